@@ -1,0 +1,51 @@
+'use strict';
+
+/*
+ * Builds the addon: the install script of the package, and `npm run build`.
+ *
+ *   node src/build.js [node-gyp commands]    "rebuild" starts from scratch; the default builds what changed
+ *
+ * It says in one message what the system lacks, before node-gyp would say it in fifty lines, and
+ * takes Node's headers from beside the running Node when they are there, so that nothing is fetched.
+ */
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const deps = require('./deps.js');
+
+/** The prefix of the running Node, if its headers are installed there, else null. */
+function nodeDir() {
+  const prefix = path.resolve(fs.realpathSync(process.execPath), '..', '..');
+  return fs.existsSync(path.join(prefix, 'include', 'node', 'node_api.h')) ? prefix : null;
+}
+
+function fail(text) {
+  console.error(`\noptimizely-amplitude: ${text}\n`);
+  return 1;
+}
+
+function main(commands) {
+  const missing = deps.missing();
+  if (missing.length > 0) {
+    return fail(`the native addon cannot be built yet. Missing: ${missing.join(', ')}.\n\nInstall what it needs:\n\n${deps.buildAdvice()}\n\nand then repeat the command.`);
+  }
+  const args = commands.length > 0 ? commands : ['configure', 'build'];
+  args.push('--jobs', 'max', '--loglevel', 'warn');
+  const headers = nodeDir();
+  if (headers !== null) args.push('--nodedir', headers);
+  // The scripts of npm, pnpm and Yarn find their own node-gyp on the PATH.
+  const result = spawnSync('node-gyp', args, { cwd: path.join(__dirname, '..'), stdio: 'inherit' });
+  if (result.error) return fail(`node-gyp could not be started (${result.error.code}). It comes with npm: use \`npm run build\` or \`npm rebuild\`.`);
+  if (result.status === 0) return 0;
+  return fail(
+    headers === null
+      ? "the build failed. Node's headers are not installed beside this Node, so node-gyp has to fetch them; set `npm_config_nodedir` to a prefix that has include/node/node_api.h to avoid that."
+      : 'the build failed; the reason is above.',
+  );
+}
+
+if (require.main === module) process.exitCode = main(process.argv.slice(2));
+
+module.exports = { nodeDir };
