@@ -1,0 +1,78 @@
+#include "batch.h"
+
+#include <string.h>
+
+#include "mem.h"
+
+oa_status oa_batch_new(size_t cap, oa_batch **out) {
+    oa_batch *batch = oa_mem_calloc(1, sizeof(*batch));
+    if (batch == NULL)
+        return OA_NOMEM;
+    batch->cap = cap;
+    batch->records = oa_mem_calloc(cap, sizeof(*batch->records));
+    batch->marks = oa_mem_calloc(cap, sizeof(*batch->marks));
+    if (batch->records == NULL || batch->marks == NULL) {
+        oa_batch_free(batch);
+        return OA_NOMEM;
+    }
+    *out = batch;
+    return OA_OK;
+}
+
+void oa_batch_free(oa_batch *batch) {
+    if (batch == NULL)
+        return;
+    oa_mem_free(batch->records);
+    oa_mem_free(batch->marks);
+    oa_mem_free(batch);
+}
+
+oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest) {
+    const size_t count = batch->count - at;
+    oa_batch *tail = NULL;
+    if (oa_batch_new(count, &tail) != OA_OK)
+        return OA_NOMEM;
+    memcpy(tail->records, batch->records + at, count * sizeof(*tail->records));
+    tail->count = count;
+    batch->count = at;
+    *rest = tail;
+    return OA_OK;
+}
+
+uint16_t oa_batch_attempts(const oa_batch *batch) {
+    uint16_t most = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->records[i]->attempts > most)
+            most = batch->records[i]->attempts;
+    return most;
+}
+
+void oa_batch_list_push_front(oa_batch_list *list, oa_batch *batch) {
+    batch->next = list->first;
+    list->first = batch;
+    if (list->last == NULL)
+        list->last = batch;
+    list->record_count += batch->count;
+}
+
+void oa_batch_list_push_back(oa_batch_list *list, oa_batch *batch) {
+    batch->next = NULL;
+    if (list->last != NULL)
+        list->last->next = batch;
+    else
+        list->first = batch;
+    list->last = batch;
+    list->record_count += batch->count;
+}
+
+oa_batch *oa_batch_list_pop(oa_batch_list *list) {
+    oa_batch *batch = list->first;
+    if (batch == NULL)
+        return NULL;
+    list->first = batch->next;
+    if (list->first == NULL)
+        list->last = NULL;
+    list->record_count -= batch->count;
+    batch->next = NULL;
+    return batch;
+}

@@ -1,0 +1,75 @@
+/*
+ * batch.h: the records of one request, and the list of batches that wait.  [one owner]
+ *
+ * A batch belongs to the loop, or to the one pool thread that sends it. It points to records that
+ * were taken off a queue and owes each of them a release. Its marks are the pool's answer for each
+ * record; its fields are the whole state that survives from one attempt to the next.
+ */
+#ifndef OA_BATCH_H
+#define OA_BATCH_H
+
+#include "oa.h"
+#include "queue.h"
+
+/*
+ * Events in one request. Amplitude's page says "fewer than 2000" in one edition and "up to 2,000" in
+ * the next (HTTP V2, request limits), so 1999 is right for both. A decision is two events at most.
+ */
+enum { OA_BATCH_MAX_EVENTS = 1999, OA_BATCH_MAX_RECORDS = OA_BATCH_MAX_EVENTS };
+
+/* What an answer says of one record. */
+typedef enum oa_mark {
+    OA_MARK_KEEP,      /* nothing: send it again */
+    OA_MARK_INVALID,   /* refused for good */
+    OA_MARK_QUOTA,     /* its user is over the daily quota */
+    OA_MARK_THROTTLED, /* its user has to pause */
+    OA_MARK_ALONE,     /* it had a part in a shared $identify that was refused: send it on its own */
+} oa_mark;
+
+typedef struct oa_batch {
+    struct oa_batch *next; /* in a list */
+    bool again; /* a request carried (some of) it before */
+    size_t count;
+    size_t cap;
+    oa_record **records; /* in order of acceptance */
+    uint8_t *marks;      /* oa_mark for each record; meaningful after an attempt */
+} oa_batch;
+
+/* Create a batch with room for `cap` records. Ownership: returns *out owned. Errors: OA_NOMEM. */
+oa_status oa_batch_new(size_t cap, oa_batch **out) __attribute__((warn_unused_result));
+
+/* Take the batch itself; its records must have gone elsewhere. NULL is fine. */
+void oa_batch_free(oa_batch *batch);
+
+/* Append a record; there must be room. The batch owes its release from now on. */
+static inline void oa_batch_add(oa_batch *batch, oa_record *record) {
+    batch->records[batch->count++] = record;
+}
+
+/*
+ * Cut off everything from record `at` on (0 < at < count) into a new batch that is `returned owned`.
+ * Errors: OA_NOMEM; the batch is whole then.
+ */
+oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest)
+    __attribute__((warn_unused_result));
+
+/* Highest number of attempts among its records. */
+uint16_t oa_batch_attempts(const oa_batch *batch);
+
+/* Batches in the order in which they are to be sent. */
+typedef struct oa_batch_list {
+    oa_batch *first;
+    oa_batch *last;
+    size_t record_count;
+} oa_batch_list;
+
+/* Take `batch` to the front. */
+void oa_batch_list_push_front(oa_batch_list *list, oa_batch *batch);
+
+/* Take `batch` to the end. */
+void oa_batch_list_push_back(oa_batch_list *list, oa_batch *batch);
+
+/* Return the first batch owned, or NULL. */
+oa_batch *oa_batch_list_pop(oa_batch_list *list);
+
+#endif

@@ -1,0 +1,120 @@
+#include "buf.h"
+
+#include <string.h>
+
+#include "mem.h"
+
+enum { FIRST_CAPACITY = 256 };
+
+void oa_buf_init(oa_buf *buf, size_t max) {
+    memset(buf, 0, sizeof(*buf));
+    buf->max = max;
+}
+
+void oa_buf_clear(oa_buf *buf) {
+    oa_mem_free(buf->data);
+    oa_buf_init(buf, buf->max);
+}
+
+void oa_buf_reset(oa_buf *buf) {
+    buf->len = 0;
+    buf->status = OA_OK;
+}
+
+void oa_buf_truncate(oa_buf *buf, size_t len) {
+    buf->len = len;
+    buf->status = OA_OK;
+}
+
+void oa_buf_shrink(oa_buf *buf, size_t keep) {
+    if (buf->cap > keep)
+        oa_buf_clear(buf);
+    else
+        oa_buf_reset(buf);
+}
+
+static bool grow(oa_buf *buf, size_t extra) {
+    if (extra > buf->max - buf->len) {
+        buf->status = OA_TOO_LARGE;
+        return false;
+    }
+    const size_t need = buf->len + extra;
+    size_t cap = buf->cap > 0 ? buf->cap : FIRST_CAPACITY;
+    while (cap < need)
+        cap = cap > buf->max / 2 ? buf->max : cap * 2;
+    if (cap > buf->max)
+        cap = buf->max;
+    char *data = oa_mem_realloc(buf->data, cap);
+    if (data == NULL) {
+        buf->status = OA_NOMEM;
+        return false;
+    }
+    buf->data = data;
+    buf->cap = cap;
+    return true;
+}
+
+char *oa_buf_reserve(oa_buf *buf, size_t extra) {
+    if (buf->status != OA_OK)
+        return NULL;
+    if (extra > buf->cap - buf->len && !grow(buf, extra))
+        return NULL;
+    return buf->data == NULL ? NULL : buf->data + buf->len;
+}
+
+void oa_buf_append(oa_buf *buf, const char *data, size_t len) {
+    if (len == 0)
+        return;
+    char *to = oa_buf_reserve(buf, len);
+    if (to == NULL)
+        return;
+    memcpy(to, data, len);
+    buf->len += len;
+}
+
+/* 0: as it is; 1: \u00XX; else the letter after the backslash. */
+static const char ESCAPES[256] = {
+    1,   1, 1, 1, 1, 1, 1, 1, 'b', 't', 'n', 1, 'f', 'r', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1,   1, 1, 1, 1, 0, 0, '"', ['\\'] = '\\',
+};
+
+static const char HEX[] = "0123456789abcdef";
+
+void oa_buf_append_json_inner(oa_buf *buf, oa_str str) {
+    size_t from = 0;
+    for (size_t i = 0; i < str.len; i++) {
+        const unsigned char c = (unsigned char)str.data[i];
+        const char escape = ESCAPES[c];
+        if (escape == 0)
+            continue;
+        oa_buf_append(buf, str.data + from, i - from);
+        from = i + 1;
+        if (escape == 1) {
+            const char unicode[6] = {'\\', 'u', '0', '0', HEX[c >> 4], HEX[c & 15]};
+            oa_buf_append(buf, unicode, sizeof(unicode));
+        } else {
+            const char two[2] = {'\\', escape};
+            oa_buf_append(buf, two, sizeof(two));
+        }
+    }
+    oa_buf_append(buf, str.data + from, str.len - from);
+}
+
+void oa_buf_append_json(oa_buf *buf, oa_str str) {
+    OA_BUF_LITERAL(buf, "\"");
+    oa_buf_append_json_inner(buf, str);
+    OA_BUF_LITERAL(buf, "\"");
+}
+
+void oa_buf_append_int(oa_buf *buf, int64_t value) {
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        digits[--at] = '-';
+    oa_buf_append(buf, digits + at, sizeof(digits) - at);
+}

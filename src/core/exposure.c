@@ -1,0 +1,380 @@
+/*
+ * exposure.c: extendible hashing over small open-addressing tables.  [loop]
+ *
+ * The high half of a fingerprint chooses an entry of the directory, and so a segment; the low half
+ * chooses the slot in which the linear probing begins. A segment that is full first loses what past
+ * windows left in it, then grows (only the very first segment, which starts small), or splits in
+ * two. Each of these writes the survivors of one segment into new ones, so no call moves more than
+ * two thousand slots. The directory doubles when a segment splits that has only one entry in it.
+ *
+ * The size of a segment is chosen so that `max_entries` spread over 2^max_depth of them fill three
+ * quarters of the slots. Segments of that depth split no more; there, and at `max_entries`, an
+ * insert evicts one entry of its own segment.
+ *
+ * Invariant: every segment has an empty slot, so that probing ends. All segments have `slot_count`
+ * slots, since only a lone one is smaller than `full_slot_count`.
+ */
+#include "exposure.h"
+
+#include <string.h>
+
+#include "mem.h"
+
+enum {
+    FIRST_SLOT_COUNT = 64,
+    MAX_SLOT_COUNT = 2048, /* a full segment has at least half of it, but in a small table */
+    MAX_DEPTH = 32,        /* bits of a fingerprint that the directory may use */
+};
+
+/* Bits of slot.state; the turn is above them. */
+enum { USED = 1, REFERENCED = 2, UNSENT = 4, TURN_SHIFT = 3 };
+
+/* A user who changes more often than this in one window keeps the last turn; each change is sent.
+ */
+static const uint32_t MAX_TURN = UINT32_MAX >> TURN_SHIFT;
+
+typedef struct slot {
+    uint32_t place; /* of the fingerprint: the low half */
+    uint32_t route; /* the high half */
+    uint32_t value;
+    uint32_t window;
+    uint32_t state; /* all bits 0: empty */
+} slot;
+
+typedef struct segment {
+    uint32_t used;
+    uint32_t hand;   /* of the clock: the next slot to consider for eviction */
+    uint32_t period; /* in which it was last rid of past windows */
+    uint32_t depth;  /* leading bits of a fingerprint that all its entries have in common */
+    slot slots[];
+} segment;
+
+struct oa_exposure {
+    uint64_t window_ms;
+    int64_t period_start_ms; /* the period is the window of an identity with offset 0 */
+    uint32_t period;
+    uint32_t slot_count;
+    uint32_t full_slot_count;
+    uint32_t depth; /* the directory has 2^depth entries */
+    uint32_t max_depth;
+    size_t max_entries;
+    size_t segment_count;
+    oa_exposure_stats stats;
+    segment **directory;
+};
+
+/* A fingerprint of 64 bits, in halves. */
+typedef struct print {
+    uint32_t place;
+    uint32_t route;
+} print;
+
+static print print_of(oa_hash identity, uint64_t flag) {
+    /* The finalizer of MurmurHash3, with the rest of the identity added half-way. */
+    uint64_t x = identity.low ^ flag;
+    x ^= x >> 33;
+    x *= UINT64_C(0xff51afd7ed558ccd);
+    x += identity.high;
+    x ^= x >> 33;
+    x *= UINT64_C(0xc4ceb9fe1a85ec53);
+    x ^= x >> 33;
+    return (print){(uint32_t)x, (uint32_t)(x >> 32)};
+}
+
+/* Move on to the period of `time_ms`. A division, but only once a window. */
+static void set_period(oa_exposure *exposure, int64_t time_ms) {
+    const uint64_t window_ms = exposure->window_ms;
+    uint64_t period;
+    uint64_t since_start;
+    if (time_ms >= 0) {
+        period = (uint64_t)time_ms / window_ms;
+        since_start = (uint64_t)time_ms % window_ms;
+    } else { /* rounded down, not towards 0 */
+        const uint64_t before = (uint64_t) - (time_ms + 1);
+        period = ~(before / window_ms);
+        since_start = window_ms - 1 - before % window_ms;
+    }
+    exposure->period = (uint32_t)period;
+    exposure->period_start_ms = (int64_t)((uint64_t)time_ms - since_start);
+}
+
+/*
+ * Return the window of an identity: floor((time_ms + offset) / window_ms), modulo 2^32, with an
+ * offset of offset_bits / 2^32 windows. What is one window apart never looks like the same one;
+ * 2^32 windows are 49 days even for windows of 1 ms.
+ */
+static uint32_t window_at(oa_exposure *exposure, oa_hash identity, int64_t time_ms) {
+    const uint64_t window_ms = exposure->window_ms;
+    if ((uint64_t)time_ms - (uint64_t)exposure->period_start_ms >= window_ms)
+        set_period(exposure, time_ms);
+    const uint64_t since_start = (uint64_t)time_ms - (uint64_t)exposure->period_start_ms;
+    const uint64_t bits = identity.high >> 32;
+    const uint64_t offset = bits * (window_ms >> 32) + (bits * (window_ms & UINT32_MAX) >> 32);
+    return exposure->period + (since_start >= window_ms - offset);
+}
+
+static segment **route(const oa_exposure *exposure, print key) {
+    return &exposure->directory[((uint64_t)key.route << exposure->depth) >> 32];
+}
+
+static uint32_t home(const oa_exposure *exposure, uint32_t place) {
+    return (uint32_t)(((uint64_t)place * exposure->slot_count) >> 32);
+}
+
+static uint32_t next(const oa_exposure *exposure, uint32_t at) {
+    return at + 1 == exposure->slot_count ? 0 : at + 1;
+}
+
+static slot *find(const oa_exposure *exposure, print key) {
+    slot *slots = (*route(exposure, key))->slots;
+    for (uint32_t at = home(exposure, key.place); slots[at].state != 0; at = next(exposure, at)) {
+        if (slots[at].place == key.place && slots[at].route == key.route)
+            return &slots[at];
+    }
+    return NULL;
+}
+
+/* Put an entry that is not there yet into a segment that has two empty slots. */
+static void put(const oa_exposure *exposure, segment *to, const slot *entry) {
+    uint32_t at = home(exposure, entry->place);
+    while (to->slots[at].state != 0)
+        at = next(exposure, at);
+    to->slots[at] = *entry;
+    to->used++;
+}
+
+/* Empty a slot, and move what would not be found any more back into the gap. */
+static void take_out(const oa_exposure *exposure, segment *from, uint32_t gap) {
+    const uint32_t count = exposure->slot_count;
+    slot *slots = from->slots;
+    uint32_t at = next(exposure, gap);
+    for (; slots[at].state != 0; at = next(exposure, at)) {
+        const uint32_t start = home(exposure, slots[at].place);
+        const uint32_t probed = at >= start ? at - start : at + count - start;
+        const uint32_t back = at >= gap ? at - gap : at + count - gap;
+        if (probed >= back) {
+            slots[gap] = slots[at];
+            gap = at;
+        }
+    }
+    memset(&slots[gap], 0, sizeof(slots[gap]));
+    from->used--;
+}
+
+/* Whether an entry is certainly of a past window. Current ones are at the period or one ahead. */
+static bool is_past(const oa_exposure *exposure, const slot *entry) {
+    return entry->window - exposure->period > 1;
+}
+
+static size_t segment_bytes(uint32_t slot_count) {
+    return sizeof(segment) + slot_count * sizeof(slot);
+}
+
+static segment *segment_new(const oa_exposure *exposure, uint32_t slot_count, uint32_t depth) {
+    segment *made = oa_mem_calloc(1, segment_bytes(slot_count));
+    if (made == NULL)
+        return NULL;
+    made->period = exposure->period;
+    made->depth = depth;
+    return made;
+}
+
+/*
+ * Write the entries of one segment into a new one of `slot_count` slots, or into two when
+ * `split` is set, and leave out what is past. Returns false without memory; nothing has changed
+ * then.
+ */
+static bool rebuild(oa_exposure *exposure, print key, uint32_t slot_count, bool split) {
+    segment **at = route(exposure, key);
+    segment *old = *at;
+    const uint32_t old_slot_count = exposure->slot_count;
+    segment *made[2] = {NULL, NULL};
+    for (int i = 0; i < (split ? 2 : 1); i++) {
+        made[i] = segment_new(exposure, slot_count, old->depth + (split ? 1 : 0));
+        if (made[i] == NULL) {
+            oa_mem_free(made[0]);
+            return false;
+        }
+    }
+
+    exposure->slot_count = slot_count;
+    for (uint32_t i = 0; i < old_slot_count; i++) {
+        const slot *entry = &old->slots[i];
+        if (entry->state == 0)
+            continue;
+        if (is_past(exposure, entry))
+            exposure->stats.entries--;
+        else
+            put(exposure, made[split && (entry->route << old->depth) >> 31], entry);
+    }
+
+    /* The entries of the directory that lead to a segment are neighbours. */
+    const size_t span = (size_t)1 << (exposure->depth - old->depth);
+    segment **first = exposure->directory + ((size_t)(at - exposure->directory) & ~(span - 1));
+    for (size_t i = 0; i < span; i++)
+        first[i] = made[split && i >= span / 2];
+    exposure->segment_count += split;
+    oa_mem_free(old);
+    return true;
+}
+
+static bool double_directory(oa_exposure *exposure) {
+    const size_t count = (size_t)1 << exposure->depth;
+    segment **grown = oa_mem_realloc(exposure->directory, 2 * count * sizeof(segment *));
+    if (grown == NULL)
+        return false;
+    for (size_t i = count; i-- > 0;)
+        grown[2 * i] = grown[2 * i + 1] = grown[i];
+    exposure->directory = grown;
+    exposure->depth++;
+    return true;
+}
+
+static void evict_one(oa_exposure *exposure, segment *from) {
+    for (;; from->hand = next(exposure, from->hand)) {
+        slot *entry = &from->slots[from->hand];
+        if (entry->state & REFERENCED) {
+            entry->state &= ~(uint32_t)REFERENCED;
+        } else if (entry->state != 0) {
+            take_out(exposure, from, from->hand);
+            exposure->stats.entries--;
+            exposure->stats.evicted++;
+            return;
+        }
+    }
+}
+
+/* Three quarters, but seven eighths where the only way on is to evict. */
+static uint32_t limit_of(const oa_exposure *exposure, const segment *of) {
+    const uint32_t count = exposure->slot_count;
+    const bool final = count == exposure->full_slot_count && of->depth == exposure->max_depth;
+    return final ? count - 1 - count / 8 : count - count / 4;
+}
+
+static bool is_full(const oa_exposure *exposure, const segment *of) {
+    return of->used >= limit_of(exposure, of) || exposure->stats.entries >= exposure->max_entries;
+}
+
+static bool extend(oa_exposure *exposure, print key) {
+    const segment *full = *route(exposure, key);
+    if (exposure->stats.entries >= exposure->max_entries)
+        return false;
+    if (exposure->slot_count < exposure->full_slot_count) {
+        const bool last = exposure->slot_count > exposure->full_slot_count / 2;
+        return rebuild(exposure, key, last ? exposure->full_slot_count : exposure->slot_count * 2,
+                       false);
+    }
+    if (full->depth == exposure->max_depth)
+        return false;
+    if (full->depth == exposure->depth && !double_directory(exposure))
+        return false;
+    return rebuild(exposure, key, exposure->slot_count, true);
+}
+
+/* Return the segment of a fingerprint, with room for one more; NULL when that cannot be. */
+static segment *make_room(oa_exposure *exposure, print key) {
+    segment *found = *route(exposure, key);
+    if (is_full(exposure, found) && found->period != exposure->period)
+        (void)rebuild(exposure, key, exposure->slot_count, false);
+    if (is_full(exposure, *route(exposure, key)))
+        (void)extend(exposure, key);
+    found = *route(exposure, key);
+    if (is_full(exposure, found)) {
+        if (found->used == 0) /* all that is allowed is in other segments */
+            return NULL;
+        evict_one(exposure, found);
+    }
+    return found;
+}
+
+oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **out) {
+    oa_exposure *exposure = oa_mem_calloc(1, sizeof(*exposure));
+    if (exposure == NULL)
+        return OA_NOMEM;
+    exposure->window_ms = window_ms;
+    exposure->max_entries = max_entries < SIZE_MAX / 2 ? max_entries : SIZE_MAX / 2;
+
+    /* Four thirds of max_entries, rounded up, dealt to as few segments as hold them. */
+    size_t slot_count = exposure->max_entries + (exposure->max_entries - 1) / 3 + 1;
+    for (; slot_count > MAX_SLOT_COUNT && exposure->max_depth < MAX_DEPTH; exposure->max_depth++)
+        slot_count = slot_count / 2 + slot_count % 2;
+    if (slot_count > MAX_SLOT_COUNT)
+        slot_count = MAX_SLOT_COUNT;
+    exposure->full_slot_count = (uint32_t)slot_count;
+    exposure->slot_count = slot_count < FIRST_SLOT_COUNT ? (uint32_t)slot_count : FIRST_SLOT_COUNT;
+
+    exposure->segment_count = 1;
+    exposure->directory = oa_mem_calloc(1, sizeof(segment *));
+    if (exposure->directory != NULL)
+        exposure->directory[0] = segment_new(exposure, exposure->slot_count, 0);
+    if (exposure->directory == NULL || exposure->directory[0] == NULL) {
+        oa_mem_free(exposure->directory);
+        oa_mem_free(exposure);
+        return OA_NOMEM;
+    }
+    *out = exposure;
+    return OA_OK;
+}
+
+void oa_exposure_free(oa_exposure *exposure) {
+    if (exposure == NULL)
+        return;
+    const size_t count = (size_t)1 << exposure->depth;
+    for (size_t i = 0, span; i < count; i += span) {
+        span = (size_t)1 << (exposure->depth - exposure->directory[i]->depth);
+        oa_mem_free(exposure->directory[i]);
+    }
+    oa_mem_free(exposure->directory);
+    oa_mem_free(exposure);
+}
+
+static void add(oa_exposure *exposure, print key, uint32_t value, uint32_t window) {
+    segment *to = make_room(exposure, key);
+    if (to == NULL)
+        return;
+    const slot entry = {key.place, key.route, value, window, USED};
+    put(exposure, to, &entry);
+    exposure->stats.entries++;
+}
+
+oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                           int64_t time_ms, oa_occurrence *out) {
+    const print key = print_of(identity, flag);
+    const uint32_t window = window_at(exposure, identity, time_ms);
+    uint32_t turn = 0;
+    slot *entry = find(exposure, key);
+    if (entry == NULL) {
+        add(exposure, key, value, window);
+    } else {
+        if (entry->window == window) {
+            turn = entry->state >> TURN_SHIFT;
+            if (entry->value == value && !(entry->state & UNSENT)) {
+                if (!(entry->state & REFERENCED)) /* do not dirty the cache line for nothing */
+                    entry->state |= REFERENCED;
+                return OA_REPEAT;
+            }
+            if (entry->value != value && turn < MAX_TURN)
+                turn++;
+        }
+        /* Another window, be it because the clock went back, starts from turn 0. */
+        entry->value = value;
+        entry->window = window;
+        entry->state = turn << TURN_SHIFT | REFERENCED | USED;
+    }
+    *out = (oa_occurrence){window, turn};
+    return OA_OK;
+}
+
+void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                        oa_occurrence occurrence) {
+    slot *entry = find(exposure, print_of(identity, flag));
+    if (entry != NULL && entry->value == value && entry->window == occurrence.window &&
+        entry->state >> TURN_SHIFT == occurrence.turn)
+        entry->state |= UNSENT;
+}
+
+void oa_exposure_stats_read(const oa_exposure *exposure, oa_exposure_stats *out) {
+    *out = exposure->stats;
+    out->bytes = sizeof(*exposure) + (sizeof(segment *) << exposure->depth) +
+                 exposure->segment_count * segment_bytes(exposure->slot_count);
+}

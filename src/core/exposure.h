@@ -1,0 +1,67 @@
+/*
+ * exposure.h: which exposure was sent already: the de-duplication of decisions.  [loop]
+ *
+ * For each (identity, flag) the table keeps the last value that was sent in the current window and
+ * how often it changed in it (the turn). A repeat is suppressed; a change is sent, with the next
+ * turn, so that a -> off -> a leaves a user at `a`. (window, turn) go into the insert_id, which
+ * makes it the same in every process that sees the same history.
+ *
+ * Windows start at an offset of each identity's own, so that midnight is no stampede.
+ *
+ * Memory: extendible hashing. A directory of segments, each a small open-addressing table that
+ * splits in two when it is full, so that the table grows as it is used and no single call pays for
+ * the growth. At `max_entries` an insert evicts instead: entries of past windows first, then by
+ * the clock algorithm within the segment. An evicted exposure may be sent again, with the
+ * insert_id it had before its first change, so Amplitude does not count it twice.
+ */
+#ifndef OA_EXPOSURE_H
+#define OA_EXPOSURE_H
+
+#include "hash.h"
+#include "oa.h"
+
+typedef struct oa_exposure oa_exposure;
+
+/* Which occurrence of a value within which window. */
+typedef struct oa_occurrence {
+    uint32_t window;
+    uint32_t turn;
+} oa_occurrence;
+
+/*
+ * Create an empty table of at most `max_entries` (at least 1) and windows of `window_ms` (at least 1).
+ * Ownership: returns *out owned. Errors: OA_NOMEM.
+ */
+oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **out)
+    __attribute__((warn_unused_result));
+
+/* Take the table. NULL is fine. */
+void oa_exposure_free(oa_exposure *exposure);
+
+/*
+ * Note that `identity` saw `value` of `flag` at `time_ms`.
+ *
+ * `identity` and `flag` are keyed hashes; `value` is a keyed hash of (variation, rule, enabled).
+ * Returns OA_OK when it must be sent, with its occurrence in *out; OA_REPEAT when it was sent in this
+ * window. Out of memory is no error: the exposure is sent and not remembered.
+ * Cost: one cache line or two, whatever the size of the table.
+ */
+oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                           int64_t time_ms, oa_occurrence *out) __attribute__((warn_unused_result));
+
+/*
+ * Mark an exposure that was not delivered as unsent, if it is still the last one of its
+ * (identity, flag): the next decision with this value goes out, under the same occurrence.
+ */
+void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                        oa_occurrence occurrence);
+
+typedef struct oa_exposure_stats {
+    size_t entries;
+    size_t bytes;
+    uint64_t evicted;
+} oa_exposure_stats;
+
+void oa_exposure_stats_read(const oa_exposure *exposure, oa_exposure_stats *out);
+
+#endif

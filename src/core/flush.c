@@ -1,0 +1,98 @@
+#include "flush.h"
+
+#include <string.h>
+
+#include "mem.h"
+
+void oa_flushes_init(oa_flushes *flushes) { memset(flushes, 0, sizeof(*flushes)); }
+
+void oa_flushes_clear(oa_flushes *flushes) {
+    oa_mem_free(flushes->waiters);
+    oa_flushes_init(flushes);
+}
+
+oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter) {
+    if (flushes->count == flushes->cap) {
+        const size_t cap = flushes->cap > 0 ? flushes->cap * 2 : 4;
+        oa_waiter *waiters = oa_mem_realloc(flushes->waiters, cap * sizeof(*waiters));
+        if (waiters == NULL)
+            return OA_NOMEM;
+        flushes->waiters = waiters;
+        flushes->cap = cap;
+    }
+    flushes->waiters[flushes->count++] = *waiter;
+    return OA_OK;
+}
+
+void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
+    /* The first waiter that covers seq; those behind it hear of it in oa_flushes_next(). */
+    size_t low = 0;
+    size_t high = flushes->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (flushes->waiters[middle].upto_seq > seq)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (low == flushes->count)
+        return;
+    if (delivered)
+        flushes->waiters[low].news_delivered++;
+    else
+        flushes->waiters[low].news_dropped++;
+}
+
+static void pass_news_on(oa_flushes *flushes) {
+    uint64_t delivered = 0;
+    uint64_t dropped = 0;
+    for (size_t i = 0; i < flushes->count; i++) {
+        oa_waiter *waiter = &flushes->waiters[i];
+        delivered += waiter->news_delivered;
+        dropped += waiter->news_dropped;
+        waiter->news_delivered = 0;
+        waiter->news_dropped = 0;
+        waiter->report.delivered += delivered;
+        waiter->report.dropped += dropped;
+        waiter->report.pending -= delivered + dropped;
+    }
+}
+
+static bool is_finished(const oa_waiter *waiter, uint64_t now_ms, bool in_flight) {
+    if (waiter->report.pending == 0)
+        return true;
+    return waiter->deadline_ms <= now_ms && !(waiter->abort && in_flight);
+}
+
+size_t oa_flushes_finish(oa_flushes *flushes, uint64_t now_ms, bool in_flight, oa_waiter *out,
+                         size_t max) {
+    pass_news_on(flushes);
+    size_t kept = 0;
+    size_t finished = 0;
+    for (size_t i = 0; i < flushes->count; i++) {
+        const oa_waiter waiter = flushes->waiters[i];
+        if (finished < max && is_finished(&waiter, now_ms, in_flight)) {
+            out[finished] = waiter;
+            out[finished++].report.duration_ms = now_ms - waiter.started_ms;
+        } else {
+            flushes->waiters[kept++] = waiter;
+        }
+    }
+    flushes->count = kept;
+    return finished;
+}
+
+bool oa_flushes_want_abort(const oa_flushes *flushes, uint64_t now_ms) {
+    for (size_t i = 0; i < flushes->count; i++)
+        if (flushes->waiters[i].abort && flushes->waiters[i].deadline_ms <= now_ms)
+            return true;
+    return false;
+}
+
+uint64_t oa_flushes_deadline(const oa_flushes *flushes) {
+    uint64_t earliest = UINT64_MAX;
+    for (size_t i = 0; i < flushes->count; i++)
+        if (flushes->waiters[i].deadline_ms < earliest)
+            earliest = flushes->waiters[i].deadline_ms;
+    return earliest;
+}

@@ -1,0 +1,36 @@
+#include "hash.h"
+
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+void oa_hash_key_init(oa_hash_key *key, oa_str text) {
+    for (size_t at = 0; at < sizeof(key->secret); at += sizeof(XXH128_canonical_t)) {
+        XXH128_canonical_t bytes;
+        XXH128_canonicalFromHash(&bytes, XXH3_128bits_withSeed(text.data, text.len, at));
+        memcpy(key->secret + at, &bytes, sizeof(bytes));
+    }
+}
+
+oa_hash oa_hash_bytes(const oa_hash_key *key, const void *data, size_t len) {
+    const XXH128_hash_t hash =
+        XXH3_128bits_withSecret(data, len, key->secret, sizeof(key->secret));
+    return (oa_hash){hash.low64, hash.high64};
+}
+
+oa_hash oa_hash_identity(const oa_hash_key *key, oa_str user_id, oa_str device_id) {
+    if (user_id.data != NULL)
+        return oa_hash_bytes(key, user_id.data, user_id.len);
+    oa_hash hash = oa_hash_bytes(key, device_id.data, device_id.len);
+    hash.low = ~hash.low; /* a device and a user of the same name are two identities */
+    return hash;
+}
+
+void oa_hash_hex(oa_hash hash, char out[OA_HASH_HEX_BYTES]) {
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < 16; i++) {
+        out[i] = digits[(hash.high >> (60 - 4 * i)) & 15];
+        out[16 + i] = digits[(hash.low >> (60 - 4 * i)) & 15];
+    }
+}

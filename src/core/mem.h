@@ -1,0 +1,30 @@
+/*
+ * mem.h: the only door to the heap, so that tests can fail the n-th allocation.  [any thread]
+ *
+ * Out of memory is an ordinary error everywhere in this core: callers get NULL, drop and count.
+ */
+#ifndef OA_MEM_H
+#define OA_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Return `size` bytes owned by the caller, or NULL. */
+void *oa_mem_alloc(size_t size);
+
+/* Return `count * size` zeroed bytes owned by the caller, or NULL (also when the product overflows). */
+void *oa_mem_calloc(size_t count, size_t size);
+
+/* Grow or shrink: takes `pointer` on success, leaves it alone on failure (NULL). */
+void *oa_mem_realloc(void *pointer, size_t size);
+
+/* Take `pointer`. NULL is fine. */
+void oa_mem_free(void *pointer);
+
+/*
+ * Ask `allow` before every allocation from now on; NULL asks nobody. For tests.
+ * Thread: set before any other thread allocates; `allow` itself may be called on any thread.
+ */
+void oa_mem_set_gate(bool (*allow)(size_t size));
+
+#endif

@@ -1,0 +1,207 @@
+#include "queue.h"
+
+#include <string.h>
+
+#include "mem.h"
+
+enum { MIN_CHUNK_BYTES = 1024, MAX_CHUNK_BYTES = 64 * 1024, CHUNKS_AT_LIMIT = 16 };
+
+typedef struct oa_chunk {
+    struct oa_chunk *next;
+    oa_arena *arena;
+    size_t cap;   /* of data */
+    size_t used;  /* of data */
+    size_t last;  /* offset of the last record in data */
+    size_t live;  /* records not released, plus one while a queue holds the chunk */
+    char data[];
+} oa_chunk;
+
+bool oa_record_same_user(const oa_record *a, const oa_record *b) {
+    return a->user_id_len == b->user_id_len && a->device_id_len == b->device_id_len &&
+           memcmp(a->bytes, b->bytes, (size_t)a->user_id_len + a->device_id_len) == 0;
+}
+
+oa_hash oa_record_identity(const oa_record *record, const oa_hash_key *key) {
+    return oa_hash_identity(key, oa_record_user_id(record), oa_record_device_id(record));
+}
+
+static size_t bytes_of(const oa_record *record) {
+    const size_t len = sizeof(*record) + record->user_id_len + record->device_id_len +
+                       record->event_properties_len + record->user_properties_len;
+    return (len + 7) & ~(size_t)7;
+}
+
+void oa_arena_init(oa_arena *arena, size_t max_bytes) {
+    memset(arena, 0, sizeof(*arena));
+    arena->max_bytes = max_bytes;
+    /* Small limits get small chunks, so that the limit is met by decisions and not by slack. */
+    size_t chunk = max_bytes / CHUNKS_AT_LIMIT;
+    if (chunk < MIN_CHUNK_BYTES)
+        chunk = MIN_CHUNK_BYTES;
+    if (chunk > MAX_CHUNK_BYTES)
+        chunk = MAX_CHUNK_BYTES;
+    arena->chunk_bytes = chunk;
+}
+
+void oa_arena_clear(oa_arena *arena) {
+    oa_mem_free(arena->spare);
+    arena->spare = NULL;
+}
+
+static oa_chunk *chunk_new(oa_arena *arena, size_t record_bytes, bool limited) {
+    size_t size = arena->chunk_bytes;
+    if (record_bytes > size - sizeof(oa_chunk))
+        size = record_bytes + sizeof(oa_chunk);
+    if (limited && (arena->bytes > arena->max_bytes || size > arena->max_bytes - arena->bytes))
+        return NULL;
+    oa_chunk *chunk = NULL;
+    if (arena->spare != NULL && size == arena->chunk_bytes) {
+        chunk = arena->spare;
+        arena->spare = NULL;
+    } else {
+        chunk = oa_mem_alloc(size);
+    }
+    if (chunk == NULL)
+        return NULL;
+    memset(chunk, 0, sizeof(*chunk));
+    chunk->arena = arena;
+    chunk->cap = size - sizeof(*chunk);
+    arena->bytes += size;
+    if (arena->bytes > arena->high_water_bytes)
+        arena->high_water_bytes = arena->bytes;
+    return chunk;
+}
+
+static void chunk_unref(oa_arena *arena, oa_chunk *chunk) {
+    if (--chunk->live > 0)
+        return;
+    const size_t size = chunk->cap + sizeof(*chunk);
+    arena->bytes -= size;
+    if (arena->spare == NULL && size == arena->chunk_bytes)
+        arena->spare = chunk;
+    else
+        oa_mem_free(chunk);
+}
+
+void oa_queue_init(oa_queue *queue, oa_arena *arena) {
+    memset(queue, 0, sizeof(*queue));
+    queue->arena = arena;
+}
+
+/* Return room for a record of `len` bytes at the end of the queue, or NULL. */
+static oa_record *extend(oa_queue *queue, size_t len, bool limited) {
+    oa_chunk *chunk = queue->last;
+    if (chunk == NULL || len > chunk->cap - chunk->used) {
+        chunk = chunk_new(queue->arena, len, limited);
+        if (chunk == NULL)
+            return NULL;
+        chunk->live = 1;
+        if (queue->last != NULL)
+            queue->last->next = chunk;
+        else
+            queue->first = chunk;
+        queue->last = chunk;
+    }
+    oa_record *record = (oa_record *)(void *)(chunk->data + chunk->used);
+    chunk->last = chunk->used;
+    chunk->used += len;
+    chunk->live++;
+    queue->count++;
+    return record;
+}
+
+/* The chunk that holds `record`. */
+static oa_chunk *chunk_of(const oa_record *record) {
+    return (oa_chunk *)((uintptr_t)record - record->offset - offsetof(oa_chunk, data));
+}
+
+static char *put(char *to, oa_str str) {
+    if (str.len > 0)
+        memcpy(to, str.data, str.len);
+    return to + str.len;
+}
+
+oa_status oa_queue_append(oa_queue *queue, oa_template *template, const oa_decision *decision,
+                          oa_record **out) {
+    oa_record header = {
+        .template = template,
+        .user_id_len = (uint16_t)decision->user_id.len,
+        .device_id_len = (uint16_t)decision->device_id.len,
+        .event_properties_len = (uint32_t)decision->event_properties.len,
+        .user_properties_len = (uint32_t)decision->user_properties.len,
+    };
+    oa_record *record = extend(queue, bytes_of(&header), true);
+    if (record == NULL)
+        return OA_QUEUE_FULL;
+    header.offset = (uint32_t)queue->last->last;
+    oa_template_ref(template);
+    *record = header;
+    char *to = record->bytes;
+    to = put(to, decision->user_id);
+    to = put(to, decision->device_id);
+    to = put(to, decision->event_properties);
+    put(to, decision->user_properties);
+    *out = record;
+    return OA_OK;
+}
+
+oa_status oa_queue_move(oa_queue *queue, oa_record *record) {
+    const size_t len = bytes_of(record);
+    oa_record *copy = extend(queue, len, false);
+    if (copy == NULL)
+        return OA_NOMEM;
+    memcpy(copy, record, len);
+    copy->offset = (uint32_t)queue->last->last;
+    oa_template_ref(copy->template);
+    oa_record_release(queue->arena, record);
+    return OA_OK;
+}
+
+oa_record *oa_queue_peek(const oa_queue *queue) {
+    if (queue->count == 0)
+        return NULL;
+    if (queue->at == queue->first->used)
+        return (oa_record *)(void *)queue->first->next->data;
+    return (oa_record *)(void *)(queue->first->data + queue->at);
+}
+
+oa_record *oa_queue_next(const oa_record *record) {
+    const oa_chunk *chunk = chunk_of(record);
+    const size_t at = record->offset + bytes_of(record);
+    if (at < chunk->used)
+        return (oa_record *)((uintptr_t)chunk->data + at);
+    return chunk->next == NULL ? NULL : (oa_record *)(void *)chunk->next->data;
+}
+
+oa_record *oa_queue_take(oa_queue *queue) {
+    if (queue->count == 0)
+        return NULL;
+    if (queue->at == queue->first->used) {
+        oa_chunk *done = queue->first;
+        queue->first = done->next;
+        queue->at = 0;
+        chunk_unref(queue->arena, done);
+    }
+    oa_record *record = (oa_record *)(void *)(queue->first->data + queue->at);
+    queue->at += bytes_of(record);
+    queue->count--;
+    if (queue->count == 0) {
+        /* Let go of the last chunk as well, so that an empty queue holds no memory. */
+        chunk_unref(queue->arena, queue->last);
+        queue->first = queue->last = NULL;
+        queue->at = 0;
+    }
+    return record;
+}
+
+oa_record *oa_queue_last(const oa_queue *queue) {
+    if (queue->count == 0)
+        return NULL;
+    return (oa_record *)(void *)(queue->last->data + queue->last->last);
+}
+
+void oa_record_release(oa_arena *arena, oa_record *record) {
+    oa_chunk *chunk = chunk_of(record);
+    oa_template_unref(record->template);
+    chunk_unref(arena, chunk);
+}
