@@ -1,0 +1,263 @@
+'use strict';
+
+/**
+ * The dispatcher that the application holds: a thin shim over the native one. It reads what the
+ * listener is given, at once and without throwing, and hands flat values to the addon.
+ */
+
+const binding = require('./binding.js');
+const { version } = require('../package.json');
+const { register } = require('./clients.js');
+const { readLegacyDecision } = require('./legacy.js');
+const lifecycle = require('./lifecycle.js');
+const { createLog } = require('./log.js');
+const { toMembers } = require('./properties.js');
+const { RuleTypes, NO_RULE } = require('./rules.js');
+const { TemplateIds, checkDecision } = require('./templates.js');
+const { createHandlers } = require('./handlers.js');
+
+const STATUS = Object.freeze(Object.fromEntries(binding.statusNames.map((name, code) => [name, code])));
+const LIBRARY = `optimizely-amplitude/${version}`;
+const OWN_PROPERTIES = ['flag_key', 'variation_key', 'rule_key', 'enabled'];
+const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
+const MAX_TIMER_MILLIS = 2 ** 31 - 1;
+
+/** What to do about an id that Amplitude would refuse, by the status that the addon gives. */
+const ID_ADVICE = {
+  id_missing: 'pass a user id to createUserContext(), or map it with the option resolveUser',
+  id_too_short: 'use longer ids, or lower the option minIdLength (Amplitude removes shorter ones)',
+  id_too_long: 'Amplitude cuts ids at 1024 characters, which would merge users',
+  id_forbidden: 'Amplitude refuses ids such as "anonymous" or "null": give each visitor an id, or return null from resolveUser',
+  id_malformed: 'it is not valid Unicode',
+};
+
+class Dispatcher {
+  #native;
+  #record;
+  #options;
+  #log;
+  #templates;
+  #types;
+  #callbacks; // whether any callback, or a filter, makes the long way necessary
+  #clients = new Map(); // client -> detach
+  #closing = null;
+  #seen = 0;
+  #ignored = 0;
+  #invalid = 0;
+
+  constructor(options) {
+    this.#options = options;
+    this.#log = createLog(options.logger);
+    this.#native = createNative(options, this.#log);
+    this.#record = this.#native.record;
+    this.#templates = new TemplateIds(this.#native);
+    this.#types = new Set(options.decisionTypes);
+    this.#callbacks = options.resolveUser !== null || options.eventProperties !== null ||
+      options.userProperties !== null || !options.includeRollouts;
+    // Bound, since it is handed to notification centres.
+    this.onDecision = (notification) => this.#decide(notification, null);
+    lifecycle.add(this, this.#native, { log: this.#log, timeoutMillis: options.flushTimeoutMillis });
+    warnOfPlainHttp(options.serverUrl, this.#log);
+  }
+
+  attach(optimizelyClient) {
+    const known = this.#clients.get(optimizelyClient);
+    if (known !== undefined) {
+      return known;
+    }
+    if (this.#closing !== null) {
+      throw Object.assign(new Error('attach() after close(): create a new dispatcher'), { code: 'ERR_OA_CLOSED' });
+    }
+    const rules = new RuleTypes(optimizelyClient, this.#log);
+    const remove = register(optimizelyClient, (notification) => this.#decide(notification, rules));
+    const detach = () => {
+      if (this.#clients.get(optimizelyClient) === detach) {
+        this.#clients.delete(optimizelyClient);
+        remove();
+        rules.close();
+      }
+    };
+    this.#clients.set(optimizelyClient, detach);
+    this.#log.debug('attached: listening to the decisions of an Optimizely client');
+    return detach;
+  }
+
+  flush({ timeoutMillis, abort = false } = {}) {
+    if (this.#closing !== null || this.#native.stats().pending === 0) {
+      return Promise.resolve({ ...NOTHING });
+    }
+    return this.#native.flush(this.#timeout(timeoutMillis), abort === true).catch((error) => this.#unreported(error));
+  }
+
+  close({ timeoutMillis } = {}) {
+    if (this.#closing === null) {
+      for (const detach of [...this.#clients.values()]) {
+        detach();
+      }
+      this.#closing = this.#native.close(this.#timeout(timeoutMillis))
+        .catch((error) => this.#unreported(error))
+        .finally(() => lifecycle.remove(this.#native));
+    }
+    return this.#closing;
+  }
+
+  stats() {
+    const native = this.#native.stats();
+    const total = Object.values(native.dropped).reduce((sum, count) => sum + count, 0);
+    return {
+      decisions: {
+        seen: this.#seen,
+        ignored: this.#ignored,
+        invalid: this.#invalid,
+        deduplicated: native.deduplicated,
+        accepted: native.accepted,
+        delivered: native.delivered,
+        pending: native.pending,
+        dropped: { total, ...native.dropped },
+      },
+      requests: {
+        sent: native.requestsSent,
+        retried: native.requestsRetried,
+        failed: native.requestsFailed,
+        bytes: native.requestBytes,
+      },
+      events: { sent: native.eventsSent },
+      queue: { bytes: native.queueBytes, highWaterBytes: native.queueHighWaterBytes },
+      lastError: native.lastError,
+    };
+  }
+
+  setOptOut(optOut) {
+    if (typeof optOut !== 'boolean') {
+      throw Object.assign(new TypeError(`setOptOut() expects true or false, got ${typeof optOut}`), { code: 'ERR_OA_OPTION' });
+    }
+    this.#native.setOptOut(optOut);
+  }
+
+  /** The listener. Whatever happens in it, the caller's decide() goes on. */
+  #decide(notification, rules) {
+    this.#seen++;
+    try {
+      const type = notification.type;
+      if (!this.#types.has(type)) {
+        this.#ignored++;
+        return;
+      }
+      const decision = type === 'flag' ? notification.decisionInfo : readLegacyDecision(notification);
+      const id = this.#templates.get(decision);
+      const status = id < 0 ? this.#refuse(decision)
+        : this.#callbacks ? this.#recordFully(id, decision, notification, rules)
+        : this.#record(id, notification.userId);
+      if (status > STATUS.repeat) {
+        this.#explain(status);
+      }
+    } catch (error) {
+      this.#invalid++;
+      this.#log.warn('notification', `a decision could not be read and is not sent: ${error?.message ?? 'no reason given'}`);
+    }
+  }
+
+  /** The long way: with the application's callbacks. Each that throws costs what it was asked for. */
+  #recordFully(id, decision, notification, rules) {
+    const { resolveUser, eventProperties, userProperties, includeRollouts } = this.#options;
+    const rule = rules === null ? NO_RULE : rules.find(decision.flagKey, decision.ruleKey);
+    if (!includeRollouts && rule.ruleType === 'rollout') {
+      this.#ignored++;
+      return STATUS.ok;
+    }
+    const user = resolveUser === null ? notification : resolveUser(notification);
+    if (user === null) {
+      this.#ignored++;
+      return STATUS.ok;
+    }
+    return this.#record(
+      id,
+      user.userId,
+      user.deviceId,
+      this.#enrich('eventProperties', eventProperties, notification, rule, OWN_PROPERTIES),
+      this.#enrich('userProperties', userProperties, notification, rule, [this.#options.propertyPrefix + decision.flagKey]),
+    );
+  }
+
+  /** Ask a callback for properties, and return them as JSON without its braces; undefined without any. */
+  #enrich(name, callback, notification, rule, ownNames) {
+    if (callback === null) {
+      return undefined;
+    }
+    try {
+      return toMembers(callback(notification, rule), ownNames);
+    } catch (error) {
+      this.#log.warn(name, `${name}: ${error?.message ?? 'it threw'}; the decision is sent without`);
+      return undefined;
+    }
+  }
+
+  #refuse(decision) {
+    this.#invalid++;
+    this.#log.warn('decision', `a decision is not sent: ${checkDecision(decision)}`);
+    return STATUS.ok;
+  }
+
+  /** A status that is neither ok nor repeat. Drops are counted by the addon, invalid ids here. */
+  #explain(status) {
+    const name = binding.statusNames[status];
+    const message = binding.statusMessages[status];
+    if (status === STATUS.opted_out) {
+      return;
+    }
+    if (status === STATUS.queue_full || status === STATUS.closed) {
+      this.#log.warn(name, `a decision is dropped: ${message}`);
+      return;
+    }
+    this.#invalid++;
+    const advice = ID_ADVICE[name];
+    this.#log.warn(name, `a decision is not sent: ${message}${advice === undefined ? '' : ` (${advice})`}`);
+  }
+
+  #timeout(timeoutMillis) {
+    if (timeoutMillis === undefined) {
+      return this.#options.flushTimeoutMillis;
+    }
+    if (typeof timeoutMillis !== 'number' || !(timeoutMillis >= 0)) {
+      this.#log.warn('timeoutMillis', `timeoutMillis: expected milliseconds, got a ${typeof timeoutMillis}; the default is used`);
+      return this.#options.flushTimeoutMillis;
+    }
+    return Math.min(Math.floor(timeoutMillis), MAX_TIMER_MILLIS);
+  }
+
+  /** Memory ran out for the bookkeeping of a flush: nothing is lost, and nothing is known. */
+  #unreported(error) {
+    this.#log.error('flush', `flush: ${error.message}`);
+    return { ...NOTHING, pending: this.#native.stats().pending };
+  }
+}
+
+/** Not a method: the handlers must not hold the dispatcher, so that a forgotten one can be collected. */
+function createNative(options, log) {
+  const native = new binding.Dispatcher(nativeOptions(options, log), createHandlers(options, log, () => native));
+  return native;
+}
+
+function nativeOptions(options, log) {
+  return {
+    ...options,
+    library: LIBRARY,
+    groupsJson: options.groups === null ? null : JSON.stringify(options.groups),
+    disabledValueIsVariation: options.disabledValue === 'variation',
+    debug: log.debugEnabled,
+    reportDrops: options.onDrop !== null,
+    dedupe: options.dedupe !== null,
+    dedupeWindowMillis: options.dedupe?.windowMillis ?? 0,
+    dedupeMaxEntries: options.dedupe?.maxEntries ?? 0,
+  };
+}
+
+function warnOfPlainHttp(serverUrl, log) {
+  const { protocol, hostname } = new URL(serverUrl);
+  const isLoopback = hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname);
+  if (protocol === 'http:' && !isLoopback) {
+    log.warn('http', `serverUrl: decisions and the API key go to ${hostname} unencrypted; use https`);
+  }
+}
+
+module.exports = { Dispatcher };

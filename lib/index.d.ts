@@ -1,0 +1,372 @@
+/**
+ * Delivers the decisions of the Optimizely Feature Experimentation SDK to Amplitude.
+ *
+ * Durations and times are in milliseconds, sizes in bytes, and counts are counts of decisions unless
+ * something else is said.
+ */
+
+/** Create a dispatcher. Throws a TypeError with code `ERR_OA_OPTION` that names the option that is wrong. */
+export function createDispatcher<T extends DecisionType = 'flag'>(options: DispatcherOptions<T>): Dispatcher;
+
+/** `T`: the types of decisions that `decisionTypes` names, and that the callbacks thus get. */
+export interface DispatcherOptions<T extends DecisionType = 'flag'> {
+  /** The API key of the Amplitude project. */
+  apiKey: string;
+
+  /** Where the Amplitude project lives. Default: `'US'`. */
+  serverZone?: 'US' | 'EU' | undefined;
+
+  /**
+   * Use Amplitude's Batch API (requests up to 20 MB, a throttled user waits 15 s) instead of HTTP V2
+   * (1 MB, 30 s). Default: `false`.
+   */
+  useBatch?: boolean | undefined;
+
+  /**
+   * The whole URL to post to, with path and query; it replaces what `serverZone` and `useBatch` say of
+   * it. `useBatch`, or a path that ends in `/batch`, still sets the limits of the Batch API. Must not
+   * contain user name and password.
+   */
+  serverUrl?: string | undefined;
+
+  /**
+   * The shortest user or device id, in characters, from 1 to 1024. Sent to Amplitude, and applied before
+   * sending: decisions of shorter ids are counted as `invalid`. Default: 5, as Amplitude's own.
+   */
+  minIdLength?: number | undefined;
+
+  /** The number of events that starts a request at once, from 1. Default: 200. */
+  flushQueueSize?: number | undefined;
+
+  /** The longest wait of a decision before a request starts, in ms, from 0 to 2^31-1. Default: 10,000. */
+  flushIntervalMillis?: number | undefined;
+
+  /** How often one batch is tried before it is dropped, from 1 to 65,535. Default: 12. */
+  flushMaxRetries?: number | undefined;
+
+  /** The deadline of `flush()` and `close()` that have none of their own, in ms, from 0 to 2^31-1. Default: 10,000. */
+  flushTimeoutMillis?: number | undefined;
+
+  /** The longest time for one HTTP request and its answer, in ms, from 1 to 2^31-1. Default: 10,000. */
+  requestTimeoutMillis?: number | undefined;
+
+  /**
+   * The most memory for what is not delivered yet, in bytes, 1024 or more. What does not fit is dropped
+   * as `queue_full`. Default: 64 MiB.
+   */
+  maxQueueBytes?: number | undefined;
+
+  /** Compress request bodies of 2 KB and more with gzip. Default: `true` for Amplitude's own hosts, else `false`. */
+  compression?: boolean | undefined;
+
+  /** Send an exposure once in a window; `false` sends every decision. Default: 24 h, 1,000,000 entries. */
+  dedupe?: false | DedupeOptions | undefined;
+
+  /** The type of the event, up to 1024 characters; `false` sends only the user property. Default: `'Experiment Viewed'`. */
+  eventType?: string | false | undefined;
+
+  /** What the name of the user property begins with; the flag's key follows. Default: `'[Optimizely] '`. */
+  propertyPrefix?: string | undefined;
+
+  /**
+   * The user property's value when the flag is off: the word `off`, or the key of the variation, which
+   * tells an experiment's control from a flag that is off for everybody. Default: `'off'`.
+   */
+  disabledValue?: 'off' | 'variation' | undefined;
+
+  /** The types of notifications that are sent; others are counted as `ignored`. Default: `['flag']`. */
+  decisionTypes?: readonly T[] | undefined;
+
+  /**
+   * Tell whose decision it is in Amplitude; null keeps it out. Default: the notification's `userId` is
+   * the user id. If it throws, the decision is counted as `invalid`.
+   */
+  resolveUser?: ((notification: DecisionNotification<T>) => AmplitudeUser | null) | undefined;
+
+  /** Properties to add to the event's own. If it throws, or returns what is not JSON, the decision is sent without. */
+  eventProperties?: EnrichmentCallback<T> | undefined;
+
+  /** Properties to set with the user property. If it throws, or returns what is not JSON, the decision is sent without. */
+  userProperties?: EnrichmentCallback<T> | undefined;
+
+  /** Send decisions of rollouts (targeted deliveries) too, not only of experiments. Default: `true`. */
+  includeRollouts?: boolean | undefined;
+
+  /** Amplitude's account-level groups, for every event: at most 5 types and 10 names in all. Default: none. */
+  groups?: Readonly<Record<string, string | readonly string[]>> | undefined;
+
+  /** Start without sending: decisions are counted as dropped (`opted_out`) and not stored. Default: `false`. */
+  optOut?: boolean | undefined;
+
+  /**
+   * Where messages go. Warnings and errors come once for each cause, and then at most once a minute.
+   * Default: the console, warnings and errors only.
+   */
+  logger?: Logger | undefined;
+
+  /** Called with decisions that will not be delivered, not more than 64 at a time. */
+  onDrop?: ((drop: Drop) => void) | undefined;
+
+  /**
+   * The URL of a proxy (http, https, socks4, socks4a, socks5 or socks5h), with user name and password if
+   * it needs them; `''` for none. Default: `https_proxy`, `HTTPS_PROXY`, `http_proxy` (for http only),
+   * `all_proxy` or `ALL_PROXY` of the environment, read when the dispatcher is created.
+   */
+  proxy?: string | undefined;
+
+  /** Hosts to reach without the proxy, separated by commas; `*` for all. Default: `no_proxy` or `NO_PROXY` of the environment. */
+  noProxy?: string | undefined;
+
+  /** The path of a file of CA certificates (PEM) to trust. Default: what Node.js trusts. */
+  caFile?: string | undefined;
+}
+
+export interface DedupeOptions {
+  /** How long an exposure is not sent again, in ms, from 1 to 365 days. Default: 24 h. */
+  windowMillis?: number | undefined;
+
+  /** How many exposures are remembered, from 1 to 2^31-1; the ones that are forgotten may be sent again. Default: 1,000,000. */
+  maxEntries?: number | undefined;
+}
+
+/** Who it is in Amplitude: at least one of the two, of `minIdLength` to 1024 characters. */
+export interface AmplitudeUser {
+  userId?: string | undefined;
+  deviceId?: string | undefined;
+}
+
+export type EnrichmentCallback<T extends DecisionType = 'flag'> = (
+  notification: DecisionNotification<T>,
+  rule: DecisionRule,
+) => Record<string, unknown> | undefined;
+
+/** What is known of the rule that decided, which a notification does not say. */
+export interface DecisionRule {
+  /** Null: no rule (a forced decision, a user who is in none), or one that is not in the datafile. */
+  readonly ruleType: RuleType | null;
+}
+
+export type RuleType = 'experiment' | 'rollout' | 'holdout';
+
+/** Messages are plain text. What a function throws is ignored. */
+export interface Logger {
+  debug(message: string): void;
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
+
+export interface Dispatcher {
+  /**
+   * Listen to the decisions of a client of the Optimizely SDK v4, v5 or v6, before or after it is ready. A
+   * client that is attached already is not attached again.
+   *
+   * Returns a function that stops listening. Throws a TypeError with code `ERR_OA_CLIENT` for anything else.
+   */
+  attach(optimizelyClient: OptimizelyClient): () => void;
+
+  /** The listener itself, for those who register it themselves. Needs no `this`; never throws. */
+  onDecision(this: void, notification: AnyNotification): void;
+
+  /**
+   * Send what is waiting at once. Resolves when every decision that was accepted before the call is
+   * settled, or at the deadline; what is pending then stays queued, and is tried again. Never rejects.
+   */
+  flush(options?: FlushOptions): Promise<FlushReport>;
+
+  /**
+   * Detach from all clients, flush, and free everything; what is pending at the deadline is dropped as
+   * `closed`. Calls after the first return the same promise. Never rejects.
+   */
+  close(options?: CloseOptions): Promise<FlushReport>;
+
+  /** What happened since the dispatcher was created. Works after `close()` too. */
+  stats(): Stats;
+
+  /** Stop or start sending, as the user's consent has it. What is queued already is sent. */
+  setOptOut(optOut: boolean): void;
+}
+
+export interface CloseOptions {
+  /** The deadline in ms, from 0 to 2^31-1. Default: the option `flushTimeoutMillis`. */
+  timeoutMillis?: number | undefined;
+}
+
+export interface FlushOptions extends CloseOptions {
+  /**
+   * Abort the request that is in flight at the deadline, and put its decisions back without counting an
+   * attempt: for a process that is about to be frozen. Default: `false`.
+   */
+  abort?: boolean | undefined;
+}
+
+/** What became of the decisions that were undelivered when `flush()` or `close()` was called. */
+export interface FlushReport {
+  readonly delivered: number;
+  readonly dropped: number;
+  readonly pending: number;
+  readonly durationMillis: number;
+}
+
+/**
+ * Counts of decisions add up at every moment: `seen = ignored + invalid + deduplicated + accepted` and
+ * `accepted = delivered + dropped.total + pending`.
+ */
+export interface Stats {
+  readonly decisions: {
+    /** Notifications that came in. */
+    readonly seen: number;
+    /** Of a type that is not in `decisionTypes`, or kept out by `resolveUser` or `includeRollouts`. */
+    readonly ignored: number;
+    /** Without what is needed, or with an id that Amplitude refuses. */
+    readonly invalid: number;
+    /** Sent in this window already. */
+    readonly deduplicated: number;
+    readonly accepted: number;
+    readonly delivered: number;
+    /** Waiting, in flight, or to be tried again. */
+    readonly pending: number;
+    readonly dropped: { readonly total: number } & { readonly [reason in DropReason]: number };
+  };
+  readonly requests: {
+    readonly sent: number;
+    /** Sent again because an earlier attempt failed. */
+    readonly retried: number;
+    /** Answered by anything but 200, or not at all. */
+    readonly failed: number;
+    /** The bodies, as sent. */
+    readonly bytes: number;
+  };
+  readonly events: {
+    /** In requests that were answered by 200. */
+    readonly sent: number;
+  };
+  readonly queue: {
+    readonly bytes: number;
+    /** The most that it ever was. */
+    readonly highWaterBytes: number;
+  };
+  readonly lastError: {
+    readonly message: string;
+    /** Of the answer; 0 if there was none. */
+    readonly statusCode: number;
+    /** When it happened, in ms since 1970. */
+    readonly time: number;
+  } | null;
+}
+
+/**
+ * Why a decision is not delivered:
+ * - `invalid_event`: Amplitude refused it;
+ * - `invalid_api_key`: Amplitude does not know the API key;
+ * - `payload_too_large`: it alone is too large for a request;
+ * - `quota_exceeded`: its user or device is over Amplitude's quota of a day;
+ * - `retries_exhausted`: it was tried `flushMaxRetries` times;
+ * - `queue_full`: more than `maxQueueBytes` are undelivered;
+ * - `opted_out`: `optOut` or `setOptOut()`;
+ * - `closed`: it came after `close()`, or was still pending at its deadline.
+ */
+export type DropReason =
+  | 'invalid_event'
+  | 'invalid_api_key'
+  | 'payload_too_large'
+  | 'quota_exceeded'
+  | 'retries_exhausted'
+  | 'queue_full'
+  | 'opted_out'
+  | 'closed';
+
+export interface Drop {
+  readonly reason: DropReason;
+  /** The reason in words, with what the server said. */
+  readonly message: string;
+  /** Of the answer; 0 if there was none. */
+  readonly statusCode: number;
+  readonly decisions: readonly DroppedDecision[];
+}
+
+export interface DroppedDecision {
+  readonly userId?: string;
+  readonly deviceId?: string;
+  readonly flagKey: string;
+  readonly variationKey: string | null;
+  readonly ruleKey: string | null;
+  readonly enabled: boolean;
+  /** When it was made, in ms since 1970. */
+  readonly time: number;
+  readonly insertId: string;
+}
+
+/** A client of the Optimizely SDK v4, v5 or v6, as far as it is used here. */
+export interface OptimizelyClient {
+  readonly notificationCenter: {
+    // The SDK's own parameters differ from one major version to the next; `never` stands for all of them.
+    addNotificationListener(notificationType: never, callback: never): number;
+    removeNotificationListener(listenerId: number): boolean;
+  };
+  getOptimizelyConfig?(): unknown;
+}
+
+/** Any notification, of any version of the SDK. */
+export interface AnyNotification {
+  userId: string;
+  attributes?: unknown;
+}
+
+/** A DECISION notification of one of the types `T`. */
+export type DecisionNotification<T extends DecisionType = DecisionType> = {
+  [type in T]: {
+    type: type;
+    userId: string;
+    attributes: Record<string, any>;
+    decisionInfo: DecisionInfo[type];
+  };
+}[T];
+
+export type DecisionType = keyof DecisionInfo;
+
+/** What each type of decision says. */
+export interface DecisionInfo {
+  /** `decide()` and its relatives. */
+  flag: {
+    flagKey: string;
+    enabled: boolean;
+    variationKey: string | null;
+    ruleKey: string | null;
+    variables: Record<string, unknown>;
+    reasons: string[];
+    decisionEventDispatched: boolean;
+    /** Since SDK v6. */
+    experimentId?: string | null;
+    /** Since SDK v6. */
+    variationId?: string | null;
+  };
+  /** `isFeatureEnabled()` and `getEnabledFeatures()`. */
+  feature: FeatureDecision;
+  /** `getFeatureVariable...()`. */
+  'feature-variable': FeatureDecision & {
+    variableKey: string;
+    variableValue: unknown;
+    variableType: string;
+  };
+  /** `getAllFeatureVariables()`. */
+  'all-feature-variables': FeatureDecision & {
+    variableValues: Record<string, unknown>;
+  };
+  /** `activate()` and `getVariation()` of an experiment that belongs to no flag. */
+  'ab-test': ExperimentDecision;
+  /** `activate()` and `getVariation()` of an experiment that belongs to a flag. */
+  'feature-test': ExperimentDecision;
+}
+
+export interface FeatureDecision {
+  featureKey: string;
+  featureEnabled: boolean;
+  source: string;
+  sourceInfo: { experimentKey?: string; variationKey?: string };
+}
+
+export interface ExperimentDecision {
+  experimentKey: string;
+  variationKey: string | null;
+}

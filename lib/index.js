@@ -1,0 +1,11 @@
+'use strict';
+
+const { Dispatcher } = require('./dispatcher.js');
+const { resolveOptions } = require('./options.js');
+
+/** Create a dispatcher. Throws a TypeError with code ERR_OA_OPTION that names a bad option. */
+function createDispatcher(options) {
+  return new Dispatcher(resolveOptions(options));
+}
+
+module.exports = { createDispatcher };

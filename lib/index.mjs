@@ -1,0 +1,4 @@
+import api from './index.js';
+
+export const { createDispatcher } = api;
+export default api;

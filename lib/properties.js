@@ -1,0 +1,49 @@
+'use strict';
+
+/** Properties that the application adds, as JSON. */
+
+/** Amplitude's limit for nested objects and arrays; the properties themselves are the first layer. */
+const MAX_DEPTH = 40;
+
+/**
+ * Return the members of `properties` as JSON without the outer braces, `"a":1,"b":2`, or undefined when
+ * there are none. Names in `ownNames` are left out: they are the decision's own.
+ *
+ * Throws an Error that says what cannot be sent.
+ */
+function toMembers(properties, ownNames) {
+  if (properties === undefined || properties === null) {
+    return undefined;
+  }
+  if (typeof properties !== 'object' || Array.isArray(properties)) {
+    throw new Error(`it returned ${Array.isArray(properties) ? 'an array' : `a ${typeof properties}`} where an object is expected`);
+  }
+  if (isDeeper(properties, MAX_DEPTH)) {
+    throw new Error(`it returned something that is nested more than ${MAX_DEPTH} levels deep, or contains itself`);
+  }
+  const json = JSON.stringify(withoutOwn(properties, ownNames)); // throws for a BigInt, and says so
+  if (json === undefined || json[0] !== '{') {
+    throw new Error('its toJSON() does not return an object');
+  }
+  return json.length > 2 ? json.slice(1, -1) : undefined;
+}
+
+function withoutOwn(properties, ownNames) {
+  if (!ownNames.some((name) => Object.hasOwn(properties, name))) {
+    return properties;
+  }
+  const rest = { ...properties };
+  for (const name of ownNames) {
+    delete rest[name];
+  }
+  return rest;
+}
+
+function isDeeper(value, levels) {
+  if (typeof value !== 'object' || value === null) {
+    return false;
+  }
+  return levels === 0 || Object.values(value).some((member) => isDeeper(member, levels - 1));
+}
+
+module.exports = { toMembers };
