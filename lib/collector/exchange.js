@@ -1,0 +1,123 @@
+'use strict';
+
+/** One HTTP request to the collector and its answer, step by step: read, accept, send. */
+
+const { ENDPOINTS, answers } = require('./protocol');
+const { parseBody, readBody } = require('./body');
+const { validate } = require('./validate');
+
+/** The URL that a request asks for, or null when its target is none. */
+function parseTarget(target) {
+  try {
+    return new URL(target, 'http://collector');
+  } catch {
+    return null;
+  }
+}
+
+class Exchange {
+  #store;
+  #options;
+  #maxBytes;
+  #reading = null;
+  #parsed = null;
+  #answer = null;
+  #recorded = false;
+
+  constructor(req, res, store, options) {
+    this.req = req;
+    this.res = res;
+    this.target = parseTarget(req.url);
+    this.#store = store;
+    this.#options = options;
+    this.#maxBytes = options.maxBytes ?? (ENDPOINTS[this.target?.pathname] ?? ENDPOINTS['/2/httpapi']).maxBytes;
+    /** The body as it was sent: null until it is read, and if it was cut off or far too large. */
+    this.rawBody = null;
+    /** What the store is told of the exchange; bytes are those of the body, as sent. */
+    this.record = {
+      method: req.method,
+      url: req.url,
+      status: null,
+      error: null,
+      bytes: 0,
+      events: 0,
+      duplicates: 0,
+      receivedAt: store.now(),
+      answeredAt: null,
+    };
+    res.on('close', () => this.#close());
+  }
+
+  /** Read the body; resolve to false when the client went away. */
+  read() {
+    this.#reading ??= readBody(this.req, this.#maxBytes).then(({ raw, bytes }) => {
+      this.rawBody = raw;
+      this.record.bytes = bytes;
+      return true;
+    }, () => false);
+    return this.#reading;
+  }
+
+  #parse() {
+    this.#parsed ??= parseBody(this.rawBody, this.req.headers, this.#maxBytes);
+    return this.#parsed;
+  }
+
+  /** The events of the body, which was read; none if it is unusable. */
+  get events() {
+    const events = this.#parse().request?.events;
+    return Array.isArray(events) ? events : [];
+  }
+
+  /** The size of the body without compression, 0 if it is unusable. */
+  get bytes() {
+    return this.#parse().bytes ?? 0;
+  }
+
+  /** Do as Amplitude does with the body, which was read; return the answer. Happens once. */
+  accept() {
+    this.#answer ??= this.#ingest();
+    return this.#answer;
+  }
+
+  #ingest() {
+    const { answer, request, bytes } = this.#parse();
+    const refusal = answer ?? validate(request, this.#options);
+    if (refusal) {
+      return refusal;
+    }
+    const { events } = request;
+    this.record.events = events.length;
+    this.record.duplicates = this.#store.ingest(request.api_key, events).duplicates;
+    return answers.accepted(events.length, bytes, this.#store.now());
+  }
+
+  /** Send an answer: `{status, headers, body}`, where a body that is not a string is sent as JSON. */
+  send({ status, headers, body = '' }) {
+    const payload = typeof body === 'string' ? body : JSON.stringify(body);
+    this.record.error = body.error ?? null;
+    this.sent(status);
+    this.res.writeHead(status, {
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(payload),
+      ...headers,
+    });
+    this.res.end(payload);
+  }
+
+  /** Note that the answer is on its way; only for those who write to the socket without send(). */
+  sent(status) {
+    this.record.status = status;
+    this.#close();
+  }
+
+  #close() {
+    if (!this.#recorded) {
+      this.#recorded = true;
+      this.record.answeredAt = this.record.status === null ? null : this.#store.now();
+      this.#store.record(this.record);
+    }
+  }
+}
+
+module.exports = { Exchange };

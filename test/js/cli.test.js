@@ -1,0 +1,93 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const { describe, it } = require('node:test');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+const readline = require('node:readline');
+const { createCollector } = require('../../lib/collector');
+const { request } = require('../support/request');
+const { version } = require('../../package.json');
+
+const CLI = path.join(__dirname, '../../lib/cli.js');
+
+function run(t, ...args) {
+  const child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(() => child.kill('SIGKILL'));
+  return child;
+}
+
+/** Run to the end: {code, stdout, stderr}. */
+async function finish(t, ...args) {
+  const child = run(t, ...args);
+  const output = { stdout: '', stderr: '' };
+  for (const name of Object.keys(output)) {
+    child[name].setEncoding('utf8').on('data', (text) => {
+      output[name] += text;
+    });
+  }
+  const [code] = await once(child, 'close');
+  return { code, ...output };
+}
+
+describe('the command line', () => {
+  it('explains itself', async (t) => {
+    for (const args of [['--help'], ['-h'], ['collector', '--help']]) {
+      const { code, stdout, stderr } = await finish(t, ...args);
+      assert.deepEqual([code, stderr], [0, '']);
+      assert.match(stdout, /^Usage: optimizely-amplitude/);
+    }
+    assert.deepEqual(await finish(t, '--version'), { code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  const mistakes = {
+    'a command is missing': [],
+    'unknown command \'collect\'': ['collect'],
+    'unexpected argument \'8787\'': ['collector', '8787'],
+    'Unknown option \'--prot\'': ['collector', '--prot', '1'],
+    '--port must be a number from 0 to 65535, not \'http\'': ['collector', '--port', 'http'],
+    'not \'65536\'': ['collector', '--port', '65536'],
+  };
+  for (const [message, args] of Object.entries(mistakes)) {
+    it(`refuses: ${args.join(' ') || 'nothing'}`, async (t) => {
+      const { code, stdout, stderr } = await finish(t, ...args);
+      assert.deepEqual([code, stdout], [2, '']);
+      assert.ok(stderr.includes(message), stderr);
+      assert.match(stderr, /Usage:/);
+    });
+  }
+
+  it('says when the port is in use', async (t) => {
+    const collector = createCollector();
+    const { port } = await collector.listen();
+    t.after(() => collector.close());
+    const { code, stderr } = await finish(t, 'collector', '--port', String(port));
+    assert.equal(code, 1);
+    assert.equal(stderr, `optimizely-amplitude: cannot listen on 127.0.0.1:${port}: ` +
+      'the port is in use; choose another one with --port\n');
+  });
+
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    it(`runs a collector until ${signal}`, async (t) => {
+      const child = run(t, 'collector', '--port', '0');
+      const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+      const nextLine = async () => (await lines.next()).value;
+      const [, url] = /^Listening on (http:\/\/127\.0\.0\.1:\d+)$/.exec(await nextLine());
+      const serverUrl = `${url}/2/httpapi`;
+      assert.ok((await nextLine()).includes(`serverUrl: '${serverUrl}'`));
+      await nextLine();
+
+      const event = { event_type: 'Seen', user_id: 'user_1', insert_id: 'a' };
+      const body = JSON.stringify({ api_key: 'secret', events: [event, event] });
+      assert.equal((await request(serverUrl, { body })).status, 200);
+      const line = await nextLine();
+      assert.match(line, new RegExp(`POST {2}/2/httpapi {2}200 {2}${body.length} bytes {2}2 events \\(1 duplicates\\)$`));
+      await request(serverUrl, { body: '{' });
+      assert.match(await nextLine(), /400 {2}1 bytes {2}Invalid JSON request body$/);
+
+      child.kill(signal);
+      assert.deepEqual(await once(child, 'exit'), [0, null]);
+    });
+  }
+});
