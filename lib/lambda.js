@@ -1,0 +1,68 @@
+'use strict';
+
+/**
+ * For AWS Lambda: deliver an invocation's decisions before its result is returned, since the process is
+ * frozen right after, and may never be thawed.
+ */
+
+/** Time to leave to the runtime for sending the result back. */
+const DEFAULT_MARGIN_MILLIS = 500;
+/** A function may have 15 minutes; nobody's response waits that long for analytics. As flush() by default. */
+const MAX_FLUSH_MILLIS = 10_000;
+
+/**
+ * Wrap a handler so that the dispatcher is flushed when it is done, whether it returned or threw.
+ *
+ * Takes async handlers, those with a callback, and streaming ones, wrapped before or after
+ * awslambda.streamifyResponse(). The flush ends `marginMillis` before the function's time is up; what is
+ * pending then stays queued for the next invocation. Delivery never fails an invocation.
+ */
+function withFlush(handler, dispatcher, { marginMillis = DEFAULT_MARGIN_MILLIS } = {}) {
+  check(typeof handler === 'function', 'withFlush(handler, dispatcher): handler is not a function');
+  check(typeof dispatcher?.flush === 'function', 'withFlush(handler, dispatcher): dispatcher is not what createDispatcher() returned');
+  check(Number.isFinite(marginMillis) && marginMillis >= 0, 'withFlush(): marginMillis is not a number of milliseconds');
+
+  const wrapped = async (...args) => {
+    try {
+      return await call(handler, args);
+    } finally {
+      await dispatcher.flush({ timeoutMillis: timeLeft(args, marginMillis), abort: true });
+    }
+  };
+  // streamifyResponse() marks a handler with symbols.
+  return Object.defineProperties(wrapped, pickSymbols(Object.getOwnPropertyDescriptors(handler)));
+}
+
+/** Call a handler of either kind: one that takes a callback as its third argument, or one that returns a promise. */
+function call(handler, args) {
+  const takesCallback = handler.length >= 3 && typeof args[2] === 'function';
+  if (!takesCallback) {
+    return handler(...args);
+  }
+  return new Promise((resolve, reject) => {
+    const callback = (error, result) => (error ? reject(error) : resolve(result));
+    const returned = handler(args[0], args[1], callback);
+    if (typeof returned?.then === 'function') {
+      returned.then(resolve, reject);
+    }
+  });
+}
+
+/** The context is the second argument, or the third of a streaming handler. */
+function timeLeft(args, marginMillis) {
+  const context = args.find((arg) => typeof arg?.getRemainingTimeInMillis === 'function');
+  const left = context === undefined ? MAX_FLUSH_MILLIS : context.getRemainingTimeInMillis() - marginMillis;
+  return Math.min(Math.max(Number(left) || 0, 0), MAX_FLUSH_MILLIS);
+}
+
+function pickSymbols(descriptors) {
+  return Object.fromEntries(Object.getOwnPropertySymbols(descriptors).map((symbol) => [symbol, descriptors[symbol]]));
+}
+
+function check(condition, message) {
+  if (!condition) {
+    throw Object.assign(new TypeError(message), { code: 'ERR_OA_LAMBDA' });
+  }
+}
+
+module.exports = { withFlush };

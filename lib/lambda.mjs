@@ -1,0 +1,4 @@
+import api from './lambda.js';
+
+export const { withFlush } = api;
+export default api;
