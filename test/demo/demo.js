@@ -1,0 +1,213 @@
+'use strict';
+
+/*
+ * A shop tests a new checkout. `npm run demo` shows the whole way of an experiment, without any account:
+ * the Optimizely SDK decides, this package delivers, and Amplitude, here a stand-in for it on this
+ * machine, can tell which checkout sells more.
+ *
+ * Read it from main() on. What a real service needs is in createShop().
+ */
+
+const { createInstance, createStaticProjectConfigManager } = require('@optimizely/optimizely-sdk');
+const fs = require('node:fs');
+const path = require('node:path');
+const { createDispatcher } = require('../..'); // require('optimizely-amplitude') for you
+const { createCollector } = require('../../lib/collector');
+
+const API_KEY = 'demo-key';
+const FLAG = 'checkout_flow';
+const PROPERTY = `[Optimizely] ${FLAG}`; // the user property that Amplitude gets
+const VISITORS = 2000;
+
+/** How likely a visitor is to go to the checkout, and to buy once there. The rest of us may not know. */
+const TEMPTATION = {
+  control: { checkout: 0.4, purchase: 0.5 },
+  one_page: { checkout: 0.45, purchase: 0.68 },
+  on: { checkout: 0.47, purchase: 0.66 },
+  off: { checkout: 0.36, purchase: 0.48 },
+};
+
+async function main() {
+  const amplitude = createCollector();
+  await amplitude.listen();
+  const endpoint = `${amplitude.url}/2/httpapi`;
+  const { optimizely, dispatcher } = createShop(endpoint);
+
+  const purchases = visit(optimizely);
+  const report = await dispatcher.flush(); // everything that was decided is in Amplitude now
+  await track(endpoint, purchases);
+
+  await dispatcher.close();
+  await optimizely.close();
+  await amplitude.close();
+
+  printIntroduction(amplitude.url);
+  printUsers(amplitude.store);
+  printFunnel(amplitude.store);
+  printReport(report, dispatcher.stats());
+  process.exitCode = report.dropped + report.pending > 0 ? 1 : 0;
+}
+
+/** The eight lines that a service needs. With a datafile from Optimizely, it would have an sdkKey. */
+function createShop(serverUrl) {
+  const datafile = fs.readFileSync(path.join(__dirname, '../support/datafile.json'), 'utf8');
+  const optimizely = createInstance({ projectConfigManager: createStaticProjectConfigManager({ datafile }) });
+  const dispatcher = createDispatcher({
+    apiKey: API_KEY,
+    serverUrl, // not for you: Amplitude is the default
+    disabledValue: 'variation', // the control group has the flag off; we want to see its name nevertheless
+  });
+  dispatcher.attach(optimizely);
+  return { optimizely, dispatcher };
+}
+
+/** Let everybody in. Return the events of those who went on from what they saw, in order. */
+function visit(optimizely) {
+  const chance = createRandom(20261124);
+  const events = [];
+  for (let i = 0; i < VISITORS; i++) {
+    const userId = `user_${i}`;
+    const attributes = { country: chance() < 0.9 ? 'US' : 'FR', plan: chance() < 0.85 ? 'premium' : 'basic' };
+    const user = optimizely.createUserContext(userId, attributes);
+
+    const { variationKey } = user.decide(FLAG); // the dispatcher hears it, and that was all
+    if (i % 10 === 0) {
+      user.decideAll(); // says FLAG again, which is not sent again
+    }
+
+    const { checkout, purchase } = TEMPTATION[variationKey];
+    if (chance() < checkout) {
+      events.push({ user_id: userId, event_type: 'Checkout', time: Date.now() });
+      if (chance() < purchase) {
+        events.push({ user_id: userId, event_type: 'Purchase', time: Date.now() });
+      }
+    }
+  }
+  return events;
+}
+
+/** What your site does with Amplitude's own SDK already: tell of Checkout and Purchase. */
+async function track(endpoint, events) {
+  const perRequest = 1000;
+  for (let i = 0; i < events.length; i += perRequest) {
+    const response = await fetch(endpoint, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ api_key: API_KEY, events: events.slice(i, i + perRequest) }),
+    });
+    if (!response.ok) {
+      throw new Error(`the collector refused the events: ${await response.text()}`);
+    }
+  }
+}
+
+// ---- what Amplitude's charts would show, from nothing but what arrived --------------------------------
+
+/** How many users have which value of PROPERTY. */
+function countUsers(store) {
+  const counts = {};
+  const ids = new Set(store.events().map((event) => event.user_id));
+  for (const id of ids) {
+    const value = store.user(id).user_properties[PROPERTY];
+    counts[value] = (counts[value] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** For each variation, how many users got how far, in this order: Experiment Viewed, Checkout, Purchase. */
+function countFunnel(store) {
+  const steps = ['Experiment Viewed', 'Checkout', 'Purchase'];
+  const reached = new Map(); // how many steps each user made
+  const counts = {};
+  for (const { user_id: userId, event_type: type, event_properties: properties, decisions } of store.events()) {
+    const step = reached.get(userId) ?? 0;
+    if (type !== steps[step] || (step === 0 && properties.flag_key !== FLAG)) {
+      continue;
+    }
+    reached.set(userId, step + 1);
+    // Every event carries the user's properties of that moment: hence $identify comes first.
+    const variation = decisions[PROPERTY];
+    counts[variation] ??= steps.map(() => 0);
+    counts[variation][step]++;
+  }
+  return counts;
+}
+
+// ---- the output ---------------------------------------------------------------------------------------
+
+const WIDTH = 76;
+const BAR_WIDTH = 30;
+
+const number = (value) => value.toLocaleString('en-US');
+const percent = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
+const bar = (part, whole, width = BAR_WIDTH) => '█'.repeat(Math.round((width * part) / whole)).padEnd(width, '░');
+
+/** Print cells below each other: the first column to the left, all others to the right. */
+function printRow(cells, widths) {
+  console.log(`  ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('')}`);
+}
+
+function printTitle(title) {
+  console.log(`\n${title}\n${'─'.repeat(WIDTH)}`);
+}
+
+function printIntroduction(url) {
+  console.log(`
+${number(VISITORS)} visitors came to a shop that tries a new checkout. The Optimizely SDK decided
+what each one saw; optimizely-amplitude delivered that to a local stand-in for
+Amplitude (${url}), which answers:`);
+}
+
+function printUsers(store) {
+  const counts = countUsers(store);
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const widths = [12, 8, 10, BAR_WIDTH + 4];
+  printTitle(`Users by  ${PROPERTY}`);
+  for (const value of Object.keys(TEMPTATION)) {
+    const count = counts[value] ?? 0;
+    printRow([value, number(count), percent(count, total), bar(count, total)], widths);
+  }
+}
+
+function printFunnel(store) {
+  const counts = countFunnel(store);
+  const widths = [12, 20, 13, 12, 17];
+  printTitle('Funnel by variation');
+  printRow(['', 'Experiment Viewed >', 'Checkout >', 'Purchase', 'conversion'], widths);
+  for (const variation of Object.keys(TEMPTATION)) {
+    const [viewed, checkout, purchase] = counts[variation] ?? [0, 0, 0];
+    printRow([variation, ...[viewed, checkout, purchase].map(number), percent(purchase, viewed)], widths);
+  }
+  const rate = ([viewed, , purchase]) => purchase / viewed;
+  const lift = rate(counts.one_page) / rate(counts.control) - 1;
+  console.log(`\n  The one-page checkout sells ${percent(Math.abs(lift), 1)} ${lift > 0 ? 'more' : 'less'} than the control.`);
+}
+
+function printReport(report, { decisions, requests, events }) {
+  printTitle('Delivery');
+  const { delivered, dropped, pending, durationMillis } = report;
+  console.log(`  flush()   ${number(delivered)} decisions delivered, ${dropped} dropped, ${pending} pending, in ${Math.round(durationMillis)} ms
+  stats()   ${number(decisions.seen)} decisions heard, ${number(decisions.deduplicated)} of them repeats; ` +
+    `${number(events.sent)} events in ${requests.sent} requests`);
+  printTitle('Next');
+  console.log(`  test/demo/demo.js                      how this was made
+  README.md                              the options, and the eight lines for you
+  npx optimizely-amplitude collector     a stand-in of your own, to see what you send
+`);
+}
+
+/** Numbers from 0 to 1 that look random and are the same at every run (mulberry32). */
+function createRandom(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});

@@ -1,0 +1,98 @@
+'use strict';
+
+/**
+ * Real clients of the Optimizely SDK, majors 6, 5 and 4, that need no network and say nothing.
+ *
+ * The datafile has three flags. With the attributes US_PREMIUM all three majors decide alike:
+ * - checkout_flow: an experiment (user_0 to user_3: control, which is off; user_9, user_10: one_page; qa_user:
+ *   always one_page), a targeted delivery for the others (user_11: on); who is not US_PREMIUM gets a
+ *   delivery named off;
+ * - homepage_banner: on for everybody, by a delivery;
+ * - search_ranking: an experiment for anybody (user_0: vector, user_4: bm25); no variation for the others
+ *   (user_1, user_2).
+ * Of the older kind are the experiment legacy_ab (user_1: a) and the event purchase.
+ */
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const DATAFILE = fs.readFileSync(path.join(__dirname, 'datafile.json'), 'utf8');
+
+const MAJORS = [6, 5, 4];
+const FLAGS = ['checkout_flow', 'homepage_banner', 'search_ranking'];
+const US_PREMIUM = Object.freeze({ country: 'US', plan: 'premium' });
+
+const PACKAGES = { 6: '@optimizely/optimizely-sdk', 5: 'optimizely-sdk-5', 4: 'optimizely-sdk-4' };
+/** How each major names the notification. */
+const DECISION = {
+  6: 'DECISION',
+  5: 'DECISION:type, userId, attributes, decisionInfo',
+  4: 'DECISION:type, userId, attributes, decisionInfo',
+};
+
+const requireSdk = (major) => require(PACKAGES[major]);
+
+const quietly = { dispatchEvent: (event, callback) => callback({ statusCode: 200 }) };
+
+/** Create a client of that major. It decides at once; onReady() is for those who want to see it. */
+function createClient(major = 6, datafile = DATAFILE) {
+  const sdk = requireSdk(major);
+  if (major >= 6) {
+    return sdk.createInstance({ projectConfigManager: sdk.createStaticProjectConfigManager({ datafile }) });
+  }
+  sdk.setLogger(null);
+  return sdk.createInstance({ datafile, odpOptions: { disabled: true }, eventDispatcher: quietly });
+}
+
+/** Decide one flag for a user, as an application does; return the decision. */
+function decideAs(client, userId, attributes = US_PREMIUM, flagKey = 'checkout_flow', options = []) {
+  return client.createUserContext(userId, attributes).decide(flagKey, options);
+}
+
+/** Decide all flags for a user. */
+function decideAllAs(client, userId, attributes = US_PREMIUM, options = []) {
+  return client.createUserContext(userId, attributes).decideAll(options);
+}
+
+/** Record every DECISION notification of a client; return the list that grows. */
+function recordDecisions(client, major) {
+  const notifications = [];
+  client.notificationCenter.addNotificationListener(DECISION[major], (notification) => {
+    notifications.push(structuredClone(notification));
+  });
+  return notifications;
+}
+
+/** A notification as SDK v6 makes it, for those who need a million of them. */
+function createNotification(userId, decisionInfo = {}) {
+  return {
+    type: 'flag',
+    userId,
+    attributes: {},
+    decisionInfo: {
+      flagKey: 'checkout_flow',
+      enabled: true,
+      variationKey: 'one_page',
+      ruleKey: 'checkout_ab',
+      variables: {},
+      reasons: [],
+      decisionEventDispatched: true,
+      experimentId: '9400000001',
+      variationId: '9410000002',
+      ...decisionInfo,
+    },
+  };
+}
+
+module.exports = {
+  DATAFILE,
+  FLAGS,
+  MAJORS,
+  US_PREMIUM,
+  createClient,
+  createNotification,
+  decideAllAs,
+  decideAs,
+  recordDecisions,
+  requireSdk,
+};

@@ -1,0 +1,46 @@
+/** The dispatcher, from an ES module. */
+
+import defaultExport, { createDispatcher } from 'optimizely-amplitude';
+import type { Dispatcher, FlushReport, Stats } from 'optimizely-amplitude';
+
+const dispatcher: Dispatcher = createDispatcher({ apiKey: 'key' });
+const same: typeof createDispatcher = defaultExport.createDispatcher;
+
+const report: FlushReport = await dispatcher.flush();
+const sum: number = report.delivered + report.dropped + report.pending + report.durationMillis;
+await dispatcher.flush({ timeoutMillis: 500, abort: true });
+await dispatcher.flush({ timeoutMillis: undefined });
+await dispatcher.close({ timeoutMillis: 500 });
+dispatcher.setOptOut(true);
+
+const { decisions, requests, events, queue, lastError }: Stats = dispatcher.stats();
+const numbers: number[] = [
+  decisions.seen, decisions.ignored, decisions.invalid, decisions.deduplicated, decisions.accepted,
+  decisions.delivered, decisions.pending, decisions.dropped.total,
+  decisions.dropped.invalid_event, decisions.dropped.invalid_api_key, decisions.dropped.payload_too_large,
+  decisions.dropped.quota_exceeded, decisions.dropped.retries_exhausted, decisions.dropped.queue_full,
+  decisions.dropped.opted_out, decisions.dropped.closed,
+  requests.sent, requests.retried, requests.failed, requests.bytes, events.sent, queue.bytes, queue.highWaterBytes,
+];
+const error: string | undefined = lastError?.message;
+
+// @ts-expect-error not a client
+dispatcher.attach({});
+// @ts-expect-error not a client
+dispatcher.attach({ notificationCenter: { addNotificationListener: () => 1 } });
+// @ts-expect-error a promise of one
+dispatcher.attach(Promise.resolve({}));
+// @ts-expect-error unknown
+await dispatcher.flush({ timeout: 500 });
+// @ts-expect-error close() always aborts
+await dispatcher.close({ abort: true });
+// @ts-expect-error no such reason
+decisions.dropped.unlucky;
+// @ts-expect-error counters are not to be set
+decisions.seen = 5;
+// @ts-expect-error no number
+dispatcher.setOptOut(1);
+// @ts-expect-error no notification
+dispatcher.onDecision('user');
+
+export { error, numbers, same, sum };

@@ -1,0 +1,90 @@
+/** Options: what they may be, and what is refused by the compiler already. */
+
+import { createDispatcher } from 'optimizely-amplitude';
+import type { DispatcherOptions, Drop, DropReason, RuleType } from 'optimizely-amplitude';
+
+const apiKey = 'key';
+
+createDispatcher({
+  apiKey,
+  serverZone: 'EU',
+  useBatch: true,
+  serverUrl: 'https://example.com/2/httpapi?x=1',
+  minIdLength: 1,
+  flushQueueSize: 100,
+  flushIntervalMillis: 1000,
+  flushMaxRetries: 3,
+  flushTimeoutMillis: 2000,
+  requestTimeoutMillis: 2000,
+  maxQueueBytes: 2 ** 20,
+  compression: false,
+  dedupe: { windowMillis: 3_600_000 },
+  eventType: false,
+  propertyPrefix: '',
+  disabledValue: 'variation',
+  decisionTypes: ['flag', 'ab-test'],
+  resolveUser: ({ userId, attributes }) => (userId === '' ? null : { userId, deviceId: attributes['deviceId'] }),
+  eventProperties: (notification, { ruleType }) => {
+    const type: 'flag' | 'ab-test' = notification.type;
+    const rule: RuleType | null = ruleType;
+    if (notification.type === 'ab-test') {
+      return { experiment: notification.decisionInfo.experimentKey };
+    }
+    return { experimentId: notification.decisionInfo.experimentId, type, rule };
+  },
+  userProperties: () => undefined,
+  includeRollouts: false,
+  groups: { company: 'acme', team: ['a', 'b'] },
+  optOut: true,
+  logger: console,
+  onDrop: ({ reason, message, statusCode, decisions }) => {
+    const why: DropReason = reason;
+    const [first] = decisions;
+    const variation: string | null | undefined = first?.variationKey;
+    console.error(why, message, statusCode, variation, first?.userId?.length);
+  },
+  proxy: 'http://proxy:3128',
+  noProxy: 'localhost',
+  caFile: '/etc/ca.pem',
+});
+
+// Only flags come without decisionTypes, so their fields are there without a question.
+createDispatcher({ apiKey, eventProperties: ({ decisionInfo }) => ({ rule: decisionInfo.ruleKey }) });
+
+// What may be there or not is given as it is, for example from the environment.
+createDispatcher({ apiKey, serverUrl: process.env['AMPLITUDE_URL'], dedupe: false, logger: undefined });
+
+const options: DispatcherOptions = { apiKey };
+options.onDrop = (drop: Drop) => console.log(drop.decisions.length);
+createDispatcher(options);
+const many: DispatcherOptions<'flag' | 'feature'> = { apiKey, decisionTypes: ['feature'] };
+createDispatcher(many);
+
+// @ts-expect-error there are options
+createDispatcher();
+// @ts-expect-error apiKey is missing
+createDispatcher({});
+// @ts-expect-error a variable that may not be set
+createDispatcher({ apiKey: process.env['AMPLITUDE_API_KEY'] });
+// @ts-expect-error unknown
+createDispatcher({ apiKey, flushIntervalMs: 5 });
+// @ts-expect-error no such zone
+createDispatcher({ apiKey, serverZone: 'DE' });
+// @ts-expect-error not a number
+createDispatcher({ apiKey, flushQueueSize: '5' });
+// @ts-expect-error true says nothing
+createDispatcher({ apiKey, dedupe: true });
+// @ts-expect-error unknown
+createDispatcher({ apiKey, dedupe: { windowMs: 5 } });
+// @ts-expect-error no such type
+createDispatcher({ apiKey, decisionTypes: ['flags'] });
+// @ts-expect-error a logger has four functions
+createDispatcher({ apiKey, logger: { error: console.error } });
+// @ts-expect-error no promise
+createDispatcher({ apiKey, eventProperties: async () => ({}) });
+// @ts-expect-error neither id
+createDispatcher({ apiKey, resolveUser: () => ({ id: 'x' }) });
+// @ts-expect-error names are strings
+createDispatcher({ apiKey, groups: { company: 5 } });
+// @ts-expect-error flags have no experiment
+createDispatcher({ apiKey, eventProperties: ({ decisionInfo }) => ({ key: decisionInfo.experimentKey }) });
