@@ -1,0 +1,110 @@
+'use strict';
+
+/** What a user reads when the addon does not load. Each case is a package laid out in a folder of its own. */
+
+const assert = require('node:assert/strict');
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { test } = require('node:test');
+
+const ROOT = path.join(__dirname, '..', '..');
+const RELEASE = 'build/Release/optimizely_amplitude.node';
+const PREBUILT = `prebuilds/${process.platform}-${process.arch}/optimizely-amplitude.node`;
+const ADDON = path.join(ROOT, RELEASE);
+
+const PRINT_RESULT = `
+  try {
+    const addon = require('./lib/binding.js');
+    console.log(JSON.stringify({ keys: Object.keys(addon) }));
+  } catch (error) {
+    console.log(JSON.stringify({ code: error.code, message: error.message, cause: error.cause?.message }));
+  }`;
+
+/** Loads the binding in a package that has `files` ({ path: content }) beside it. */
+function loadIn(t, files, env = {}) {
+  const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-binding-')));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const ours = ['lib/binding.js', 'src/deps.js'].map((file) => [file, fs.readFileSync(path.join(ROOT, file))]);
+  for (const [file, content] of [...ours, ...Object.entries(files)]) {
+    fs.mkdirSync(path.dirname(path.join(dir, file)), { recursive: true });
+    fs.writeFileSync(path.join(dir, file), content);
+  }
+  const child = spawnSync(process.execPath, ['-e', PRINT_RESULT], {
+    cwd: dir,
+    encoding: 'utf8',
+    env: { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: '', ...env },
+  });
+  assert.equal(child.status, 0, child.stderr);
+  return { dir, ...JSON.parse(child.stdout) };
+}
+
+/** The head of a shared object for another processor than this one. */
+function foreignElf() {
+  const [name, machine] = process.arch === 'arm64' ? ['x64', 62] : ['arm64', 183];
+  const elf = Buffer.alloc(4096);
+  elf.write('\x7fELF\x02\x01\x01', 'latin1');
+  elf.writeUInt16LE(3, 16); // a shared object
+  elf.writeUInt16LE(machine, 18);
+  elf.writeUInt32LE(1, 20);
+  return { name, elf };
+}
+
+test('the addon loads', () => {
+  assert.equal(typeof require('../../lib/binding.js'), 'object');
+});
+
+test('an addon that was never built: every place, this machine, and what to type', (t) => {
+  const { dir, code, message, cause } = loadIn(t, {});
+  assert.equal(code, 'ERR_OA_ADDON');
+  assert.equal(cause, undefined);
+  assert.ok(message.includes(`${process.platform}-${process.arch}`));
+  assert.ok(message.includes(`Node ${process.version}`));
+  if (process.platform === 'linux') assert.match(message, /glibc \d+\.\d+|musl/);
+  for (const place of [PREBUILT, RELEASE, 'build/Debug/optimizely_amplitude.node']) {
+    assert.ok(message.includes(`${path.join(dir, place)}\n      is not there`), `${place} in ${message}`);
+  }
+  assert.match(message, /(apt-get|dnf|apk|brew) /);
+  assert.match(message, /npm rebuild optimizely-amplitude/);
+});
+
+test('a file that is no addon: what the dynamic linker says, which is the cause as well', (t) => {
+  const { code, message, cause } = loadIn(t, { [RELEASE]: 'this is not a shared object' });
+  assert.equal(code, 'ERR_OA_ADDON');
+  assert.match(cause, /optimizely_amplitude\.node/);
+  assert.ok(message.includes(cause));
+  assert.match(message, /copied from another machine/);
+});
+
+test('an addon for another processor is named as one', { skip: process.platform !== 'linux' && 'the files are ELF' }, (t) => {
+  const { name, elf } = foreignElf();
+  const { code, message } = loadIn(t, { [PREBUILT]: elf });
+  assert.equal(code, 'ERR_OA_ADDON');
+  assert.ok(message.includes(`${PREBUILT}\n      is built for ${name}, not for ${process.arch}`), message);
+});
+
+test('a shared library that is missing: the package that carries it', { skip: process.platform !== 'linux' && 'the file is patched as ELF' }, (t) => {
+  const addon = fs.readFileSync(ADDON);
+  const at = addon.indexOf('libcjson.so.1\0');
+  assert.ok(at > 0, 'the addon needs libcjson');
+  addon.write('libcjson.so.9', at, 'latin1');
+  const { code, message } = loadIn(t, { [RELEASE]: addon });
+  assert.equal(code, 'ERR_OA_ADDON');
+  assert.match(message, /libcjson\.so\.9/);
+  assert.match(message, /The library libcjson is missing on this machine:\n +\S*.*\b(libcjson1|cjson)\b/);
+  assert.doesNotMatch(message, /npm rebuild/);
+});
+
+test('a prebuilt addon that does not load gives way to the one that was built here', (t) => {
+  const { keys } = loadIn(t, { [PREBUILT]: 'of another system', [RELEASE]: fs.readFileSync(ADDON) });
+  assert.ok(Array.isArray(keys));
+});
+
+test('another build can be named, and is then the only one tried', (t) => {
+  const { keys } = loadIn(t, {}, { OPTIMIZELY_AMPLITUDE_BINDING: ADDON });
+  assert.ok(Array.isArray(keys));
+  const { message } = loadIn(t, { [RELEASE]: fs.readFileSync(ADDON) }, { OPTIMIZELY_AMPLITUDE_BINDING: '/nonexistent.node' });
+  assert.ok(message.includes('/nonexistent.node\n      is not there'));
+  assert.ok(!message.includes(RELEASE));
+});

@@ -1,0 +1,159 @@
+'use strict';
+
+/*
+ * `npm test`: everything that checks the project, in order of cost.
+ *
+ *   npm test                          what every change has to pass
+ *   npm test -- --all                 also ThreadSanitizer and the fuzzers, and nothing may be left out (CI)
+ *   npm test -- --only js,core        some steps
+ *   npm test -- --only js FILE...     some files of node:test
+ *
+ * The last line is `N passed, N failed`, over all test programs; a step that fails without
+ * naming a test (a linter, a crash) counts as one.
+ */
+
+const { spawn, spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+const { parseArgs } = require('node:util');
+
+const ROOT = path.join(__dirname, '..');
+
+const NODE_TEST_TIMEOUT_MS = 300_000; // of one file; a test that hangs should say so before CI gives up
+
+/** What a step returns instead of a command to say that it has nothing to do here. */
+const skip = (reason) => ({ skip: reason });
+
+const STEPS = [
+  { name: 'lint', title: 'ESLint', command: () => tool('eslint/bin/eslint.js', '.') },
+  { name: 'format', title: 'clang-format', command: () => make('lint') },
+  { name: 'types', title: 'TypeScript declarations', command: types },
+  { name: 'core', title: 'C core', command: () => make('check') },
+  { name: 'core-asan', title: 'C core under ASan and UBSan', command: (all) => sanitized('check-asan', 'address,undefined', all) },
+  { name: 'core-tsan', title: 'C core under TSan', extra: true, command: (all) => sanitized('check-tsan', 'thread', all) },
+  { name: 'fuzz', title: 'fuzzers, for a moment each', extra: true, command: () => make('fuzz') },
+  { name: 'js', title: 'JavaScript and end to end', command: nodeTests },
+];
+
+function make(target) {
+  return ['make', '--no-print-directory', '-j2', '-C', 'test/core', target];
+}
+
+/** A program in JavaScript of a development package. */
+function tool(file, ...args) {
+  return [process.execPath, path.join('node_modules', file), ...args];
+}
+
+function types() {
+  return filesBelow('test/types', '.ts').length > 0 ? tool('typescript/bin/tsc', '--noEmit', '-p', 'test/types') : skip('there are none yet');
+}
+
+/** Not every C library has every sanitizer (musl has none). CI may not do without. */
+function sanitized(target, sanitizer, all) {
+  const probe = spawnSync(process.env.CC || 'cc', [`-fsanitize=${sanitizer}`, '-x', 'c', '-', '-o', '/dev/null'], { input: 'int main(void) { return 0; }\n' });
+  return all || probe.status === 0 ? make(target) : skip('the C compiler of this machine cannot');
+}
+
+function nodeTests(all, files) {
+  const chosen = files.length > 0 ? files : [...filesBelow('test/js', '.test.js'), ...filesBelow('test/e2e', '.test.js')];
+  if (chosen.length === 0) return skip('there are none yet');
+  const args = ['--test', '--test-reporter=spec'];
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major > 20 || (major === 20 && minor >= 11)) args.push(`--test-timeout=${NODE_TEST_TIMEOUT_MS}`);
+  return [process.execPath, ...args, ...chosen];
+}
+
+function filesBelow(folder, suffix) {
+  if (!fs.existsSync(path.join(ROOT, folder))) return [];
+  return fs
+    .readdirSync(path.join(ROOT, folder), { withFileTypes: true })
+    .flatMap((entry) => {
+      const file = path.join(folder, entry.name);
+      return entry.isDirectory() ? filesBelow(file, suffix) : [file];
+    })
+    .filter((file) => file.endsWith(suffix))
+    .sort();
+}
+
+/** Runs a command, shows what it prints, and resolves to that text and whether it succeeded. */
+function run([program, ...args]) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    const texts = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr']) {
+      child[name].setEncoding('utf8').on('data', (text) => {
+        texts[name] += text;
+        process[name].write(text);
+      });
+    }
+    child.on('error', (error) => resolve({ ok: false, text: '', reason: error.message }));
+    child.on('close', (code, signal) => resolve({ ok: code === 0, text: texts.stdout + texts.stderr, reason: signal ?? `exit code ${code}` }));
+  });
+}
+
+/** Tests by result, from the closing lines of cmocka and of node's runner. */
+function countTests(text) {
+  const sum = (pattern) => [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
+  return {
+    passed: sum(/^\[ {2}PASSED {2}\] (\d+) test/gm) + sum(/^[#ℹ] pass (\d+)$/gm),
+    failed: sum(/^\[ {2}FAILED {2}\] (\d+) test\(s\)/gm) + sum(/^[#ℹ] (?:fail|cancelled) (\d+)$/gm),
+    skipped: sum(/^\[ {2}SKIPPED {2}\] (\d+) test/gm) + sum(/^[#ℹ] (?:skipped|todo) (\d+)$/gm),
+  };
+}
+
+async function runStep(step, all, files) {
+  console.log(`\n=== ${step.title} (${step.name})`);
+  const started = Date.now();
+  const command = step.command(all, files);
+  if (command.skip) {
+    console.log(`not run: ${command.skip}`);
+    return { name: step.name, verdict: 'not run', detail: command.skip, passed: 0, failed: 0, skipped: 0 };
+  }
+  const { ok, text, reason } = await run(command);
+  const counts = countTests(text);
+  if (!ok && counts.failed === 0) counts.failed = 1;
+  const seconds = `${((Date.now() - started) / 1000).toFixed(1)} s`;
+  return { name: step.name, verdict: ok ? 'ok' : 'FAILED', detail: ok ? seconds : `${seconds}, ${reason}`, ...counts };
+}
+
+function parse(argv) {
+  const names = STEPS.map(({ name }) => name);
+  try {
+    const { values, positionals } = parseArgs({
+      args: argv,
+      options: { all: { type: 'boolean', default: false }, only: { type: 'string' } },
+      allowPositionals: true,
+    });
+    const only = values.only?.split(',');
+    const unknown = only?.find((name) => !names.includes(name));
+    if (unknown !== undefined) throw new Error(`there is no step "${unknown}"`);
+    return { all: values.all, only, files: positionals };
+  } catch (error) {
+    console.error(`${error.message}\nusage: npm test -- [--all] [--only ${names.join(',')}] [FILE...]`);
+    return null;
+  }
+}
+
+async function main() {
+  const options = parse(process.argv.slice(2));
+  if (options === null) return 2;
+  const { all, only, files } = options;
+  const setup = spawnSync(process.execPath, ['test/support/setup.js', '--for', all ? 'ci' : 'test'], { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
+  if (setup.status !== 0) return 1;
+
+  const results = [];
+  for (const step of STEPS) {
+    if (only ? only.includes(step.name) : all || !step.extra) results.push(await runStep(step, all, files));
+  }
+
+  console.log('\n=== Summary');
+  for (const { name, verdict, detail } of results) console.log(`${verdict.padEnd(8)} ${name.padEnd(10)} ${detail}`);
+  const total = (key) => results.reduce((sum, result) => sum + result[key], 0);
+  const skipped = total('skipped') > 0 ? `, ${total('skipped')} skipped` : '';
+  console.log(`\n${total('passed')} passed, ${total('failed')} failed${skipped}`);
+  return results.some(({ verdict }) => verdict === 'FAILED') ? 1 : 0;
+}
+
+main().then((code) => {
+  process.exitCode = code;
+});

@@ -1,0 +1,55 @@
+'use strict';
+
+/** What most end-to-end tests begin with: a stand-in for Amplitude and a dispatcher that posts to it. */
+
+const assert = require('node:assert/strict');
+
+const { createDispatcher } = require('../..');
+const { startAmplitude } = require('./amplitude.js');
+
+/** A logger that keeps what it is told, as { level, message }. */
+function recordingLogger() {
+  const lines = [];
+  const write = (level) => (message) => lines.push({ level, message });
+  return { lines, debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+}
+
+/**
+ * Start both, for one test. Nothing is sent but by a flush, unless `options` say otherwise.
+ * `t` is the test's context: both are closed after it.
+ */
+async function start(t, options = {}, amplitudeOptions = {}) {
+  const amplitude = await startAmplitude(amplitudeOptions);
+  const logger = recordingLogger();
+  const drops = [];
+  const dispatcher = createDispatcher({
+    apiKey: 'test-key',
+    serverUrl: amplitude.httpapi,
+    flushIntervalMillis: 60_000,
+    flushTimeoutMillis: 30_000,
+    logger,
+    onDrop: (drop) => drops.push(drop),
+    ...options,
+  });
+  t.after(async () => {
+    await dispatcher.close({ timeoutMillis: 0 });
+    await amplitude.close();
+  });
+  return { amplitude, dispatcher, logger, drops };
+}
+
+/** Every event that was stored, in order. */
+const storedEvents = (amplitude, query = {}) => amplitude.store.events({ limit: Infinity, ...query });
+
+const viewed = (amplitude, user) => storedEvents(amplitude, { user, type: 'Experiment Viewed' });
+
+/** The sums that stats() promises, at any moment. */
+function assertReconciles(stats) {
+  const { seen, ignored, invalid, deduplicated, accepted, delivered, pending, dropped } = stats.decisions;
+  assert.equal(seen, ignored + invalid + deduplicated + accepted);
+  assert.equal(accepted, delivered + dropped.total + pending);
+  const { total, ...reasons } = dropped;
+  assert.equal(total, Object.values(reasons).reduce((sum, count) => sum + count, 0));
+}
+
+module.exports = { assertReconciles, recordingLogger, start, storedEvents, viewed };
