@@ -20,7 +20,8 @@ function addListener(notificationCenter, type, listener) {
 }
 
 /**
- * Register a listener for the decisions of a client; returns a function that removes it.
+ * Register a listener for the decisions of a client; returns `{ renew, remove }`. renew() makes sure that
+ * it is registered, once, whatever the application has cleared meanwhile.
  * Throws a TypeError with code ERR_OA_CLIENT if the client has no notification centre that takes it.
  */
 function register(client, listener) {
@@ -28,13 +29,18 @@ function register(client, listener) {
   if (typeof center?.addNotificationListener !== 'function' || typeof center.removeNotificationListener !== 'function') {
     throw clientError(`attach() expects a client of the Optimizely SDK, as createInstance() returns it, got ${describe(client)}`);
   }
-  const id = addListener(center, 'DECISION', listener);
+  let id = addListener(center, 'DECISION', listener);
   if (id < 0) {
     throw clientError('attach(): the client takes no DECISION listener; Optimizely SDK v4.5, v5 or v6 is needed');
   }
-  return () => {
+  const remove = () => {
     center.removeNotificationListener(id);
   };
+  const renew = () => {
+    remove();
+    id = addListener(center, 'DECISION', listener);
+  };
+  return { renew, remove };
 }
 
 /** Register a listener for new datafiles, if the client knows of such; returns a function that removes it. */

@@ -39,7 +39,7 @@ class Dispatcher {
   #templates;
   #types;
   #callbacks; // whether any callback, or a filter, makes the long way necessary
-  #clients = new Map(); // client -> detach
+  #clients = new Map(); // client -> { registration, detach }
   #closing = null;
   #seen = 0;
   #ignored = 0;
@@ -63,21 +63,22 @@ class Dispatcher {
   attach(optimizelyClient) {
     const known = this.#clients.get(optimizelyClient);
     if (known !== undefined) {
-      return known;
+      known.registration.renew();
+      return known.detach;
     }
     if (this.#closing !== null) {
       throw Object.assign(new Error('attach() after close(): create a new dispatcher'), { code: 'ERR_OA_CLOSED' });
     }
     const rules = new RuleTypes(optimizelyClient, this.#log);
-    const remove = register(optimizelyClient, (notification) => this.#decide(notification, rules));
+    const registration = register(optimizelyClient, (notification) => this.#decide(notification, rules));
     const detach = () => {
-      if (this.#clients.get(optimizelyClient) === detach) {
+      if (this.#clients.get(optimizelyClient)?.detach === detach) {
         this.#clients.delete(optimizelyClient);
-        remove();
+        registration.remove();
         rules.close();
       }
     };
-    this.#clients.set(optimizelyClient, detach);
+    this.#clients.set(optimizelyClient, { registration, detach });
     this.#log.debug('attached: listening to the decisions of an Optimizely client');
     return detach;
   }
@@ -91,7 +92,7 @@ class Dispatcher {
 
   close({ timeoutMillis } = {}) {
     if (this.#closing === null) {
-      for (const detach of [...this.#clients.values()]) {
+      for (const { detach } of [...this.#clients.values()]) {
         detach();
       }
       this.#closing = this.#native.close(this.#timeout(timeoutMillis))
@@ -140,7 +141,7 @@ class Dispatcher {
     try {
       const type = notification.type;
       if (!this.#types.has(type)) {
-        this.#ignored++;
+        this.#ignore(type);
         return;
       }
       const decision = type === 'flag' ? notification.decisionInfo : readLegacyDecision(notification);
@@ -190,6 +191,13 @@ class Dispatcher {
       this.#log.warn(name, `${name}: ${error?.message ?? 'it threw'}; the decision is sent without`);
       return undefined;
     }
+  }
+
+  #ignore(type) {
+    if (typeof type !== 'string') {
+      throw new Error('it has no type, so it is no notification of the SDK');
+    }
+    this.#ignored++;
   }
 
   #refuse(decision) {

@@ -161,7 +161,8 @@ export interface Dispatcher {
    * Listen to the decisions of a client of the Optimizely SDK v4, v5 or v6, before or after it is ready. A
    * client that is attached already is not attached again.
    *
-   * Returns a function that stops listening. Throws a TypeError with code `ERR_OA_CLIENT` for anything else.
+   * Returns a function that stops listening. Throws a TypeError with code `ERR_OA_CLIENT` for anything else, and
+   * an Error with code `ERR_OA_CLOSED` after `close()`.
    */
   attach(optimizelyClient: OptimizelyClient): () => void;
 

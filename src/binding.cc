@@ -110,11 +110,7 @@ void OnTrustNeeded(void *data) {
 
 /* ---- The end of a host ---- */
 
-void OnDestroyed(void *data) {
-    Host *host = static_cast<Host *>(data);
-    napi_remove_async_cleanup_hook(host->hook);
-    delete host;
-}
+void OnDestroyed(void *data);
 
 void End(Host *host) {
     if (host->ending)
@@ -152,6 +148,9 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
 
     static void OnFlushed(void *data, const oa_flush_report *report);
 
+    /* The environment ends before this object is collected. */
+    void Forget() { host_ = nullptr; }
+
   private:
     Napi::Value AddTemplate(const Napi::CallbackInfo &info);
     void ForgetTemplates(const Napi::CallbackInfo &info);
@@ -165,6 +164,14 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
 
     Host *host_ = nullptr;
 };
+
+void OnDestroyed(void *data) {
+    Host *host = static_cast<Host *>(data);
+    if (host->wrapper != nullptr)
+        host->wrapper->Forget();
+    napi_remove_async_cleanup_hook(host->hook);
+    delete host;
+}
 
 /* Reads members of the options object, and keeps the strings alive until the core has copied them. */
 class ConfigReader {
@@ -364,6 +371,10 @@ void Dispatcher::ForgetTemplates(const Napi::CallbackInfo &) {
 
 void Dispatcher::OnFlushed(void *data, const oa_flush_report *report) {
     FlushCall *call = static_cast<FlushCall *>(data);
+    if (report == nullptr) { /* the environment ends, and with it whoever awaits this */
+        delete call;
+        return;
+    }
     Host *host = call->host;
     Napi::Env env = host->env;
     Napi::HandleScope handles(env);

@@ -7,6 +7,8 @@
 void oa_flushes_init(oa_flushes *flushes) { memset(flushes, 0, sizeof(*flushes)); }
 
 void oa_flushes_clear(oa_flushes *flushes) {
+    for (size_t i = 0; i < flushes->count; i++)
+        flushes->waiters[i].done(flushes->waiters[i].data, NULL);
     oa_mem_free(flushes->waiters);
     oa_flushes_init(flushes);
 }

@@ -31,7 +31,7 @@ typedef struct oa_flushes {
 
 void oa_flushes_init(oa_flushes *flushes);
 
-/* Free the list without a word to the waiters. */
+/* Free the list; each waiter's `done` gets NULL for a report. */
 void oa_flushes_clear(oa_flushes *flushes);
 
 /* Add a waiter for `pending` decisions below `upto_seq`. Copies *waiter. Errors: OA_NOMEM. */

@@ -210,6 +210,7 @@ typedef struct oa_flush_report {
     uint64_t duration_ms;
 } oa_flush_report;
 
+/* `report` is lent; NULL when the dispatcher is destroyed before the flush is over. */
 typedef void (*oa_flush_done)(void *data, const oa_flush_report *report);
 
 /*

@@ -48,15 +48,16 @@ static void start_parser(void) {
 static bool is_blank(char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 
 /*
- * Return a copy of a JSON text in which `\u0000` is made something that no id can be, or NULL.
- * cJSON's strings end at a NUL, so the id "ann\u0000e" would be taken for the user "ann"; six bytes
- * of 0xff are no UTF-8, and equal to nothing.
+ * Return an owned copy of a JSON text in which `\u0000` is made something that no id can be, or
+ * NULL. cJSON's strings end at a NUL, so the id "ann\u0000e" would be taken for the user "ann"; six
+ * bytes of 0xff are no UTF-8, and equal to nothing.
  */
 static char *without_nul_escapes(oa_str text) {
-    char *copy = oa_mem_alloc(text.len);
+    char *copy = oa_mem_alloc(text.len + 1);
     if (copy == NULL)
         return NULL;
     memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0'; /* a fence: the parser is told the length, too */
     for (size_t i = 0; i + 6 <= text.len; i++) {
         if (copy[i] != '\\')
             continue;

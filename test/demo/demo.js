@@ -41,7 +41,7 @@ async function main() {
   await optimizely.close();
   await amplitude.close();
 
-  printIntroduction(amplitude.url);
+  printIntroduction(new URL(endpoint).origin);
   printUsers(amplitude.store);
   printFunnel(amplitude.store);
   printReport(report, dispatcher.stats());
@@ -153,9 +153,9 @@ function printTitle(title) {
 
 function printIntroduction(url) {
   console.log(`
-${number(VISITORS)} visitors came to a shop that tries a new checkout. The Optimizely SDK decided
-what each one saw; optimizely-amplitude delivered that to a local stand-in for
-Amplitude (${url}), which answers:`);
+${number(VISITORS)} visitors came to a shop that tries a new checkout. The Optimizely SDK
+decided what each of them saw; optimizely-amplitude delivered that to a stand-in
+for Amplitude (${url}), which can tell:`);
 }
 
 function printUsers(store) {
@@ -187,12 +187,12 @@ function printReport(report, { decisions, requests, events }) {
   printTitle('Delivery');
   const { delivered, dropped, pending, durationMillis } = report;
   console.log(`  flush()   ${number(delivered)} decisions delivered, ${dropped} dropped, ${pending} pending, in ${Math.round(durationMillis)} ms
-  stats()   ${number(decisions.seen)} decisions heard, ${number(decisions.deduplicated)} of them repeats; ` +
-    `${number(events.sent)} events in ${requests.sent} requests`);
+  stats()   ${number(decisions.seen)} decisions heard, ${number(decisions.deduplicated)} of them repeats
+            ${number(events.sent)} events in ${requests.sent} requests`);
   printTitle('Next');
-  console.log(`  test/demo/demo.js                      how this was made
-  README.md                              the options, and the eight lines for you
-  npx optimizely-amplitude collector     a stand-in of your own, to see what you send
+  console.log(`  test/demo/demo.js                     how this was made
+  README.md                             the options, and the eight lines for you
+  npx optimizely-amplitude collector    a stand-in that shows what you send
 `);
 }
 

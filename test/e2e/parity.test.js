@@ -1,0 +1,191 @@
+'use strict';
+
+/**
+ * The same decisions through this package, and through the listener that people paste into their service
+ * with Amplitude's own SDK: what arrives is the same, field for field, but for what is listed here.
+ *
+ * Deliberate differences, of an event:
+ * - `insert_id` is a hash of the exposure instead of a random UUID, so that a second process, or a retry
+ *   after a restart, sends the same one;
+ * - `event_id`, a counter of the process, is not sent: it orders the events of a device, and servers have none;
+ * - `library` names this package;
+ * - `time` is the moment of the decision in both, so it may differ by what a decision takes.
+ * Of a request:
+ * - decisions of one user in a row share one $identify, with the same values and in front of the same events;
+ * - a repeated decision is not sent again within a window (unless `dedupe` is false);
+ * - `client_upload_time` is not sent: it is for devices with a wrong clock;
+ * - `options.min_id_length` is sent always, with Amplitude's own default.
+ */
+
+const assert = require('node:assert/strict');
+const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
+const amplitudeSdk = require('@amplitude/analytics-node');
+const { createDispatcher } = require('../..');
+const { version } = require('../../package.json');
+const { startAmplitude } = require('../support/amplitude');
+const { US_PREMIUM, createClient, decideAllAs, decideAs } = require('../support/optimizely');
+
+const DIFFERENT_FIELDS = ['insert_id', 'event_id', 'library', 'time'];
+const TIME_TOLERANCE_MILLIS = 1000;
+
+/** What people paste. Returns the function that flushes. */
+function pasteListener(client, serverUrl) {
+  const amplitude = amplitudeSdk.createInstance();
+  // Its timer keeps the process alive for the interval, so that is short.
+  const ready = amplitude.init('pasted-key', { serverUrl, flushIntervalMillis: 50, logLevel: amplitudeSdk.Types.LogLevel.None }).promise;
+  const pending = [];
+  client.notificationCenter.addNotificationListener('DECISION', ({ type, userId, decisionInfo }) => {
+    if (type !== 'flag') {
+      return;
+    }
+    const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
+    const identify = new amplitudeSdk.Identify();
+    identify.set(`[Optimizely] ${flagKey}`, enabled && variationKey !== null ? variationKey : 'off');
+    pending.push(
+      amplitude.identify(identify, { user_id: userId }).promise,
+      amplitude.track('Experiment Viewed', {
+        flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled,
+      }, { user_id: userId }).promise,
+    );
+  });
+  return async () => {
+    await ready;
+    // Its flush() does not wait for events that are on their way through its plugins; these promises do.
+    for (const { code } of await Promise.all(pending)) {
+      assert.equal(code, 200);
+    }
+  };
+}
+
+/** An event without what is different on purpose. */
+function comparable(event) {
+  const rest = { ...event };
+  for (const field of DIFFERENT_FIELDS) {
+    delete rest[field];
+  }
+  return rest;
+}
+
+/** Each $identify of several properties as one for each, in front of the event that it belongs to. */
+function unshare(events) {
+  const unshared = [];
+  let shared = {};
+  for (const event of events) {
+    if (event.event_type === '$identify') {
+      shared = { identify: event, names: Object.keys(event.user_properties.$set) };
+      continue;
+    }
+    const name = shared.names.shift();
+    unshared.push({ ...shared.identify, user_properties: { $set: { [name]: shared.identify.user_properties.$set[name] } } }, event);
+  }
+  assert.deepEqual(shared.names, [], 'each property has its event');
+  return unshared;
+}
+
+describe('this package and the pasted listener', () => {
+  let ours;
+  let theirs;
+  let client;
+  let dispatcher;
+  let flushTheirs;
+
+  before(async () => {
+    [ours, theirs] = await Promise.all([startAmplitude(), startAmplitude()]);
+  });
+  after(() => Promise.all([ours.close(), theirs.close()]));
+
+  beforeEach(() => {
+    ours.requests.length = 0;
+    theirs.requests.length = 0;
+    client = createClient();
+    flushTheirs = pasteListener(client, theirs.httpapi);
+  });
+  afterEach(async () => {
+    await dispatcher.close();
+    await client.close();
+  });
+
+  /** Let both listen to what `decide` decides; return what each sent. */
+  async function listen(decide, options) {
+    dispatcher = createDispatcher({ apiKey: 'our-key', serverUrl: ours.httpapi, ...options });
+    dispatcher.attach(client);
+    decide();
+    await Promise.all([dispatcher.flush(), flushTheirs()]);
+    const sent = (amplitude) => amplitude.requests.flatMap(({ body }) => body.events);
+    return { ours: sent(ours), theirs: sent(theirs) };
+  }
+
+  it('send the same events for single decisions, in the same order', async () => {
+    const sent = await listen(() => {
+      decideAs(client, 'user_1'); // off, control
+      decideAs(client, 'user_9'); // on, one_page
+      decideAs(client, 'user_11'); // a targeted delivery
+      decideAs(client, 'user_2', { country: 'FR' }); // everyone else's delivery
+      decideAs(client, 'user_3', US_PREMIUM, 'search_ranking'); // no variation: nulls
+      decideAs(client, 'user_0', US_PREMIUM, 'search_ranking', ['DISABLE_DECISION_EVENT']);
+      decideAs(client, 'üser "with" \\ all\nsorts 😀');
+      client.isFeatureEnabled('checkout_flow', 'user_1', US_PREMIUM); // not sent by either
+    });
+    assert.equal(sent.theirs.length, 14);
+    assert.deepEqual(sent.ours.map(comparable), sent.theirs.map(comparable));
+    sent.ours.forEach((event, i) => {
+      assert.ok(Math.abs(event.time - sent.theirs[i].time) < TIME_TOLERANCE_MILLIS);
+    });
+  });
+
+  it('differ in the fields that are named, and in no other', async () => {
+    const sent = await listen(() => decideAs(client, 'user_9'));
+    const fields = (event) => Object.keys(event).sort();
+    sent.ours.forEach((event, i) => {
+      assert.deepEqual(fields(event), fields(sent.theirs[i]).filter((field) => field !== 'event_id'));
+      assert.equal(event.library, `optimizely-amplitude/${version}`);
+      assert.match(sent.theirs[i].library, /^amplitude-node-ts\//);
+    });
+    const [our, their] = [ours.requests[0], theirs.requests[0]];
+    assert.deepEqual(Object.keys(our.body).sort(), Object.keys(their.body).filter((name) => name !== 'client_upload_time').sort());
+    assert.deepEqual(our.body.options, { min_id_length: 5 });
+    assert.equal(our.headers['content-type'], their.headers['content-type']);
+  });
+
+  it('decideAll: the same, when the shared $identify is taken apart', async () => {
+    const sent = await listen(() => {
+      for (let i = 0; i < 50; i++) {
+        decideAllAs(client, `user_${i}`);
+      }
+    });
+    assert.equal(sent.theirs.length, 50 * 3 * 2);
+    assert.equal(sent.ours.length, 50 * (1 + 3));
+    assert.deepEqual(unshare(sent.ours).map(comparable), sent.theirs.map(comparable));
+  });
+
+  it('repeats: the same with dedupe: false; else each exposure once', async () => {
+    const decide = () => {
+      for (let i = 0; i < 60; i++) {
+        decideAs(client, `user_${i % 20}`);
+      }
+    };
+    const all = await listen(decide, { dedupe: false });
+    assert.deepEqual(all.ours.map(comparable), all.theirs.map(comparable));
+    await dispatcher.close();
+    ours.requests.length = 0;
+    theirs.requests.length = 0;
+
+    const once = await listen(decide);
+    const first = all.theirs.slice(0, 20 * 2).map(comparable);
+    assert.deepEqual(once.ours.map(comparable), first);
+    assert.equal(once.theirs.length, 60 * 2);
+  });
+
+  it('leave the same profiles', async () => {
+    const ids = Array.from({ length: 100 }, (_, i) => `profile_${i}`);
+    await listen(() => {
+      for (const id of ids) {
+        decideAllAs(client, id);
+        decideAs(client, id, { country: 'FR' });
+      }
+    });
+    for (const id of ids) {
+      assert.deepEqual(ours.store.user(id).user_properties, theirs.store.user(id).user_properties);
+    }
+  });
+});
