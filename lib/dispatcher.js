@@ -83,14 +83,16 @@ class Dispatcher {
     return detach;
   }
 
-  flush({ timeoutMillis, abort = false } = {}) {
+  flush(options) {
+    const { timeoutMillis, abort } = options ?? {};
     if (this.#closing !== null || this.#native.stats().pending === 0) {
       return Promise.resolve({ ...NOTHING });
     }
     return this.#native.flush(this.#timeout(timeoutMillis), abort === true).catch((error) => this.#unreported(error));
   }
 
-  close({ timeoutMillis } = {}) {
+  close(options) {
+    const { timeoutMillis } = options ?? {};
     if (this.#closing === null) {
       for (const { detach } of [...this.#clients.values()]) {
         detach();
@@ -202,7 +204,8 @@ class Dispatcher {
 
   #refuse(decision) {
     this.#invalid++;
-    this.#log.warn('decision', `a decision is not sent: ${checkDecision(decision)}`);
+    const fault = checkDecision(decision);
+    this.#log.warn(fault, `a decision is not sent: ${fault}`);
     return STATUS.ok;
   }
 

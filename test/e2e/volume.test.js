@@ -1,0 +1,349 @@
+'use strict';
+
+/** Many decisions, exactly once and in order; what flush() and close() report; and that nothing holds a process. */
+
+const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const path = require('node:path');
+const { after, afterEach, beforeEach, describe, it } = require('node:test');
+const { createDispatcher } = require('../..');
+const { faults, startAmplitude } = require('../support/amplitude');
+const { createClient, createNotification, decideAs } = require('../support/optimizely');
+
+const ROOT = path.join(__dirname, '../..');
+const MANY = 100_000;
+/** Longer than any test may take: whatever waits for it is found out. */
+const FOREVER_MILLIS = 3_600_000;
+const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
+const ZERO = { delivered: 0, dropped: 0, pending: 0 };
+
+/** A report without its duration, which is checked instead. */
+function counts({ durationMillis, ...rest }) {
+  assert.ok(durationMillis >= 0 && durationMillis < FOREVER_MILLIS, `durationMillis: ${durationMillis}`);
+  return rest;
+}
+
+function assertReconciled(dispatcher) {
+  const { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } = dispatcher.stats().decisions;
+  assert.equal(seen, ignored + invalid + deduplicated + accepted);
+  assert.equal(accepted, delivered + dropped.total + pending);
+  const { total, ...reasons } = dropped;
+  assert.equal(total, Object.values(reasons).reduce((sum, count) => sum + count, 0));
+}
+
+describe('many decisions', () => {
+  const running = [];
+  afterEach(async () => {
+    await Promise.all(running.splice(0).map((each) => each.close()));
+  });
+
+  /** A stand-in that forgets bodies but keeps the variations of each user, in order of arrival. */
+  async function start() {
+    const amplitude = await startAmplitude({ recordBodies: false, maxEvents: 1, maxUsers: 1, maxInsertIds: 10 * MANY });
+    const arrived = new Map();
+    amplitude.store.on('event', ({ event_type: type, user_id: userId, event_properties: properties }) => {
+      if (type === 'Experiment Viewed') {
+        arrived.set(userId, [...(arrived.get(userId) ?? []), properties.variation_key]);
+      }
+    });
+    const dispatcher = createDispatcher({
+      apiKey: 'volume-key', serverUrl: amplitude.httpapi, flushTimeoutMillis: FOREVER_MILLIS, logger: QUIET,
+    });
+    running.push(dispatcher, amplitude);
+    return { amplitude, arrived, dispatcher };
+  }
+
+  it('of as many users, by the SDK: each arrives exactly once', async () => {
+    const { amplitude, arrived, dispatcher } = await start();
+    const client = createClient();
+    dispatcher.attach(client);
+    const expected = new Map();
+    for (let i = 0; i < MANY; i++) {
+      const userId = `user_${i}`;
+      expected.set(userId, [decideAs(client, userId).variationKey]);
+      if (i % 1000 === 0) {
+        await new Promise(setImmediate); // a server has other things to do, too
+      }
+    }
+    const report = counts(await dispatcher.flush());
+    assert.ok(report.delivered > 0 && report.dropped + report.pending === 0);
+    assert.deepEqual(arrived, expected);
+    const { decisions, events } = dispatcher.stats();
+    assert.equal(decisions.delivered, MANY);
+    assert.equal(events.sent, 2 * MANY);
+    assert.equal(amplitude.store.stats().events.duplicates, 0);
+    assertReconciled(dispatcher);
+    await client.close();
+  });
+
+  /** 5 decisions of each of 20,000 users, in turn; no two in a row are the same. */
+  function decideInTurn(dispatcher) {
+    const variations = ['a', 'b', 'a', 'c', 'b'];
+    const users = MANY / variations.length;
+    for (const variationKey of variations) {
+      for (let i = 0; i < users; i++) {
+        dispatcher.onDecision(createNotification(`user_${i}`, { variationKey }));
+      }
+    }
+    return new Map(Array.from({ length: users }, (_, i) => [`user_${i}`, variations]));
+  }
+
+  it('of fewer users, in one go: each user\'s arrive in order', async () => {
+    const { amplitude, arrived, dispatcher } = await start();
+    const expected = decideInTurn(dispatcher);
+    assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: MANY });
+    assert.deepEqual(arrived, expected);
+    assert.equal(amplitude.store.stats().events.duplicates, 0);
+    assertReconciled(dispatcher);
+  });
+
+  it('while requests fail in every way: the same', async () => {
+    const { amplitude, arrived, dispatcher } = await start();
+    amplitude.setFault([
+      'ok', faults.errorAfterAccepting(), 'ok', faults.resetBeforeAccepting(), faults.unavailable(), 'ok',
+      faults.resetAfterAccepting(), faults.truncated(), faults.badGatewayPage(), 'ok', faults.tooManyEvents(500),
+    ]);
+    const expected = decideInTurn(dispatcher);
+    assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: MANY });
+    assert.deepEqual(arrived, expected);
+    assert.ok(amplitude.store.stats().events.duplicates > 0, 'what was accepted twice was counted once');
+    assertReconciled(dispatcher);
+  });
+});
+
+describe('flush() and close()', () => {
+  let amplitude;
+  let dispatcher;
+  let drops;
+  let nextUser = 0;
+
+  beforeEach(async () => {
+    amplitude = await startAmplitude();
+    createOther();
+  });
+  afterEach(async () => {
+    await dispatcher.close({ timeoutMillis: 0 });
+    await amplitude.close();
+  });
+
+  function createOther(options) {
+    drops = [];
+    dispatcher = createDispatcher({
+      apiKey: 'flush-key',
+      serverUrl: amplitude.httpapi,
+      logger: QUIET,
+      flushIntervalMillis: FOREVER_MILLIS,
+      flushTimeoutMillis: FOREVER_MILLIS,
+      requestTimeoutMillis: FOREVER_MILLIS,
+      onDrop: (drop) => drops.push(drop),
+      ...options,
+    });
+  }
+
+  function decide(count) {
+    for (let i = 0; i < count; i++) {
+      dispatcher.onDecision(createNotification(`user_${nextUser++}`));
+    }
+  }
+
+  it('with nothing queued: at once', async () => {
+    const before = performance.now();
+    const report = await dispatcher.flush();
+    assert.ok(report.durationMillis <= performance.now() - before);
+    assert.deepEqual(counts(report), ZERO);
+    decide(3);
+    assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: 3 });
+    assert.deepEqual(counts(await dispatcher.flush()), ZERO);
+    assert.equal(amplitude.requests.length, 1);
+  });
+
+  it('flushes that overlap: each tells of what was undelivered when it was called', async () => {
+    const [one, two] = [faults.held(), faults.held()];
+    amplitude.setFault([one, two]);
+    decide(3);
+    const first = dispatcher.flush();
+    const again = dispatcher.flush();
+    await amplitude.nextRequest();
+    decide(2);
+    const second = dispatcher.flush();
+    decide(1);
+    const third = dispatcher.flush();
+
+    one.release();
+    assert.deepEqual(counts(await first), { ...ZERO, delivered: 3 });
+    assert.deepEqual(counts(await again), { ...ZERO, delivered: 3 });
+    assert.equal(dispatcher.stats().decisions.pending, 3);
+    decide(1); // after all of the calls, so none waits for it
+    await amplitude.nextRequest();
+    two.release();
+    assert.deepEqual(counts(await second), { ...ZERO, delivered: 5 });
+    assert.deepEqual(counts(await third), { ...ZERO, delivered: 6 });
+    assertReconciled(dispatcher);
+  });
+
+  it('flushes of different deadlines: each has its own', async () => {
+    const held = faults.held();
+    amplitude.setFault([held]);
+    decide(4);
+    const patient = dispatcher.flush();
+    assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 20 })), { ...ZERO, pending: 4 });
+    assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 0 })), { ...ZERO, pending: 4 });
+    held.release();
+    assert.deepEqual(counts(await patient), { ...ZERO, delivered: 4 });
+  });
+
+  it('what is dropped is neither delivered nor pending', async () => {
+    amplitude.setFault(faults.rejectUsers([`user_${nextUser}`, `user_${nextUser + 2}`], { list: 'first' }));
+    decide(5);
+    assert.deepEqual(counts(await dispatcher.flush()), { delivered: 3, dropped: 2, pending: 0 });
+    assert.equal(dispatcher.stats().decisions.dropped.invalid_event, 2);
+    assert.equal(drops.flatMap((drop) => drop.decisions).length, 2);
+    assertReconciled(dispatcher);
+  });
+
+  it('at the deadline, with a server that is silent: pending, and not lost', async () => {
+    createOther({ requestTimeoutMillis: 300 });
+    amplitude.setFault(['silence']);
+    decide(5);
+    const report = await dispatcher.flush({ timeoutMillis: 50 });
+    assert.ok(report.durationMillis >= 49);
+    assert.deepEqual(counts(report), { ...ZERO, pending: 5 });
+    assert.equal(dispatcher.stats().decisions.pending, 5);
+    assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: 5 });
+    assert.deepEqual(drops, []);
+    assertReconciled(dispatcher);
+  });
+
+  it('with abort: the dead request is given up, and the next flush starts afresh', async () => {
+    amplitude.setFault(['silence']);
+    decide(5);
+    assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 50, abort: true })), { ...ZERO, pending: 5 });
+    await amplitude.waitFor(() => amplitude.requests.length === 1 && amplitude.requests[0].complete);
+    assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: 5 });
+    assert.equal(amplitude.requests.length, 2);
+    const ids = amplitude.requests.map(({ body }) => body.events.map((event) => event.insert_id));
+    assert.deepEqual(ids[1], ids[0]);
+  });
+
+  it('a flush ends the wait between two attempts', async () => {
+    // The waits after so many failures would be minutes.
+    const failures = 9;
+    amplitude.setFault('unavailable', failures);
+    decide(2);
+    const reports = [];
+    for (let i = 0; i <= failures; i++) {
+      while (dispatcher.stats().requests.failed < i) {
+        await new Promise(setImmediate);
+      }
+      reports.push(dispatcher.flush());
+    }
+    for (const report of await Promise.all(reports)) {
+      assert.deepEqual(counts(report), { ...ZERO, delivered: 2 });
+    }
+  });
+
+  it('deadlines that are none are replaced', async () => {
+    for (const timeoutMillis of [NaN, -1, '5', null, {}, Infinity]) {
+      decide(1);
+      assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis })), { ...ZERO, delivered: 1 });
+    }
+  });
+
+  it('close() delivers what there is; later decisions are dropped and counted', async () => {
+    decide(7);
+    const closing = dispatcher.close();
+    assert.equal(dispatcher.close(), closing);
+    decide(2);
+    assert.deepEqual(counts(await closing), { ...ZERO, delivered: 7 });
+    decide(1);
+    const { decisions } = dispatcher.stats();
+    assert.deepEqual([decisions.accepted, decisions.delivered, decisions.dropped.closed], [10, 7, 3]);
+    assert.deepEqual(counts(await dispatcher.flush()), ZERO);
+    assertReconciled(dispatcher);
+  });
+
+  it('close() at its deadline drops the rest, and says what that was', async () => {
+    amplitude.setFault('silence');
+    const earliest = Date.now();
+    decide(300);
+    assert.deepEqual(counts(await dispatcher.close({ timeoutMillis: 50 })), { ...ZERO, dropped: 300 });
+    await new Promise(setImmediate);
+    const dropped = drops.flatMap(({ reason, message, statusCode, decisions }) => {
+      assert.equal(reason, 'closed');
+      assert.ok(typeof message === 'string' && message.length > 0);
+      assert.equal(statusCode, 0);
+      assert.ok(decisions.length <= 256);
+      return decisions;
+    });
+    assert.equal(dropped.length, 300);
+    const { userId, time, insertId, ...rest } = dropped[0];
+    assert.match(userId, /^user_\d+$/);
+    assert.ok(time >= earliest && time <= Date.now());
+    assert.match(insertId, /^[0-9a-f]{32}$/);
+    assert.deepEqual(rest, { flagKey: 'checkout_flow', variationKey: 'one_page', ruleKey: 'checkout_ab', enabled: true });
+    assert.equal(new Set(dropped.map((decision) => decision.userId)).size, 300);
+    assertReconciled(dispatcher);
+  });
+});
+
+describe('a process', () => {
+  const running = [];
+  after(() => Promise.all(running.map((amplitude) => amplitude.close())));
+
+  /**
+   * Run a program with `dispatcher`, `client` and `decideAs` in a process of its own, with timers that take
+   * forever. Resolves when it ends, to what it wrote and how it ended.
+   */
+  async function run(program, fault = null) {
+    const amplitude = await startAmplitude();
+    running.push(amplitude);
+    amplitude.setFault(fault);
+    const source = `
+      const { createDispatcher } = require(${JSON.stringify(ROOT)});
+      const { createClient, decideAs } = require(${JSON.stringify(path.join(ROOT, 'test/support/optimizely'))});
+      const dispatcher = createDispatcher({
+        apiKey: 'child-key', serverUrl: ${JSON.stringify(amplitude.httpapi)},
+        flushIntervalMillis: ${FOREVER_MILLIS}, requestTimeoutMillis: ${FOREVER_MILLIS}, flushTimeoutMillis: ${FOREVER_MILLIS},
+      });
+      const client = createClient();
+      dispatcher.attach(client);
+      (async () => { ${program} })();`;
+    const child = spawn(process.execPath, ['-e', source], { stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 });
+    const output = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr']) {
+      child[name].setEncoding('utf8').on('data', (text) => {
+        output[name] += text;
+      });
+    }
+    const [code, signal] = await once(child, 'close');
+    return { code, signal, ...output, events: amplitude.store.events().length };
+  }
+
+  const ENDS = {
+    'that decided nothing': ['', 0],
+    'that flushed': ['decideAs(client, "user_1"); await dispatcher.flush();', 2],
+    'that flushed twice': ['for (const id of ["user_1", "user_2"]) { decideAs(client, id); await dispatcher.flush(); }', 4],
+    'that closed': ['decideAs(client, "user_1"); await dispatcher.close();', 2],
+    'that did not flush, after its decisions were delivered': ['decideAs(client, "user_1");', 2],
+    'that flushed a thousand': ['for (let i = 0; i < 1000; i++) decideAs(client, `user_${i}`); await dispatcher.flush();', 2000],
+  };
+  for (const [name, [program, events]] of Object.entries(ENDS)) {
+    it(`${name} ends by itself`, async () => {
+      assert.deepEqual(await run(program), { code: 0, signal: null, stdout: '', stderr: '', events });
+    });
+  }
+
+  it('ends at the deadline of its last flush when the server is silent', async () => {
+    const program = 'decideAs(client, "user_1"); console.log((await dispatcher.close({ timeoutMillis: 100 })).dropped);';
+    const { code, signal, stdout, events } = await run(program, 'silence');
+    assert.deepEqual({ code, signal, stdout, events }, { code: 0, signal: null, stdout: '1\n', events: 0 });
+  });
+
+  it('that exits does so at once, and says what is lost', async () => {
+    const program = 'decideAs(client, "user_1"); dispatcher.flush(); setImmediate(() => process.exit(7));';
+    const { code, signal, stderr } = await run(program, 'silence');
+    assert.deepEqual({ code, signal }, { code: 7, signal: null });
+    assert.match(stderr, /1 decision undelivered/);
+  });
+});
