@@ -85,7 +85,7 @@ class Dispatcher {
 
   flush(options) {
     const { timeoutMillis, abort } = options ?? {};
-    if (this.#closing !== null || this.#native.stats().pending === 0) {
+    if (this.#native.stats().pending === 0) {
       return Promise.resolve({ ...NOTHING });
     }
     return this.#native.flush(this.#timeout(timeoutMillis), abort === true).catch((error) => this.#unreported(error));

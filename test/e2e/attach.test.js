@@ -125,7 +125,7 @@ for (const major of MAJORS) {
       const closing = dispatcher.close();
       decideAs(client, 'user_2');
       assert.equal(counts().seen, 1);
-      assert.deepEqual(await viewers(), []);
+      assert.deepEqual(await viewers(), ['user_1'], 'a flush waits for what the closing delivers');
       assert.equal((await closing).delivered, 1);
       assert.throws(() => dispatcher.attach(client), { code: 'ERR_OA_CLOSED' });
       decideAs(client, 'user_3');
