@@ -26,6 +26,11 @@ function makeProject() {
   return folder;
 }
 
+const WITH_CLIENT = `
+const { createDispatcher } = require('optimizely-amplitude');
+const optimizely = require('./optimizely.js');
+`;
+const ATTACH = 'dispatcher.attach(optimizely);\n';
 const DECIDE = "optimizely.createUserContext('user_1', { country: 'US', plan: 'premium' }).decide('checkout_flow');\n";
 const INVOKE = `
 exports.handler({ userId: 'user_1' }, { getRemainingTimeInMillis: () => 5000 })
@@ -65,7 +70,7 @@ describe('the examples', () => {
 
   const DELIVERED = ['$identify', 'Experiment Viewed'];
 
-  it('are three', () => assert.equal(EXAMPLES.length, 3));
+  it('are four', () => assert.equal(EXAMPLES.length, 4));
 
   it('CommonJS', async () => {
     assert.deepEqual((await run('example.cjs', EXAMPLES[0] + DECIDE)).types, DELIVERED);
@@ -79,6 +84,14 @@ describe('the examples', () => {
     const { stdout, types } = await run('handler.cjs', EXAMPLES[2] + INVOKE);
     assert.deepEqual(types, DELIVERED);
     assert.deepEqual(JSON.parse(stdout), { checkout: 'off' });
+  });
+
+  it('properties of your own', async () => {
+    await run('properties.cjs', WITH_CLIENT + EXAMPLES[3] + ATTACH + DECIDE);
+    const [identify, event] = amplitude.requests.at(-1).body.events;
+    assert.equal(identify.device_id, 'user_1');
+    assert.equal(identify.user_properties.$set.plan, 'premium');
+    assert.equal(event.event_properties.rule_type, 'experiment');
   });
 });
 
