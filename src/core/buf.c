@@ -81,6 +81,8 @@ static const char ESCAPES[256] = {
 static const char HEX[] = "0123456789abcdef";
 
 void oa_buf_append_json_inner(oa_buf *buf, oa_str str) {
+    if (str.len == 0)
+        return; /* data may be NULL */
     size_t from = 0;
     for (size_t i = 0; i < str.len; i++) {
         const unsigned char c = (unsigned char)str.data[i];

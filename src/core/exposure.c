@@ -29,8 +29,7 @@ enum {
 /* Bits of slot.state; the turn is above them. */
 enum { USED = 1, REFERENCED = 2, UNSENT = 4, TURN_SHIFT = 3 };
 
-/* A user who changes more often than this in one window keeps the last turn; each change is sent.
- */
+/* Who changes even more often in one window stays at this turn; each change is sent all the same. */
 static const uint32_t MAX_TURN = UINT32_MAX >> TURN_SHIFT;
 
 typedef struct slot {

@@ -94,8 +94,7 @@ static cJSON *parse_object(oa_str text) {
     return NULL;
 }
 
-/* An id of a record. A directory of them is sorted, so that the records of one id are neighbours.
- */
+/* An id of a record. A directory is sorted, so that the records of one id are neighbours. */
 typedef struct id_entry {
     oa_str id;
     uint32_t record;
@@ -118,8 +117,7 @@ typedef struct reader {
     const char *text; /* lent by the tree: what went wrong, in words */
 } reader;
 
-/* The mark that stands when two are given: the further right in QUOTA > INVALID > THROTTLED >
- * ALONE. */
+/* Whether `mark` stands when a record is given both. */
 static bool is_worse(uint8_t mark, uint8_t than) {
     static const uint8_t RANK[] = {[OA_MARK_KEEP] = 0,
                                    [OA_MARK_ALONE] = 1,
@@ -130,7 +128,7 @@ static bool is_worse(uint8_t mark, uint8_t than) {
 }
 
 static void mark_record(reader *r, size_t record, uint8_t mark) {
-    if (record < r->carried && is_worse(mark, r->batch->marks[record]))
+    if (is_worse(mark, r->batch->marks[record]))
         r->batch->marks[record] = mark;
 }
 
@@ -253,8 +251,7 @@ static void spread_throttling(reader *r, const id_directory *directory, bool wit
 
 typedef enum list_kind { LIST_EVENTS, LIST_USERS, LIST_DEVICES } list_kind;
 
-/* The lists of a 400 and of a 429. Source: "Responses" of the HTTP V2 and the Batch API, and the
- * SDKs. */
+/* What a 400 and a 429 list. Source: "Responses" of the HTTP V2 and Batch APIs, and the SDKs. */
 static const struct {
     const char *name;
     list_kind kind;

@@ -21,16 +21,20 @@ enum { OA_RESPONSE_MAX_BYTES = 4 * 1024 * 1024 };
 
 typedef struct oa_reply {
     oa_outcome outcome;
-    char message[200]; /* for logs and lastError: one line, printable ASCII, e.g. `400 Bad Request: Invalid ...` */
+    /* For logs and lastError, NUL-terminated: one line of printable ASCII, `400: Invalid event JSON`. Ids
+     * of the request's users and runs of 32 hexadecimal digits that a server echoes are masked. */
+    char message[200];
 } oa_reply;
 
 /*
- * Judge the answer to a request that carried batch->records[0..carried), and write their marks.
+ * Judge the answer to a request that carried batch->records[0..carried), and write their marks; those
+ * of the others, and all of them unless the outcome is LISTED, become OA_MARK_KEEP.
  *
  * `status` is the HTTP status of a complete answer; `owners` tells for each of `event_count` events
  * which records it stands for. Lists of indexes outside the request are ignored; a list that hits no
  * record of ours is as good as none. A listed $identify that several records share marks them
- * OA_MARK_ALONE, since it does not tell which of them is to blame.
+ * OA_MARK_ALONE, since it does not tell which of them is to blame. A throttled record throttles all
+ * records of its user that were carried. Without memory to read it, a refusal is an outage.
  * Ownership: borrows everything; writes batch->marks and *out.
  */
 void oa_response_read(int status, oa_str body, oa_batch *batch, size_t carried,

@@ -46,9 +46,9 @@ uint64_t oa_retry_after_ms(oa_str value, int64_t now_ms);
 enum { OA_FIT_PATIENCE = 32, OA_FIT_MIN_BYTES = 1024 };
 
 typedef struct oa_fit {
-    size_t max_bytes;   /* the protocol's limit */
-    size_t bytes;       /* what is tried now */
-    uint32_t accepted;  /* full bodies in a row */
+    size_t max_bytes;  /* the protocol's limit */
+    size_t bytes;      /* what is tried now */
+    uint32_t accepted; /* full bodies in a row */
 } oa_fit;
 
 void oa_fit_init(oa_fit *fit, size_t max_bytes);

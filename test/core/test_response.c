@@ -96,6 +96,7 @@ static oa_outcome answer_bytes(request *r, int status, oa_str body) {
     if (body.len > 0)
         memcpy(exact, body.data, body.len);
     memset(r->batch->marks, 0xee, r->batch->cap);
+    r->owners[r->event_count] = (oa_event_owner){0, 1}; /* behind the end */
     memset(&r->reply, 0xee, sizeof(r->reply));
     oa_response_read(status, (oa_str){exact, body.len}, r->batch, r->carried, r->owners,
                      r->event_count, &r->reply);
@@ -187,6 +188,7 @@ static void a_bad_api_key_is_known_by_text_or_field(void **state) {
     expect(400, "{\"events_with_missing_fields\":{\"user_id\":[1]},\"missing_field\":\"api_key\"}",
            OA_OUTCOME_BAD_API_KEY, KEPT);
     expect(400, "{\"error\":\"x\",\"error\":\"Invalid API key\"}", OA_OUTCOME_BAD_API_KEY, KEPT);
+    expect(400, "{\"error\":\"Invalid API key\",\"error\":\"x\"}", OA_OUTCOME_BAD_API_KEY, KEPT);
     /* Not quite. */
     expect(400, "{\"error\":\"An Invalid API key\"}", OA_OUTCOME_REFUSED, KEPT);
     expect(400, "{\"error\":\"invalid api key\"}", OA_OUTCOME_REFUSED, KEPT);
@@ -308,6 +310,9 @@ static void the_daily_quota_comes_before_all(void **state) {
         "AAQIK");
     expect_listed(429,
                   "{\"exceeded_daily_quota_users\":{\"bernd\":1},\"silenced_devices\":[\"phone\"]}",
+                  "KKQKK");
+    expect_listed(429,
+                  "{\"exceeded_daily_quota_users\":[\"bernd\"],\"throttled_users\":[\"bernd\"]}",
                   "KKQKK");
 }
 
@@ -552,6 +557,9 @@ static void messages_hold_nothing_of_the_request(void **state) {
                    "***************************&x");
     expect_message(500, "ray=0123456789abcdef0123456789ABCDE",
                    "500: ray=0123456789abcdef0123456789ABCDE");
+
+    expect_message(500, "0123456789abcdef0123456789abcdef0123",
+                   "500: ************************************");
 
     /* Ids that overlap, that are short, and that end where the message does. */
     request *r = request_new();

@@ -116,9 +116,11 @@ static void garbage_means_no_wait(void **state) {
         "Sun, 06 Nov 1994 08:49:3",
         "Sun, 06 Nov -994 08:49:37 GMT",
     };
-    /* A minute before the example, so that any of them that was read would mean a wait. */
-    for (size_t i = 0; i < sizeof(GARBAGE) / sizeof(GARBAGE[0]); i++)
+    /* At a time that is before all of them, so that any that was read would mean a wait. */
+    for (size_t i = 0; i < sizeof(GARBAGE) / sizeof(GARBAGE[0]); i++) {
         assert_int_equal(after(GARBAGE[i], EXAMPLE_MS - 60000), 0);
+        assert_int_equal(after(GARBAGE[i], INT64_MIN), 0);
+    }
     assert_int_equal(oa_retry_after_ms((oa_str){NULL, 0}, 0), 0);
     assert_int_equal(oa_retry_after_ms((oa_str){"1\0002", 3}, 0), 0);
     assert_int_equal(oa_retry_after_ms((oa_str){"5x", 1}, 0), 5000); /* reads len bytes, no more */
