@@ -33,7 +33,7 @@ void oa_buf_shrink(oa_buf *buf, size_t keep) {
         oa_buf_reset(buf);
 }
 
-static bool grow(oa_buf *buf, size_t extra) {
+bool oa_buf_grow(oa_buf *buf, size_t extra) {
     if (extra > buf->max - buf->len) {
         buf->status = OA_TOO_LARGE;
         return false;
@@ -54,21 +54,11 @@ static bool grow(oa_buf *buf, size_t extra) {
     return true;
 }
 
-char *oa_buf_reserve(oa_buf *buf, size_t extra) {
-    if (buf->status != OA_OK)
-        return NULL;
-    if (extra > buf->cap - buf->len && !grow(buf, extra))
-        return NULL;
-    return buf->data == NULL ? NULL : buf->data + buf->len;
-}
-
-void oa_buf_append(oa_buf *buf, const char *data, size_t len) {
-    if (len == 0)
-        return;
+void oa_buf_repeat(oa_buf *buf, size_t from, size_t len) {
     char *to = oa_buf_reserve(buf, len);
     if (to == NULL)
         return;
-    memcpy(to, data, len);
+    memcpy(to, buf->data + from, len);
     buf->len += len;
 }
 

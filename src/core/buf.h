@@ -7,6 +7,8 @@
 #ifndef OA_BUF_H
 #define OA_BUF_H
 
+#include <string.h>
+
 #include "oa.h"
 
 typedef struct oa_buf {
@@ -35,11 +37,27 @@ void oa_buf_shrink(oa_buf *buf, size_t keep);
 /* Return OA_OK, OA_NOMEM or OA_TOO_LARGE. */
 static inline oa_status oa_buf_status(const oa_buf *buf) { return buf->status; }
 
-/* Make room for `extra` more bytes, and return where they go; NULL when that fails. */
-char *oa_buf_reserve(oa_buf *buf, size_t extra);
+/* Grow, so that `extra` more bytes fit; false, and a status, when that fails. */
+bool oa_buf_grow(oa_buf *buf, size_t extra);
 
-/* Append `len` bytes as they are. Copies. */
-void oa_buf_append(oa_buf *buf, const char *data, size_t len);
+/* Make room for `extra` more bytes (at least 1), and return where they go; NULL when that fails. */
+static inline char *oa_buf_reserve(oa_buf *buf, size_t extra) {
+    if (buf->status != OA_OK || (extra > buf->cap - buf->len && !oa_buf_grow(buf, extra)))
+        return NULL;
+    return buf->data + buf->len;
+}
+
+/* Append `len` bytes as they are. Copies. Inline, so that a literal is a few moves. */
+static inline void oa_buf_append(oa_buf *buf, const char *data, size_t len) {
+    char *to = len > 0 ? oa_buf_reserve(buf, len) : NULL;
+    if (to == NULL)
+        return;
+    memcpy(to, data, len);
+    buf->len += len;
+}
+
+/* Append `len` bytes of the buffer itself, from byte `from` on. */
+void oa_buf_repeat(oa_buf *buf, size_t from, size_t len);
 
 /* Append a string literal. */
 #define OA_BUF_LITERAL(buf, literal) oa_buf_append((buf), "" literal, sizeof(literal) - 1)

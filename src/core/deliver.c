@@ -23,6 +23,15 @@ enum {
 
 static uint64_t now_of(const oa_dispatcher *d) { return oa_clock_monotonic_ms(&d->clock); }
 
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+/* A moment and a duration; never is the end of all moments. */
+static uint64_t add_ms(uint64_t moment_ms, uint64_t duration_ms) {
+    return duration_ms < UINT64_MAX - moment_ms ? moment_ms + duration_ms : UINT64_MAX;
+}
+
 static void on_timer(uv_timer_t *timer) { oa_deliver_step(timer->data); }
 
 static void set_timer(oa_dispatcher *d, uint64_t delay_ms) {
@@ -45,12 +54,13 @@ static uint64_t queue_due_ms(const oa_dispatcher *d, uint64_t now_ms) {
         return UINT64_MAX;
     if (d->queue_events >= d->flush_queue_size || d->flushes.count > 0)
         return now_ms;
+    /* By the wall clock, since a record has no other time; it can be set back, so by the other one too. */
     const int64_t waited_ms = oa_clock_wall_ms(&d->clock) - front->time_ms;
-    if (waited_ms <= 0) /* just now; or the wall clock was set back */
-        return now_ms + d->flush_interval_ms;
-    if ((uint64_t)waited_ms >= d->flush_interval_ms)
-        return now_ms;
-    return now_ms + d->flush_interval_ms - (uint64_t)waited_ms;
+    uint64_t wait_ms = d->flush_interval_ms;
+    if (waited_ms > 0)
+        wait_ms -= least((uint64_t)waited_ms, wait_ms);
+    const uint64_t latest_ms = add_ms(d->front_since_ms, d->flush_interval_ms);
+    return latest_ms > now_ms ? least(add_ms(now_ms, wait_ms), latest_ms) : now_ms;
 }
 
 /* When the next request may start: now_ms at the earliest, UINT64_MAX when there is nothing to send. */
@@ -62,8 +72,6 @@ static uint64_t send_due_ms(const oa_dispatcher *d, uint64_t now_ms) {
         due_ms = d->retry_at_ms;
     return due_ms;
 }
-
-static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 void oa_deliver_schedule(oa_dispatcher *d) {
     if (d->soon)
@@ -122,6 +130,7 @@ static void fill(oa_dispatcher *d, oa_batch *batch, size_t planned) {
         else if (oa_park_add(&d->park, group, record) != OA_OK)
             oa_verdict_drop_record(d, record);
     }
+    d->front_since_ms = now_of(d); /* at the latest: what is left was there already */
 }
 
 /* Return the next batch to send owned, or NULL when there is none (or no memory for one). */
@@ -201,14 +210,18 @@ static void start(oa_dispatcher *d) {
     if (d->trust_pending && d->callbacks.trust_needed != NULL) {
         d->trust_pending = false;
         d->callbacks.trust_needed(d->callbacks.data);
+        if (d->phase > OA_PHASE_CLOSING)
+            return;
     }
-    if (!oa_job_acquire_place()) {
+    if (!oa_job_acquire_place(&d->job)) {
         d->retry_at_ms = now_of(d) + PLACE_WAIT_MS;
         return;
     }
     oa_batch *batch = next_batch(d);
     if (batch == NULL) {
         oa_job_release_place();
+        if (d->flushes.count > 0)
+            oa_deliver_soon(d); /* whatever there was, it may have been dropped: no memory */
         return;
     }
     d->job.batch = batch;
@@ -223,12 +236,21 @@ static void start(oa_dispatcher *d) {
 /* Tell everybody whose flush is over. Hosts may call back in; what they ask for comes in a later step. */
 static void end_flushes(oa_dispatcher *d) {
     oa_waiter finished[FLUSHES_AT_ONCE];
+    size_t left = d->flushes.count;
     size_t count = 0;
+    bool hold = false;
     do {
-        count = oa_flushes_finish(&d->flushes, now_of(d), d->in_flight, finished, FLUSHES_AT_ONCE);
+        const size_t max = left < FLUSHES_AT_ONCE ? left : FLUSHES_AT_ONCE;
+        count = oa_flushes_finish(&d->flushes, now_of(d), d->in_flight, finished, max);
+        left -= count;
+        /* The process is about to be frozen: the next flush, or the next interval, goes on. */
+        for (size_t i = 0; i < count; i++)
+            hold |= finished[i].abort && finished[i].report.pending > 0;
+        if (hold && d->flushes.count == 0)
+            d->retry_at_ms = most(d->retry_at_ms, add_ms(now_of(d), d->flush_interval_ms));
         for (size_t i = 0; i < count; i++)
             finished[i].done(finished[i].data, &finished[i].report);
-    } while (count == FLUSHES_AT_ONCE);
+    } while (count == FLUSHES_AT_ONCE && left > 0);
 }
 
 /* Once all is settled, or the deadline has passed and nothing is in flight: let go of everything. */
@@ -240,7 +262,10 @@ static void finish_closing(oa_dispatcher *d) {
         return;
     }
     oa_verdict_drop_all(d, OA_DROP_CLOSED, "the dispatcher was closed before they could be delivered");
+    if (d->phase != OA_PHASE_CLOSING)
+        return; /* a host that was told of it aborted, or destroyed */
     d->phase = OA_PHASE_CLOSED;
+    oa_job_forgo_place(&d->job);
     d->job.transport->ops->close(d->job.transport);
     d->job.transport = NULL;
     oa_renderer_trim(d->job.renderer);
@@ -252,7 +277,7 @@ static void finish_closing(oa_dispatcher *d) {
 void oa_deliver_step(oa_dispatcher *d) {
     d->soon = false;
     if (d->phase == OA_PHASE_DESTROYING) {
-        if (!d->in_flight)
+        if (!d->in_flight && !uv_is_closing((uv_handle_t *)&d->timer))
             oa_dispatcher_free_later(d);
         return;
     }

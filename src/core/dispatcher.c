@@ -35,7 +35,8 @@ static void copy_options(oa_dispatcher *d, const oa_config *config) {
     d->clock = oa_clock_complete(config->clock);
     d->debug = config->debug;
     d->opt_out = config->opt_out;
-    d->trust_pending = is_https(config->server_url) && config->ca_file.data == NULL;
+    d->trust_pending = config->ca_file.data == NULL &&
+                       (is_https(config->server_url) || is_https(config->proxy));
     d->min_id_length = config->min_id_length;
     d->flush_queue_size = config->flush_queue_size;
     d->flush_max_retries = config->flush_max_retries;
@@ -77,6 +78,7 @@ static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
 }
 
 static void free_parts(oa_dispatcher *d) {
+    oa_job_forgo_place(&d->job);
     oa_verdict_discard_all(d);
     oa_dispatcher_forget_templates(d);
     oa_mem_free(d->templates);
@@ -206,6 +208,8 @@ static void stored(oa_dispatcher *d, oa_record *record, const oa_record *before)
     d->stats.pending++;
     const bool was_below = d->queue_events < d->flush_queue_size;
     d->queue_events += record->events;
+    if (before == NULL)
+        d->front_since_ms = oa_clock_monotonic_ms(&d->clock);
     if (d->in_flight)
         return; /* the job's return looks at the queue anyway */
     if (before == NULL)
@@ -274,10 +278,15 @@ static oa_status wait_for(oa_dispatcher *d, uint64_t deadline_ms, bool abort, oa
     return OA_OK;
 }
 
+/* The moment `timeout_ms` from now; never, for what is longer than the clock. */
+static uint64_t deadline_in(const oa_dispatcher *d, uint64_t timeout_ms) {
+    const uint64_t now_ms = oa_clock_monotonic_ms(&d->clock);
+    return timeout_ms < UINT64_MAX - now_ms ? now_ms + timeout_ms : UINT64_MAX;
+}
+
 oa_status oa_dispatcher_flush(oa_dispatcher *d, uint64_t timeout_ms, bool abort,
                               oa_flush_done done, void *data) {
-    const uint64_t now_ms = oa_clock_monotonic_ms(&d->clock);
-    return wait_for(d, now_ms + timeout_ms, abort, done, data);
+    return wait_for(d, deadline_in(d, timeout_ms), abort, done, data);
 }
 
 oa_status oa_dispatcher_close(oa_dispatcher *d, uint64_t timeout_ms, oa_flush_done done,
@@ -288,7 +297,7 @@ oa_status oa_dispatcher_close(oa_dispatcher *d, uint64_t timeout_ms, oa_flush_do
         return status;
     if (d->phase == OA_PHASE_OPEN)
         d->phase = OA_PHASE_CLOSING;
-    d->close_deadline_ms = oa_clock_monotonic_ms(&d->clock) + timeout_ms;
+    d->close_deadline_ms = deadline_in(d, timeout_ms);
     return OA_OK;
 }
 

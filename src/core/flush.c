@@ -13,7 +13,23 @@ void oa_flushes_clear(oa_flushes *flushes) {
     oa_flushes_init(flushes);
 }
 
+static void pass_news_on(oa_flushes *flushes) {
+    uint64_t delivered = 0;
+    uint64_t dropped = 0;
+    for (size_t i = 0; i < flushes->count; i++) {
+        oa_waiter *waiter = &flushes->waiters[i];
+        delivered += waiter->news_delivered;
+        dropped += waiter->news_dropped;
+        waiter->news_delivered = 0;
+        waiter->news_dropped = 0;
+        waiter->report.delivered += delivered;
+        waiter->report.dropped += dropped;
+        waiter->report.pending -= delivered + dropped;
+    }
+}
+
 oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter) {
+    pass_news_on(flushes); /* none of it is for those who come now */
     if (flushes->count == flushes->cap) {
         const size_t cap = flushes->cap > 0 ? flushes->cap * 2 : 4;
         oa_waiter *waiters = oa_mem_realloc(flushes->waiters, cap * sizeof(*waiters));
@@ -27,7 +43,7 @@ oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter) {
 }
 
 void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
-    /* The first waiter that covers seq; those behind it hear of it in oa_flushes_next(). */
+    /* The first waiter that covers seq; those behind it hear of it when the news are passed on. */
     size_t low = 0;
     size_t high = flushes->count;
     while (low < high) {
@@ -43,21 +59,6 @@ void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
         flushes->waiters[low].news_delivered++;
     else
         flushes->waiters[low].news_dropped++;
-}
-
-static void pass_news_on(oa_flushes *flushes) {
-    uint64_t delivered = 0;
-    uint64_t dropped = 0;
-    for (size_t i = 0; i < flushes->count; i++) {
-        oa_waiter *waiter = &flushes->waiters[i];
-        delivered += waiter->news_delivered;
-        dropped += waiter->news_dropped;
-        waiter->news_delivered = 0;
-        waiter->news_dropped = 0;
-        waiter->report.delivered += delivered;
-        waiter->report.dropped += dropped;
-        waiter->report.pending -= delivered + dropped;
-    }
 }
 
 static bool is_finished(const oa_waiter *waiter, uint64_t now_ms, bool in_flight) {

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Taken and given back by the loops of all threads; counts, and orders nothing else. */
+/* Changed by the loops of all threads; they count, and order nothing else. */
 static atomic_int places_taken;
+static atomic_int jobs_waiting;
 static int places;
 static uv_once_t once = UV_ONCE_INIT;
 
@@ -22,12 +23,32 @@ static void count_places(void) {
     places = threads >= 4 ? (int)threads / 2 : 1;
 }
 
-bool oa_job_acquire_place(void) {
-    uv_once(&once, count_places);
+static bool take_place(void) {
     if (atomic_fetch_add(&places_taken, 1) < places)
         return true;
     atomic_fetch_sub(&places_taken, 1);
     return false;
+}
+
+bool oa_job_acquire_place(oa_job *job) {
+    uv_once(&once, count_places);
+    const bool others_wait = !job->waiting && atomic_load(&jobs_waiting) > 0;
+    if (!others_wait && take_place()) {
+        oa_job_forgo_place(job);
+        return true;
+    }
+    if (!job->waiting) {
+        job->waiting = true;
+        atomic_fetch_add(&jobs_waiting, 1);
+    }
+    return false;
+}
+
+void oa_job_forgo_place(oa_job *job) {
+    if (!job->waiting)
+        return;
+    job->waiting = false;
+    atomic_fetch_sub(&jobs_waiting, 1);
 }
 
 void oa_job_release_place(void) { atomic_fetch_sub(&places_taken, 1); }

@@ -22,6 +22,7 @@ typedef struct oa_job {
     oa_batch *batch;
     size_t max_body_bytes;
     bool fresh_connection;
+    bool waiting; /* for a place in the pool */
 
     /* Set by the pool. */
     bool sent; /* an exchange was begun */
@@ -37,12 +38,16 @@ typedef struct oa_job {
 void oa_job_run(oa_job *job);
 
 /*
- * Take one of the process's places in the thread pool, or return false. Half of the pool at most is
- * ours, however many dispatchers there are: a slow server must not starve fs and dns. [loop]
+ * Take one of the process's places in the thread pool, or wait for one and return false: then ask again
+ * soon. Half of the pool at most is ours, however many dispatchers there are: a slow server must not
+ * starve fs and dns. Who waits goes before who had a place just now, so none starves another. [loop]
  */
-bool oa_job_acquire_place(void);
+bool oa_job_acquire_place(oa_job *job);
 
 /* Give the place back. [loop] */
 void oa_job_release_place(void);
+
+/* Wait for a place no longer: there will be nothing to send. [loop] */
+void oa_job_forgo_place(oa_job *job);
 
 #endif

@@ -123,15 +123,30 @@ static void free_users(oa_park *park, const oa_park_group *group) {
     }
 }
 
-/* Move the records of a group into batches. On failure the group keeps what is left. */
-static oa_status empty_group(oa_park *park, oa_park_group *group, oa_batch_list *out) {
-    while (group->queue.count > 0) {
+/* Make empty batches with room for `count` records together. On failure there are none. */
+static oa_status make_batches(size_t count, oa_batch_list *out) {
+    while (count > 0) {
         oa_batch *batch = NULL;
-        const size_t count = group->queue.count;
         const size_t cap = count < OA_BATCH_MAX_RECORDS ? count : OA_BATCH_MAX_RECORDS;
-        if (oa_batch_new(cap, &batch) != OA_OK)
+        if (oa_batch_new(cap, &batch) != OA_OK) {
+            while ((batch = oa_batch_list_pop(out)) != NULL)
+                oa_batch_free(batch);
             return OA_NOMEM;
-        while (batch->count < cap)
+        }
+        oa_batch_list_push_back(out, batch);
+        count -= cap;
+    }
+    return OA_OK;
+}
+
+/* Move the records of a group into batches; all or, without memory, none: its users are in one place. */
+static oa_status empty_group(oa_park *park, oa_park_group *group, oa_batch_list *out) {
+    oa_batch_list made = {NULL, NULL, 0};
+    if (make_batches(group->queue.count, &made) != OA_OK)
+        return OA_NOMEM;
+    oa_batch *batch = NULL;
+    while ((batch = oa_batch_list_pop(&made)) != NULL) {
+        while (batch->count < batch->cap)
             oa_batch_add(batch, oa_queue_take(&group->queue));
         park->record_count -= batch->count;
         oa_batch_list_push_back(out, batch);

@@ -48,8 +48,8 @@ void oa_arena_clear(oa_arena *arena) {
     arena->spare = NULL;
 }
 
-static oa_chunk *chunk_new(oa_arena *arena, size_t record_bytes, bool limited) {
-    size_t size = arena->chunk_bytes;
+/* A chunk of `size` bytes, or of more if the record needs it. */
+static oa_chunk *chunk_new(oa_arena *arena, size_t size, size_t record_bytes, bool limited) {
     if (record_bytes > size - sizeof(oa_chunk))
         size = record_bytes + sizeof(oa_chunk);
     if (limited && (arena->bytes > arena->max_bytes || size > arena->max_bytes - arena->bytes))
@@ -88,11 +88,25 @@ void oa_queue_init(oa_queue *queue, oa_arena *arena) {
     queue->arena = arena;
 }
 
+/*
+ * The size of a queue's next chunk. Where records are moved to there may be many queues, most of them
+ * short: their chunks begin small and double, since the arena's limit does not see to it.
+ */
+static size_t next_chunk_bytes(const oa_queue *queue, bool limited) {
+    const size_t full = queue->arena->chunk_bytes;
+    if (limited)
+        return full;
+    if (queue->last == NULL)
+        return MIN_CHUNK_BYTES;
+    const size_t last = queue->last->cap + sizeof(oa_chunk);
+    return last < full / 2 ? last * 2 : full;
+}
+
 /* Return room for a record of `len` bytes at the end of the queue, or NULL. */
 static oa_record *extend(oa_queue *queue, size_t len, bool limited) {
     oa_chunk *chunk = queue->last;
     if (chunk == NULL || len > chunk->cap - chunk->used) {
-        chunk = chunk_new(queue->arena, len, limited);
+        chunk = chunk_new(queue->arena, next_chunk_bytes(queue, limited), len, limited);
         if (chunk == NULL)
             return NULL;
         chunk->live = 1;

@@ -125,24 +125,35 @@ typedef struct oa_id_input {
     uint64_t nonce;
     uint32_t window;
     uint32_t turn;
-    uint64_t kind; /* 'e'vent or 'i'dentify */
+    uint64_t kind; /* of event: see event_id() and identify_id() */
 } oa_id_input;
 
 static oa_hash insert_id(const oa_renderer *renderer, oa_hash identity,
-                         const oa_template *template, oa_occurrence occurrence, char kind) {
+                         const oa_template *template, oa_occurrence occurrence, uint64_t kind) {
     const oa_id_input input = {
         .identity = identity,
         .content = template->content,
         .nonce = renderer->nonce,
         .window = occurrence.window,
         .turn = occurrence.turn,
-        .kind = (uint64_t)kind,
+        .kind = kind,
     };
     return oa_hash_bytes(&renderer->hash_key, &input, sizeof(input));
 }
 
-static oa_hash record_id(const oa_renderer *renderer, const oa_record *record, oa_hash identity,
-                         char kind) {
+static oa_hash event_id(const oa_renderer *renderer, const oa_record *record, oa_hash identity) {
+    return insert_id(renderer, identity, record->template, record->occurrence, 'e');
+}
+
+/*
+ * The id of a decision's part of a $identify.
+ *
+ * A batch that was taken apart sends other $identify events, and Amplitude may have the former ones (a
+ * lost answer). Had only some of them new ids, then an old value would be set again, and the newer one
+ * behind it passed over as a repeat. So all of them get new ids.
+ */
+static oa_hash identify_id(const oa_renderer *renderer, const oa_record *record, oa_hash identity) {
+    const uint64_t kind = 'i' | (uint64_t)record->regrouped << 8;
     return insert_id(renderer, identity, record->template, record->occurrence, kind);
 }
 
@@ -160,8 +171,8 @@ static void append_id(oa_buf *body, oa_hash hash) {
     body->len += OA_HASH_HEX_BYTES;
 }
 
-/* Append `,"user_id":"...","device_id":"..."` and the name of what follows. */
-static void append_identity(oa_buf *body, const oa_record *record) {
+/* Append `,"user_id":"...","device_id":"...","time":...,"insert_id":"`. */
+static void append_origin(oa_buf *body, const oa_record *record) {
     if (record->user_id_len > 0) {
         OA_BUF_LITERAL(body, ",\"user_id\":");
         oa_buf_append_json(body, oa_record_user_id(record));
@@ -171,19 +182,29 @@ static void append_identity(oa_buf *body, const oa_record *record) {
         oa_buf_append_json(body, oa_record_device_id(record));
     }
     OA_BUF_LITERAL(body, ",\"time\":");
+    oa_buf_append_int(body, record->time_ms);
+    OA_BUF_LITERAL(body, ",\"insert_id\":\"");
 }
 
-static void append_identify(oa_renderer *renderer, oa_record *const *records, size_t count,
-                            oa_hash identity) {
+/* Who and when, as rendered already: most events of a run have it in common. */
+typedef struct origin {
+    size_t from; /* in the body */
+    size_t len;
+    int64_t time_ms;
+} origin;
+
+/* Returns where its origin is in the body. */
+static origin append_identify(oa_renderer *renderer, oa_record *const *records, size_t count,
+                              oa_hash identity) {
     oa_buf *body = &renderer->body;
     OA_BUF_LITERAL(body, "{\"event_type\":\"$identify\"");
-    append_identity(body, records[0]);
-    oa_buf_append_int(body, records[0]->time_ms);
-    OA_BUF_LITERAL(body, ",\"insert_id\":\"");
+    const size_t from = body->len;
+    append_origin(body, records[0]);
+    const origin common = {from, body->len - from, records[0]->time_ms};
     /* All of its decisions make the id: a retry without one of them is another event. */
-    oa_hash id = record_id(renderer, records[0], identity, 'i');
+    oa_hash id = identify_id(renderer, records[0], identity);
     for (size_t i = 1; i < count; i++) {
-        const oa_hash pair[2] = {id, record_id(renderer, records[i], identity, 'i')};
+        const oa_hash pair[2] = {id, identify_id(renderer, records[i], identity)};
         id = oa_hash_bytes(&renderer->hash_key, pair, sizeof(pair));
     }
     append_id(body, id);
@@ -198,16 +219,19 @@ static void append_identify(oa_renderer *renderer, oa_record *const *records, si
         oa_buf_append_str(body, oa_record_user_properties(records[0]));
     }
     OA_BUF_LITERAL(body, "}}}");
+    return common;
 }
 
-static void append_event(oa_renderer *renderer, const oa_record *record, oa_hash identity) {
+static void append_event(oa_renderer *renderer, const oa_record *record, oa_hash identity,
+                         origin common) {
     oa_buf *body = &renderer->body;
     OA_BUF_LITERAL(body, ",");
     oa_buf_append(body, renderer->event_head.data, renderer->event_head.len);
-    append_identity(body, record);
-    oa_buf_append_int(body, record->time_ms);
-    OA_BUF_LITERAL(body, ",\"insert_id\":\"");
-    append_id(body, record_id(renderer, record, identity, 'e'));
+    if (record->time_ms == common.time_ms)
+        oa_buf_repeat(body, common.from, common.len);
+    else
+        append_origin(body, record);
+    append_id(body, event_id(renderer, record, identity));
     oa_buf_append(body, renderer->event_middle.data, renderer->event_middle.len);
     oa_buf_append_str(body, record->template->event_json);
     if (record->event_properties_len > 0) {
@@ -244,10 +268,10 @@ static size_t run_length(oa_record *const *records, size_t count) {
 /* Render a run of records of one user: a $identify and an event for each. */
 static void append_run(oa_renderer *renderer, oa_record *const *records, size_t count) {
     const oa_hash identity = oa_record_identity(records[0], &renderer->hash_key);
-    append_identify(renderer, records, count, identity);
+    const origin common = append_identify(renderer, records, count, identity);
     if (renderer->has_event)
         for (size_t i = 0; i < count; i++)
-            append_event(renderer, records[i], identity);
+            append_event(renderer, records[i], identity, common);
 }
 
 static void own_run(oa_renderer *renderer, oa_rendering *out, size_t count) {
@@ -314,6 +338,9 @@ oa_status oa_render(oa_renderer *renderer, const oa_batch *batch, size_t max_bod
             OA_BUF_LITERAL(body, ",");
         const size_t before = body->len;
         append_run(renderer, records, run);
+        /* Before a truncation, which would forget it. */
+        if (oa_buf_status(body) != OA_OK)
+            return OA_NOMEM;
         while (run > 1 && body->len + renderer->tail.len > max_body_bytes) {
             run /= 2;
             oa_buf_truncate(body, before);

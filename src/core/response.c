@@ -321,9 +321,10 @@ static void read_text(reader *r, const cJSON *root) {
     }
 }
 
-/* Whether an answer with this status can name the events, users or devices that it is about. */
+/* Whether an answer with this status can name the events, users or devices that it is about. 407 is a
+ * proxy's, whatever it looks like. */
 static bool may_list(int status) {
-    return status >= 400 && status < 500 && status != 408 && status != 413;
+    return status >= 400 && status < 500 && status != 407 && status != 408 && status != 413;
 }
 
 static oa_outcome judge(reader *r, int status, const cJSON *root) {
@@ -375,6 +376,19 @@ static void mask_keys(const char *window, size_t len, bool *masked) {
     }
 }
 
+/* Mask the queries of URLs, which hold tokens. */
+static void mask_queries(const char *window, size_t len, bool *masked) {
+    for (size_t at = 0; at < len; at++) {
+        if (window[at] != '?')
+            continue;
+        const size_t from = at + 1;
+        while (at + 1 < len && strchr(" \"'<>", window[at + 1]) == NULL)
+            at++;
+        if (memchr(window + from, '=', at + 1 - from) != NULL)
+            memset(masked + from, true, at + 1 - from);
+    }
+}
+
 /* Choose the words of the message. */
 static oa_str choose_text(const reader *r, int status, oa_str body, bool is_object,
                           oa_outcome outcome) {
@@ -405,6 +419,7 @@ static void write_message(const reader *r, int status, oa_str text, oa_reply *ou
     bool masked[WINDOW_BYTES] = {false};
     const size_t len = open_window(text, window);
     mask_keys(window, len, masked);
+    mask_queries(window, len, masked);
     for (size_t i = 0; i < r->carried; i++) {
         mask_id(window, len, oa_record_user_id(r->batch->records[i]), masked);
         mask_id(window, len, oa_record_device_id(r->batch->records[i]), masked);

@@ -88,7 +88,9 @@ static size_t on_header(char *data, size_t size, size_t count, void *user) {
 /* Fill in exchange->error: what failed and for which host, in one line. */
 static void explain(oa_curl *curl, CURLcode code) {
     oa_exchange *exchange = curl->exchange;
-    const char *text = curl->error[0] != '\0' ? curl->error : curl_easy_strerror(code);
+    const char *text = curl->error;
+    if (text[0] == '\0' || strchr(text, '@') != NULL) /* it may quote a proxy's URL, with credentials */
+        text = curl_easy_strerror(code);
     if (code == CURLE_WRITE_ERROR && oa_buf_status(&exchange->body) == OA_TOO_LARGE)
         text = "the answer is unreasonably large";
     else if (code == CURLE_WRITE_ERROR)
@@ -169,6 +171,8 @@ static oa_status trust(oa_transport *transport, oa_str pem) {
     if (code == CURLE_OK) {
         /* Node's list is the whole list: the directory that libcurl was built with is not added. */
         curl_easy_setopt(curl->easy, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(curl->easy, CURLOPT_PROXY_CAINFO_BLOB, &blob);
+        curl_easy_setopt(curl->easy, CURLOPT_PROXY_CAPATH, NULL);
         return OA_OK;
     }
 #else
@@ -240,9 +244,13 @@ static CURLcode set_protocol(CURL *easy) {
 static CURLcode set_trust_file(CURL *easy, oa_str ca_file) {
     if (ca_file.data == NULL)
         return CURLE_OK;
-    const CURLcode code = set_string(easy, CURLOPT_CAINFO, ca_file, NULL);
+    CURLcode code = set_string(easy, CURLOPT_CAINFO, ca_file, NULL);
     if (code == CURLE_OK)
+        code = set_string(easy, CURLOPT_PROXY_CAINFO, ca_file, NULL);
+    if (code == CURLE_OK) {
         curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+    }
     return code;
 }
 

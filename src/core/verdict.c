@@ -34,11 +34,6 @@ static void drops_begin(oa_drops *drops, oa_dispatcher *dispatcher, oa_drop_reas
     drops->count = 0;
 }
 
-static void release(oa_dispatcher *d, oa_record *record, bool delivered) {
-    oa_flushes_settle(&d->flushes, record->seq, delivered);
-    oa_record_release(&d->arena, record);
-}
-
 static void drops_flush(oa_drops *drops) {
     oa_dispatcher *d = drops->dispatcher;
     const oa_str message = {drops->message, strlen(drops->message)};
@@ -46,7 +41,7 @@ static void drops_flush(oa_drops *drops) {
         d->callbacks.dropped(d->callbacks.data, drops->reason, drops->status_code, message,
                              drops->decisions, drops->count);
     for (size_t i = 0; i < drops->count; i++)
-        release(d, drops->records[i], false);
+        oa_record_release(&d->arena, drops->records[i]);
     drops->count = 0;
 }
 
@@ -71,8 +66,10 @@ static void drops_add(oa_drops *drops, oa_record *record) {
     if (d->exposure != NULL)
         oa_exposure_forget(d->exposure, identity, template->flag_hash,
                            (uint32_t)template->content.low, record->occurrence);
+    /* At once, and together: a host that is told may flush, and is promised what is pending then. */
     d->stats.dropped[drops->reason]++;
     d->stats.pending--;
+    oa_flushes_settle(&d->flushes, record->seq, false);
     drops->total++;
     if (drops->count == DROPS_AT_ONCE)
         drops_flush(drops);
@@ -105,6 +102,12 @@ static void shift(oa_batch *batch, size_t from) {
     memmove(batch->records, batch->records + from, batch->count * sizeof(*batch->records));
 }
 
+/* The next request will put other records together: see identify_id() in render.c. */
+static void regroup(oa_batch *batch, size_t carried) {
+    for (size_t i = 0; i < carried; i++)
+        batch->records[i]->regrouped++;
+}
+
 static void wait_until(oa_dispatcher *d, uint64_t delay_ms) {
     d->retry_at_ms = oa_clock_monotonic_ms(&d->clock) + delay_ms;
 }
@@ -118,8 +121,10 @@ static void note_error(oa_dispatcher *d) {
 }
 
 static void apply_accepted(oa_dispatcher *d, oa_batch *batch, size_t carried) {
-    for (size_t i = 0; i < carried; i++)
-        release(d, batch->records[i], true);
+    for (size_t i = 0; i < carried; i++) {
+        oa_flushes_settle(&d->flushes, batch->records[i]->seq, true);
+        oa_record_release(&d->arena, batch->records[i]);
+    }
     d->stats.delivered += carried;
     d->stats.pending -= carried;
     d->stats.events_sent += d->job.rendering.event_count;
@@ -247,6 +252,7 @@ static void apply_listed(oa_dispatcher *d, oa_batch *batch, size_t carried) {
     carried = drop_marked(d, batch, carried, OA_MARK_QUOTA, OA_DROP_QUOTA_EXCEEDED);
     carried = drop_marked(d, batch, carried, OA_MARK_INVALID, OA_DROP_INVALID_EVENT);
     carried = count_attempt(d, batch, carried, OA_MARK_THROTTLED);
+    regroup(batch, carried);
     for (size_t i = 0; i < carried; i++)
         if (batch->marks[i] == OA_MARK_ALONE)
             batch->records[i]->alone = true;
@@ -258,6 +264,7 @@ static void apply_listed(oa_dispatcher *d, oa_batch *batch, size_t carried) {
 static void halve(oa_dispatcher *d, oa_batch *batch, size_t carried) {
     oa_batch *rest = NULL;
     oa_batch *half = NULL;
+    regroup(batch, carried);
     if (carried < batch->count && oa_batch_split(batch, carried, &rest) != OA_OK)
         wait_until(d, OOM_PAUSE_MS);
     if (rest != NULL)
@@ -278,7 +285,10 @@ static void apply_refused(oa_dispatcher *d, oa_batch *batch, size_t carried,
 }
 
 static void apply_outage(oa_dispatcher *d, oa_batch *batch, size_t carried) {
+    const size_t sent = carried;
     carried = count_attempt(d, batch, carried, OA_MARK_KEEP);
+    if (carried < sent)
+        regroup(batch, carried);
     const uint32_t attempts = carried > 0 ? oa_batch_attempts(batch) : 1;
     const uint64_t now_ms = oa_clock_monotonic_ms(&d->clock);
     uint64_t delay_ms = oa_retry_backoff_ms(attempts, oa_clock_random(&d->clock));
@@ -323,8 +333,6 @@ void oa_verdict_apply(oa_dispatcher *d) {
         apply_outage(d, batch, carried);
         break;
     case OA_OUTCOME_ABORTED:
-        /* For a process that is about to be frozen: the next flush, or the next interval, tries again. */
-        wait_until(d, d->flush_interval_ms);
         put_back(d, batch, true);
         break;
     case OA_OUTCOME_NOMEM:

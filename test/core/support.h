@@ -1,0 +1,268 @@
+/*
+ * support.h: a dispatcher on a real loop and a real thread pool, in a world that a test rules.
+ *
+ * The world has a clock that stands still until advance(), chance that is one number, a server that
+ * answers what it is told to, and memory that fails at the n-th allocation. Nothing waits for time to
+ * pass: settle() turns the loop until nothing is left to do at this moment of the world's clock, or
+ * until a silent server holds the request.
+ *
+ * After every turn of the loop the world checks that the account of decisions reconciles.
+ *
+ * Requests and decisions are compared as text (see arrival_text()):
+ *
+ *   ann{f=a,g=b} ann:f=a ann:g=b!      the $identify that sets f and g, and two events, one disabled
+ */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <cjson/cJSON.h>
+
+#include "dispatcher.h"
+#include "transport.h"
+
+static inline oa_str str(const char *text) {
+    return text == NULL ? (oa_str){NULL, 0} : (oa_str){text, strlen(text)};
+}
+
+/* splitmix64: return the next number of a seeded sequence. */
+uint64_t draw(uint64_t *state);
+
+/* Return a number below `bound` of a seeded sequence. */
+uint64_t draw_below(uint64_t *state, uint64_t bound);
+
+/* ---- memory ---- */
+
+/* Fail the n-th allocation of the core from now on (from 1), once; 0: none. */
+void memory_fail(size_t nth);
+
+/* Fail every allocation from now on, or none. */
+void memory_deny(bool deny);
+
+/* Return how many allocations were refused since the last memory_fail(). */
+size_t memory_refusals(void);
+
+/* ---- the server ---- */
+
+/* What the server says. */
+typedef struct answer {
+    int status;       /* 0: nothing comes */
+    const char *body; /* borrowed until the world ends, or the next answer; NULL: Amplitude's usual one */
+    const char *retry_after;
+    bool silent;      /* waits for server_speak(), or for a wake, before it says it */
+} answer;
+
+/* One request, as the server saw it. */
+typedef struct arrival {
+    cJSON *body; /* NULL: not JSON, or not in UTF-8 */
+    size_t bytes;
+    size_t body_bytes; /* uncompressed */
+    bool gzip;
+    bool fresh;
+    bool aborted;
+    int status; /* of the answer */
+} arrival;
+
+size_t arrival_count(const arrival *request);
+const cJSON *arrival_event(const arrival *request, size_t index);
+bool is_identify(const cJSON *event);
+
+/* Return a string member, or "" where there is none. */
+const char *text_of(const cJSON *object, const char *name);
+
+/* Decide what to answer. Called on a pool thread, so it must not assert. */
+typedef void (*responder)(void *data, const arrival *request, answer *out);
+
+typedef struct server {
+    oa_transport base;
+    uv_mutex_t lock;
+    uv_cond_t changed;
+    bool woken;
+    bool speaking;
+    bool holds; /* a request waits in it */
+    bool closed;
+    size_t wakes;
+    size_t arms;
+    char trust[64];
+    responder respond; /* NULL: the script, then `otherwise` */
+    void *data;
+    answer otherwise;
+    answer script[64];
+    size_t script_count;
+    size_t script_at;
+    arrival *arrivals;
+    size_t count; /* may be read while no exchange is under way */
+    size_t cap;
+} server;
+
+/* ---- the world ---- */
+
+typedef struct line {
+    oa_log_level level;
+    char topic[32];
+    char text[700];
+} line;
+
+typedef struct drop {
+    oa_drop_reason reason;
+    int status_code;
+    int64_t time_ms;
+    char message[420];
+    char insert_id[33];
+    char *text; /* ann:f=a */
+} drop;
+
+typedef struct world world;
+
+/* A flush or a close, and what became of it. */
+typedef struct ticket {
+    world *world;
+    bool done;
+    bool destroyed;
+    uint64_t undelivered; /* at the call */
+    oa_flush_report report;
+    void (*then)(struct ticket *ticket); /* NULL, or called when it is over */
+} ticket;
+
+struct world {
+    uv_loop_t loop;
+    uv_async_t host; /* keeps the loop alive, since a dispatcher does not */
+    _Atomic int64_t wall_ms;
+    _Atomic uint64_t monotonic_ms;
+    _Atomic uint64_t random; /* what every draw of the core gives */
+    oa_config config;
+    server server;
+    oa_dispatcher *dispatcher;
+    bool destroyed;
+    int in_callback;
+
+    uint64_t accepted;
+    uint64_t repeats;
+    uint64_t trust_questions;
+    line *lines;
+    size_t line_count;
+    drop *drops;
+    size_t drop_count;
+    size_t largest_report; /* decisions in one call of `dropped` */
+    ticket **tickets;
+    size_t ticket_count;
+    struct constant *constants;
+    size_t constant_count;
+
+    void (*on_drop)(world *w); /* called from inside the callbacks, when set */
+    void (*on_log)(world *w);
+    void *data; /* the test's own */
+};
+
+/* Return a world with a sane config and a server that accepts everything; edit both, then start. */
+world *world_new(void);
+
+/* Create the dispatcher; assert that it works. Returns the world. */
+world *world_start(world *w);
+
+/* Create the dispatcher, and return the status. */
+oa_status world_try_start(world *w);
+
+/* Destroy what is left, run the loop to its end, check that nothing remains, free. */
+void world_end(world *w);
+
+/* Answer the next requests by these, in order. */
+void server_plan(world *w, answer next);
+#define PLAN(w, ...) server_plan((w), (answer){__VA_ARGS__})
+
+/* Let a silent server say what it has to say. */
+void server_speak(world *w);
+
+/* Record a decision; return what the dispatcher says. variation NULL: null. */
+oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
+                      const char *variation, bool enabled);
+
+/* Record an enabled decision of a user, and assert that it is accepted. */
+void decide(world *w, const char *user, const char *flag, const char *variation);
+
+/* The same, without asserting; absent ids as NULL. */
+oa_status try_decide(world *w, const char *user, const char *device, const char *flag,
+                     const char *variation, bool enabled);
+
+/* Forget the templates, of the dispatcher and of the world. */
+void forget_constants(world *w);
+
+/* Turn the loop once, and check the account. */
+void turn(world *w);
+
+/* Turn the loop until `condition`. */
+#define TURN_UNTIL(w, condition)                                                                   \
+    for (uint64_t since = uv_hrtime(); !(condition); turn(w))                                      \
+    turn_guard(since, #condition, __FILE__, __LINE__)
+
+void turn_guard(uint64_t since, const char *condition, const char *file, int line);
+
+/* Turn the loop until nothing is left to do now, or the server holds a request. */
+void settle(world *w);
+
+/* Let time pass on both clocks, and do what is due then, as the timer would; then settle(). */
+void advance(world *w, uint64_t ms);
+
+/* Begin a flush or a close; the ticket lives as long as the world. */
+ticket *flush(world *w, uint64_t timeout_ms);
+ticket *flush_abort(world *w, uint64_t timeout_ms);
+ticket *close_world(world *w, uint64_t timeout_ms);
+
+/* The same; NULL when memory ran out. */
+ticket *try_flush(world *w, uint64_t timeout_ms, bool abort);
+ticket *try_close(world *w, uint64_t timeout_ms);
+
+/* Flush, settle, and assert that it is over with these numbers. */
+void flush_now(world *w, uint64_t delivered, uint64_t dropped, uint64_t pending);
+
+/* Assert that a ticket is done, with these numbers. */
+#define EXPECT_REPORT(t, delivered_, dropped_, pending_)                                           \
+    do {                                                                                           \
+        assert_true((t)->done);                                                                    \
+        assert_int_equal((t)->report.delivered, (delivered_));                                     \
+        assert_int_equal((t)->report.dropped, (dropped_));                                         \
+        assert_int_equal((t)->report.pending, (pending_));                                         \
+    } while (0)
+
+oa_stats stats_of(const world *w);
+uint64_t dropped_of(const world *w);
+
+/* Check that the account reconciles. Called by everything above. */
+void check_account(world *w);
+
+/* Return the events of a request as text. Static storage, good for several calls. */
+const char *arrival_text(const arrival *request);
+
+/* Assert that request `index` arrived, and what was in it. */
+#define EXPECT_ARRIVAL(w, index, text)                                                             \
+    do {                                                                                           \
+        assert_true((w)->server.count > (size_t)(index));                                          \
+        assert_string_equal(arrival_text(&(w)->server.arrivals[index]), (text));                   \
+    } while (0)
+
+/* Return the events (no $identify) of all requests that were answered by 200, in order. Static storage. */
+const char *delivered_text(const world *w);
+
+/* Assert the reason and the text of a drop. */
+#define EXPECT_DROP(w, index, reason_, text_)                                                      \
+    do {                                                                                           \
+        assert_true((w)->drop_count > (size_t)(index));                                            \
+        assert_string_equal(oa_drop_name((w)->drops[index].reason), oa_drop_name(reason_));        \
+        assert_string_equal((w)->drops[index].text, (text_));                                      \
+    } while (0)
+
+/* Whether a line of the topic was logged. */
+bool was_logged(const world *w, const char *topic);
+
+#endif

@@ -1,0 +1,608 @@
+/* The main job: what decisions become, when they are sent, and the account of them. */
+#include "support.h"
+
+enum { RECORD_BYTES = 64 }; /* of a decision with a short id, roughly */
+
+/* ---- what is sent ---- */
+
+static void a_run_of_one_user_shares_an_identify(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    decide(w, "ann", "f", "a");
+    decide(w, "ann", "g", "b");
+    decide(w, "ann", "h", "c");
+    decide(w, "bob", "f", "a");
+    decide(w, "ann", "i", "d");
+    flush_now(w, 5, 0, 0);
+    assert_int_equal(w->server.count, 1);
+    EXPECT_ARRIVAL(w, 0,
+                   "ann{f=a,g=b,h=c} ann:f=a ann:g=b ann:h=c bob{f=a} bob:f=a ann{i=d} ann:i=d");
+    assert_int_equal(stats_of(w).events_sent, 8);
+    world_end(w);
+}
+
+static void a_flag_that_changes_is_sent_each_time(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.dedupe = true;
+    world_start(w);
+    decide(w, "ann", "f", "a");
+    assert_int_equal(try_decide(w, "ann", NULL, "f", "off", false), OA_OK);
+    decide(w, "ann", "f", "a");
+    assert_int_equal(try_decide(w, "ann", NULL, "f", "a", true), OA_REPEAT);
+    flush_now(w, 3, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "ann{f=a} ann:f=a ann{f=off} ann:f=off! ann{f=a} ann:f=a");
+    const arrival *request = &w->server.arrivals[0];
+    for (size_t i = 0; i < arrival_count(request); i++)
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(text_of(arrival_event(request, i), "insert_id"),
+                                    text_of(arrival_event(request, j), "insert_id"));
+    assert_int_equal(stats_of(w).deduplicated, 1);
+    world_end(w);
+}
+
+static void every_field_is_as_the_contract_says(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.property_prefix = str("[Optimizely] ");
+    w->config.groups_json = str("{\"org\":[\"a\",\"b\"]}");
+    w->config.min_id_length = 3;
+    world_start(w);
+    const oa_decision decision = {
+        .user_id = str("ann"),
+        .device_id = str("phone"),
+        .event_properties = str("\"price\":5,\"tags\":[\"x\"]"),
+        .user_properties = str("\"plan\":\"pro\""),
+    };
+    assert_int_equal(decide_with(w, &decision, "check\"out", "one\npage", true), OA_OK);
+    flush_now(w, 1, 0, 0);
+    char *body = cJSON_PrintUnformatted(w->server.arrivals[0].body);
+    const arrival *request = &w->server.arrivals[0];
+    char expected[2048];
+    snprintf(expected, sizeof(expected),
+             "{\"api_key\":\"0123456789abcdef0123456789abcdef\",\"events\":["
+             "{\"event_type\":\"$identify\",\"user_id\":\"ann\",\"device_id\":\"phone\","
+             "\"time\":1800014400000,\"insert_id\":\"%s\","
+             "\"library\":\"optimizely-amplitude/0.0.0\",\"user_properties\":{\"$set\":"
+             "{\"[Optimizely] check\\\"out\":\"one\\npage\",\"plan\":\"pro\"}}},"
+             "{\"event_type\":\"Experiment Viewed\",\"user_id\":\"ann\",\"device_id\":\"phone\","
+             "\"time\":1800014400000,\"insert_id\":\"%s\","
+             "\"library\":\"optimizely-amplitude/0.0.0\",\"groups\":{\"org\":[\"a\",\"b\"]},"
+             "\"event_properties\":{\"flag_key\":\"check\\\"out\",\"variation_key\":\"one\\npage\","
+             "\"rule_key\":\"rule\",\"enabled\":true,\"price\":5,\"tags\":[\"x\"]}}],"
+             "\"options\":{\"min_id_length\":3}}",
+             text_of(arrival_event(request, 0), "insert_id"),
+             text_of(arrival_event(request, 1), "insert_id"));
+    assert_string_equal(body, expected);
+    assert_int_equal(strlen(text_of(arrival_event(request, 0), "insert_id")), 32);
+    assert_string_not_equal(text_of(arrival_event(request, 0), "insert_id"),
+                            text_of(arrival_event(request, 1), "insert_id"));
+    cJSON_free(body);
+    world_end(w);
+}
+
+static void a_disabled_flag_is_off(void **state) {
+    (void)state;
+    for (int variation = 0; variation < 2; variation++) {
+        world *w = world_new();
+        w->config.disabled_value_is_variation = variation;
+        world_start(w);
+        assert_int_equal(try_decide(w, "ann", NULL, "f", "a", false), OA_OK);
+        assert_int_equal(try_decide(w, "bob", NULL, "f", NULL, false), OA_OK);
+        assert_int_equal(try_decide(w, "eve", NULL, "f", NULL, true), OA_OK);
+        flush_now(w, 3, 0, 0);
+        EXPECT_ARRIVAL(w, 0,
+                       variation ? "ann{f=a} ann:f=a! bob{f=off} bob:f=null! eve{f=off} eve:f=null"
+                                 : "ann{f=off} ann:f=a! bob{f=off} bob:f=null! eve{f=off} "
+                                   "eve:f=null");
+        world_end(w);
+    }
+}
+
+static void without_an_event_type_only_the_property_is_sent(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.event_type = str(NULL);
+    world_start(w);
+    decide(w, "ann", "f", "a");
+    decide(w, "ann", "g", "b");
+    decide(w, "bob", "f", "a");
+    flush_now(w, 3, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "ann{f=a,g=b} bob{f=a}");
+    assert_int_equal(stats_of(w).events_sent, 2);
+    world_end(w);
+}
+
+static void users_and_devices_are_told_apart(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.dedupe = true;
+    world_start(w);
+    assert_int_equal(try_decide(w, "x", NULL, "f", "a", true), OA_OK);
+    assert_int_equal(try_decide(w, NULL, "x", "f", "a", true), OA_OK);
+    assert_int_equal(try_decide(w, "x", "x", "g", "a", true), OA_OK);
+    assert_int_equal(try_decide(w, "x", "y", "h", "a", true), OA_OK);
+    flush_now(w, 4, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "x{f=a} x:f=a @x{f=a} @x:f=a x@x{g=a} x@x:g=a x@y{h=a} x@y:h=a");
+    world_end(w);
+}
+
+static void enrichments_that_differ_do_not_share(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    const char *const plans[] = {"\"plan\":\"pro\"", "\"plan\":\"pro\"", "\"plan\":\"free\"", NULL};
+    const char *const flags[] = {"f", "g", "h", "i"};
+    for (size_t i = 0; i < 4; i++) {
+        const oa_decision decision = {.user_id = str("ann"), .user_properties = str(plans[i])};
+        assert_int_equal(decide_with(w, &decision, flags[i], "a", true), OA_OK);
+    }
+    flush_now(w, 4, 0, 0);
+    EXPECT_ARRIVAL(w, 0,
+                   "ann{f=a,g=a,plan=pro} ann:f=a ann:g=a ann{h=a,plan=free} ann:h=a ann{i=a} "
+                   "ann:i=a");
+    world_end(w);
+}
+
+static void ids_are_checked(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.min_id_length = 5;
+    world_start(w);
+    assert_int_equal(try_decide(w, NULL, NULL, "f", "a", true), OA_ID_MISSING);
+    assert_int_equal(try_decide(w, "anna", NULL, "f", "a", true), OA_ID_TOO_SHORT);
+    assert_int_equal(try_decide(w, "annab", "dev", "f", "a", true), OA_ID_TOO_SHORT);
+    assert_int_equal(try_decide(w, "anonymous", NULL, "f", "a", true), OA_ID_FORBIDDEN);
+    oa_decision decision = {.template_id = 1000, .user_id = str("annab")};
+    assert_int_equal(oa_dispatcher_record(w->dispatcher, &decision), OA_MALFORMED);
+    assert_int_equal(stats_of(w).accepted, 0);
+    world_end(w);
+}
+
+static void large_bodies_are_compressed(void **state) {
+    (void)state;
+    for (int compression = 0; compression < 2; compression++) {
+        world *w = world_new();
+        w->config.compression = compression;
+        world_start(w);
+        decide(w, "ann", "f", "a");
+        flush_now(w, 1, 0, 0);
+        for (int i = 0; i < 50; i++)
+            decide(w, "ann", "f", "a");
+        flush_now(w, 50, 0, 0);
+        assert_int_equal(w->server.count, 2);
+        assert_false(w->server.arrivals[0].gzip);
+        assert_int_equal(w->server.arrivals[1].gzip, compression);
+        assert_int_equal(arrival_count(&w->server.arrivals[1]), 100);
+        assert_int_equal(stats_of(w).request_bytes,
+                         w->server.arrivals[0].bytes + w->server.arrivals[1].bytes);
+        world_end(w);
+    }
+}
+
+static void insert_ids_depend_on_what_they_should(void **state) {
+    (void)state;
+    char ids[4][64];
+    for (int run = 0; run < 4; run++) {
+        world *w = world_new();
+        w->config.dedupe = run < 2; /* two processes that de-duplicate, and two that do not */
+        atomic_store(&w->random, (uint64_t)run + 7);
+        world_start(w);
+        decide(w, "bob", "f", "a"); /* what came before makes no difference */
+        decide(w, "ann", "f", "a");
+        flush_now(w, 2, 0, 0);
+        snprintf(ids[run], sizeof(ids[run]), "%s",
+                 text_of(arrival_event(&w->server.arrivals[0], 3), "insert_id"));
+        world_end(w);
+    }
+    assert_string_equal(ids[0], ids[1]);
+    assert_string_not_equal(ids[1], ids[2]);
+    assert_string_not_equal(ids[2], ids[3]);
+}
+
+static void templates_may_be_forgotten_at_any_time(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    for (int i = 0; i < 100; i++) { /* more than the first table holds */
+        char flag[16];
+        snprintf(flag, sizeof(flag), "f%d", i);
+        decide(w, "ann", flag, "a");
+    }
+    forget_constants(w);
+    decide(w, "bob", "g", "b");
+    forget_constants(w);
+    assert_int_equal(oa_dispatcher_record(w->dispatcher, &(oa_decision){.user_id = str("eve")}),
+                     OA_MALFORMED);
+    flush_now(w, 101, 0, 0);
+    assert_string_equal(text_of(arrival_event(&w->server.arrivals[0], 101), "user_id"), "bob");
+    world_end(w);
+}
+
+/* ---- when it is sent ---- */
+
+static void the_queue_size_starts_a_request(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.flush_queue_size = 6;
+    world_start(w);
+    decide(w, "ann", "f", "a");
+    decide(w, "bob", "f", "a");
+    settle(w);
+    assert_int_equal(w->server.count, 0);
+    decide(w, "eve", "f", "a");
+    assert_int_equal(w->server.count, 0); /* not from inside the call */
+    settle(w);
+    assert_int_equal(w->server.count, 1);
+    assert_int_equal(stats_of(w).delivered, 3);
+    world_end(w);
+}
+
+static void all_of_one_turn_goes_into_one_request(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.flush_queue_size = 2;
+    world_start(w);
+    for (int i = 0; i < 30; i++)
+        decide(w, "ann", "f", "a");
+    settle(w);
+    assert_int_equal(w->server.count, 1);
+    assert_int_equal(stats_of(w).delivered, 30);
+    world_end(w);
+}
+
+static void the_interval_starts_a_request(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    decide(w, "ann", "f", "a");
+    advance(w, 4000);
+    decide(w, "bob", "f", "a");
+    advance(w, 5999);
+    assert_int_equal(w->server.count, 0);
+    advance(w, 1);
+    EXPECT_ARRIVAL(w, 0, "ann{f=a} ann:f=a bob{f=a} bob:f=a");
+    world_end(w);
+}
+
+static void a_wall_clock_that_jumps_does_not_hold_decisions_up(void **state) {
+    (void)state;
+    static const int64_t jumps[] = {-3600 * 1000, 3600 * 1000};
+    for (size_t i = 0; i < 2; i++) {
+        world *w = world_start(world_new());
+        decide(w, "ann", "f", "a");
+        settle(w);
+        atomic_fetch_add(&w->wall_ms, jumps[i]);
+        advance(w, 10000);
+        assert_int_equal(stats_of(w).delivered, 1);
+        world_end(w);
+    }
+}
+
+static void what_comes_meanwhile_is_the_next_batch(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.flush_queue_size = 2;
+    world_start(w);
+    PLAN(w, .status = 200, .silent = true);
+    decide(w, "ann", "f", "a");
+    settle(w);
+    assert_true(w->dispatcher->in_flight);
+    for (int i = 0; i < 10; i++) {
+        decide(w, "bob", "f", "a");
+        settle(w);
+    }
+    assert_int_equal(w->server.count, 1);
+    server_speak(w);
+    settle(w);
+    assert_int_equal(w->server.count, 2);
+    assert_int_equal(stats_of(w).delivered, 11);
+    world_end(w);
+}
+
+static void a_batch_holds_1999_events_at_most(void **state) {
+    (void)state;
+    static const int run_lengths[] = {1, 2, 3, 7, 998, 1998, 1999, 5000};
+    for (size_t i = 0; i < sizeof(run_lengths) / sizeof(run_lengths[0]); i++) {
+        world *w = world_new();
+        w->config.dedupe = false;
+        world_start(w);
+        char flag[16];
+        char user[16];
+        for (int n = 0; n < 5000; n++) {
+            snprintf(user, sizeof(user), "u%d", n / run_lengths[i]);
+            snprintf(flag, sizeof(flag), "f%d", n % run_lengths[i] % 100);
+            decide(w, user, flag, "a");
+        }
+        flush_now(w, 5000, 0, 0);
+        size_t events = 0;
+        for (size_t at = 0; at < w->server.count; at++) {
+            const size_t count = arrival_count(&w->server.arrivals[at]);
+            assert_in_range(count, 1, 1999);
+            events += count;
+            /* Short runs stay together, so every request but the last is almost full. */
+            if (run_lengths[i] < 100) {
+                assert_true(is_identify(arrival_event(&w->server.arrivals[at], 0)));
+                if (at + 1 < w->server.count)
+                    assert_true(count > 1999 - 2 * (size_t)run_lengths[i]);
+            }
+        }
+        assert_int_equal(stats_of(w).events_sent, events);
+        if (run_lengths[i] < 100)
+            assert_int_equal(events, 5000 + (5000 + run_lengths[i] - 1) / run_lengths[i]);
+        world_end(w);
+    }
+}
+
+static void a_run_is_not_torn_by_the_limit_of_events(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    char flag[16];
+    for (int n = 0; n < 990; n++) { /* 1980 events */
+        snprintf(flag, sizeof(flag), "u%d", n);
+        decide(w, flag, "f", "a");
+    }
+    for (int n = 0; n < 30; n++) {
+        snprintf(flag, sizeof(flag), "f%d", n);
+        decide(w, "ann", flag, "a");
+    }
+    flush_now(w, 1020, 0, 0);
+    assert_int_equal(w->server.count, 2);
+    assert_int_equal(arrival_count(&w->server.arrivals[0]), 1980);
+    assert_int_equal(arrival_count(&w->server.arrivals[1]), 31);
+    world_end(w);
+}
+
+static void bodies_keep_to_the_byte_limit(void **state) {
+    (void)state;
+    static const size_t limits[] = {1, 600, 1000, 1500, 4000, 100000};
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        world *w = world_new();
+        w->config.max_body_bytes = limits[i];
+        world_start(w);
+        char name[16];
+        for (int n = 0; n < 120; n++) {
+            snprintf(name, sizeof(name), "f%d", n);
+            decide(w, n < 60 ? "ann" : name, name, "a"); /* one long run, then short ones */
+        }
+        flush_now(w, 120, 0, 0);
+        size_t events = 0;
+        for (size_t at = 0; at < w->server.count; at++) {
+            const arrival *request = &w->server.arrivals[at];
+            assert_non_null(request->body);
+            /* One decision alone is sent whatever its size. */
+            if (arrival_count(request) > 2)
+                assert_true(request->body_bytes <= limits[i]);
+            for (size_t n = 0; n < arrival_count(request); n++)
+                events += !is_identify(arrival_event(request, n));
+        }
+        assert_int_equal(events, 120);
+        assert_int_equal(w->server.count == 1, limits[i] == 100000);
+        world_end(w);
+    }
+}
+
+/* ---- connections and trust ---- */
+
+static void a_connection_is_trusted_for_thirty_seconds(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    const struct {
+        uint64_t idle_ms;
+        int64_t jump_ms;
+        bool fresh;
+    } cases[] = {{0, 0, false},     {100, 0, false},    {30000, 0, false}, {30001, 0, true},
+                 {0, 4000, false},  {0, 6000, true},    {0, -6000, true},  {0, -4000, false},
+                 {3600000, 0, true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        atomic_fetch_add(&w->wall_ms, cases[i].jump_ms);
+        advance(w, cases[i].idle_ms);
+        decide(w, "ann", "f", "a");
+        flush_now(w, 1, 0, 0);
+        assert_int_equal(w->server.arrivals[i].fresh, cases[i].fresh);
+    }
+    world_end(w);
+}
+
+static void the_host_is_asked_once_whom_to_trust(void **state) {
+    (void)state;
+    const struct {
+        const char *url;
+        const char *ca_file;
+        uint64_t questions;
+    } cases[] = {{"http://server.test", NULL, 0},
+                 {"https://server.test", NULL, 1},
+                 {"https://server.test", "/ca.pem", 0}};
+    for (size_t i = 0; i < 3; i++) {
+        world *w = world_new();
+        w->config.server_url = str(cases[i].url);
+        w->config.ca_file = str(cases[i].ca_file);
+        world_start(w);
+        assert_int_equal(w->trust_questions, 0);
+        for (int n = 0; n < 3; n++) {
+            decide(w, "ann", "f", "a");
+            flush_now(w, 1, 0, 0);
+        }
+        assert_int_equal(w->trust_questions, cases[i].questions);
+        assert_int_equal(oa_dispatcher_set_trust(w->dispatcher, str("PEM")), OA_OK);
+        assert_string_equal(w->server.trust, "PEM");
+        world_end(w);
+    }
+}
+
+/* ---- bounds ---- */
+
+static void a_full_queue_drops_the_newest(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.max_queue_bytes = 8 * 1024;
+    w->config.flush_queue_size = 1000000;
+    w->config.dedupe = true;
+    world_start(w);
+    char user[16];
+    uint64_t stored = 0;
+    uint64_t refused = 0;
+    for (int n = 0; n < 400; n++) {
+        snprintf(user, sizeof(user), "u%d", n);
+        const oa_status status = try_decide(w, user, NULL, "f", "a", true);
+        assert_true(status == OA_OK || status == OA_QUEUE_FULL);
+        if (status == OA_OK)
+            assert_int_equal(refused, 0); /* nothing is freed meanwhile */
+        stored += status == OA_OK;
+        refused += status == OA_QUEUE_FULL;
+        assert_true(stats_of(w).queue_bytes <= 8 * 1024);
+    }
+    assert_in_range(stored, 8 * 1024 / 100, 8 * 1024 / RECORD_BYTES);
+    assert_int_equal(stats_of(w).dropped[OA_DROP_QUEUE_FULL], refused);
+    assert_int_equal(w->drop_count, refused);
+    EXPECT_DROP(w, refused - 1, OA_DROP_QUEUE_FULL, "u399:f=a");
+    assert_int_equal(w->drops[0].time_ms, INT64_C(1800014400000));
+
+    /* A dropped exposure goes out the next time, with the insert_id that the drop told of. */
+    flush_now(w, stored, 0, 0);
+    assert_int_equal(stats_of(w).queue_bytes, 0);
+    assert_int_equal(try_decide(w, "u0", NULL, "f", "a", true), OA_REPEAT);
+    decide(w, "u399", "f", "a");
+    flush_now(w, 1, 0, 0);
+    const arrival *last = &w->server.arrivals[w->server.count - 1];
+    assert_string_equal(arrival_text(last), "u399{f=a} u399:f=a");
+    assert_string_equal(text_of(arrival_event(last, 1), "insert_id"),
+                        w->drops[refused - 1].insert_id);
+    world_end(w);
+}
+
+static void memory_is_given_back(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.max_queue_bytes = 1 << 20;
+    world_start(w);
+    for (int round = 0; round < 20; round++) {
+        for (int n = 0; n < 3000; n++)
+            decide(w, "somebody@example.com", "f", "a");
+        flush_now(w, 3000, 0, 0);
+        assert_int_equal(stats_of(w).queue_bytes, 0);
+    }
+    assert_in_range(stats_of(w).queue_high_water_bytes, 3000 * 64, 1 << 20);
+    world_end(w);
+}
+
+static void a_decision_larger_than_a_chunk_fits(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.max_queue_bytes = 1 << 20;
+    world_start(w);
+    static char text[200000];
+    memset(text, 'x', sizeof(text) - 1);
+    memcpy(text, "\"long\":\"", 8);
+    text[sizeof(text) - 2] = '"';
+    for (int n = 0; n < 3; n++) {
+        const oa_decision decision = {.user_id = str("ann"), .event_properties = str(text)};
+        decide(w, "bob", "f", "a");
+        assert_int_equal(decide_with(w, &decision, "f", "a", true), OA_OK);
+    }
+    flush_now(w, 6, 0, 0);
+    assert_int_equal(stats_of(w).queue_bytes, 0);
+    world_end(w);
+}
+
+static void opted_out_decisions_are_dropped(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.opt_out = true;
+    world_start(w);
+    assert_int_equal(try_decide(w, "ann", NULL, "f", "a", true), OA_OPTED_OUT);
+    EXPECT_DROP(w, 0, OA_DROP_OPTED_OUT, "ann:f=a");
+    assert_string_equal(w->drops[0].insert_id, "");
+    oa_dispatcher_set_opt_out(w->dispatcher, false);
+    decide(w, "ann", "f", "a");
+    oa_dispatcher_set_opt_out(w->dispatcher, true);
+    assert_int_equal(try_decide(w, "ann", "pc", "f", NULL, false), OA_OPTED_OUT);
+    EXPECT_DROP(w, 1, OA_DROP_OPTED_OUT, "ann@pc:f=null!");
+    flush_now(w, 1, 0, 0); /* what was decided before is delivered */
+    assert_int_equal(stats_of(w).dropped[OA_DROP_OPTED_OUT], 2);
+    world_end(w);
+}
+
+static void a_hundred_thousand_decisions_arrive_once_and_in_order(void **state) {
+    (void)state;
+    enum { COUNT = 100000, USERS = 1000 };
+    world *w = world_new();
+    w->config.compression = true;
+    world_start(w);
+    uint32_t id = 0;
+    assert_int_equal(
+        oa_dispatcher_add_template(w->dispatcher, str("f"), str("a"), str("r"), true, &id), OA_OK);
+    char user[16];
+    char properties[16];
+    for (int n = 0; n < COUNT; n++) {
+        snprintf(user, sizeof(user), "u%d", n % USERS);
+        snprintf(properties, sizeof(properties), "\"n\":%d", n);
+        const oa_decision decision = {
+            .template_id = id, .user_id = str(user), .event_properties = str(properties)};
+        assert_int_equal(oa_dispatcher_record(w->dispatcher, &decision), OA_OK);
+        w->accepted++;
+        if (n % 5000 == 0)
+            turn(w);
+    }
+    const ticket *t = flush(w, 10000);
+    settle(w);
+    assert_true(t->done);
+    assert_int_equal(stats_of(w).delivered, COUNT);
+    int next = 0;
+    for (size_t i = 0; i < w->server.count; i++) {
+        const cJSON *events = cJSON_GetObjectItem(w->server.arrivals[i].body, "events");
+        for (const cJSON *event = events->child; event != NULL; event = event->next) {
+            if (is_identify(event))
+                continue;
+            const cJSON *n = cJSON_GetObjectItem(
+                cJSON_GetObjectItem(event, "event_properties"), "n");
+            assert_int_equal(n->valueint, next);
+            next++;
+        }
+    }
+    assert_int_equal(next, COUNT);
+    world_end(w);
+}
+
+static void names_are_stable(void **state) {
+    (void)state;
+    assert_string_equal(oa_status_name(OA_QUEUE_FULL), "queue_full");
+    assert_string_equal(oa_status_name(OA_STATUS_COUNT), "unknown");
+    assert_string_equal(oa_status_message(OA_STATUS_COUNT), "unknown status");
+    assert_string_equal(oa_drop_name(OA_DROP_RETRIES_EXHAUSTED), "retries_exhausted");
+    assert_string_equal(oa_drop_name(OA_DROP_COUNT), "unknown");
+    for (int i = 0; i < OA_STATUS_COUNT; i++)
+        assert_true(strlen(oa_status_message((oa_status)i)) > 0);
+    for (int i = 0; i < OA_DROP_COUNT; i++)
+        assert_true(strlen(oa_drop_name((oa_drop_reason)i)) > 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_of_one_user_shares_an_identify),
+        cmocka_unit_test(a_flag_that_changes_is_sent_each_time),
+        cmocka_unit_test(every_field_is_as_the_contract_says),
+        cmocka_unit_test(a_disabled_flag_is_off),
+        cmocka_unit_test(without_an_event_type_only_the_property_is_sent),
+        cmocka_unit_test(users_and_devices_are_told_apart),
+        cmocka_unit_test(enrichments_that_differ_do_not_share),
+        cmocka_unit_test(ids_are_checked),
+        cmocka_unit_test(large_bodies_are_compressed),
+        cmocka_unit_test(insert_ids_depend_on_what_they_should),
+        cmocka_unit_test(templates_may_be_forgotten_at_any_time),
+        cmocka_unit_test(the_queue_size_starts_a_request),
+        cmocka_unit_test(all_of_one_turn_goes_into_one_request),
+        cmocka_unit_test(the_interval_starts_a_request),
+        cmocka_unit_test(a_wall_clock_that_jumps_does_not_hold_decisions_up),
+        cmocka_unit_test(what_comes_meanwhile_is_the_next_batch),
+        cmocka_unit_test(a_batch_holds_1999_events_at_most),
+        cmocka_unit_test(a_run_is_not_torn_by_the_limit_of_events),
+        cmocka_unit_test(bodies_keep_to_the_byte_limit),
+        cmocka_unit_test(a_connection_is_trusted_for_thirty_seconds),
+        cmocka_unit_test(the_host_is_asked_once_whom_to_trust),
+        cmocka_unit_test(a_full_queue_drops_the_newest),
+        cmocka_unit_test(memory_is_given_back),
+        cmocka_unit_test(a_decision_larger_than_a_chunk_fits),
+        cmocka_unit_test(opted_out_decisions_are_dropped),
+        cmocka_unit_test(a_hundred_thousand_decisions_arrive_once_and_in_order),
+        cmocka_unit_test(names_are_stable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

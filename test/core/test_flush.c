@@ -1,0 +1,449 @@
+/* Flushes: the list of who waits (flush.c), and what callers are told. */
+#include "flush.h"
+#include "support.h"
+
+static const uint64_t NEVER = UINT64_MAX;
+
+/* ---- the list ---- */
+
+static int told;
+
+static void tell(void *data, const oa_flush_report *report) {
+    assert_null(report);
+    told += *(const int *)data;
+}
+
+static void add(oa_flushes *flushes, uint64_t upto_seq, uint64_t pending, uint64_t deadline_ms) {
+    static const int one = 1;
+    const oa_waiter waiter = {.upto_seq = upto_seq,
+                              .deadline_ms = deadline_ms,
+                              .started_ms = 5,
+                              .report = {.pending = pending},
+                              .done = tell,
+                              .data = (void *)(uintptr_t)&one};
+    assert_int_equal(oa_flushes_add(flushes, &waiter), OA_OK);
+}
+
+static void each_waiter_counts_what_it_covers(void **state) {
+    (void)state;
+    oa_flushes flushes;
+    oa_waiter out[4];
+    oa_flushes_init(&flushes);
+    add(&flushes, 2, 2, NEVER); /* 0 1 */
+    add(&flushes, 5, 5, NEVER); /* 0 to 4 */
+    oa_flushes_settle(&flushes, 3, true);
+    oa_flushes_settle(&flushes, 0, false);
+    oa_flushes_settle(&flushes, 9, true); /* nobody's */
+    assert_int_equal(oa_flushes_finish(&flushes, 10, false, out, 4), 0);
+    add(&flushes, 10, 3, NEVER); /* 1 2 4: what settled before is not its own */
+    oa_flushes_settle(&flushes, 1, true);
+    assert_int_equal(oa_flushes_finish(&flushes, 11, false, out, 4), 1);
+    assert_int_equal(out[0].report.delivered, 1);
+    assert_int_equal(out[0].report.dropped, 1);
+    assert_int_equal(out[0].report.pending, 0);
+    assert_int_equal(out[0].report.duration_ms, 6);
+    oa_flushes_settle(&flushes, 2, true);
+    oa_flushes_settle(&flushes, 4, false);
+    assert_int_equal(oa_flushes_finish(&flushes, 12, false, out, 4), 2);
+    assert_int_equal(out[0].report.delivered, 3);
+    assert_int_equal(out[0].report.dropped, 2);
+    assert_int_equal(out[1].report.delivered, 2);
+    assert_int_equal(out[1].report.dropped, 1);
+    assert_int_equal(flushes.count, 0);
+    oa_flushes_clear(&flushes);
+}
+
+static void a_waiter_hears_nothing_of_what_settled_before_it(void **state) {
+    (void)state;
+    oa_flushes flushes;
+    oa_waiter out[4];
+    oa_flushes_init(&flushes);
+    add(&flushes, 3, 3, NEVER);
+    oa_flushes_settle(&flushes, 0, true);
+    oa_flushes_settle(&flushes, 1, false);
+    add(&flushes, 3, 1, NEVER); /* before the first has been told */
+    oa_flushes_settle(&flushes, 2, true);
+    assert_int_equal(oa_flushes_finish(&flushes, 10, false, out, 4), 2);
+    assert_int_equal(out[0].report.delivered, 2);
+    assert_int_equal(out[0].report.dropped, 1);
+    assert_int_equal(out[1].report.delivered, 1);
+    assert_int_equal(out[1].report.dropped, 0);
+    assert_int_equal(out[1].report.pending, 0);
+    oa_flushes_clear(&flushes);
+}
+
+static void deadlines_end_waiters(void **state) {
+    (void)state;
+    oa_flushes flushes;
+    oa_waiter out[4];
+    oa_flushes_init(&flushes);
+    assert_int_equal(oa_flushes_deadline(&flushes), NEVER);
+    add(&flushes, 9, 9, 300);
+    add(&flushes, 9, 9, 100);
+    add(&flushes, 9, 9, 200);
+    assert_int_equal(oa_flushes_deadline(&flushes), 100);
+    assert_int_equal(oa_flushes_finish(&flushes, 99, true, out, 4), 0);
+    assert_int_equal(oa_flushes_finish(&flushes, 100, true, out, 4), 1);
+    assert_int_equal(out[0].report.pending, 9);
+    assert_int_equal(oa_flushes_deadline(&flushes), 200);
+    assert_int_equal(oa_flushes_finish(&flushes, 1000, true, out, 1), 1); /* no more than asked for */
+    assert_int_equal(oa_flushes_finish(&flushes, 1000, true, out, 4), 1);
+    oa_flushes_clear(&flushes);
+}
+
+static void a_waiter_that_aborts_waits_for_the_request(void **state) {
+    (void)state;
+    oa_flushes flushes;
+    oa_waiter out[4];
+    oa_flushes_init(&flushes);
+    const oa_waiter waiter = {.upto_seq = 1, .deadline_ms = 100, .report = {.pending = 1},
+                              .abort = true};
+    assert_int_equal(oa_flushes_add(&flushes, &waiter), OA_OK);
+    assert_false(oa_flushes_want_abort(&flushes, 99));
+    assert_true(oa_flushes_want_abort(&flushes, 100));
+    assert_int_equal(oa_flushes_finish(&flushes, 100, true, out, 4), 0);
+    assert_int_equal(oa_flushes_finish(&flushes, 100, false, out, 4), 1);
+    oa_flushes_clear(&flushes);
+}
+
+static void clearing_tells_everybody(void **state) {
+    (void)state;
+    oa_flushes flushes;
+    oa_flushes_init(&flushes);
+    for (int i = 0; i < 10; i++)
+        add(&flushes, 1, 1, NEVER);
+    told = 0;
+    oa_flushes_clear(&flushes);
+    assert_int_equal(told, 10);
+    oa_flushes_clear(&flushes);
+    assert_int_equal(told, 10);
+}
+
+static void reports_are_right_against_a_model(void **state) {
+    (void)state;
+    uint64_t seed = 1;
+    for (int round = 0; round < 300; round++) {
+        enum { COUNT = 40 };
+        oa_flushes flushes;
+        oa_flushes_init(&flushes);
+        int fate[COUNT] = {0};        /* 1 delivered, 2 dropped */
+        uint64_t upto[COUNT * 2];     /* of each waiter */
+        int at_start[COUNT * 2][COUNT];
+        size_t waiters = 0;
+        uint64_t next_seq = 0;
+        uint64_t pending = 0;
+        size_t finished = 0;
+        for (int step = 0; step < 200; step++) {
+            const uint64_t choice = draw_below(&seed, 8);
+            if (choice < 2 && next_seq < COUNT) {
+                next_seq++;
+                pending++;
+            } else if (choice < 5 && next_seq > 0) {
+                const uint64_t seq = draw_below(&seed, next_seq);
+                if (fate[seq] != 0)
+                    continue;
+                fate[seq] = 1 + (int)draw_below(&seed, 2);
+                pending--;
+                oa_flushes_settle(&flushes, seq, fate[seq] == 1);
+            } else if (choice < 6 && waiters < COUNT * 2) {
+                upto[waiters] = next_seq;
+                memcpy(at_start[waiters], fate, sizeof(fate));
+                const oa_waiter waiter = {.upto_seq = next_seq,
+                                          .deadline_ms = draw_below(&seed, 400),
+                                          .report = {.pending = pending},
+                                          .done = tell,
+                                          .data = (void *)waiters++};
+                assert_int_equal(oa_flushes_add(&flushes, &waiter), OA_OK);
+            } else {
+                oa_waiter out[3];
+                const size_t count = oa_flushes_finish(&flushes, (uint64_t)step, false, out, 3);
+                for (size_t i = 0; i < count; i++, finished++) {
+                    const size_t n = (size_t)out[i].data;
+                    uint64_t expected[3] = {0, 0, 0};
+                    for (uint64_t seq = 0; seq < upto[n]; seq++)
+                        if (at_start[n][seq] == 0)
+                            expected[fate[seq]]++;
+                    assert_int_equal(out[i].report.pending, expected[0]);
+                    assert_int_equal(out[i].report.delivered, expected[1]);
+                    assert_int_equal(out[i].report.dropped, expected[2]);
+                    assert_true(expected[0] == 0 || out[i].deadline_ms <= (uint64_t)step);
+                }
+            }
+        }
+        assert_int_equal(flushes.count + finished, waiters);
+        oa_waiter out[COUNT * 2];
+        assert_int_equal(oa_flushes_finish(&flushes, NEVER, false, out, COUNT * 2),
+                         waiters - finished);
+        oa_flushes_clear(&flushes);
+    }
+}
+
+/* ---- flushes of a dispatcher ---- */
+
+static void a_flush_of_nothing_is_over_at_once(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    flush_now(w, 0, 0, 0);
+    decide(w, "ann", "f", "a");
+    flush_now(w, 1, 0, 0);
+    flush_now(w, 0, 0, 0);
+    assert_int_equal(w->server.count, 1);
+    world_end(w);
+}
+
+static void a_flush_covers_what_was_accepted_before_it(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    PLAN(w, .status = 200, .silent = true);
+    PLAN(w, .status = 200, .silent = true);
+    decide(w, "ann", "f", "a");
+    const ticket *first = flush(w, 10000);
+    settle(w);
+    decide(w, "bob", "f", "a");
+    const ticket *second = flush(w, 10000);
+    decide(w, "eve", "f", "a"); /* nobody waits for her, but she goes along */
+    settle(w);
+    assert_false(first->done);
+    server_speak(w);
+    settle(w);
+    EXPECT_REPORT(first, 1, 0, 0);
+    assert_false(second->done);
+    server_speak(w);
+    settle(w);
+    EXPECT_REPORT(second, 2, 0, 0);
+    assert_string_equal(delivered_text(w), "ann:f=a bob:f=a eve:f=a");
+    world_end(w);
+}
+
+static void overlapping_flushes_have_numbers_of_their_own(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    PLAN(w, .status = 400, .silent = true, .body = "{\"events_with_invalid_fields\":{\"x\":[1]}}");
+    PLAN(w, .status = 200, .silent = true);
+    PLAN(w, .status = 400, .silent = true, .body = "{\"events_with_invalid_fields\":{\"x\":[3]}}");
+    PLAN(w, .status = 200, .silent = true);
+    decide(w, "ann", "f", "1");
+    decide(w, "bob", "f", "1");
+    const ticket *first = flush(w, 5000);
+    settle(w);
+    decide(w, "ann", "f", "2");
+    const ticket *second = flush(w, 6000);
+    decide(w, "bob", "f", "2");
+    const ticket *third = flush(w, 100);
+    settle(w);
+    server_speak(w); /* ann's first is dropped */
+    settle(w);
+    const ticket *fourth = flush(w, 10000); /* three are undelivered: bob, ann, bob */
+    settle(w);
+    advance(w, 100);
+    EXPECT_REPORT(third, 0, 1, 3);
+    assert_int_equal(third->report.duration_ms, 100);
+    server_speak(w); /* bob's first is delivered */
+    settle(w);
+    EXPECT_REPORT(first, 1, 1, 0);
+    server_speak(w); /* bob's second is dropped */
+    settle(w);
+    assert_false(second->done);
+    server_speak(w);
+    settle(w);
+    EXPECT_REPORT(second, 2, 1, 0);
+    EXPECT_REPORT(fourth, 2, 1, 0);
+    world_end(w);
+}
+
+static void a_deadline_leaves_the_rest_pending(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    PLAN(w, .status = 200, .silent = true);
+    decide(w, "ann", "f", "a");
+    const ticket *first = flush(w, 2000);
+    const ticket *forever = flush(w, UINT64_MAX);
+    settle(w);
+    decide(w, "bob", "f", "a");
+    const ticket *second = flush(w, 3000);
+    advance(w, 1999);
+    assert_false(first->done);
+    advance(w, 1);
+    EXPECT_REPORT(first, 0, 0, 1);
+    assert_int_equal(first->report.duration_ms, 2000);
+    advance(w, 1000);
+    EXPECT_REPORT(second, 0, 0, 2);
+    assert_int_equal(w->server.wakes, 0); /* nothing is aborted */
+    assert_false(forever->done);
+    server_speak(w);
+    settle(w);
+    EXPECT_REPORT(forever, 1, 0, 0);
+    advance(w, 10000);
+    assert_int_equal(stats_of(w).delivered, 2);
+    world_end(w);
+}
+
+static void a_flush_with_abort_puts_the_request_back(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.flush_max_retries = 1; /* so that a counted attempt would drop */
+    world_start(w);
+    PLAN(w, .status = 200, .silent = true);
+    decide(w, "ann", "f", "a");
+    decide(w, "bob", "f", "a");
+    const ticket *t = flush_abort(w, 2000);
+    settle(w);
+    decide(w, "ann", "f", "b");
+    advance(w, 1999);
+    assert_int_equal(w->server.wakes, 0);
+    advance(w, 1);
+    EXPECT_REPORT(t, 0, 0, 2);
+    assert_int_equal(w->server.wakes, 1);
+    assert_true(w->server.arrivals[0].aborted);
+    assert_false(w->dispatcher->in_flight); /* nothing is started: the process may be frozen now */
+    assert_false(stats_of(w).has_error);
+    assert_int_equal(stats_of(w).requests_failed, 0);
+    flush_now(w, 3, 0, 0);
+    assert_string_equal(delivered_text(w), "ann:f=a bob:f=a ann:f=b");
+    world_end(w);
+}
+
+static void without_another_flush_the_interval_sends_what_was_put_back(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    PLAN(w, .status = 200, .silent = true);
+    decide(w, "ann", "f", "a");
+    const ticket *t = flush_abort(w, 2000);
+    settle(w);
+    advance(w, 2000);
+    EXPECT_REPORT(t, 0, 0, 1);
+    advance(w, 9999);
+    assert_int_equal(w->server.count, 1);
+    advance(w, 1);
+    assert_int_equal(stats_of(w).delivered, 1);
+    world_end(w);
+}
+
+static void nothing_starts_after_a_flush_with_abort(void **state) {
+    (void)state;
+    /* An answer that comes at the deadline itself leaves work that is due at once. */
+    static const answer answers[] = {
+        {.status = 400, .silent = true},
+        {.status = 400, .silent = true, .body = "{\"events_with_invalid_fields\":{\"x\":[0]}}"},
+        {.status = 413, .silent = true},
+    };
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        world *w = world_start(world_new());
+        server_plan(w, answers[i]);
+        for (int n = 0; n < 4; n++)
+            decide(w, n % 2 == 0 ? "ann" : "bob", "f", "a");
+        const ticket *t = flush_abort(w, 2000);
+        settle(w);
+        atomic_fetch_add(&w->monotonic_ms, 2000);
+        server_speak(w);
+        TURN_UNTIL(w, t->done);
+        assert_true(t->report.pending > 0);
+        settle(w);
+        assert_int_equal(w->server.count, 1);
+        advance(w, 10000);
+        assert_int_equal(stats_of(w).pending, 0);
+        world_end(w);
+    }
+}
+
+static void a_flush_goes_on_when_another_one_aborts(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    PLAN(w, .status = 200, .silent = true);
+    decide(w, "ann", "f", "a");
+    const ticket *aborts = flush_abort(w, 1000);
+    const ticket *waits = flush(w, 5000);
+    settle(w);
+    advance(w, 1000);
+    EXPECT_REPORT(aborts, 0, 0, 1);
+    EXPECT_REPORT(waits, 1, 0, 0);
+    world_end(w);
+}
+
+static void a_flush_with_abort_that_succeeds_aborts_nothing(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    decide(w, "ann", "f", "a");
+    const ticket *t = flush_abort(w, 2000);
+    settle(w);
+    EXPECT_REPORT(t, 1, 0, 0);
+    PLAN(w, .status = 200, .silent = true);
+    decide(w, "bob", "f", "a");
+    advance(w, 10000);
+    assert_true(w->dispatcher->in_flight);
+    assert_int_equal(w->server.wakes, 0);
+    world_end(w);
+}
+
+static void a_flush_with_abort_while_backing_off_starts_nothing(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    PLAN(w, .status = 503, .retry_after = "5");
+    decide(w, "ann", "f", "a");
+    const ticket *t = flush_abort(w, 2000);
+    settle(w);
+    advance(w, 2000);
+    EXPECT_REPORT(t, 0, 0, 1);
+    assert_int_equal(w->server.wakes, 0);
+    assert_int_equal(w->server.count, 1);
+    advance(w, 20000);
+    assert_int_equal(stats_of(w).delivered, 1);
+    world_end(w);
+}
+
+static void many_flushes_end_together(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    const ticket *tickets[200];
+    decide(w, "ann", "f", "a");
+    for (size_t i = 0; i < 200; i++)
+        tickets[i] = flush(w, 1000);
+    settle(w);
+    for (size_t i = 0; i < 200; i++)
+        EXPECT_REPORT(tickets[i], 1, 0, 0);
+    assert_int_equal(w->server.count, 1);
+    world_end(w);
+}
+
+static void only_a_flush_keeps_the_loop_alive(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    uv_unref((uv_handle_t *)&w->host);
+    decide(w, "ann", "f", "a");
+    assert_false(uv_loop_alive(&w->loop));
+    PLAN(w, .status = 503);
+    atomic_store(&w->random, 500);
+    const ticket *t = flush(w, 1000);
+    assert_true(uv_loop_alive(&w->loop));
+    TURN_UNTIL(w, w->server.count == 1 && !w->dispatcher->in_flight);
+    assert_true(uv_loop_alive(&w->loop)); /* backing off */
+    advance(w, 500);
+    EXPECT_REPORT(t, 1, 0, 0);
+    assert_false(uv_loop_alive(&w->loop));
+    uv_ref((uv_handle_t *)&w->host);
+    world_end(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_waiter_counts_what_it_covers),
+        cmocka_unit_test(a_waiter_hears_nothing_of_what_settled_before_it),
+        cmocka_unit_test(deadlines_end_waiters),
+        cmocka_unit_test(a_waiter_that_aborts_waits_for_the_request),
+        cmocka_unit_test(clearing_tells_everybody),
+        cmocka_unit_test(reports_are_right_against_a_model),
+        cmocka_unit_test(a_flush_of_nothing_is_over_at_once),
+        cmocka_unit_test(a_flush_covers_what_was_accepted_before_it),
+        cmocka_unit_test(overlapping_flushes_have_numbers_of_their_own),
+        cmocka_unit_test(a_deadline_leaves_the_rest_pending),
+        cmocka_unit_test(a_flush_with_abort_puts_the_request_back),
+        cmocka_unit_test(without_another_flush_the_interval_sends_what_was_put_back),
+        cmocka_unit_test(nothing_starts_after_a_flush_with_abort),
+        cmocka_unit_test(a_flush_goes_on_when_another_one_aborts),
+        cmocka_unit_test(a_flush_with_abort_that_succeeds_aborts_nothing),
+        cmocka_unit_test(a_flush_with_abort_while_backing_off_starts_nothing),
+        cmocka_unit_test(many_flushes_end_together),
+        cmocka_unit_test(only_a_flush_keeps_the_loop_alive),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

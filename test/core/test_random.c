@@ -1,0 +1,422 @@
+/*
+ * Random histories: decisions of a few users, flushes and time against a server in all weathers. Whatever
+ * happened, at the end no decision is lost, none is there twice, each user's are in order, and every
+ * report was exact.
+ *
+ * OA_HISTORY=<seed> runs one history.
+ */
+#include <inttypes.h>
+
+#include "support_strict.h"
+
+enum {
+    HISTORIES = 3000,
+    USERS = 6,
+    FLAGS = 3,
+    MOST_DECISIONS = 400,
+    MOST_REQUESTS = 20000,
+    ID_SLOTS = 1 << 14,
+};
+
+static const char *const NAMES[USERS] = {"ann", "bob", "eve", "joe", "kim", "tom"};
+static const char *const FLAG_KEYS[FLAGS] = {"f", "g", "h"};
+
+/* What the server does with a request. */
+typedef enum weather { FAIR, OUTAGE, LOSSY, STORMY, WEATHERS } weather;
+
+typedef struct decision {
+    size_t user;
+    size_t flag;
+    bool bad;
+    bool arrived;
+    bool delivered;
+    bool dropped;
+    char insert_id[33]; /* of its event, in any request */
+} decision;
+
+/* A flush, and what was undelivered when it began. */
+typedef struct promise {
+    ticket *ticket;
+    bool covers[MOST_DECISIONS];
+} promise;
+
+typedef struct history {
+    world *w;
+    strict rules;
+    uint64_t seed;
+    size_t count; /* decisions with a number of their own; all but the refused are `accepted` */
+    decision decisions[MOST_DECISIONS];
+    bool accepted[MOST_DECISIONS];
+    size_t requests_read;
+    size_t drops_read;
+
+    /* The server's, on its thread. */
+    uint64_t server_seed;
+    weather weather;
+    uint64_t ids[ID_SLOTS];
+    size_t last_of_user[USERS]; /* number of the last event, plus one */
+    size_t profile[USERS][FLAGS]; /* number of the value that was set last, plus one */
+    size_t last_of_flag[USERS][FLAGS];
+    const char *complaint;
+} history;
+
+static uint64_t current;
+
+static size_t index_of(const char *const *names, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return count;
+}
+
+/* The number in "v12" or "bad12". */
+static size_t number_of(const char *variation) {
+    return (size_t)strtoul(variation + strcspn(variation, "0123456789"), NULL, 10);
+}
+
+/* ---- the server ---- */
+
+static bool is_repeat(history *h, const char *insert_id) {
+    char half[17];
+    snprintf(half, sizeof(half), "%.16s", insert_id);
+    const uint64_t id = strtoull(half, NULL, 16);
+    size_t at = id % ID_SLOTS;
+    while (h->ids[at] != 0 && h->ids[at] != id)
+        at = (at + 1) % ID_SLOTS;
+    if (h->ids[at] == id)
+        return true;
+    h->ids[at] = id;
+    return false;
+}
+
+static void take_event(history *h, const cJSON *event) {
+    const size_t user = index_of(NAMES, USERS, text_of(event, "user_id"));
+    if (user == USERS || is_repeat(h, text_of(event, "insert_id")))
+        return;
+    if (is_identify(event)) {
+        const cJSON *set = cJSON_GetObjectItem(cJSON_GetObjectItem(event, "user_properties"),
+                                               "$set");
+        for (const cJSON *item = set->child; item != NULL; item = item->next)
+            h->profile[user][index_of(FLAG_KEYS, FLAGS, item->string)] =
+                number_of(cJSON_GetStringValue(item)) + 1;
+        return;
+    }
+    const cJSON *properties = cJSON_GetObjectItem(event, "event_properties");
+    const size_t number = number_of(text_of(properties, "variation_key"));
+    decision *d = &h->decisions[number];
+    if (d->arrived)
+        h->complaint = "a decision arrived twice";
+    if (number < h->last_of_user[user])
+        h->complaint = "a user's decisions are out of order";
+    d->arrived = true;
+    h->last_of_user[user] = number + 1;
+    h->last_of_flag[user][index_of(FLAG_KEYS, FLAGS, text_of(properties, "flag_key"))] =
+        number + 1;
+}
+
+static void take(history *h, const arrival *request) {
+    const cJSON *events = cJSON_GetObjectItem(request->body, "events");
+    for (const cJSON *event = events->child; event != NULL; event = event->next)
+        take_event(h, event);
+}
+
+static void fail_somehow(history *h, answer *out) {
+    static const answer failures[] = {
+        {.status = 0},
+        {.status = 500},
+        {.status = 502, .body = "<html>Bad Gateway</html>"},
+        {.status = 503, .retry_after = "1"},
+        {.status = 429},
+        {.status = 408},
+        {.status = 403, .body = "<html>Forbidden</html>"},
+    };
+    *out = failures[draw_below(&h->server_seed, sizeof(failures) / sizeof(failures[0]))];
+}
+
+static void respond(void *data, const arrival *request, answer *out) {
+    static const unsigned failing[WEATHERS] = {0, 100, 0, 40};
+    static const unsigned losing[WEATHERS] = {0, 0, 50, 40};
+    static const unsigned silent[WEATHERS] = {2, 10, 5, 10};
+    history *h = data;
+    if (request->body == NULL)
+        h->complaint = "a body that is no JSON";
+    if (draw_below(&h->server_seed, 100) < failing[h->weather]) {
+        fail_somehow(h, out);
+    } else {
+        strict_respond(&h->rules, request, out);
+        if (out->status == 200) {
+            take(h, request);
+            if (draw_below(&h->server_seed, 100) < losing[h->weather])
+                fail_somehow(h, out); /* accepted, but nobody knows */
+        }
+    }
+    out->silent = draw_below(&h->server_seed, 100) < silent[h->weather];
+}
+
+/* ---- what the dispatcher knows ---- */
+
+/* Read the requests that the dispatcher has the answers of, and the drops. */
+static void read_news(history *h) {
+    const uint64_t answered = stats_of(h->w).requests_sent;
+    for (; h->requests_read < answered; h->requests_read++) {
+        const arrival *request = &h->w->server.arrivals[h->requests_read];
+        const cJSON *events = cJSON_GetObjectItem(request->body, "events");
+        for (const cJSON *event = events->child; event != NULL; event = event->next) {
+            if (is_identify(event))
+                continue;
+            decision *d = &h->decisions[number_of(
+                text_of(cJSON_GetObjectItem(event, "event_properties"), "variation_key"))];
+            const char *id = text_of(event, "insert_id");
+            assert_true(d->insert_id[0] == '\0' || strcmp(d->insert_id, id) == 0);
+            snprintf(d->insert_id, sizeof(d->insert_id), "%s", id);
+            if (request->status == 200 && !request->aborted) {
+                assert_false(d->delivered);
+                assert_false(d->dropped);
+                d->delivered = true;
+            }
+        }
+    }
+    for (; h->drops_read < h->w->drop_count; h->drops_read++) {
+        const drop *told = &h->w->drops[h->drops_read];
+        decision *d = &h->decisions[number_of(strchr(told->text, '='))];
+        assert_false(d->delivered);
+        assert_false(d->dropped);
+        d->dropped = true;
+        if (told->reason == OA_DROP_INVALID_EVENT)
+            assert_true(d->bad);
+        if (d->insert_id[0] != '\0')
+            assert_string_equal(told->insert_id, d->insert_id);
+    }
+}
+
+static bool is_undelivered(const history *h, size_t number) {
+    return h->accepted[number] && !h->decisions[number].delivered &&
+           !h->decisions[number].dropped;
+}
+
+static promise *promised[MOST_DECISIONS];
+static size_t promise_count;
+
+static void check_promise(ticket *t) {
+    history *h = t->world->data;
+    if (t->destroyed)
+        return;
+    const promise *p = NULL;
+    for (size_t i = 0; i < promise_count; i++)
+        if (promised[i]->ticket == t)
+            p = promised[i];
+    read_news(h);
+    uint64_t delivered = 0;
+    uint64_t dropped = 0;
+    uint64_t pending = 0;
+    for (size_t i = 0; i < h->count; i++) {
+        if (!p->covers[i])
+            continue;
+        delivered += h->decisions[i].delivered;
+        dropped += h->decisions[i].dropped;
+        pending += is_undelivered(h, i);
+    }
+    EXPECT_REPORT(t, delivered, dropped, pending);
+}
+
+static void promise_to(history *h, ticket *t) {
+    promise *p = calloc(1, sizeof(*p));
+    assert_non_null(p);
+    p->ticket = t;
+    t->then = check_promise;
+    read_news(h);
+    uint64_t count = 0;
+    for (size_t i = 0; i < h->count; i++)
+        count += p->covers[i] = is_undelivered(h, i);
+    assert_int_equal(count, t->undelivered);
+    assert_true(promise_count < MOST_DECISIONS);
+    promised[promise_count++] = p;
+}
+
+/* ---- a history ---- */
+
+static void decide_one(history *h, uint64_t bad_percent) {
+    if (h->count == MOST_DECISIONS)
+        return;
+    const size_t number = h->count++;
+    decision *d = &h->decisions[number];
+    d->user = draw_below(&h->seed, 1 + draw_below(&h->seed, USERS)); /* some more than others */
+    d->flag = draw_below(&h->seed, FLAGS);
+    d->bad = draw_below(&h->seed, 100) < bad_percent;
+    char variation[16];
+    snprintf(variation, sizeof(variation), "%s%zu", d->bad ? "bad" : "v", number);
+    h->accepted[number] = true; /* before a refusal tells of its drop */
+    const oa_status status =
+        try_decide(h->w, NAMES[d->user], NULL, FLAG_KEYS[d->flag], variation, true);
+    assert_true(status == OA_OK || status == OA_QUEUE_FULL || status == OA_CLOSED);
+}
+
+static void change_weather(history *h) {
+    if (h->w->dispatcher->in_flight)
+        return; /* the server is reading it */
+    h->weather = (weather)draw_below(&h->seed, WEATHERS);
+    for (size_t i = 0; i < 2; i++) {
+        h->rules.throttled[i] = draw_below(&h->seed, 2) == 0 ? NULL
+                                                             : NAMES[draw_below(&h->seed, USERS)];
+        h->rules.throttled_until_ms[i] =
+            atomic_load(&h->w->monotonic_ms) + draw_below(&h->seed, 60000);
+    }
+    h->rules.max_body_bytes =
+        draw_below(&h->seed, 2) == 0 ? 0 : 700 + (size_t)draw_below(&h->seed, 5000);
+}
+
+static void begin_flush(history *h) {
+    static const uint64_t timeouts[] = {0, 1, 700, 5000, 60000, UINT64_MAX};
+    promise_to(h, try_flush(h->w, timeouts[draw_below(&h->seed, 6)],
+                            draw_below(&h->seed, 3) == 0));
+}
+
+static void let_time_pass(history *h) {
+    static const uint64_t longest[] = {2, 600, 5000, 40000};
+    if (draw_below(&h->seed, 20) == 0) /* the wall clock is set */
+        atomic_fetch_add(&h->w->wall_ms, (int64_t)draw_below(&h->seed, 7200000) - 3600000);
+    advance(h->w, draw_below(&h->seed, longest[draw_below(&h->seed, 4)]));
+}
+
+static void step(history *h, uint64_t bad_percent) {
+    switch (draw_below(&h->seed, 10)) {
+    case 0:
+    case 1:
+    case 2:
+        for (uint64_t n = 1 + draw_below(&h->seed, 8); n > 0; n--)
+            decide_one(h, bad_percent);
+        break;
+    case 3:
+        begin_flush(h);
+        break;
+    case 4:
+        change_weather(h);
+        break;
+    case 5:
+    case 6:
+        let_time_pass(h);
+        break;
+    case 7:
+        turn(h->w);
+        break;
+    case 8:
+        if (draw_below(&h->seed, 5) == 0)
+            forget_constants(h->w);
+        if (draw_below(&h->seed, 2) == 0)
+            server_speak(h->w);
+        break;
+    default:
+        settle(h->w);
+    }
+}
+
+/* Let everything be settled under a fair sky. */
+static void calm_down(history *h) {
+    for (int i = 0; i < 1000 && stats_of(h->w).pending > 0; i++) {
+        server_speak(h->w);
+        settle(h->w);
+        if (!h->w->dispatcher->in_flight) {
+            h->weather = FAIR;
+            memset(h->rules.throttled, 0, sizeof(h->rules.throttled));
+        }
+        advance(h->w, 130000);
+    }
+    assert_int_equal(stats_of(h->w).pending, 0);
+}
+
+static void check_everything(history *h) {
+    read_news(h);
+    if (h->complaint != NULL)
+        fail_msg("%s", h->complaint);
+    uint64_t delivered = 0;
+    for (size_t i = 0; i < h->count; i++) {
+        const decision *d = &h->decisions[i];
+        assert_int_equal(d->delivered + d->dropped, h->accepted[i]);
+        if (d->delivered) {
+            assert_true(d->arrived);
+            assert_false(d->bad);
+        }
+        delivered += d->delivered;
+    }
+    assert_int_equal(stats_of(h->w).delivered, delivered);
+    for (size_t user = 0; user < USERS; user++) {
+        for (size_t flag = 0; flag < FLAGS; flag++) {
+            const size_t last = h->last_of_flag[user][flag];
+            /* What was dropped may have arrived, and be overwritten by what was sent again before it. */
+            if (last > 0 && h->decisions[last - 1].delivered)
+                assert_int_equal(h->profile[user][flag], last);
+        }
+    }
+}
+
+static void live_through(uint64_t seed) {
+    history *h = calloc(1, sizeof(*h));
+    assert_non_null(h);
+    h->seed = seed;
+    h->server_seed = ~seed;
+    world *w = h->w = world_new();
+    w->data = h;
+    w->config.flush_queue_size = (uint32_t)(2 + draw_below(&h->seed, 40));
+    w->config.flush_max_retries = draw_below(&h->seed, 3) == 0 ? 3 : 12;
+    w->config.dedupe = draw_below(&h->seed, 2) == 0;
+    w->config.max_queue_bytes = draw_below(&h->seed, 4) == 0 ? 4096 : 1 << 20;
+    w->config.max_body_bytes =
+        draw_below(&h->seed, 4) == 0 ? 600 + (size_t)draw_below(&h->seed, 4000) : 1000000;
+    w->config.compression = draw_below(&h->seed, 4) == 0;
+    world_start(w);
+    h->rules.list = (strict_list)draw_below(&h->seed, 3);
+    h->rules.parts = (strict_parts)draw_below(&h->seed, 3);
+    h->rules.refusal = draw_below(&h->seed, 4) == 0 ? 403 : 400;
+    if (draw_below(&h->seed, 10) == 0)
+        h->rules.over_quota[0] = NAMES[draw_below(&h->seed, USERS)];
+    strict_rule(&h->rules, w);
+    w->server.respond = respond;
+    w->server.data = h;
+    w->server.cap = MOST_REQUESTS; /* read_news() looks at it while requests arrive */
+    w->server.arrivals = calloc(MOST_REQUESTS, sizeof(arrival));
+    assert_non_null(w->server.arrivals);
+
+    const uint64_t bad_percent = draw_below(&h->seed, 2) * draw_below(&h->seed, 15);
+    for (uint64_t steps = 20 + draw_below(&h->seed, 100); steps > 0; steps--) {
+        atomic_store(&w->random, draw(&h->seed));
+        step(h, bad_percent);
+        read_news(h);
+    }
+    if (draw_below(&h->seed, 4) == 0) {
+        ticket *t = close_world(w, draw_below(&h->seed, 20000));
+        promise_to(h, t);
+        settle(w);
+        advance(w, 20000);
+        assert_true(t->done);
+    } else {
+        calm_down(h);
+    }
+    settle(w);
+    check_everything(h);
+    world_end(w);
+    for (size_t i = 0; i < promise_count; i++)
+        free(promised[i]);
+    promise_count = 0;
+    free(h);
+}
+
+static void nothing_is_lost_whatever_happens(void **state) {
+    (void)state;
+    const char *only = getenv("OA_HISTORY");
+    if (only != NULL) {
+        live_through(current = strtoull(only, NULL, 10));
+        return;
+    }
+    for (current = 1; current <= HISTORIES; current++)
+        live_through(current);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_lost_whatever_happens),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed != 0)
+        print_error("in the history of OA_HISTORY=%" PRIu64 "\n", current);
+    return failed;
+}
