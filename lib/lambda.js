@@ -17,7 +17,8 @@ const MAX_FLUSH_MILLIS = 10_000;
  * awslambda.streamifyResponse(). The flush ends `marginMillis` before the function's time is up; what is
  * pending then stays queued for the next invocation. Delivery never fails an invocation.
  */
-function withFlush(handler, dispatcher, { marginMillis = DEFAULT_MARGIN_MILLIS } = {}) {
+function withFlush(handler, dispatcher, options) {
+  const { marginMillis = DEFAULT_MARGIN_MILLIS } = options ?? {};
   check(typeof handler === 'function', 'withFlush(handler, dispatcher): handler is not a function');
   check(typeof dispatcher?.flush === 'function', 'withFlush(handler, dispatcher): dispatcher is not what createDispatcher() returned');
   check(Number.isFinite(marginMillis) && marginMillis >= 0, 'withFlush(): marginMillis is not a number of milliseconds');
@@ -26,7 +27,7 @@ function withFlush(handler, dispatcher, { marginMillis = DEFAULT_MARGIN_MILLIS }
     try {
       return await call(handler, args);
     } finally {
-      await dispatcher.flush({ timeoutMillis: timeLeft(args, marginMillis), abort: true });
+      await flush(dispatcher, args, marginMillis);
     }
   };
   // streamifyResponse() marks a handler with symbols.
@@ -46,6 +47,15 @@ function call(handler, args) {
       returned.then(resolve, reject);
     }
   });
+}
+
+/** flush() does not reject; but whatever else may go wrong, the handler's result is the invocation's. */
+async function flush(dispatcher, args, marginMillis) {
+  try {
+    await dispatcher.flush({ timeoutMillis: timeLeft(args, marginMillis), abort: true });
+  } catch {
+    // There is nobody to tell: the log is the dispatcher's.
+  }
 }
 
 /** The context is the second argument, or the third of a streaming handler. */

@@ -41,11 +41,16 @@ function forget(native) {
   }
 }
 
+/** Other listeners may decide something, so their turn is first. */
+function onBeforeExit() {
+  process.nextTick(flushPending);
+}
+
 /**
  * The flush keeps the loop alive; when it is over, Node emits beforeExit again. So each dispatcher gets
  * one flush, and another only for decisions that came after it.
  */
-function onBeforeExit() {
+function flushPending() {
   for (const [native, entry] of entries) {
     const { pending, accepted } = native.stats();
     if (pending > 0 && accepted !== entry.flushedAt) {

@@ -1,0 +1,292 @@
+'use strict';
+
+/** Lambda: the flush comes before the result, in the time that there is, and never instead of it. */
+
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { describe, it } = require('node:test');
+
+const { withFlush } = require('../../lib/lambda.js');
+const { startAmplitude } = require('../support/amplitude.js');
+const { startChild } = require('../support/child.js');
+const { start, viewed } = require('../support/harness.js');
+const { createNotification } = require('../support/optimizely.js');
+
+const FUNCTION = path.join(__dirname, '..', 'support', 'function.js');
+const LONG_MILLIS = 60_000;
+const AT_ONCE_MILLIS = 5000;
+
+const contextWith = (millis) => ({ getRemainingTimeInMillis: () => millis });
+
+/** A dispatcher that only notes how it is flushed, in a list of what happens. */
+function noteFlushes(happened = []) {
+  return {
+    happened,
+    async flush(options) {
+      happened.push('flush begins');
+      happened.options = options;
+      await new Promise((resolve) => setImmediate(resolve));
+      happened.push('flush ends');
+    },
+  };
+}
+
+/** As Lambda's runtime for Node does: the function itself is marked, with symbols. */
+const awslambda = {
+  streamifyResponse(handler, options) {
+    handler[Symbol.for('aws.lambda.runtime.handler.streaming')] = 'response';
+    if (typeof options?.highWaterMark === 'number') {
+      handler[Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark')] = options.highWaterMark;
+    }
+    return handler;
+  },
+};
+
+const FLUSHED = ['handler', 'flush begins', 'flush ends'];
+
+describe('the result of a handler', () => {
+  const failure = new Error('of the handler');
+  const HANDLERS = {
+    'that is async': async (event) => event.answer(),
+    'that is neither async nor takes a callback': (event) => event.answer(),
+    'that takes a callback': (event, context, callback) => {
+      setImmediate(() => {
+        try {
+          callback(null, event.answer());
+        } catch (error) {
+          callback(error);
+        }
+      });
+    },
+    'that takes a callback and is async': async (event, context, callback) => { // eslint-disable-line no-unused-vars
+      return event.answer();
+    },
+    'that takes a callback and throws before': (event, context, callback) => {
+      callback(null, event.answer());
+    },
+  };
+  for (const [kind, handler] of Object.entries(HANDLERS)) {
+    it(`${kind} is passed through after the flush`, async () => {
+      const dispatcher = noteFlushes();
+      const answer = () => {
+        dispatcher.happened.push('handler');
+        return 42;
+      };
+      assert.equal(await withFlush(handler, dispatcher)({ answer }, contextWith(3000), () => {}), 42);
+      assert.deepEqual([...dispatcher.happened], FLUSHED);
+    });
+
+    it(`${kind} is passed through after the flush when it is an error`, async () => {
+      const dispatcher = noteFlushes();
+      const answer = () => {
+        dispatcher.happened.push('handler');
+        throw failure;
+      };
+      await assert.rejects(withFlush(handler, dispatcher)({ answer }, contextWith(3000), () => {}), (error) => error === failure);
+      assert.deepEqual([...dispatcher.happened], FLUSHED);
+    });
+  }
+
+  it('gets the event and the context, and the runtime sees no callback', async () => {
+    const seen = [];
+    const wrapped = withFlush(async (...args) => seen.push(...args), noteFlushes());
+    const [event, context] = [{}, contextWith(3000)];
+    await wrapped(event, context);
+    assert.ok(seen[0] === event && seen[1] === context && seen.length === 2);
+    assert.ok(wrapped.length < 3);
+  });
+});
+
+describe('a streaming handler', () => {
+  const handler = async (event, stream, context) => {
+    stream.happened.push('handler');
+    return context.getRemainingTimeInMillis();
+  };
+  const options = { highWaterMark: 1024 };
+  const WRAPPINGS = {
+    'wrapped before it is streamified': (dispatcher) => awslambda.streamifyResponse(withFlush(handler, dispatcher), options),
+    'wrapped after it was streamified': (dispatcher) =>
+      withFlush(awslambda.streamifyResponse((...args) => handler(...args), options), dispatcher),
+    'of three arguments, wrapped after it was streamified': (dispatcher) =>
+      withFlush(awslambda.streamifyResponse((event, stream, context) => handler(event, stream, context), options), dispatcher),
+  };
+  for (const [title, wrap] of Object.entries(WRAPPINGS)) {
+    it(`${title} is marked as one, and flushed in its time`, async () => {
+      const dispatcher = noteFlushes();
+      const wrapped = wrap(dispatcher);
+      assert.equal(wrapped[Symbol.for('aws.lambda.runtime.handler.streaming')], 'response');
+      assert.equal(wrapped[Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark')], 1024);
+      assert.equal(await wrapped({}, dispatcher, contextWith(3000)), 3000);
+      assert.deepEqual([...dispatcher.happened], FLUSHED);
+      assert.equal(dispatcher.happened.options.timeoutMillis, 2500);
+    });
+  }
+});
+
+describe('the flush', () => {
+  const TIMES = [
+    { title: 'ends 500 ms before the time is up', left: 3000, timeout: 2500 },
+    { title: 'ends marginMillis before the time is up', left: 3000, options: { marginMillis: 1000 }, timeout: 2000 },
+    { title: 'may use all of the time', left: 3000, options: { marginMillis: 0 }, timeout: 3000 },
+    { title: 'is not waited for when there is no time', left: 300, timeout: 0 },
+    { title: 'takes 10 s at most', left: 900_000, timeout: 10_000 },
+    { title: 'takes 10 s at most without a context', timeout: 10_000 },
+    { title: 'is not waited for when the time is not a number', left: NaN, timeout: 0 },
+  ];
+  for (const { title, left, options, timeout } of TIMES) {
+    it(title, async () => {
+      const dispatcher = noteFlushes();
+      await withFlush(async () => {}, dispatcher, options)({}, left === undefined ? {} : contextWith(left));
+      assert.deepEqual(dispatcher.happened.options, { timeoutMillis: timeout, abort: true });
+    });
+  }
+
+  it('has the time that the handler left', async () => {
+    const dispatcher = noteFlushes();
+    let left = 3000;
+    await withFlush(async () => {
+      left = 1500;
+    }, dispatcher)({}, { getRemainingTimeInMillis: () => left });
+    assert.equal(dispatcher.happened.options.timeoutMillis, 1000);
+  });
+
+  it('does not fail an invocation, whatever goes wrong', async () => {
+    const rejecting = { flush: () => Promise.reject(new Error('of the flush')) };
+    const throwing = {
+      flush() {
+        throw new Error('of the flush');
+      },
+    };
+    const broken = {
+      getRemainingTimeInMillis() {
+        throw new Error('of the context');
+      },
+    };
+    for (const [dispatcher, context] of [[rejecting, {}], [throwing, {}], [noteFlushes(), broken]]) {
+      assert.equal(await withFlush(async () => 42, dispatcher)({}, context), 42);
+      await assert.rejects(withFlush(async () => {
+        throw new Error('of the handler');
+      }, dispatcher)({}, context), /of the handler/);
+    }
+  });
+});
+
+describe('bad arguments', () => {
+  const handler = async () => {};
+  const dispatcher = noteFlushes();
+  const CASES = {
+    'no handler': [undefined, dispatcher],
+    'a promise for a handler': [Promise.resolve(handler), dispatcher],
+    'no dispatcher': [handler],
+    'null for a dispatcher': [handler, null],
+    'what is no dispatcher': [handler, {}],
+    'a margin that is no number': [handler, dispatcher, { marginMillis: '500' }],
+    'a margin that is not finite': [handler, dispatcher, { marginMillis: Infinity }],
+    'a negative margin': [handler, dispatcher, { marginMillis: -1 }],
+  };
+  for (const [title, args] of Object.entries(CASES)) {
+    it(`${title}: a TypeError that says so`, () => {
+      assert.throws(() => withFlush(...args), { name: 'TypeError', code: 'ERR_OA_LAMBDA', message: /^withFlush\(.*\):/ });
+    });
+  }
+
+  it('no options are none', () => {
+    withFlush(handler, dispatcher, undefined);
+    withFlush(handler, dispatcher, null);
+    withFlush(handler, dispatcher, {});
+  });
+});
+
+describe('an invocation that meets a silent server', () => {
+  it('returns in time, and the next one delivers what both decided', async (t) => {
+    const { amplitude, dispatcher } = await start(t, { requestTimeoutMillis: LONG_MILLIS });
+    const handler = withFlush(async ({ variations }) => {
+      for (const variationKey of variations) {
+        dispatcher.onDecision(createNotification('user_1', { variationKey }));
+      }
+      return variations.length;
+    }, dispatcher, { marginMillis: 100 });
+
+    amplitude.setFault('silence', 1);
+    const started = performance.now();
+    assert.equal(await handler({ variations: ['a', 'b'] }, contextWith(400)), 2);
+    assert.ok(performance.now() - started < AT_ONCE_MILLIS);
+    assert.equal(amplitude.requests.length, 1);
+    assert.equal(dispatcher.stats().decisions.pending, 2);
+
+    assert.equal(await handler({ variations: ['c', 'd'] }, contextWith(LONG_MILLIS)), 2);
+    assert.deepEqual(viewed(amplitude).map((event) => event.event_properties.variation_key), ['a', 'b', 'c', 'd']);
+    assert.equal(amplitude.store.user('user_1').user_properties['[Optimizely] checkout_flow'], 'd');
+    const { delivered, pending, dropped } = dispatcher.stats().decisions;
+    assert.deepEqual([delivered, pending, dropped.total], [4, 0, 0]);
+  });
+
+  it('whose events were accepted all the same: they are counted once', async (t) => {
+    const { amplitude, dispatcher } = await start(t, { requestTimeoutMillis: LONG_MILLIS });
+    const handler = withFlush(async ({ userId }) => dispatcher.onDecision(createNotification(userId)), dispatcher, { marginMillis: 100 });
+    amplitude.setFault(amplitude.faults.accepted(amplitude.faults.silence()), 1);
+    await handler({ userId: 'user_1' }, contextWith(400));
+    await handler({ userId: 'user_2' }, contextWith(LONG_MILLIS));
+    assert.deepEqual(viewed(amplitude).map((event) => event.user_id), ['user_1', 'user_2']);
+  });
+
+  it('with the time used up: returns at once, and the next one delivers', async (t) => {
+    const { amplitude, dispatcher } = await start(t);
+    const handler = withFlush(async ({ userId }) => dispatcher.onDecision(createNotification(userId)), dispatcher);
+    await handler({ userId: 'user_1' }, contextWith(10));
+    await handler({ userId: 'user_2' }, contextWith(LONG_MILLIS));
+    assert.deepEqual(viewed(amplitude).map((event) => event.user_id), ['user_1', 'user_2']);
+  });
+});
+
+describe('a function that is frozen between two invocations', () => {
+  async function startFunction(t) {
+    const amplitude = await startAmplitude();
+    t.after(() => amplitude.close());
+    return { amplitude, child: startChild(t, [FUNCTION, amplitude.httpapi]) };
+  }
+
+  /** What happens to a server's connections in minutes or hours. */
+  async function freezeWhileConnectionsClose(child, amplitude) {
+    await child.freeze();
+    await amplitude.stop();
+    await amplitude.start();
+    child.thaw();
+  }
+
+  const users = (amplitude) => viewed(amplitude).map((event) => event.user_id);
+
+  it('opens a new connection for the first request after it, and nothing fails', async (t) => {
+    const { amplitude, child } = await startFunction(t);
+    await child.ask({ userId: 'user_1', flush: true });
+    await child.ask({ userId: 'user_2', flush: true });
+    await freezeWhileConnectionsClose(child, amplitude);
+    const { requests, decisions, lastError } = await child.ask({ userId: 'user_3', flush: true });
+    assert.deepEqual(users(amplitude), ['user_1', 'user_2', 'user_3']);
+    const [first, second, third, ...more] = amplitude.requests.map(({ socketId }) => socketId);
+    assert.ok(first === second && third !== second && more.length === 0);
+    assert.deepEqual([requests.sent, requests.failed, decisions.delivered, lastError], [3, 0, 3, null]);
+    assert.equal(child.output, '');
+  });
+
+  it('with a request under way, whose connection is cut: nothing is lost or counted twice', async (t) => {
+    const { amplitude, child } = await startFunction(t);
+    amplitude.setFault(amplitude.faults.accepted(amplitude.faults.silence()), 1);
+    await child.ask({ userId: 'user_1', flush: false });
+    await amplitude.nextRequest();
+    await freezeWhileConnectionsClose(child, amplitude);
+    const { decisions } = await child.ask({ userId: 'user_2', flush: true });
+    assert.deepEqual(users(amplitude), ['user_1', 'user_2']);
+    assert.deepEqual([decisions.delivered, decisions.pending], [2, 0]);
+  });
+
+  it('before its request was started: nothing is lost', async (t) => {
+    const { amplitude, child } = await startFunction(t);
+    await child.ask({ userId: 'user_1', flush: true });
+    amplitude.setFault('unavailable', 1);
+    await child.ask({ userId: 'user_2', flush: false });
+    await freezeWhileConnectionsClose(child, amplitude);
+    await child.ask({ userId: 'user_3', flush: true });
+    assert.deepEqual(users(amplitude), ['user_1', 'user_2', 'user_3']);
+  });
+});

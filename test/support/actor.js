@@ -1,0 +1,150 @@
+'use strict';
+
+/**
+ * A program that makes decisions, and then ends as it is told: a child process whose part is
+ * `process.argv[2]` in JSON, or a Worker with its part as workerData.
+ *
+ *   package    where the package is (default: this one), or a list of several, each with a dispatcher
+ *   options    of the dispatchers; their log goes to stderr, from Workers too
+ *   decisions  how many each one gets, of one user each: <user>_0, <user>_1, ...
+ *   forget     whether the dispatchers are forgotten right after that
+ *   end        a way to end that it takes by itself; else it prints "ready" and waits to be told
+ *   workers    parts of Workers
+ *
+ * What it is told is one message, { main, workers }: the ways to end, for itself and for all of its Workers.
+ */
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
+
+const { createNotification } = require('./optimizely.js');
+
+const part = isMainThread ? JSON.parse(process.argv[2]) : workerData;
+const port = isMainThread ? process : parentPort;
+const ROOT = path.join(__dirname, '..', '..');
+const LONG_MILLIS = 60_000;
+
+// Written at once: what a Worker gives to console is lost when it is terminated.
+const say = (text) => fs.writeSync(1, `${text}\n`);
+const warn = (message) => fs.writeSync(2, `${message}\n`);
+const logger = { debug() {}, info() {}, warn, error: warn };
+
+function createDispatcher(folder) {
+  return require(folder).createDispatcher({
+    apiKey: 'actor-key',
+    flushIntervalMillis: LONG_MILLIS,
+    requestTimeoutMillis: LONG_MILLIS,
+    logger,
+    ...part.options,
+  });
+}
+
+function decide(dispatcher, first, count) {
+  for (let i = first; i < first + count; i++) {
+    dispatcher.onDecision(createNotification(`${part.user ?? 'user'}_${i}`));
+  }
+}
+
+const dispatchers = part.options === undefined ? [] : [part.package ?? ROOT].flat().map(createDispatcher);
+dispatchers.forEach((dispatcher, index) => decide(dispatcher, index * part.decisions, part.decisions));
+let [first] = dispatchers;
+if (part.forget) {
+  dispatchers.length = 0;
+  first = null;
+}
+
+const workers = (part.workers ?? []).map((workerPart) => {
+  const worker = new Worker(__filename, { workerData: workerPart });
+  worker.on('error', (error) => say(`worker failed: ${error.message}`));
+  worker.on('exit', (code) => say(`worker exited with ${code}`));
+  return worker;
+});
+
+const ENDINGS = {
+  /** Nothing is left to do. */
+  nothing() {},
+
+  exit() {
+    process.exit(7);
+  },
+
+  throw() {
+    throw new Error('thrown on purpose');
+  },
+
+  reject() {
+    Promise.reject(new Error('rejected on purpose'));
+  },
+
+  /** process.exit() where the continuation of a flush runs. */
+  async exitAfterFlush() {
+    await first.flush();
+    process.exit(7);
+  },
+
+  async throwAfterFlush() {
+    await first.flush();
+    throw new Error('thrown on purpose');
+  },
+
+  /** A flush whose continuation is all that is left, beside a timer that is far away. */
+  async flush() {
+    const timer = setTimeout(() => say('the timer was needed'), LONG_MILLIS);
+    const { delivered } = await first.flush();
+    say(`delivered ${delivered}`);
+    clearTimeout(timer);
+  },
+
+  /** One more decision each time that the loop runs empty, three times. */
+  decideLate() {
+    let times = 0;
+    process.on('beforeExit', () => {
+      if (times++ < 3) {
+        decide(first, part.decisions + times, 1);
+      }
+    });
+  },
+
+  /** As the README says. */
+  handleSigterm() {
+    const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+    const [handler] = readme.match(/^process\.once\('SIGTERM'.*?^\}\);$/ms);
+    new Function('dispatcher', handler)(first);
+    setInterval(() => {}, LONG_MILLIS);
+    say('listening');
+  },
+
+  /** Stay, until a signal. */
+  stay() {
+    setInterval(() => {}, LONG_MILLIS);
+    say('staying');
+  },
+
+  /** Collect garbage until the forgotten dispatchers are closed, which is when their listeners are gone. */
+  async collect() {
+    while (process.listenerCount('beforeExit') > 0) {
+      global.gc();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    say('collected');
+  },
+};
+
+function end({ workers: forWorkers, main }) {
+  for (const worker of workers) {
+    if (forWorkers === 'terminate') {
+      worker.terminate();
+    } else if (forWorkers !== undefined) {
+      worker.postMessage({ main: forWorkers });
+    }
+  }
+  ENDINGS[main ?? 'nothing']();
+}
+
+if (part.end !== undefined) {
+  end({ main: part.end });
+} else {
+  port.once('message', (how) => end(how));
+  say('ready');
+}

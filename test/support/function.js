@@ -1,0 +1,28 @@
+'use strict';
+
+/**
+ * A Lambda function with its runtime, as a child process: each message { userId, flush } is an invocation,
+ * and is answered with the dispatcher's counts when the handler's result is there.
+ */
+
+const { createDispatcher } = require('../..');
+const { withFlush } = require('../../lib/lambda.js');
+const { createNotification } = require('./optimizely.js');
+
+const LONG_MILLIS = 60_000;
+
+const dispatcher = createDispatcher({
+  apiKey: 'function-key',
+  serverUrl: process.argv[2],
+  flushQueueSize: 1,
+  requestTimeoutMillis: LONG_MILLIS,
+});
+
+const handler = async ({ userId }) => dispatcher.onDecision(createNotification(userId));
+const flushing = withFlush(handler, dispatcher);
+const context = { getRemainingTimeInMillis: () => LONG_MILLIS };
+
+process.on('message', async (event) => {
+  await (event.flush ? flushing : handler)(event, context);
+  process.send(dispatcher.stats());
+});
