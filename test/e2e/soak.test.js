@@ -86,20 +86,19 @@ function createFaults(amplitude, random, withThrottling) {
     return maker();
   };
   // One that acts before the body is read has to be known by then.
-  const next = { fault: draw() };
+  let next = draw();
   const fault = (req, exchange) => {
-    const { fault: current } = next;
-    next.fault = draw();
-    fault.beforeReading = next.fault.beforeReading;
+    const current = next;
+    next = draw();
+    fault.beforeReading = next.beforeReading;
     return current(req, exchange);
   };
-  return Object.assign(fault, { beforeReading: next.fault.beforeReading, kinds: makers.length, drawn });
+  return Object.assign(fault, { beforeReading: next.beforeReading, kinds: makers.length, drawn });
 }
 
 /** What is decided and has not arrived yet, and what went wrong. Keeps no history. */
 class Ledger {
   decided = 0;
-  stored = 0;
   dropped = 0;
   duplicated = 0;
   outOfOrder = 0;
@@ -125,7 +124,6 @@ class Ledger {
     }
     const user = this.#users.get(userId);
     const number = Number(properties.variation_key.slice(1));
-    this.stored++;
     this.duplicated += user.missing.delete(number) ? 0 : 1;
     this.outOfOrder += number < user.latest ? 1 : 0;
     user.latest = Math.max(user.latest, number);

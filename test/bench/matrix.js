@@ -1,0 +1,85 @@
+'use strict';
+
+/**
+ * `npm run matrix`: the same decisions under the same faults, through this package and through the
+ * listener that people paste into their service with Amplitude's own SDK. Prints a Markdown table of what
+ * was lost, duplicated and out of order, of the decisions that Amplitude would have taken.
+ */
+
+const amplitudeSdk = require('@amplitude/analytics-node');
+const { createDispatcher } = require('../..');
+const { ROWS, audit, playRow } = require('../support/matrix');
+
+const API_KEY = 'matrix';
+const FLUSH_TIMEOUT_MILLIS = 60_000; // longer than the pause of throttled users
+
+/** This package. */
+function connectOurs(serverUrl, { devices, requestTimeoutMillis }) {
+  let fail;
+  const failed = new Promise((resolve) => {
+    fail = resolve;
+  });
+  const ignore = () => {};
+  const dispatcher = createDispatcher({
+    apiKey: API_KEY,
+    serverUrl,
+    requestTimeoutMillis,
+    resolveUser: devices ? ({ userId }) => ({ deviceId: userId }) : undefined,
+    logger: { debug: ignore, info: ignore, warn: fail, error: ignore },
+  });
+  return {
+    decide: dispatcher.onDecision,
+    failed,
+    flush: () => dispatcher.flush({ timeoutMillis: FLUSH_TIMEOUT_MILLIS }),
+    close: () => dispatcher.close(),
+  };
+}
+
+/** The listener that people paste, with an awaited flush(). */
+async function connectTheirs(serverUrl, { devices, requestTimeoutMillis }) {
+  const amplitude = amplitudeSdk.createInstance();
+  await amplitude.init(API_KEY, { serverUrl, requestTimeoutMillis, logLevel: amplitudeSdk.Types.LogLevel.None }).promise;
+  const results = [];
+  return {
+    decide({ userId, decisionInfo: { flagKey, variationKey, ruleKey, enabled } }) {
+      const user = devices ? { device_id: userId } : { user_id: userId };
+      const identify = new amplitudeSdk.Identify().set(`[Optimizely] ${flagKey}`, enabled ? variationKey : 'off');
+      results.push(
+        amplitude.identify(identify, user).promise,
+        amplitude.track('Experiment Viewed', { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled }, user).promise,
+      );
+    },
+    flush: () => amplitude.flush().promise,
+    // What a flush left behind goes out with the timer: give it its chance.
+    close: () => Promise.all(results),
+  };
+}
+
+const measure = (row, connect) => playRow(row, connect, async ({ amplitude, client, decided }) => {
+  await client.close();
+  return audit(row, decided, amplitude.store);
+});
+
+const cells = ({ lost, duplicated, outOfOrder }) => [lost, duplicated, outOfOrder].join(' / ');
+
+async function main() {
+  // Ours wait for most of the time, some for 15 s. Theirs do not, and would be in each other's way.
+  const all = Promise.all(ROWS.map((row) => measure(row, connectOurs)));
+  const theirs = [];
+  for (const row of ROWS) {
+    theirs.push(await measure(row, connectTheirs));
+  }
+  const ours = await all;
+  console.log([
+    'Lost / duplicated / out of order, of the decisions that Amplitude would take:',
+    '',
+    '| fault | decisions | optimizely-amplitude | @amplitude/analytics-node |',
+    '| --- | ---: | ---: | ---: |',
+    ...ROWS.map(({ name }, i) => `| ${name} | ${ours[i].decisions} | ${cells(ours[i])} | ${cells(theirs[i])} |`),
+  ].join('\n'));
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});

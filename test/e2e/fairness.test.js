@@ -1,0 +1,50 @@
+'use strict';
+
+/** Dispatchers share half of the thread pool; one that is always busy keeps no other from sending. */
+
+const assert = require('node:assert/strict');
+const { it } = require('node:test');
+const { createDispatcher } = require('../..');
+const { startAmplitude } = require('../support/amplitude');
+const { createNotification } = require('../support/optimizely');
+
+// Of four threads, which is the default; what runs before this file may have used the pool already.
+const PLACES = 2;
+const MANY_REQUESTS = 200;
+
+it('a dispatcher gets its turn while as many others as there are places send without a break', async (t) => {
+  const amplitude = await startAmplitude();
+  const ignore = () => {};
+  const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+  const connect = (apiKey) => {
+    const dispatcher = createDispatcher({ apiKey, serverUrl: amplitude.httpapi, flushIntervalMillis: 0, logger });
+    t.after(() => dispatcher.close({ timeoutMillis: 0 }));
+    return dispatcher;
+  };
+  t.after(() => amplitude.close());
+
+  // Each request that comes in makes the next decision, so there is always one to send.
+  let count = 0;
+  const decide = (dispatcher) => dispatcher.onDecision(createNotification(`user_${count++}`));
+  const busy = new Map(Array.from({ length: PLACES }, (_, i) => [`busy_${i}`, connect(`busy_${i}`)]));
+  let enough;
+  const sentMany = new Promise((resolve) => {
+    enough = resolve;
+  });
+  amplitude.server.on('request', () => {
+    if (count < MANY_REQUESTS * PLACES) {
+      busy.forEach(decide);
+    } else {
+      enough();
+    }
+  });
+  busy.forEach(decide);
+  await amplitude.waitFor(({ requests }) => requests.length >= 10);
+
+  const other = connect('other');
+  decide(other);
+  const flushed = other.flush();
+  const first = await Promise.race([flushed.then(() => 'its turn'), sentMany.then(() => 'theirs')]);
+  assert.equal(first, 'its turn');
+  assert.equal((await flushed).delivered, 1);
+});
