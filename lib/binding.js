@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * Loads the native addon: a prebuilt one, or the one that the installation built.
+ * Loads the native addon: one that was built on this machine, or the prebuilt one of the package.
  * When none loads, the error says what was tried, why each failed, and what to type.
  */
 
@@ -10,11 +10,9 @@ const path = require('node:path');
 
 const ROOT = path.join(__dirname, '..');
 
-const CANDIDATES = [
-  `prebuilds/${process.platform}-${process.arch}/optimizely-amplitude.node`,
-  'build/Release/optimizely_amplitude.node',
-  'build/Debug/optimizely_amplitude.node',
-];
+const PREBUILT = `prebuilds/${process.platform}-${process.arch}/optimizely-amplitude.node`;
+// Who builds one means it to be used.
+const CANDIDATES = ['build/Release/optimizely_amplitude.node', 'build/Debug/optimizely_amplitude.node', PREBUILT];
 
 function load() {
   // Lets the tests load another build, such as one with sanitizers.
@@ -27,6 +25,7 @@ function load() {
       continue;
     }
     try {
+      if (!override) checkFits(file);
       return require(file);
     } catch (error) {
       attempts.push({ file, error });
@@ -35,11 +34,37 @@ function load() {
   throw failure(attempts);
 }
 
+/** Throw when the runtime is one that a prebuilt addon must not even be tried on. */
+function checkFits(file) {
+  if (!file.endsWith(PREBUILT)) return;
+  const { openssl } = process.versions;
+  if (!/^3\./.test(openssl)) {
+    throw new Error(`uses the OpenSSL 3 of the runtime, and this runtime has ${openssl ? `OpenSSL ${openssl}` : 'none'}`);
+  }
+  // Its loader takes a library for glibc all the same, and what happens then is not defined.
+  if (usesMusl()) throw new Error('is built for glibc, and this system uses musl');
+}
+
+/** Whether the C library is musl: it is named by the dynamic linker that Node's executable asks for. */
+function usesMusl() {
+  if (process.platform !== 'linux') return false;
+  const head = Buffer.alloc(2048);
+  let descriptor;
+  try {
+    descriptor = fs.openSync(process.execPath);
+    return head.subarray(0, fs.readSync(descriptor, head)).includes('/ld-musl-');
+  } catch {
+    return false;
+  } finally {
+    if (descriptor !== undefined) fs.closeSync(descriptor);
+  }
+}
+
 function failure(attempts) {
   const found = attempts.filter(({ error }) => error !== null);
   const lines = [
     'The native addon of optimizely-amplitude could not be loaded.',
-    `This is ${process.platform}-${process.arch}, ${libc()}Node ${process.version}.`,
+    `This is ${process.platform}-${process.arch}, ${libc()}Node ${process.version}. ${prebuilds()}`,
     'Tried:',
     ...attempts.map((attempt) => `  ${attempt.file}\n      ${reason(attempt)}`),
     ...advice(found.map(({ error }) => error.message)),
@@ -47,6 +72,17 @@ function failure(attempts) {
   const error = new Error(lines.join('\n'), found.length > 0 ? { cause: found[0].error } : undefined);
   error.code = 'ERR_OA_ADDON';
   return error;
+}
+
+/** For which systems there are prebuilt addons in this package. */
+function prebuilds() {
+  let names = [];
+  try {
+    names = fs.readdirSync(path.join(ROOT, 'prebuilds')).filter((name) => name.includes('-'));
+  } catch {
+    // a clone, or an installation without them
+  }
+  return names.length > 0 ? `There are prebuilt addons for ${names.join(' and ')} with glibc.` : 'There is no prebuilt addon in this package.';
 }
 
 /** "glibc 2.36, ", "musl, ", or nothing. Asks the diagnostic report, which takes a while. */
@@ -96,11 +132,9 @@ function advice(messages) {
   return [
     'Build it on this machine, with its own Node. First what it is built from:',
     deps.buildAdvice(),
-    'then:',
-    '    npm rebuild optimizely-amplitude --ignore-scripts=false --foreground-scripts',
-    messages.length === 0
-      ? 'A package manager that runs no install scripts leaves it unbuilt; where it asks for approval, approve optimizely-amplitude.'
-      : 'An installation copied from another machine, system or container image does not fit.',
+    'then, in the folder of the application:',
+    '    npm explore optimizely-amplitude -- npm run compile',
+    ...(messages.length > 0 ? ['An installation copied from another machine, system or container image does not fit.'] : []),
   ];
 }
 

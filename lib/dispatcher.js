@@ -8,6 +8,7 @@
 const binding = require('./binding.js');
 const { version } = require('../package.json');
 const { register } = require('./clients.js');
+const channels = require('./diagnostics.js');
 const { readLegacyDecision } = require('./legacy.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
@@ -21,6 +22,18 @@ const LIBRARY = `optimizely-amplitude/${version}`;
 const OWN_PROPERTIES = ['flag_key', 'variation_key', 'rule_key', 'enabled'];
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
 const MAX_TIMER_MILLIS = 2 ** 31 - 1;
+
+/** What became of a decision, in words. */
+const OUTCOMES = {
+  queued: 'queued',
+  repeat: 'suppressed, since it was sent in this window already',
+  ignored: 'ignored, because of decisionTypes, resolveUser or includeRollouts',
+  invalid: 'not sent, since it is not complete',
+};
+
+/** What a decision came to without being given to the addon; as statuses, which are never negative. */
+const IGNORED = -1;
+const INVALID = -2;
 
 /** What to do about an id that Amplitude would refuse, by the status that the addon gives. */
 const ID_ADVICE = {
@@ -38,6 +51,7 @@ class Dispatcher {
   #log;
   #templates;
   #types;
+  #isTraced; // whether the log wants every decision
   #callbacks; // whether any callback, or a filter, makes the long way necessary
   #clients = new Map(); // client -> { registration, detach }
   #closing = null;
@@ -50,6 +64,7 @@ class Dispatcher {
     this.#log = createLog(options.logger);
     this.#native = createNative(options, this.#log);
     this.#record = this.#native.record;
+    this.#isTraced = this.#log.debugEnabled;
     this.#templates = new TemplateIds(this.#native);
     this.#types = new Set(options.decisionTypes);
     this.#callbacks = options.resolveUser !== null || options.eventProperties !== null ||
@@ -144,6 +159,7 @@ class Dispatcher {
       const type = notification.type;
       if (!this.#types.has(type)) {
         this.#ignore(type);
+        this.#trace(IGNORED, notification, notification.decisionInfo);
         return;
       }
       const decision = type === 'flag' ? notification.decisionInfo : readLegacyDecision(notification);
@@ -154,6 +170,7 @@ class Dispatcher {
       if (status > STATUS.repeat) {
         this.#explain(status);
       }
+      this.#trace(status, notification, decision);
     } catch (error) {
       this.#invalid++;
       this.#log.warn('notification', `a decision could not be read and is not sent: ${error?.message ?? 'no reason given'}`);
@@ -166,12 +183,12 @@ class Dispatcher {
     const rule = rules === null ? NO_RULE : rules.find(decision.flagKey, decision.ruleKey);
     if (!includeRollouts && rule.ruleType === 'rollout') {
       this.#ignored++;
-      return STATUS.ok;
+      return IGNORED;
     }
     const user = resolveUser === null ? notification : resolveUser(notification);
     if (user === null) {
       this.#ignored++;
-      return STATUS.ok;
+      return IGNORED;
     }
     return this.#record(
       id,
@@ -195,6 +212,23 @@ class Dispatcher {
     }
   }
 
+  /** Tell whoever watches what became of a decision. Small, so that it is inlined where nobody does. */
+  #trace(status, notification, decision) {
+    if (this.#isTraced || channels.decision.hasSubscribers) {
+      this.#tell(status, notification, decision);
+    }
+  }
+
+  #tell(status, { type, userId }, decision) {
+    const { flagKey, variationKey, ruleKey, enabled } = decision ?? {};
+    const outcome = status === IGNORED ? 'ignored' : status === INVALID ? 'invalid'
+      : status === STATUS.ok ? 'queued' : binding.statusNames[status];
+    if (this.#isTraced) {
+      this.#log.debug(`decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${OUTCOMES[outcome] ?? binding.statusMessages[status]}`);
+    }
+    channels.decision.publish({ type, userId, flagKey, variationKey, ruleKey, enabled, outcome });
+  }
+
   #ignore(type) {
     if (typeof type !== 'string') {
       throw new Error('it has no type, so it is no notification of the SDK');
@@ -206,7 +240,7 @@ class Dispatcher {
     this.#invalid++;
     const fault = checkDecision(decision);
     this.#log.warn(fault, `a decision is not sent: ${fault}`);
-    return STATUS.ok;
+    return INVALID;
   }
 
   /** A status that is neither ok nor repeat. Drops are counted by the addon, invalid ids here. */
@@ -256,7 +290,7 @@ function nativeOptions(options, log) {
     groupsJson: options.groups === null ? null : JSON.stringify(options.groups),
     disabledValueIsVariation: options.disabledValue === 'variation',
     debug: log.debugEnabled,
-    reportDrops: options.onDrop !== null,
+    reportDrops: options.onDrop !== null || channels.drop.hasSubscribers,
     dedupe: options.dedupe !== null,
     dedupeWindowMillis: options.dedupe?.windowMillis ?? 0,
     dedupeMaxEntries: options.dedupe?.maxEntries ?? 0,

@@ -4,6 +4,7 @@
  * What the addon calls back: its log lines, its drops, and the question whom to trust. None throws.
  */
 
+const channels = require('./diagnostics.js');
 const { trustedCertificates } = require('./trust.js');
 
 /** The addon's log levels, by number. */
@@ -26,12 +27,18 @@ function createHandlers({ onDrop }, log, getNative) {
     /** May come in the middle of a decide(), so the application hears of it later. */
     dropped(reason, message, statusCode, decisions) {
       queueMicrotask(() => {
+        const drop = { reason, message, statusCode, decisions };
+        channels.drop.publish(drop);
         try {
-          onDrop({ reason, message, statusCode, decisions });
+          onDrop?.(drop);
         } catch (error) {
           log.error('onDrop', `onDrop threw: ${error?.message ?? 'no reason given'}`);
         }
       });
+    },
+
+    requested(request) {
+      channels.request.publish(request);
     },
 
     trustNeeded() {

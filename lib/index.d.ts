@@ -150,6 +150,8 @@ export type RuleType = 'experiment' | 'rollout' | 'holdout';
 
 /** Messages are plain text. What a function throws is ignored. */
 export interface Logger {
+  /** As pino and winston have it, asked once: if it returns false for 'debug', no decision costs a message. */
+  isLevelEnabled?(level: string): boolean;
   debug(message: string): void;
   info(message: string): void;
   warn(message: string): void;

@@ -34,7 +34,8 @@ class Log {
   #recent = new Map();
 
   constructor(logger, now, maxKeys) {
-    this.debugEnabled = logger !== null;
+    // pino and winston can tell; a logger that cannot gets everything.
+    this.debugEnabled = logger !== null && logger.isLevelEnabled?.('debug') !== false;
     this.#logger = logger ?? CONSOLE;
     this.#now = now;
     this.#maxKeys = maxKeys;

@@ -102,6 +102,24 @@ void OnDropped(void *data, oa_drop_reason reason, int status_code, oa_str messag
     CallHandler(host, "dropped", 4, argv);
 }
 
+void OnRequested(void *data, const oa_attempt *request) {
+    Host *host = static_cast<Host *>(data);
+    Napi::HandleScope scope(host->env);
+    const auto number = [host](double value) { return Napi::Number::New(host->env, value); };
+    Napi::Object object = Napi::Object::New(host->env);
+    object.Set("number", number(static_cast<double>(request->number)));
+    object.Set("decisions", number(static_cast<double>(request->decision_count)));
+    object.Set("events", number(static_cast<double>(request->event_count)));
+    object.Set("bytes", number(static_cast<double>(request->body_bytes)));
+    object.Set("compressed", request->gzip);
+    object.Set("retry", request->again);
+    object.Set("statusCode", request->status_code);
+    object.Set("durationMillis", number(static_cast<double>(request->duration_ms)));
+    object.Set("message", ToString(host->env, request->message));
+    const napi_value argv[] = {object};
+    CallHandler(host, "requested", 1, argv);
+}
+
 void OnTrustNeeded(void *data) {
     Host *host = static_cast<Host *>(data);
     Napi::HandleScope scope(host->env);
@@ -236,6 +254,7 @@ oa_config ReadConfig(ConfigReader &options, Host *host) {
     config.callbacks.data = host;
     config.callbacks.log = OnLog;
     config.callbacks.dropped = options.Flag("reportDrops") ? OnDropped : nullptr;
+    config.callbacks.requested = OnRequested;
     config.callbacks.trust_needed = OnTrustNeeded;
     return config;
 }

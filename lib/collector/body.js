@@ -5,7 +5,8 @@
 const zlib = require('node:zlib');
 const { answers } = require('./protocol');
 
-const JSON_TYPE = /^application\/json\s*(;|$)/i;
+/** Plain text is what a browser's beacon says, whatever it carries. */
+const JSON_TYPE = /^(application\/json|text\/plain)\s*(;|$)/i;
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**

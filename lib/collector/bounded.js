@@ -57,6 +57,45 @@ class Fifo {
   }
 }
 
+const NOTHING = Object.freeze([]);
+
+/** A Fifo that is bounded by the weight of what is in it, too. */
+class WeighedFifo {
+  #items = new Fifo();
+  #weights = new Fifo();
+  #weight = 0;
+  #maxItems;
+  #maxWeight;
+
+  constructor(maxItems, maxWeight) {
+    this.#maxItems = maxItems;
+    this.#maxWeight = maxWeight;
+  }
+
+  get size() {
+    return this.#items.size;
+  }
+
+  /** Add an item; return those that had to go for it, which may be itself. */
+  push(item, weight) {
+    this.#items.push(item);
+    this.#weights.push(weight);
+    this.#weight += weight;
+    let gone = NOTHING;
+    while (this.#items.size > this.#maxItems || this.#weight > this.#maxWeight) {
+      gone = gone === NOTHING ? [] : gone;
+      gone.push(this.#items.shift());
+      this.#weight = this.#items.size === 0 ? 0 : this.#weight - this.#weights.peek();
+      this.#weights.shift();
+    }
+    return gone;
+  }
+
+  last(count, test) {
+    return this.#items.last(count, test);
+  }
+}
+
 /**
  * A set which remembers an id for a while.
  *
@@ -91,4 +130,4 @@ class RecentIds {
   }
 }
 
-module.exports = { Fifo, RecentIds };
+module.exports = { Fifo, RecentIds, WeighedFifo };

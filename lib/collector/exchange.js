@@ -2,9 +2,12 @@
 
 /** One HTTP request to the collector and its answer, step by step: read, accept, send. */
 
-const { ENDPOINTS, answers } = require('./protocol');
+const { ENDPOINTS, answers, listRefusals } = require('./protocol');
 const { parseBody, readBody } = require('./body');
 const { validate } = require('./validate');
+
+/** What is remembered of a URL. */
+const MAX_URL_LENGTH = 2000;
 
 /** The URL that a request asks for, or null when its target is none. */
 function parseTarget(target) {
@@ -23,6 +26,7 @@ class Exchange {
   #parsed = null;
   #answer = null;
   #recorded = false;
+  #isView = false;
 
   constructor(req, res, store, options) {
     this.req = req;
@@ -33,13 +37,15 @@ class Exchange {
     this.#maxBytes = options.maxBytes ?? (ENDPOINTS[this.target?.pathname] ?? ENDPOINTS['/2/httpapi']).maxBytes;
     /** The body as it was sent: null until it is read, and if it was cut off or far too large. */
     this.rawBody = null;
-    /** What the store is told of the exchange; bytes are those of the body, as sent. */
+    /** What the store is told of the exchange; bytes are those of the body, as sent, jsonBytes without compression. */
     this.record = {
       method: req.method,
-      url: req.url,
+      url: req.url.slice(0, MAX_URL_LENGTH),
       status: null,
       error: null,
       bytes: 0,
+      jsonBytes: 0,
+      compressed: req.headers['content-encoding'] === 'gzip',
       events: 0,
       duplicates: 0,
       receivedAt: store.now(),
@@ -59,8 +65,22 @@ class Exchange {
   }
 
   #parse() {
-    this.#parsed ??= parseBody(this.rawBody, this.req.headers, this.#maxBytes);
+    if (this.#parsed === null) {
+      this.#parsed = parseBody(this.rawBody, this.req.headers, this.#maxBytes);
+      this.record.jsonBytes = this.bytes;
+      this.record.events = this.events.length;
+    }
     return this.#parsed;
+  }
+
+  /** Whether it goes to one of the paths that take events. */
+  get isUpload() {
+    return this.target !== null && Object.hasOwn(ENDPOINTS, this.target.pathname);
+  }
+
+  /** Whoever only looks at the collector is not part of what it tells. */
+  doNotRecord() {
+    this.#isView = true;
   }
 
   /** The events of the body, which was read; none if it is unusable. */
@@ -87,15 +107,20 @@ class Exchange {
       return refusal;
     }
     const { events } = request;
-    this.record.events = events.length;
-    this.record.duplicates = this.#store.ingest(request.api_key, events).duplicates;
+    this.record.duplicates = this.#store.ingest(request.api_key, events, bytes).duplicates;
     return answers.accepted(events.length, bytes, this.#store.now());
   }
 
-  /** Send an answer: `{status, headers, body}`, where a body that is not a string is sent as JSON. */
-  send({ status, headers, body = '' }) {
-    const payload = typeof body === 'string' ? body : JSON.stringify(body);
-    this.record.error = body.error ?? null;
+  /**
+   * Send an answer: `{status, headers, body}`, where a body that is neither text nor bytes is sent as JSON.
+   * `json` is what a body that is text or bytes says.
+   */
+  send({ status, headers, body = '', json = body }) {
+    const payload = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    this.record.error = json?.error ?? null;
+    if (status >= 400 && this.rawBody !== null && this.isUpload) {
+      this.#noteRefusals(json);
+    }
     this.sent(status);
     this.res.writeHead(status, {
       'Content-Type': 'application/json',
@@ -105,6 +130,15 @@ class Exchange {
     this.res.end(payload);
   }
 
+  #noteRefusals(body) {
+    const { events } = this;
+    for (const { index, reason } of listRefusals(body)) {
+      if (typeof events[index] === 'object' && events[index] !== null) {
+        this.#store.refuse(events[index], reason, this.bytes / events.length);
+      }
+    }
+  }
+
   /** Note that the answer is on its way; only for those who write to the socket without send(). */
   sent(status) {
     this.record.status = status;
@@ -112,7 +146,7 @@ class Exchange {
   }
 
   #close() {
-    if (!this.#recorded) {
+    if (!this.#recorded && !this.#isView) {
       this.#recorded = true;
       this.record.answeredAt = this.record.status === null ? null : this.#store.now();
       this.#store.record(this.record);

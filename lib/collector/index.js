@@ -8,9 +8,16 @@
 const { once } = require('node:events');
 const http = require('node:http');
 const https = require('node:https');
-const { ENDPOINTS, answers } = require('./protocol');
+const { createApi } = require('./api');
 const { Exchange } = require('./exchange');
+const { createForwarder } = require('./forward');
+const { isLoopbackAddress, mayUpload, preflight, refuseView, uploadHeaders } = require('./origins');
+const { Outage } = require('./outage');
+const { SECURITY_HEADERS, findFile, wantsPage } = require('./page');
+const { answers } = require('./protocol');
+const { RequestLog } = require('./requests');
 const { Store } = require('./store');
+const { Stream } = require('./stream');
 const { findView } = require('./views');
 
 /** Node's limits protect servers from strangers; here they would only hide what a client does. */
@@ -21,20 +28,6 @@ const SERVER_OPTIONS = {
   keepAliveTimeout: 0,
 };
 
-/** The answer to a request, whose body was read. */
-function answer(exchange, store) {
-  const { method } = exchange.req;
-  const target = exchange.target;
-  if (target !== null && Object.hasOwn(ENDPOINTS, target.pathname)) {
-    return method === 'POST' ? exchange.accept() : answers.methodNotAllowed('POST');
-  }
-  const view = target && findView(store, target);
-  if (!view) {
-    return answers.invalidPath();
-  }
-  return method === 'GET' ? view() : answers.methodNotAllowed('GET');
-}
-
 /**
  * Create a collector; listen() starts it.
  *
@@ -43,7 +36,9 @@ function answer(exchange, store) {
  * - badIndexes: 'all', or 'first' to list only the first bad event of each field in a 400;
  * - shortIds: 'remove' ids shorter than min_id_length, or 'refuse' events that have one;
  * - maxBytes: the largest request, uncompressed (default: Amplitude's limit of the endpoint);
- * - maxEvents, maxUsers, maxInsertIds, maxDuplicates: bounds of what is remembered;
+ * - maxEvents, maxEventBytes, maxUsers, maxInsertIds, maxDuplicates, maxRefusals: bounds of what is remembered;
+ * - forward: the origin to pass requests on to, and caFile, whom to trust for it;
+ * - allowOrigins: the origins whose pages may send events, beside those of this machine;
  * - now: the clock, in milliseconds;
  * - tls: options of https.createServer(), to serve https;
  * - intercept: async (exchange) => answer, called before the body is read: `{status, headers, body}`
@@ -53,13 +48,67 @@ function answer(exchange, store) {
 function createCollector(options = {}) {
   const store = new Store(options);
   const sockets = new Set();
+  const requests = new RequestLog();
+  const outage = new Outage(() => stream.change());
+  const stream = new Stream(store, () => ({
+    ...store.stats(), revision: store.revision, sums: requests.sums(), mode: outage.mode, forward: options.forward ?? null,
+  }));
+  const findApi = createApi(store, outage, stream, requests);
+  const forward = options.forward ? createForwarder(options.forward, options) : (exchange) => exchange.accept();
+  let isLoopback = true;
+
+  store.on('request', (record) => requests.add(record));
+
+  /** The answer to a request for one of the paths that take events; null if there shall be none. */
+  async function answerUpload(exchange) {
+    const { method, headers } = exchange.req;
+    if (!mayUpload(headers.origin, options.allowOrigins ?? [])) {
+      return answers.forbidden('Pages of this origin may not send events; start the collector with --allow-origin');
+    }
+    for (const [name, value] of Object.entries(uploadHeaders(headers.origin))) {
+      exchange.res.setHeader(name, value);
+    }
+    if (method === 'OPTIONS') {
+      exchange.doNotRecord();
+      return preflight();
+    }
+    if (method !== 'POST') {
+      return answers.methodNotAllowed('POST');
+    }
+    const failure = outage.answer(exchange);
+    return failure === undefined ? forward(exchange) : failure;
+  }
+
+  /** The answer to any other request; null if it was given. */
+  function answerView(exchange) {
+    const { req, res, target } = exchange;
+    const refusal = refuseView(req.headers, isLoopback);
+    if (refusal !== null) {
+      return refusal;
+    }
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) {
+      res.setHeader(name, value);
+    }
+    const isPage = target?.pathname === '/' && wantsPage(req.headers);
+    const view = target && (findFile(isPage ? '/page/index.html' : target.pathname) ?? findApi(target.pathname) ?? findView(store, target));
+    if (!view) {
+      return answers.invalidPath();
+    }
+    exchange.doNotRecord();
+    const method = view.method ?? 'GET';
+    return req.method === method ? view(exchange) : answers.methodNotAllowed(method);
+  }
 
   async function handle(req, res) {
     const exchange = new Exchange(req, res, store, options);
     try {
       const replacement = await options.intercept?.(exchange);
-      if (replacement !== null && (await exchange.read())) {
-        exchange.send(replacement ?? answer(exchange, store));
+      if (replacement === null || !(await exchange.read())) {
+        return;
+      }
+      const answer = replacement ?? await (exchange.isUpload ? answerUpload(exchange) : answerView(exchange));
+      if (answer !== null) {
+        exchange.send(answer);
       }
     } catch (error) {
       // A defect of the collector, or of an interceptor, must not look like a network failure.
@@ -95,6 +144,7 @@ function createCollector(options = {}) {
     async listen(port = 0, host = '127.0.0.1') {
       server.listen(port, host);
       await once(server, 'listening'); // rejects on 'error'
+      isLoopback = isLoopbackAddress(server.address().address);
       return { port: server.address().port, url: this.url };
     },
 

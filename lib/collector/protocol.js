@@ -11,6 +11,9 @@ const ENDPOINTS = {
   '/batch': { maxBytes: 20_000_000 },
 };
 
+/** What the user properties begin with that tell a user's variations. */
+const DECISION_PREFIX = '[Optimizely] ';
+
 const MAX_EVENTS_PER_REQUEST = 2000;
 const MAX_STRING_LENGTH = 1024;
 const MAX_DEPTH = 40;
@@ -26,6 +29,33 @@ const INVALID_IDS = new Set([
   'anonymous', 'nil', 'none', 'null', 'n/a', 'na', 'undefined', 'unknown', '',
   '00000000-0000-0000-0000-000000000000', '{}', 'lmy47d', '0', '-1',
 ]);
+
+/** The lists of indexes in an answer, and what is wrong with the events there. */
+const FIELD_LISTS = {
+  events_with_missing_fields: (field) => `${field} is missing`,
+  events_with_invalid_fields: (field) => `${field} is not valid`,
+  events_with_invalid_id_lengths: (field) => `${field} is too short`,
+};
+const EVENT_LISTS = { silenced_events: 'its device is silenced', throttled_events: 'its user or device is throttled' };
+
+/** The events that an answer refuses: [{index, reason}]. The answer may be anybody's. */
+function listRefusals(body) {
+  const refusals = [];
+  const add = (indexes, reason) => {
+    if (Array.isArray(indexes)) {
+      indexes.forEach((index) => refusals.push({ index, reason }));
+    }
+  };
+  for (const list of Object.keys(FIELD_LISTS)) {
+    for (const [field, indexes] of Object.entries(body?.[list] ?? {})) {
+      add(indexes, FIELD_LISTS[list](field));
+    }
+  }
+  for (const list of Object.keys(EVENT_LISTS)) {
+    add(body?.[list], EVENT_LISTS[list]);
+  }
+  return refusals;
+}
 
 function refusal(status, error, more) {
   return { status, body: { code: status, error, ...more } };
@@ -44,11 +74,15 @@ const answers = {
   payloadTooLarge: () => refusal(413, 'Payload too large'),
   invalidPath: () => refusal(404, 'Invalid request path'),
   methodNotAllowed: (allowed) => ({ ...refusal(405, 'Method not allowed'), headers: { Allow: allowed } }),
+  forbidden: (reason) => refusal(403, reason),
+  unavailable: () => refusal(503, 'Service unavailable'),
+  tooManyRequests: () => refusal(429, 'Too many requests'),
   unsupportedEncoding: () => refusal(415, 'Unsupported content encoding'),
   refusal,
 };
 
 module.exports = {
+  DECISION_PREFIX,
   ENDPOINTS,
   MAX_EVENTS_PER_REQUEST,
   MAX_STRING_LENGTH,
@@ -61,4 +95,5 @@ module.exports = {
   DEDUPLICATION_MILLIS,
   INVALID_IDS,
   answers,
+  listRefusals,
 };

@@ -5,26 +5,27 @@
  * and the users with their properties. Knows nothing of HTTP. Every collection is bounded.
  *
  * Emits 'event' (event) for each one stored, 'duplicate' (event) for each one that was not because its
- * insert_id is known, 'request' (record) for each request that came in, and 'refused' (record) for each
- * of those that was answered with an error.
+ * insert_id is known, 'refusal' ({event, reason, time}) for each one that was refused, 'request' (record)
+ * for each request that came in, and 'refused' (record) for each of those that was answered with an error.
  */
 
 const { EventEmitter } = require('node:events');
-const { DEDUPLICATION_MILLIS } = require('./protocol');
-const { Fifo, RecentIds } = require('./bounded');
+const { DECISION_PREFIX, DEDUPLICATION_MILLIS } = require('./protocol');
+const { Fifo, RecentIds, WeighedFifo } = require('./bounded');
 const { applyUserProperties } = require('./profile');
 
-const DECISION_PREFIX = '[Optimizely] ';
 const NO_DECISIONS = Object.freeze({});
 const MAX_PROJECTS = 100;
 const MAX_DEVICES_PER_USER = 100;
 
-/** `now` is a clock in milliseconds. */
+/** `now` is a clock in milliseconds; maxEventBytes bounds the JSON of the events, as it came in. */
 const DEFAULTS = {
   maxEvents: 200_000,
+  maxEventBytes: 256 * 1024 * 1024,
   maxUsers: 200_000,
   maxInsertIds: 1_000_000,
   maxDuplicates: 1000,
+  maxRefusals: 1000,
   now: Date.now,
 };
 
@@ -76,6 +77,8 @@ class Store extends EventEmitter {
   #startedAt;
   #events;
   #duplicates;
+  #refusals;
+  #revision = 0;
   #usersById = new Map();
   #usersByDevice = new Map();
   #userClock = new Fifo();
@@ -94,8 +97,15 @@ class Store extends EventEmitter {
     this.#limits = limits;
     this.#now = limits.now;
     this.#startedAt = this.#now();
-    this.#events = new Fifo(limits.maxEvents);
-    this.#duplicates = new Fifo(limits.maxDuplicates);
+    this.#events = new WeighedFifo(limits.maxEvents, limits.maxEventBytes);
+    // What is only there to be looked at has a smaller share of the memory.
+    this.#duplicates = new WeighedFifo(limits.maxDuplicates, limits.maxEventBytes / 8);
+    this.#refusals = new WeighedFifo(limits.maxRefusals, limits.maxEventBytes / 8);
+  }
+
+  /** A number that changes with every event that comes in. */
+  get revision() {
+    return this.#revision;
   }
 
   /** The store's clock, in milliseconds. */
@@ -104,23 +114,26 @@ class Store extends EventEmitter {
   }
 
   /**
-   * Take the events of one accepted request, which become the store's own. Each that is stored gets
-   * `server_received_time`, and, unless it only sets properties, `decisions`: the values that
-   * segmentation by `[Optimizely] ...` would find on it.
+   * Take the events of one accepted request, whose JSON had so many bytes; they become the store's own.
+   * Each gets `server_received_time`, and, if it is stored and does more than to set properties,
+   * `decisions`: the values that segmentation by `[Optimizely] ...` would find on it.
    */
-  ingest(apiKey, events) {
+  ingest(apiKey, events, bytes = 0) {
     const now = this.#now();
     // Whole seconds are small integers, which a Map holds without allocating.
     const seconds = Math.floor((now - this.#startedAt) / 1000);
     const seen = this.#seenInsertIds(apiKey);
+    const weight = bytes / events.length;
     let stored = 0;
     for (const event of events) {
+      this.#revision++;
+      event.server_received_time = now;
       if (isRepeat(seen, event, seconds)) {
         this.#counts.duplicates++;
-        this.#duplicates.push(event);
+        this.#duplicates.push(event, weight);
         this.emit('duplicate', event);
       } else {
-        this.#add(event, now);
+        this.#add(event, now, weight);
         stored++;
       }
     }
@@ -128,10 +141,17 @@ class Store extends EventEmitter {
     return { stored, duplicates: events.length - stored };
   }
 
-  #add(event, now) {
+  /** Remember an event of so many bytes that was refused, and why. */
+  refuse(event, reason, bytes = 0) {
+    const refusal = { event, reason, time: this.#now() };
+    this.#revision++;
+    this.#refusals.push(refusal, bytes);
+    this.emit('refusal', refusal);
+  }
+
+  #add(event, now, weight) {
     const user = this.#userOf(event);
     event.time ??= now;
-    event.server_received_time = now;
     if (event.user_properties && event.$skip_user_properties_sync !== true) {
       user.apply(event.user_properties);
     }
@@ -139,10 +159,7 @@ class Store extends EventEmitter {
       event.decisions = user.decisions();
     }
     user.events.push(event);
-    const evicted = this.#events.push(event);
-    if (evicted !== undefined) {
-      this.#forgetEvent(evicted);
-    }
+    this.#events.push(event, weight).forEach((evicted) => this.#forgetEvent(evicted));
     this.emit('event', event);
   }
 
@@ -213,9 +230,44 @@ class Store extends EventEmitter {
     return list?.last(limit, type === undefined ? undefined : (event) => event.event_type === type) ?? [];
   }
 
+  /** The last `limit` events for which `test` holds, oldest first. */
+  recent(limit, test) {
+    return this.#events.last(limit, test);
+  }
+
   /** The last events that were suppressed because of their insert_id. */
   duplicates() {
     return this.#duplicates.last();
+  }
+
+  /** The last events that were refused: {event, reason, time}. */
+  refusals() {
+    return this.#refusals.last();
+  }
+
+  /** Every user, in order of appearance: {id, properties (a Map), events}. */
+  *users() {
+    for (const users of [this.#usersById, this.#usersByDevice]) {
+      for (const [id, user] of users) {
+        yield { id, properties: user.properties, events: user.events.last() };
+      }
+    }
+  }
+
+  /** The ids of users that contain `text`, at most `limit`. */
+  findUsers(text, limit) {
+    const found = [];
+    for (const users of [this.#usersById, this.#usersByDevice]) {
+      for (const id of users.keys()) {
+        if (found.length === limit) {
+          return found;
+        }
+        if (id.includes(text)) {
+          found.push(id);
+        }
+      }
+    }
+    return found;
   }
 
   #lookUp(id) {
@@ -264,4 +316,12 @@ function isRepeat(seen, { insert_id: insertId, device_id: deviceId }, seconds) {
   return !seen.add(deviceId == null ? insertId : `${deviceId}\n${insertId}`, seconds);
 }
 
-module.exports = { Store };
+/** An event as it came in, without what the store added. */
+function asSent(event) {
+  const sent = { ...event };
+  delete sent.server_received_time;
+  delete sent.decisions;
+  return sent;
+}
+
+module.exports = { Store, asSent };

@@ -170,6 +170,38 @@ static void on_work(uv_work_t *work) {
     oa_job_run(&d->job);
 }
 
+/* Debugging only: which decisions the request carried. */
+static void log_carried(oa_dispatcher *d) {
+    const oa_job *job = &d->job;
+    for (size_t i = 0; i < job->rendering.carried; i++) {
+        const oa_record *record = job->batch->records[i];
+        const oa_str user = oa_record_user_id(record);
+        const oa_str id = user.data != NULL ? user : oa_record_device_id(record);
+        const oa_str flag = record->template->flag_key;
+        oa_dispatcher_log(d, OA_LOG_DEBUG, "request",
+                          "request %" PRIu64 " carried the decision of %.*s on %.*s",
+                          d->stats.requests_sent, (int)id.len, id.data, (int)flag.len, flag.data);
+    }
+}
+
+static void tell_attempt(oa_dispatcher *d, bool again) {
+    const oa_job *job = &d->job;
+    if (d->callbacks.requested == NULL)
+        return;
+    const oa_attempt request = {
+        .number = d->stats.requests_sent,
+        .decision_count = job->rendering.carried,
+        .event_count = job->rendering.event_count,
+        .body_bytes = job->rendering.body.len,
+        .gzip = job->rendering.gzip,
+        .again = again,
+        .status_code = job->status_code,
+        .duration_ms = job->duration_ms,
+        .message = {job->message, strlen(job->message)},
+    };
+    d->callbacks.requested(d->callbacks.data, &request);
+}
+
 static void log_attempt(oa_dispatcher *d) {
     const oa_job *job = &d->job;
     if (!d->debug || !job->sent)
@@ -180,6 +212,7 @@ static void log_attempt(oa_dispatcher *d) {
                       d->stats.requests_sent, job->rendering.carried, job->rendering.event_count,
                       job->rendering.body.len, job->rendering.gzip ? " (gzip)" : "",
                       job->status_code, job->duration_ms, job->message);
+    log_carried(d);
 }
 
 static void on_done(uv_work_t *work, int status) {
@@ -199,6 +232,7 @@ static void on_done(uv_work_t *work, int status) {
         d->last_wall_ms = oa_clock_wall_ms(&d->clock);
         d->last_monotonic_ms = now_of(d);
         log_attempt(d);
+        tell_attempt(d, again);
     }
     oa_verdict_apply(d);
     if (d->stats.pending == 0)

@@ -97,6 +97,19 @@ typedef struct oa_dropped {
     char insert_id[33]; /* "" for a decision that was refused before it had one */
 } oa_dropped;
 
+/* A request that came to its end, for those who watch. */
+typedef struct oa_attempt {
+    uint64_t number; /* of this dispatcher's, from 1 */
+    size_t decision_count;
+    size_t event_count;
+    size_t body_bytes; /* as sent */
+    bool gzip;
+    bool again;      /* an earlier one carried (some of) it */
+    int status_code; /* 0: no answer */
+    uint64_t duration_ms;
+    oa_str message; /* what went wrong, in one line. Lent. */
+} oa_attempt;
+
 /* What the dispatcher tells its host. Each member may be NULL. `data` is passed back. */
 typedef struct oa_callbacks {
     void *data;
@@ -105,6 +118,8 @@ typedef struct oa_callbacks {
     /* Called with at most 64 decisions at a time, for one reason and one answer. */
     void (*dropped)(void *data, oa_drop_reason reason, int status_code, oa_str message,
                     const oa_dropped *decisions, size_t count);
+    /* Called when a request came to its end, before what follows from it. */
+    void (*requested)(void *data, const oa_attempt *request);
     /* Called once, before the first https request: the time to call oa_dispatcher_set_trust(). */
     void (*trust_needed)(void *data);
 } oa_callbacks;

@@ -39,6 +39,7 @@ typedef struct oa_curl {
     struct curl_slist *headers;
     struct curl_slist *gzip_headers;
     oa_exchange *exchange; /* the one under way */
+    bool headers_ended;    /* of its answer: libcurl takes half of them for all */
     /* Written by wake (any thread) and arm (loop, before the hand-over); read by perform (pool). It
      * carries no other data, so sequential consistency is more than enough. */
     atomic_bool aborted;
@@ -68,8 +69,11 @@ static size_t on_header(char *data, size_t size, size_t count, void *user) {
     char *value = curl->exchange->retry_after;
     if (count >= 5 && memcmp(data, "HTTP/", 5) == 0) {
         value[0] = '\0'; /* the final answer begins, after an interim one */
+        curl->headers_ended = false;
         return count;
     }
+    if (count > 0 && (data[0] == '\r' || data[0] == '\n'))
+        curl->headers_ended = true;
     if (count < sizeof(name) || strncasecmp(data, name, sizeof(name) - 1) != 0)
         return count;
     size_t from = sizeof(name) - 1;
@@ -133,10 +137,13 @@ static CURLcode run(oa_curl *curl) {
 static void perform(oa_transport *transport, const oa_request *request, oa_exchange *out) {
     oa_curl *curl = (oa_curl *)transport;
     curl->exchange = out;
+    curl->headers_ended = false;
     set_request(curl, request);
     CURLcode code = CURLE_OUT_OF_MEMORY;
     if (curl_multi_add_handle(curl->multi, curl->easy) == CURLM_OK) {
         code = run(curl);
+        if (code == CURLE_OK && !curl->headers_ended)
+            code = CURLE_RECV_ERROR;
         if (code == CURLE_OK) {
             long status = 0;
             curl_easy_getinfo(curl->easy, CURLINFO_RESPONSE_CODE, &status);

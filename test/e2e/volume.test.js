@@ -15,7 +15,7 @@ const ROOT = path.join(__dirname, '../..');
 const MANY = 100_000;
 /** Longer than any test may take: whatever waits for it is found out. */
 const FOREVER_MILLIS = 3_600_000;
-const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
+const QUIET = { isLevelEnabled: () => false, debug() {}, info() {}, warn() {}, error() {} };
 const ZERO = { delivered: 0, dropped: 0, pending: 0 };
 
 /** A report without its duration, which is checked instead. */

@@ -15,6 +15,9 @@ const PREBUILT = `prebuilds/${process.platform}-${process.arch}/optimizely-ampli
 const ADDON = path.join(ROOT, RELEASE);
 
 const PRINT_RESULT = `
+  const runtime = JSON.parse(process.env.RUNTIME);
+  if ('openssl' in runtime) Object.defineProperty(process, 'versions', { value: { ...process.versions, openssl: runtime.openssl ?? undefined } });
+  if ('execPath' in runtime) process.execPath = require('node:path').resolve(runtime.execPath);
   try {
     const addon = require('./lib/binding.js');
     console.log(JSON.stringify({ keys: Object.keys(addon) }));
@@ -22,8 +25,8 @@ const PRINT_RESULT = `
     console.log(JSON.stringify({ code: error.code, message: error.message, cause: error.cause?.message }));
   }`;
 
-/** Loads the binding in a package that has `files` ({ path: content }) beside it. */
-function loadIn(t, files, env = {}) {
+/** Loads the binding in a package that has `files` ({ path: content }), in a process that pretends as `runtime` says. */
+function loadIn(t, files, env = {}, runtime = {}) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-binding-')));
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
   const ours = ['lib/binding.js', 'src/deps.js'].map((file) => [file, fs.readFileSync(path.join(ROOT, file))]);
@@ -34,7 +37,12 @@ function loadIn(t, files, env = {}) {
   const child = spawnSync(process.execPath, ['-e', PRINT_RESULT], {
     cwd: dir,
     encoding: 'utf8',
-    env: { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: '', ...env },
+    env: {
+      ...process.env,
+      OPTIMIZELY_AMPLITUDE_BINDING: '',
+      RUNTIME: JSON.stringify(runtime, (key, value) => value ?? null),
+      ...env,
+    },
   });
   assert.equal(child.status, 0, child.stderr);
   return { dir, ...JSON.parse(child.stdout) };
@@ -66,7 +74,7 @@ test('an addon that was never built: every place, this machine, and what to type
     assert.ok(message.includes(`${path.join(dir, place)}\n      is not there`), `${place} in ${message}`);
   }
   assert.match(message, /(apt-get|dnf|apk|brew) /);
-  assert.match(message, /npm rebuild optimizely-amplitude/);
+  assert.match(message, /npm explore optimizely-amplitude -- npm run compile/);
 });
 
 test('a file that is no addon: what the dynamic linker says, which is the cause as well', (t) => {
@@ -93,12 +101,27 @@ test('a shared library that is missing: the package that carries it', { skip: pr
   assert.equal(code, 'ERR_OA_ADDON');
   assert.match(message, /libcjson\.so\.9/);
   assert.match(message, /The library libcjson is missing on this machine:\n +\S*.*\b(libcjson1|cjson)\b/);
-  assert.doesNotMatch(message, /npm rebuild/);
+  assert.doesNotMatch(message, /npm run compile/);
 });
 
-test('a prebuilt addon that does not load gives way to the one that was built here', (t) => {
-  const { keys } = loadIn(t, { [PREBUILT]: 'of another system', [RELEASE]: fs.readFileSync(ADDON) });
-  assert.ok(Array.isArray(keys));
+test('the addon that was built here goes before a prebuilt one, and gives way to it when it does not load', (t) => {
+  const addon = fs.readFileSync(ADDON);
+  assert.ok(Array.isArray(loadIn(t, { [PREBUILT]: 'of another system', [RELEASE]: addon }).keys));
+  assert.ok(Array.isArray(loadIn(t, { [PREBUILT]: addon, [RELEASE]: 'of another system' }).keys));
+});
+
+test('a runtime without OpenSSL 3 is told so, and a prebuilt addon is not tried on it', (t) => {
+  for (const [version, words] of [['1.1.1', 'OpenSSL 1.1.1'], ['4.0.0', 'OpenSSL 4.0.0'], [undefined, 'none']]) {
+    const { code, message } = loadIn(t, { [PREBUILT]: fs.readFileSync(ADDON) }, {}, { openssl: version });
+    assert.equal(code, 'ERR_OA_ADDON');
+    assert.ok(message.includes(`uses the OpenSSL 3 of the runtime, and this runtime has ${words}`), message);
+    assert.match(message, /npm run compile/);
+  }
+});
+
+test('a system with musl is told so, and a prebuilt addon is not tried on it', { skip: process.platform !== 'linux' && 'the file is ELF' }, (t) => {
+  const { message } = loadIn(t, { [PREBUILT]: fs.readFileSync(ADDON), node: '\x7fELF.../lib/ld-musl-x86_64.so.1' }, {}, { execPath: 'node' });
+  assert.ok(message.includes('is built for glibc, and this system uses musl'), message);
 });
 
 test('another build can be named, and is then the only one tried', (t) => {

@@ -17,6 +17,7 @@ const path = require('node:path');
 
 const deps = require('../../src/deps.js');
 const { nodeDir } = require('../../src/build.js');
+const { changedAt } = require('./prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const ADDON = path.join(ROOT, 'build', 'Release', 'optimizely_amplitude.node');
@@ -34,19 +35,31 @@ const TEST = {
   },
 };
 
-/** What only the full run of CI needs: fuzzing and formatting. */
+/** What only the full run of CI needs: fuzzing, formatting, and the collector's page in a browser. */
 const CI = {
   libraries: {},
-  tools: { clang: ['clang'], 'clang-format': ['clang-format'] },
+  tools: { clang: ['clang'], 'clang-format': ['clang-format'], chromium: ['chromium', 'chromium-browser'] },
   packages: {
-    apt: 'clang libclang-rt-dev clang-format',
-    dnf: 'clang compiler-rt clang-tools-extra libtsan',
-    apk: 'clang compiler-rt clang-extra-tools',
+    apt: 'clang libclang-rt-dev clang-format chromium',
+    dnf: 'clang compiler-rt clang-tools-extra libtsan chromium',
+    apk: 'clang compiler-rt clang-extra-tools chromium',
     brew: 'llvm',
   },
 };
 
-const EXTRAS = { demo: [], test: [TEST], ci: [TEST, CI] };
+/** What makes and tries the prebuilt addons: on Debian and Ubuntu, and left out elsewhere. */
+const [crossName, crossTriplet] = process.arch === 'arm64' ? ['x86-64', 'x86_64'] : ['aarch64', 'aarch64'];
+const PREBUILD = {
+  libraries: {},
+  tools: {
+    'dpkg-source': ['dpkg-source'],
+    [`a compiler for ${crossTriplet}`]: [`${crossTriplet}-linux-gnu-g++`],
+    'qemu for user programs': ['qemu-aarch64-static', 'qemu-aarch64'],
+  },
+  packages: { apt: `dpkg-dev g++-${crossName}-linux-gnu qemu-user-static` },
+};
+
+const EXTRAS = { demo: [], test: [TEST], ci: [TEST, CI, ...(deps.packageManager() === 'apt' ? [PREBUILD] : [])] };
 
 /** Something that the person at the keyboard has to do; its message is all that is printed. */
 class Unready extends Error {}
@@ -133,17 +146,10 @@ function preparePackages() {
 
 // --- The addon ---------------------------------------------------------------------------------
 
-/** The time of the last change below `file`, in ms. */
-function changedAt(file) {
-  const stat = fs.statSync(file);
-  if (!stat.isDirectory()) return stat.mtimeMs;
-  return Math.max(...fs.readdirSync(file).map((name) => changedAt(path.join(file, name))));
-}
-
 function prepareAddon() {
   const sources = Math.max(...ADDON_SOURCES.map((name) => changedAt(path.join(ROOT, name))));
   if (fs.existsSync(ADDON) && fs.statSync(ADDON).mtimeMs >= sources) return;
-  npm('building the addon', ['run', 'build']);
+  npm('building the addon', ['run', 'compile']);
   const now = new Date();
   fs.utimesSync(ADDON, now, now); // a change that make had no work for, such as a comment in a script
 }

@@ -1,0 +1,59 @@
+'use strict';
+
+/** The whole way of a decision, as the debug log and node:diagnostics_channel tell it. */
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const channels = require('node:diagnostics_channel');
+
+const { createNotification } = require('../support/optimizely.js');
+const { recordingLogger, start } = require('../support/harness.js');
+
+/** Subscribe to a channel for one test; returns the list of messages, which grows. */
+function listen(t, name) {
+  const messages = [];
+  const note = (message) => messages.push(message);
+  channels.subscribe(`optimizely-amplitude:${name}`, note);
+  t.after(() => channels.unsubscribe(`optimizely-amplitude:${name}`, note));
+  return messages;
+}
+
+test('channels tell of decisions, requests and drops', async (t) => {
+  const [decisions, requests, drops] = ['decision', 'request', 'drop'].map((name) => listen(t, name));
+  const { amplitude, dispatcher } = await start(t, { onDrop: undefined });
+  for (const userId of ['user_1', 'user_1', 'abc', 'user_2']) {
+    dispatcher.onDecision(createNotification(userId));
+  }
+  dispatcher.onDecision({ type: 'feature', userId: 'user_1', decisionInfo: {} });
+  assert.deepEqual(decisions.map(({ userId, outcome }) => [userId, outcome]),
+    [['user_1', 'queued'], ['user_1', 'repeat'], ['abc', 'id_too_short'], ['user_2', 'queued'], ['user_1', 'ignored']]);
+  assert.deepEqual(decisions[0], {
+    type: 'flag', userId: 'user_1', flagKey: 'checkout_flow', variationKey: 'one_page', ruleKey: 'checkout_ab', enabled: true, outcome: 'queued',
+  });
+
+  amplitude.setFault(amplitude.faults.rejectUsers(['user_2']));
+  await dispatcher.flush();
+  assert.deepEqual(requests.map(({ number, decisions: carried, statusCode, retry }) => [number, carried, statusCode, retry]),
+    [[1, 2, 400, false], [2, 1, 200, true]]);
+  assert.deepEqual(drops.map(({ reason, decisions: [{ userId }] }) => [reason, userId]), [['invalid_event', 'user_2']]);
+});
+
+test('the debug log tells the way of a decision', async (t) => {
+  const { dispatcher, logger } = await start(t);
+  dispatcher.onDecision(createNotification('user_1'));
+  dispatcher.onDecision(createNotification('user_1'));
+  await dispatcher.flush();
+  const lines = logger.lines.filter(({ level }) => level === 'debug').map(({ message }) => message);
+  assert.match(lines[0], /^decision \(flag\) of user_1 on checkout_flow = one_page: queued$/);
+  assert.match(lines[1], /suppressed/);
+  assert.match(lines[2], /^request 1: 1 decisions, 2 events, \d+ bytes -> 200/);
+  assert.equal(lines[3], 'request 1 carried the decision of user_1 on checkout_flow');
+});
+
+test('a logger that says that debug is off gets none of it', async (t) => {
+  const logger = { ...recordingLogger(), isLevelEnabled: (level) => level !== 'debug' };
+  const { dispatcher } = await start(t, { logger });
+  dispatcher.onDecision(createNotification('user_1'));
+  await dispatcher.flush();
+  assert.deepEqual(logger.lines, []);
+});

@@ -1,0 +1,332 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const { describe, it } = require('node:test');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const http = require('node:http');
+const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
+const { runDoctor } = require('../../lib/doctor');
+const { send } = require('../../lib/network');
+const { startAmplitude } = require('../support/amplitude');
+
+const CLI = path.join(__dirname, '../../lib/cli.js');
+const DATAFILE = path.join(__dirname, '../support/datafile.json');
+const KEY = 'a-key-that-is-known';
+
+const check = (result, name) => result.checks.find((one) => one.name === name);
+const failures = (result) => result.checks.filter(({ status }) => status === 'fail').map(({ name }) => name);
+
+async function start(t, options) {
+  const amplitude = await startAmplitude({ apiKeys: [KEY], ...options });
+  t.after(() => amplitude.close());
+  return amplitude;
+}
+
+/** Examine with the proxy of nobody's environment. */
+const examine = (settings) => runDoctor({ apiKey: KEY, proxy: '', ...settings });
+
+/** A proxy that does what `onConnect(req, socket, head)` does. */
+async function startProxy(t, onConnect) {
+  const proxy = http.createServer();
+  const sockets = new Set();
+  proxy.on('connection', (socket) => sockets.add(socket));
+  proxy.on('connect', onConnect);
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  t.after(() => {
+    proxy.close();
+    sockets.forEach((socket) => socket.destroy());
+  });
+  return `127.0.0.1:${proxy.address().port}`;
+}
+
+function tunnel(req, client, head) {
+  const [host, port] = req.url.split(':');
+  const server = net.connect(port, host, () => {
+    client.write('HTTP/1.1 200 OK\r\n\r\n');
+    server.write(head);
+    server.pipe(client).pipe(server);
+  });
+  server.on('error', () => client.destroy());
+  client.on('error', () => server.destroy());
+}
+
+describe('the doctor', () => {
+  it('finds a good set-up good', async (t) => {
+    const amplitude = await start(t, { tls: true });
+    const result = await examine({
+      serverUrl: amplitude.httpapi, caFile: amplitude.caFile, datafile: DATAFILE, user: 'user_9', attributes: { country: 'US', plan: 'premium' },
+      sendTestEvent: true,
+    });
+    assert.deepEqual(failures(result), []);
+    assert.equal(result.ok, true);
+    assert.deepEqual(result.checks.map(({ name, status }) => [name, status]),
+      ['addon', 'options', 'dns', 'connect', 'tls', 'answer', 'key', 'clock', 'datafile', 'user', 'test event'].map((name) => [name, 'pass']));
+    assert.match(check(result, 'addon').message, /build\/\w+\/optimizely_amplitude\.node, libcurl\/\S+ OpenSSL\/\S+/);
+    assert.match(check(result, 'tls').message, /^TLSv1\.3, .*ca\.pem$/);
+    assert.match(check(result, 'datafile').message, /revision 1.*3 flags: checkout_flow, homepage_banner, search_ranking/);
+    const { message, events } = check(result, 'user');
+    assert.match(message, /checkout_flow = one_page \(on, rule checkout_ab\).*search_ranking = no variation \(off\)/);
+    assert.deepEqual(events.map(({ event_type: type }) => type), ['$identify', 'Experiment Viewed', 'Experiment Viewed', 'Experiment Viewed']);
+    assert.equal(events[0].user_properties.$set['[Optimizely] checkout_flow'], 'one_page');
+    assert.equal(amplitude.store.user('optimizely-amplitude-doctor').events.length, 2, 'the test event alone has arrived');
+    assert.equal(amplitude.store.stats().users, 1);
+  });
+
+  it('sends nothing that counts, unless it is told to', async (t) => {
+    const amplitude = await start(t);
+    assert.equal((await examine({ serverUrl: amplitude.httpapi })).ok, true);
+    assert.equal(amplitude.store.events().length, 0);
+    assert.deepEqual(amplitude.requests.map(({ status }) => status), [400]);
+  });
+
+  it('can send a test event again', async (t) => {
+    const amplitude = await start(t);
+    for (let i = 1; i <= 2; i++) {
+      await examine({ serverUrl: amplitude.httpapi, sendTestEvent: true });
+      assert.equal(amplitude.store.events({ type: 'Optimizely Amplitude Doctor' }).length, i);
+    }
+  });
+
+  it('names a wrong key, and does not tell it', async (t) => {
+    const amplitude = await start(t);
+    const result = await examine({ serverUrl: amplitude.httpapi, apiKey: 'another-secret-key' });
+    assert.deepEqual(failures(result), ['key']);
+    assert.match(check(result, 'key').message, /not known/);
+    assert.match(check(result, 'key').remedy, /Settings > Projects/);
+    assert.doesNotMatch(JSON.stringify(result), /another-secret-key/);
+  });
+
+  it('finds a key in the other zone', async (t) => {
+    const here = await start(t, { apiKeys: ['other'] });
+    const there = await start(t);
+    const result = await examine({ serverUrl: here.httpapi, otherZone: ['EU', there.httpapi] });
+    assert.match(check(result, 'key').message, /belongs to the zone EU/);
+    assert.equal(check(result, 'key').remedy, 'use serverZone: \'EU\'');
+    await there.stop();
+    assert.match(check(await examine({ serverUrl: here.httpapi, otherZone: ['EU', there.httpapi] }), 'key').message, /not known/);
+  });
+
+  it('misses a key', async (t) => {
+    const amplitude = await start(t);
+    const result = await examine({ serverUrl: amplitude.httpapi, apiKey: undefined });
+    assert.deepEqual(failures(result), ['options']);
+    assert.match(check(result, 'options').remedy, /AMPLITUDE_API_KEY/);
+    assert.equal(check(result, 'answer').status, 'pass');
+  });
+
+  it('passes on what the options are refused for', async () => {
+    const result = await examine({ serverUrl: 'api2.amplitude.com', caFile: 'nowhere.pem' });
+    assert.deepEqual(failures(result), ['options']);
+    assert.match(check(result, 'options').message, /serverUrl.*absolute/);
+  });
+
+  it('names a closed port', async (t) => {
+    const amplitude = await start(t);
+    await amplitude.stop();
+    const result = await examine({ serverUrl: amplitude.httpapi });
+    assert.deepEqual(failures(result), ['connect']);
+    assert.equal(check(result, 'dns').status, 'pass');
+    assert.match(check(result, 'connect').message, /refuses connections/);
+  });
+
+  it('names an unknown host', async () => {
+    const result = await examine({ serverUrl: 'http://nowhere.invalid/2/httpapi' });
+    assert.deepEqual(failures(result), ['dns']);
+    assert.match(check(result, 'dns').remedy, /--proxy/);
+  });
+
+  const certificates = {
+    untrusted: [/authority that is not trusted/, /--ca-file/],
+    expired: [/not valid today/, /clock/],
+    wrongHost: [/not for 127\.0\.0\.1/, /--server-url/],
+  };
+  for (const [kind, [message, remedy]] of Object.entries(certificates)) {
+    it(`names a certificate that is ${kind}`, async (t) => {
+      const amplitude = await start(t, { tls: kind });
+      const result = await examine({ serverUrl: amplitude.httpapi, caFile: amplitude.caFile });
+      assert.deepEqual(failures(result), ['tls']);
+      assert.match(check(result, 'tls').message, message);
+      assert.match(check(result, 'tls').remedy, remedy);
+    });
+  }
+
+  it('names a server without TLS, or without HTTP', async (t) => {
+    const amplitude = await start(t);
+    const noTls = await examine({ serverUrl: amplitude.httpapi.replace('http:', 'https:') });
+    assert.match(check(noTls, 'tls').message, /does not speak TLS/);
+    amplitude.setFault('notHttp', 1);
+    assert.match(check(await examine({ serverUrl: amplitude.httpapi }), 'answer').message, /not HTTP/);
+  });
+
+  const answers = {
+    htmlPage: ['fail', /not JSON/],
+    forbidden: ['fail', /403/],
+    notFound: ['fail', /nothing at \/2\/httpapi/],
+    unavailable: ['warn', /503 at the moment/],
+    resetBeforeAccepting: ['fail', /./],
+  };
+  for (const [fault, [status, message]] of Object.entries(answers)) {
+    it(`judges an answer: ${fault}`, async (t) => {
+      const amplitude = await start(t);
+      amplitude.setFault(fault, 1);
+      const answer = check(await examine({ serverUrl: amplitude.httpapi }), 'answer');
+      assert.equal(answer.status, status);
+      assert.match(answer.message, message);
+      assert.ok(answer.remedy);
+    });
+  }
+
+  it('finds a clock that is wrong', async (t) => {
+    const amplitude = await start(t);
+    const past = new Date(Date.now() - 3_600_000).toUTCString();
+    amplitude.setFault(amplitude.faults.answer({ status: 400, headers: { Date: past }, body: { code: 400, error: 'x' } }), 1);
+    const result = await examine({ serverUrl: amplitude.httpapi });
+    assert.deepEqual(failures(result), ['clock']);
+    assert.match(check(result, 'clock').message, /36\d\d s ahead/);
+  });
+});
+
+describe('the doctor and proxies', () => {
+  it('goes through one', async (t) => {
+    const amplitude = await start(t, { tls: true });
+    let asked = null;
+    const proxy = await startProxy(t, (req, socket, head) => {
+      asked = req;
+      tunnel(req, socket, head);
+    });
+    const result = await examine({ serverUrl: amplitude.httpapi, caFile: amplitude.caFile, proxy: `http://me:secret@${proxy}` });
+    assert.deepEqual(failures(result), []);
+    assert.equal(check(result, 'proxy').message, `http://${proxy} connects to ${new URL(amplitude.url).host}`);
+    assert.equal(asked.headers['proxy-authorization'], `Basic ${Buffer.from('me:secret').toString('base64')}`);
+    assert.doesNotMatch(JSON.stringify(result), /secret/);
+  });
+
+  const refusals = { 403: /ask who runs the proxy/, 407: /user:password/ };
+  for (const [status, remedy] of Object.entries(refusals)) {
+    it(`names one that answers ${status}`, async (t) => {
+      const amplitude = await start(t, { tls: true });
+      const proxy = await startProxy(t, (req, socket) => socket.end(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`));
+      const result = await examine({ serverUrl: amplitude.httpapi, caFile: amplitude.caFile, proxy: `http://${proxy}` });
+      assert.deepEqual(failures(result), ['proxy']);
+      assert.match(check(result, 'proxy').remedy, remedy);
+    });
+  }
+
+  it('names one that is not there', async (t) => {
+    const amplitude = await start(t, { tls: true });
+    const result = await examine({ serverUrl: amplitude.httpapi, proxy: 'http://127.0.0.1:1' });
+    assert.deepEqual(failures(result), ['proxy']);
+  });
+
+  it('asks one for http, and leaves out what is exempt', async (t) => {
+    const amplitude = await start(t);
+    const proxy = http.createServer((req, res) => res.end(JSON.stringify({ url: req.url }))).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    t.after(() => proxy.close());
+    const options = { proxy: `http://127.0.0.1:${proxy.address().port}` };
+    const ask = async (more) => JSON.parse((await send(`${amplitude.url}/stats`, { ...options, ...more })).body);
+    assert.deepEqual(await ask(), { url: `${amplitude.url}/stats` });
+    for (const noProxy of ['*', '127.0.0.1', '10.0.0.0/8, 127.0.0.0/8', 'x.example,127.0.0.1']) {
+      assert.ok((await ask({ noProxy })).requests, noProxy);
+    }
+    for (const noProxy of ['10.0.0.0/8', '27.0.0.1', '.0.0.1']) {
+      assert.ok((await ask({ noProxy })).url, noProxy);
+    }
+  });
+});
+
+describe('the doctor and Optimizely', () => {
+  const inFile = (t, text) => {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-doctor-'));
+    t.after(() => fs.rmSync(directory, { recursive: true }));
+    fs.writeFileSync(path.join(directory, 'datafile.json'), text);
+    return path.join(directory, 'datafile.json');
+  };
+
+  const bad = {
+    '<html>Log in</html>': /not JSON; it begins with "<html>Log in/,
+    '': /not JSON/,
+    '{"version":"4"}': /no featureFlags/,
+    null: /no featureFlags/,
+  };
+  for (const [text, message] of Object.entries(bad)) {
+    it(`refuses as a datafile: ${text || 'nothing'}`, async (t) => {
+      const amplitude = await start(t);
+      const result = await examine({ serverUrl: amplitude.httpapi, datafile: inFile(t, text), user: 'user_1' });
+      assert.deepEqual(failures(result), ['datafile']);
+      assert.match(check(result, 'datafile').message, message);
+      assert.ok(check(result, 'datafile').remedy);
+    });
+  }
+
+  it('reads a datafile from a URL', async (t) => {
+    const amplitude = await start(t);
+    const server = http.createServer((req, res) => (req.url === '/d.json' ? res.end(fs.readFileSync(DATAFILE)) : res.writeHead(403).end())).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => server.close());
+    const url = `http://127.0.0.1:${server.address().port}`;
+    assert.match(check(await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/d.json` }), 'datafile').message, /3 flags/);
+    const unknown = check(await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/other.json` }), 'datafile');
+    assert.match(`${unknown.message} ${unknown.remedy}`, /no such datafile.*SDK key/);
+    assert.match(check(await examine({ serverUrl: amplitude.httpapi, datafile: '/nowhere.json' }), 'datafile').message, /cannot be read \(ENOENT\)/);
+  });
+
+  for (const [user, message] of [['abc', /shorter than/], ['anonymous', /./]]) {
+    it(`refuses the id ${user}`, async (t) => {
+      const amplitude = await start(t);
+      const result = await examine({ serverUrl: amplitude.httpapi, user });
+      assert.deepEqual(failures(result), ['user']);
+      assert.match(check(result, 'user').message, message);
+      assert.match(check(result, 'user').remedy, /id/);
+      if (user === 'abc') {
+        assert.equal((await examine({ serverUrl: amplitude.httpapi, user, minIdLength: 3 })).ok, true);
+      }
+    });
+  }
+});
+
+describe('the command', () => {
+  async function run(t, args, env = {}) {
+    const child = spawn(process.execPath, [CLI, 'doctor', ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    t.after(() => child.kill('SIGKILL'));
+    const output = { stdout: '', stderr: '' };
+    for (const name of Object.keys(output)) {
+      child[name].setEncoding('utf8').on('data', (text) => {
+        output[name] += text;
+      });
+    }
+    const [code] = await once(child, 'close');
+    return { code, ...output };
+  }
+
+  it('prints a line for each check, and succeeds', async (t) => {
+    const amplitude = await start(t);
+    const { code, stdout, stderr } = await run(t, ['--server-url', amplitude.httpapi, '--proxy', '', '--user', 'user_1'], { AMPLITUDE_API_KEY: KEY });
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /^ {2}ok {4}addon .*\n {2}ok {4}options .*\n {2}ok {4}dns /);
+    assert.match(stdout, /"event_type":"\$identify","user_id":"user_1"/);
+  });
+
+  it('says what to do, and fails', async (t) => {
+    const { code, stdout, stderr } = await run(t, ['--server-url', 'http://127.0.0.1:1', '--proxy', '', '--api-key', KEY]);
+    assert.equal(code, 1);
+    assert.match(stdout, /FAIL {2}connect .*\n +-> check host and port/);
+    assert.match(stderr, /1 check failed/);
+  });
+
+  it('prints JSON', async (t) => {
+    const { code, stdout } = await run(t, ['--json', '--server-url', 'http://127.0.0.1:1', '--proxy', '', '--api-key', KEY]);
+    const result = JSON.parse(stdout);
+    assert.deepEqual([code, result.ok, failures(result)], [1, false, ['connect']]);
+  });
+
+  it('refuses what it does not understand', async (t) => {
+    assert.equal((await run(t, ['--attributes', '[]'])).code, 2);
+    assert.equal((await run(t, ['--port', '1'])).code, 2);
+  });
+});

@@ -1,0 +1,31 @@
+'use strict';
+
+/** The prebuilt addons of this clone, for the tests of them. */
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const ROOT = path.join(__dirname, '..', '..');
+const TARGETS = ['linux-x64', 'linux-arm64'];
+
+const fileOf = (target) => path.join(ROOT, 'prebuilds', target, 'optimizely-amplitude.node');
+
+/** The time of the last change below `file`, in ms. */
+function changedAt(file) {
+  const stat = fs.statSync(file);
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return Math.max(...fs.readdirSync(file).map((name) => changedAt(path.join(file, name))));
+}
+
+/** Why they cannot be tested, or false: what node:test takes as `skip`. */
+function notTestable() {
+  if (process.platform !== 'linux') return 'they are for Linux';
+  for (const target of TARGETS) {
+    const file = fileOf(target);
+    if (!fs.existsSync(file)) return 'there are none; `npm run prebuild` makes them';
+    if (fs.statSync(file).mtimeMs < changedAt(path.join(ROOT, 'src'))) return 'they are older than the sources; `npm run prebuild` makes them anew';
+  }
+  return false;
+}
+
+module.exports = { TARGETS, changedAt, fileOf, notTestable };
