@@ -1,0 +1,370 @@
+'use strict';
+
+/**
+ * Networks as they are: proxies, certificates, names that do not resolve, slow and impatient servers.
+ * Only loopback is ever spoken to.
+ */
+
+const assert = require('node:assert/strict');
+const { EventEmitter, once } = require('node:events');
+const os = require('node:os');
+const path = require('node:path');
+const { describe, it } = require('node:test');
+
+const { createCollector } = require('../../lib/collector');
+const { startAmplitude } = require('../support/amplitude.js');
+const { certificates } = require('../support/certificates.js');
+const { isProxyVariable, startChild } = require('../support/child.js');
+const harness = require('../support/harness.js');
+const { createNotification } = require('../support/optimizely.js');
+const { startProxy } = require('../support/proxy.js');
+
+const ACTOR = path.join(__dirname, '..', 'support', 'actor.js');
+const LONG_MILLIS = 60_000;
+const WAIT_MILLIS = 10_000;
+const PLAIN = 'user:p@ss:w/%?#';
+const ENCODED = `user:${encodeURIComponent('p@ss:w/%?#')}`;
+
+for (const name of Object.keys(process.env).filter(isProxyVariable)) {
+  delete process.env[name];
+}
+
+/** Set variables of the environment for one test. */
+function setEnv(t, variables) {
+  Object.assign(process.env, variables);
+  t.after(() => Object.keys(variables).forEach((name) => delete process.env[name]));
+}
+
+/** A logger with its `lines`, and logged(pattern), which resolves to the first line that matches. */
+function createLogger() {
+  const lines = [];
+  const news = new EventEmitter();
+  const write = (message) => {
+    lines.push(message);
+    news.emit('line');
+  };
+  const logged = async (pattern) => {
+    const signal = AbortSignal.timeout(WAIT_MILLIS);
+    let line;
+    while ((line = lines.find((message) => pattern.test(message))) === undefined) {
+      await once(news, 'line', { signal }).catch(() => assert.fail(`waited for ${pattern} in vain:\n${lines.join('\n')}`));
+    }
+    return line;
+  };
+  return { lines, logged, debug() {}, info: write, warn: write, error: write };
+}
+
+/** Start a stand-in for Amplitude and a dispatcher that posts to it. */
+async function start(t, options, amplitudeOptions) {
+  const logger = createLogger();
+  const { amplitude, dispatcher } = await harness.start(t, { logger, ...options }, amplitudeOptions);
+  return { amplitude, dispatcher, logger };
+}
+
+const startTls = (t, certificate = 'good', options = {}) =>
+  start(t, { caFile: certificates().caFile, ...options }, { tls: certificate });
+
+const hostOf = (amplitude) => new URL(amplitude.url).host;
+const through = ({ url }, credentials) => (credentials ? url.replace('//', `//${credentials}@`) : url);
+
+let users = 0;
+
+/** Decide for one more user, flush, and see that all is delivered. */
+async function deliver({ amplitude, dispatcher }) {
+  const userId = `user_${++users}`;
+  dispatcher.onDecision(createNotification(userId));
+  const { pending, dropped } = await dispatcher.flush();
+  assert.deepEqual({ pending, dropped }, { pending: 0, dropped: 0 });
+  assert.equal(harness.viewed(amplitude).filter((event) => event.user_id === userId).length, 1);
+}
+
+/** Decide, and see that it stays pending for a reason that the log gives; returns the line. */
+async function failToDeliver({ amplitude, dispatcher, logger }, reason) {
+  dispatcher.onDecision(createNotification(`user_${++users}`));
+  const flushed = dispatcher.flush({ timeoutMillis: LONG_MILLIS });
+  const line = await logger.logged(/ for attempt 2 of /);
+  assert.match(line, reason);
+  const { pending, dropped } = dispatcher.stats().decisions;
+  assert.deepEqual({ pending, dropped: dropped.total }, { pending: 1, dropped: 0 });
+  assert.deepEqual(harness.viewed(amplitude), []);
+  return { line, flushed };
+}
+
+/** The same, and then all is well again: it is delivered. */
+async function failThenDeliver(started, reason, mend) {
+  const { flushed } = await failToDeliver(started, reason);
+  await mend();
+  await started.dispatcher.flush(); // ends the wait
+  const { delivered } = await flushed;
+  assert.equal(delivered, 1);
+  assert.equal(harness.viewed(started.amplitude).length, 1);
+}
+
+describe('a proxy', () => {
+  for (const [kind, credentials] of [['without', undefined], ['with', ENCODED]]) {
+    it(`for http, ${kind} credentials`, async (t) => {
+      const proxy = await startProxy(t, { credentials: credentials && PLAIN });
+      const started = await start(t, { proxy: through(proxy, credentials) });
+      await deliver(started);
+      await deliver(started);
+      const expected = { method: 'POST', target: started.amplitude.httpapi, authorization: credentials ? PLAIN : '' };
+      assert.deepEqual(proxy.requests, [expected, expected]);
+      assert.equal(proxy.connections, 1);
+    });
+
+    it(`for https, ${kind} credentials: the tunnel has them, the server does not`, async (t) => {
+      const proxy = await startProxy(t, { credentials: credentials && PLAIN });
+      const started = await startTls(t, 'good', { proxy: through(proxy, credentials) });
+      await deliver(started);
+      await deliver(started);
+      const expected = { method: 'CONNECT', target: hostOf(started.amplitude), authorization: credentials ? PLAIN : '' };
+      assert.deepEqual(proxy.requests, [expected]);
+      assert.equal(started.amplitude.requests[0].headers['proxy-authorization'], undefined);
+    });
+  }
+
+  it('that refuses the credentials of an http request: all stays pending, and the log says so', async (t) => {
+    const proxy = await startProxy(t, { credentials: PLAIN });
+    const started = await start(t, { proxy: through(proxy, 'user:wrong-one') });
+    await failThenDeliver(started, /: 407: Credentials, please$/, () => {
+      proxy.credentials = 'user:wrong-one';
+    });
+    assert.doesNotMatch(started.logger.lines.join('\n'), /wrong-one/);
+  });
+
+  it('that refuses the credentials of a tunnel: all stays pending, and the log says so', async (t) => {
+    const proxy = await startProxy(t, { credentials: PLAIN });
+    const started = await startTls(t, 'good', { proxy: through(proxy, 'user:wrong-one') });
+    await failThenDeliver(started, new RegExp(`: no answer: ${hostOf(started.amplitude)}: .*\\b407\\b`), () => {
+      proxy.credentials = 'user:wrong-one';
+    });
+    assert.doesNotMatch(started.logger.lines.join('\n'), /wrong-one/);
+  });
+
+  it('that refuses in JSON: the decisions are not to blame', async (t) => {
+    const body = '{"error":"Proxy authentication required"}';
+    const proxy = await startProxy(t, { credentials: PLAIN, refusal: { body } });
+    const started = await start(t, { proxy: through(proxy) });
+    await failThenDeliver(started, /: 407: /, () => {
+      proxy.credentials = null;
+    });
+  });
+
+  it('that is spoken to in https is judged by caFile, too', async (t) => {
+    const proxy = await startProxy(t, { tls: certificates().good });
+    const started = await start(t, { proxy: proxy.url, caFile: certificates().caFile });
+    await deliver(started);
+    assert.equal(proxy.requests.length, 1);
+  });
+
+  it('that is spoken to in https with a certificate of a stranger is not used', async (t) => {
+    const proxy = await startProxy(t, { tls: certificates().untrusted });
+    const started = await start(t, { proxy: proxy.url, caFile: certificates().caFile });
+    await failToDeliver(started, /: no answer: .*certificate/i);
+    assert.equal(proxy.requests.length, 0);
+  });
+
+  it('that is not there: all stays pending, and the log names the host', async (t) => {
+    const amplitude = await startAmplitude();
+    await amplitude.close();
+    const started = await start(t, { proxy: amplitude.url });
+    await failToDeliver(started, new RegExp(`: no answer: ${hostOf(started.amplitude)}: .*connect`, 'i'));
+  });
+
+  it('of the environment is taken for http and https, each its own', async (t) => {
+    const [plain, secure] = [await startProxy(t), await startProxy(t)];
+    setEnv(t, { http_proxy: plain.url, HTTPS_PROXY: secure.url });
+    await deliver(await start(t));
+    await deliver(await startTls(t));
+    assert.deepEqual([plain, secure].map(({ requests }) => requests.map(({ method }) => method)), [['POST'], ['CONNECT']]);
+  });
+
+  const DIRECT = {
+    'NO_PROXY names the host': { env: { NO_PROXY: 'example.com, 127.0.0.1' } },
+    'no_proxy is for all': { env: { no_proxy: '*' } },
+    'the option noProxy names the host': { options: { noProxy: '127.0.0.1' } },
+    'the option proxy is none': { options: { proxy: '' } },
+    'only HTTP_PROXY is set, which a client of a CGI program can do': { env: { HTTP_PROXY: 'set', http_proxy: '' } },
+  };
+  for (const [title, { env = {}, options = {} }] of Object.entries(DIRECT)) {
+    it(`is not used when ${title}`, async (t) => {
+      const proxy = await startProxy(t);
+      const named = Object.entries({ http_proxy: 'set', ...env }).map(([name, value]) => [name, value === 'set' ? proxy.url : value]);
+      setEnv(t, Object.fromEntries(named));
+      await deliver(await start(t, options));
+      assert.equal(proxy.requests.length, 0);
+    });
+  }
+
+  it('of the environment is that of the moment when the dispatcher was created', async (t) => {
+    const proxy = await startProxy(t);
+    const started = await start(t);
+    setEnv(t, { http_proxy: proxy.url, all_proxy: proxy.url });
+    await deliver(started);
+    assert.equal(proxy.requests.length, 0);
+  });
+});
+
+describe('a certificate', () => {
+  it('of a CA in caFile is accepted, and its connection kept', async (t) => {
+    const started = await startTls(t);
+    for (let i = 0; i < 10; i++) {
+      await deliver(started);
+    }
+    assert.equal(started.amplitude.connections, 1);
+  });
+
+  /** A process that trusts what Node trusts, and ends when there is nothing left to do. */
+  async function deliverAsChild(t, env) {
+    const amplitude = await startAmplitude({ tls: true });
+    t.after(() => amplitude.close());
+    const part = { decisions: 3, options: { serverUrl: amplitude.httpapi, flushMaxRetries: 1 }, end: 'nothing' };
+    const child = startChild(t, [ACTOR, JSON.stringify(part)], { env });
+    await child.endsWith(0);
+    return { child, stored: harness.viewed(amplitude).length };
+  }
+
+  it('of a CA in NODE_EXTRA_CA_CERTS is accepted', async (t) => {
+    const { child, stored } = await deliverAsChild(t, { NODE_EXTRA_CA_CERTS: certificates().caFile });
+    assert.equal(child.stderr, '');
+    assert.equal(stored, 3);
+  });
+
+  it('of a CA that Node does not know is refused', async (t) => {
+    const { child, stored } = await deliverAsChild(t, { NODE_EXTRA_CA_CERTS: '' });
+    assert.match(child.stderr, /3 decisions dropped \(retries_exhausted\): no answer: 127\.0\.0\.1:\d+: .*certificate/);
+    assert.equal(stored, 0);
+  });
+
+  it('of a CA that the system knows is refused when caFile names others', async (t) => {
+    const started = await startTls(t, 'good', { caFile: __filename.replace(/[^/]*$/, '../support/datafile.json') });
+    await failToDeliver(started, /: no answer: 127\.0\.0\.1:\d+: .*/);
+  });
+
+  const REFUSED = {
+    expired: /certificate has expired/,
+    untrusted: /(unable to get local issuer|self.signed) certificate/,
+    wrongHost: /certificate subject name|no alternative certificate/,
+  };
+  for (const [kind, reason] of Object.entries(REFUSED)) {
+    it(`that is ${kind} is refused: all stays pending until it is mended, and the log names host and reason`, async (t) => {
+      const started = await startTls(t, kind);
+      const { amplitude } = started;
+      await failThenDeliver(started, new RegExp(`: no answer: ${hostOf(amplitude)}: .*(${reason.source})`), async () => {
+        assert.equal(amplitude.requests.length, 0);
+        await amplitude.server.setSecureContext(certificates().good);
+      });
+    });
+  }
+});
+
+describe('a host', () => {
+  it('whose name does not resolve: all stays pending, and the log names it', async (t) => {
+    const started = await start(t, { serverUrl: 'http://amplitude.invalid/2/httpapi' });
+    await failToDeliver(started, /: no answer: amplitude\.invalid: .*resolve/i);
+  });
+
+  it('that is not loopback is warned of when decisions go there unencrypted', async (t) => {
+    for (const [serverUrl, warned] of [
+      ['http://amplitude.invalid:8080/2/httpapi?token=hidden', true],
+      ['http://192.0.2.1/2/httpapi', true],
+      ['http://localhost.invalid/2/httpapi', true],
+      ['https://amplitude.invalid/2/httpapi', false],
+      ['http://localhost:9/2/httpapi', false],
+      ['http://127.1.2.3:9/2/httpapi', false],
+      ['http://[::1]:9/2/httpapi', false],
+    ]) {
+      const { logger } = await start(t, { serverUrl });
+      const { hostname } = new URL(serverUrl);
+      assert.deepEqual(logger.lines, warned ? [`serverUrl: decisions and the API key go to ${hostname} unencrypted; use https`] : []);
+    }
+  });
+
+  it('that only the proxy knows', async (t) => {
+    const amplitude = await startAmplitude();
+    t.after(() => amplitude.close());
+    const proxy = await startProxy(t, { to: hostOf(amplitude) });
+    const { dispatcher } = await start(t, { serverUrl: 'http://amplitude.invalid/2/httpapi', proxy: proxy.url });
+    await deliver({ amplitude, dispatcher });
+    assert.equal(proxy.requests[0].target, 'http://amplitude.invalid/2/httpapi');
+  });
+
+  const hasIpv6 = Object.values(os.networkInterfaces()).flat().some(({ address }) => address === '::1');
+  it('with an address of IPv6', { skip: !hasIpv6 && 'there is no IPv6 here' }, async (t) => {
+    const collector = createCollector();
+    const { url } = await collector.listen(0, '::1');
+    t.after(() => collector.close());
+    assert.match(url, /^http:\/\/\[::1\]:/);
+    const { dispatcher, logger } = await start(t, { serverUrl: `${url}/2/httpapi` });
+    await deliver({ amplitude: collector, dispatcher });
+    assert.deepEqual(logger.lines, []);
+  });
+});
+
+describe('a server', () => {
+  it('gets many requests over one connection', async (t) => {
+    const started = await start(t);
+    for (let i = 0; i < 50; i++) {
+      await deliver(started);
+    }
+    assert.equal(started.amplitude.requests.length, 50);
+    assert.equal(started.amplitude.connections, 1);
+  });
+
+  it('that closes idle connections costs nothing', async (t) => {
+    const started = await start(t);
+    for (let i = 1; i <= 5; i++) {
+      const [[socket]] = await Promise.all([once(started.amplitude.server, 'connection'), deliver(started)]);
+      socket.destroy();
+      assert.equal(started.amplitude.connections, i);
+    }
+    const { sent, failed, retried } = started.dispatcher.stats().requests;
+    assert.deepEqual({ sent, failed, retried }, { sent: 5, failed: 0, retried: 0 });
+  });
+
+  it('that closes each connection in the moment of its answer costs nothing', async (t) => {
+    const started = await start(t);
+    started.amplitude.setFault('closeAfterAnswer');
+    for (let i = 0; i < 50; i++) {
+      await deliver(started);
+    }
+    const { failed } = started.dispatcher.stats().requests;
+    assert.equal(failed, 0);
+  });
+
+  /** Reads one byte of the body in a second. */
+  const readSlowly = Object.assign((req) => {
+    const timer = setInterval(() => req.read(1), 1000);
+    req.socket.on('close', () => clearInterval(timer));
+    return null;
+  }, { beforeReading: true });
+
+  const SLOW = {
+    'reads one byte a second': () => readSlowly,
+    'answers one byte a second': (faults) => faults.byteByByte(1000),
+  };
+  for (const [title, fault] of Object.entries(SLOW)) {
+    it(`that ${title} is left after requestTimeoutMillis, and nothing is lost`, async (t) => {
+      const { amplitude, dispatcher, logger } = await start(t, { requestTimeoutMillis: 500 });
+      amplitude.setFault(fault(amplitude.faults), 1);
+      for (let i = 0; i < 1000; i++) {
+        dispatcher.onDecision(createNotification(`user_${i}`));
+      }
+      const { delivered, pending } = await dispatcher.flush();
+      assert.deepEqual({ delivered, pending }, { delivered: 1000, pending: 0 });
+      assert.equal(harness.viewed(amplitude).length, 1000);
+      assert.match(logger.lines[0], new RegExp(`: no answer: ${hostOf(amplitude)}: .*timed out`));
+    });
+  }
+
+  for (const status of [301, 302, 303, 307, 308]) {
+    it(`that answers ${status} is not followed: all stays pending, and the log says so`, async (t) => {
+      const elsewhere = await startAmplitude();
+      t.after(() => elsewhere.close());
+      const started = await start(t);
+      started.amplitude.setFault(started.amplitude.faults.redirect(elsewhere.httpapi, status));
+      await failThenDeliver(started, new RegExp(`: ${status}: redirects are not followed`), () => started.amplitude.setFault(null));
+      assert.equal(elsewhere.connections, 0);
+    });
+  }
+});

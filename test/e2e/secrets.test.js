@@ -1,0 +1,219 @@
+'use strict';
+
+/**
+ * The API key, a proxy's credentials and what a URL's query holds are told to nobody: not to the log, not in
+ * errors, counts and drops, and not by a process that crashes.
+ */
+
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { after, before, describe, it } = require('node:test');
+const util = require('node:util');
+
+const { createDispatcher } = require('../..');
+const { resolveOptions } = require('../../lib/options.js');
+const { faults, startAmplitude } = require('../support/amplitude.js');
+const { certificates } = require('../support/certificates.js');
+const { startChild } = require('../support/child.js');
+const { createNotification } = require('../support/optimizely.js');
+const { startProxy } = require('../support/proxy.js');
+
+const ACTOR = path.join(__dirname, '..', 'support', 'actor.js');
+const KEY = '5ec7e75ec7e75ec7e75ec7e75ec7e750'; // as Amplitude's are
+const USER = 'u5er-of-the-proxy';
+const PASSWORD = 'pa55word-of-the-proxy';
+const TOKEN = 't0ken-in-the-query';
+const CREDENTIALS = `${USER}:${PASSWORD}`;
+
+/** What shows them: the beginning of the key, which a message may cut, and credentials as they are sent. */
+const SECRETS = [KEY.slice(0, 8), USER, PASSWORD, TOKEN, Buffer.from(CREDENTIALS).toString('base64').slice(0, 20)];
+
+/** Fail if any secret is in what was said: text, or anything that can be inspected. */
+function assertDiscreet(...said) {
+  for (const part of said) {
+    const text = typeof part === 'string' ? part : util.inspect(part, { depth: Infinity, showHidden: true, maxArrayLength: Infinity });
+    for (const secret of SECRETS) {
+      assert.ok(!text.includes(secret), `${secret} in ${text}`);
+    }
+  }
+}
+
+const addQuery = (url) => `${url}?token=${TOKEN}&other=1`;
+const addCredentials = (url) => url.replace('//', `//${CREDENTIALS}@`);
+
+/** A dispatcher that drops what fails once, and everything that it says: to the log, to onDrop, in its counts. */
+function createTalker(t, options) {
+  const said = [];
+  const write = (message) => said.push(message);
+  const dispatcher = createDispatcher({
+    apiKey: KEY,
+    flushMaxRetries: 1,
+    requestTimeoutMillis: 300,
+    flushIntervalMillis: 60_000,
+    logger: { debug: write, info: write, warn: write, error: write },
+    onDrop: (drop) => said.push(drop),
+    ...options,
+  });
+  t.after(() => dispatcher.close({ timeoutMillis: 0 }));
+  let users = 0;
+  const talk = async () => {
+    dispatcher.onDecision(createNotification(`user_${++users}`));
+    said.push(await dispatcher.flush());
+    said.push(dispatcher.stats());
+  };
+  return { dispatcher, said, talk };
+}
+
+/** Each fault that any request can meet; and those whose answers quote the request. */
+const QUOTING = {
+  'the URL in a text': (req) => ({ status: 404, headers: { 'Content-Type': 'text/plain' }, body: `Cannot POST ${req.url}` }),
+  'the URL in a page': (req) => ({ status: 503, headers: { 'Content-Type': 'text/html' }, body: `<p>Cannot reach <a href="${req.url}">it</a></p>` }),
+  'the URL in JSON': (req) => ({ status: 404, body: { error: `No route for ${req.url}.` } }),
+  'the body': (req, exchange) => ({ status: 502, body: exchange.rawBody.toString() }),
+  'the body in a text': (req, exchange) => ({ status: 502, body: `Cannot read: ${exchange.rawBody}` }),
+  'the API key where a message ends': () => ({ status: 503, body: `${'x '.repeat(92)}${KEY}` }),
+  'the API key in a refusal': () => ({ status: 403, body: { error: `The key ${KEY} may not` } }),
+  'the API key': () => ({ status: 400, body: { code: 400, error: `Invalid API key: ${KEY}` } }),
+  'the URL in a redirect': (req) => ({ status: 302, headers: { Location: `http://127.0.0.1:9${req.url}` } }),
+};
+const PLAIN = [
+  'badGatewayPage', 'byteByByte', 'closeAfterAnswer', 'earlyAnswer', 'emptyBody', 'errorAfterAccepting', 'forbidden',
+  'forbiddenPage', 'htmlPage', 'interim', 'invalidApiKey', 'notFound', 'notHttp', 'rateLimited', 'requestTimeout',
+  'resetAfterAccepting', 'resetBeforeAccepting', 'resetBeforeReading', 'rubbish', 'silence', 'tooManyBytes',
+  'truncated', 'truncatedChunked', 'unavailable', 'wrongContentLength',
+];
+
+describe('no secret is told when the server answers with', () => {
+  let amplitude;
+
+  before(async () => {
+    amplitude = await startAmplitude();
+  });
+
+  after(() => amplitude.close());
+
+  const all = { ...Object.fromEntries(PLAIN.map((name) => [name, faults[name]()])), ...QUOTING };
+  for (const [name, fault] of Object.entries(all)) {
+    it(name, async (t) => {
+      const proxy = await startProxy(t, { credentials: CREDENTIALS });
+      const { said, talk } = createTalker(t, { serverUrl: addQuery(amplitude.httpapi), proxy: addCredentials(proxy.url) });
+      amplitude.setFault(fault, 1);
+      await talk();
+      await talk();
+      assert.equal(proxy.requests[0].authorization, CREDENTIALS);
+      assert.ok(said.some((line) => /^request 1: /.test(line)));
+      assertDiscreet(...said);
+    });
+  }
+});
+
+describe('no secret is told when a request fails because of', () => {
+  const CASES = {
+    'a proxy that refuses': async (t, { url }) => ({
+      proxy: addCredentials((await startProxy(t, { credentials: 'others' })).url),
+      serverUrl: addQuery(`${url}/2/httpapi`),
+    }),
+    'a proxy that refuses a tunnel': async (t) => ({
+      proxy: addCredentials((await startProxy(t, { credentials: 'others' })).url),
+      serverUrl: addQuery('https://127.0.0.1:9/2/httpapi'),
+    }),
+    'a certificate': async (t) => {
+      const amplitude = await startAmplitude({ tls: 'wrongHost' });
+      t.after(() => amplitude.close());
+      return { serverUrl: addQuery(amplitude.httpapi), caFile: certificates().caFile };
+    },
+    'the name of the proxy': () => ({ proxy: addCredentials('http://proxy.invalid:3128'), serverUrl: addQuery('http://127.0.0.1:9/') }),
+    'a proxy whose name libcurl does not take': () => ({ proxy: addCredentials('http://a$b:3128'), serverUrl: addQuery('http://127.0.0.1:9/') }),
+    'a proxy of SOCKS': () => ({ proxy: addCredentials('socks5://127.0.0.1:9'), serverUrl: addQuery('http://127.0.0.1:9/') }),
+    'the name of the server': () => ({ serverUrl: addQuery('http://amplitude.invalid/2/httpapi') }),
+    'the port of the server': () => ({ serverUrl: addQuery('http://127.0.0.1:9/2/httpapi') }),
+    'a proxy of the environment that is not there': (t) => {
+      process.env.http_proxy = addCredentials('http://127.0.0.1:9');
+      t.after(() => delete process.env.http_proxy);
+      return { serverUrl: addQuery('http://amplitude.invalid/2/httpapi') };
+    },
+  };
+  for (const [name, makeOptions] of Object.entries(CASES)) {
+    it(name, async (t) => {
+      const amplitude = await startAmplitude();
+      t.after(() => amplitude.close());
+      const { dispatcher, said, talk } = createTalker(t, await makeOptions(t, amplitude));
+      await talk();
+      assert.equal(dispatcher.stats().requests.failed, 1);
+      assertDiscreet(...said);
+    });
+  }
+});
+
+describe('no secret is told by the error for', () => {
+  const good = { apiKey: KEY, serverUrl: addQuery('https://127.0.0.1/'), proxy: addCredentials('http://127.0.0.1:9') };
+  const CASES = {
+    'an API key with a line end': { ...good, apiKey: `${KEY}\n` },
+    'an API key that is too long': { ...good, apiKey: KEY.repeat(1000) },
+    'an API key in an object': { ...good, apiKey: { key: KEY } },
+    'an API key in an array': { ...good, apiKey: [KEY] },
+    'an API key by another name': { apikey: KEY },
+    'a server with credentials': { ...good, serverUrl: addCredentials('https://127.0.0.1/') },
+    'a server that is not spoken to': { ...good, serverUrl: addQuery('ftp://127.0.0.1/') },
+    'a server that is no URL': { ...good, serverUrl: addQuery('127.0.0.1/path') },
+    'a server in an object': { ...good, serverUrl: new URL(good.serverUrl) },
+    'a proxy that is not spoken to': { ...good, proxy: addCredentials('ftp://127.0.0.1:9') },
+    'a proxy without a host': { ...good, proxy: `http://${CREDENTIALS}@` },
+    'a proxy with a bad port': { ...good, proxy: addCredentials('http://127.0.0.1:99999') },
+    'a proxy without a scheme': { ...good, proxy: `${CREDENTIALS}@127.0.0.1:port` },
+    'a proxy in an object': { ...good, proxy: { url: good.proxy } },
+    'another option': { ...good, minIdLength: -1 },
+    'an option that does not exist': { ...good, batch: true },
+    'options that are the API key': KEY,
+    'options in an array': [KEY],
+  };
+  for (const [name, options] of Object.entries(CASES)) {
+    it(name, () => {
+      assert.throws(() => createDispatcher(options), (error) => {
+        assert.equal(error.code, 'ERR_OA_OPTION');
+        assertDiscreet(error, error.stack, String(error));
+        return true;
+      });
+    });
+  }
+
+  it('a proxy of the environment', () => {
+    const env = { https_proxy: addCredentials('ftp://127.0.0.1:9') };
+    assert.throws(() => resolveOptions({ apiKey: KEY }, env), (error) => {
+      assert.match(error.message, /https_proxy/);
+      assertDiscreet(error, error.stack);
+      return true;
+    });
+  });
+});
+
+describe('no secret is told by a process that', () => {
+  const options = {
+    apiKey: KEY,
+    serverUrl: addQuery('http://127.0.0.1:9/'),
+    proxy: addCredentials('http://127.0.0.1:9'),
+    flushQueueSize: 1,
+    flushTimeoutMillis: 0,
+  };
+  const CASES = {
+    'calls process.exit()': { part: { end: 'exit' }, code: 7, says: /exits with/ },
+    'throws': { part: { end: 'throw' }, code: 1, says: /thrown on purpose/ },
+    'throws where a flush ends': { part: { end: 'throwAfterFlush' }, code: 1, says: /thrown on purpose/ },
+    'has nothing left to do': { part: { end: 'nothing' }, code: 0, says: /exits with/ },
+    'crashes for a bad proxy': { part: { options: { ...options, proxy: addCredentials('ftp://127.0.0.1:9') } }, code: 1, says: /ERR_OA_OPTION/ },
+    'crashes for a bad API key': { part: { options: { ...options, apiKey: `${KEY} ` } }, code: 1, says: /ERR_OA_OPTION/ },
+  };
+  for (const [name, { part, code, says }] of Object.entries(CASES)) {
+    it(name, async (t) => {
+      const child = startChild(t, [ACTOR, JSON.stringify({ options, decisions: 3, ...part })]);
+      await child.endsWith(code);
+      assert.match(child.stderr, says);
+      assertDiscreet(child.output);
+    });
+  }
+});
+
+it('no secret is told by a dispatcher that is inspected', (t) => {
+  const { dispatcher } = createTalker(t, { serverUrl: addQuery('http://127.0.0.1:9/'), proxy: addCredentials('http://127.0.0.1:9') });
+  assertDiscreet(dispatcher, JSON.stringify(dispatcher), Object.values(dispatcher).map(String).join());
+});
