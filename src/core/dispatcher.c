@@ -35,8 +35,8 @@ static void copy_options(oa_dispatcher *d, const oa_config *config) {
     d->clock = oa_clock_complete(config->clock);
     d->debug = config->debug;
     d->opt_out = config->opt_out;
-    d->trust_pending = config->ca_file.data == NULL &&
-                       (is_https(config->server_url) || is_https(config->proxy));
+    d->trust_pending =
+        config->ca_file.data == NULL && (is_https(config->server_url) || is_https(config->proxy));
     d->min_id_length = config->min_id_length;
     d->flush_queue_size = config->flush_queue_size;
     d->flush_max_retries = config->flush_max_retries;

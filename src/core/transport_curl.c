@@ -93,7 +93,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *user) {
 static void explain(oa_curl *curl, CURLcode code) {
     oa_exchange *exchange = curl->exchange;
     const char *text = curl->error;
-    if (text[0] == '\0' || strchr(text, '@') != NULL) /* it may quote a proxy's URL, with credentials */
+    /* It may quote the URL of a proxy, with credentials. */
+    if (text[0] == '\0' || strchr(text, '@') != NULL)
         text = curl_easy_strerror(code);
     if (code == CURLE_WRITE_ERROR && oa_buf_status(&exchange->body) == OA_TOO_LARGE)
         text = "the answer is unreasonably large";

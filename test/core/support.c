@@ -49,17 +49,16 @@ static bool allow(size_t size) {
     return false;
 }
 
+/* Before main(), and so before any thread. */
+__attribute__((constructor)) static void set_gate(void) { oa_mem_set_gate(allow); }
+
 void memory_fail(size_t nth) {
-    oa_mem_set_gate(allow);
     atomic_store(&allocations, 0);
     atomic_store(&refusals, 0);
     atomic_store(&failing, nth);
 }
 
-void memory_deny(bool deny) {
-    oa_mem_set_gate(allow);
-    atomic_store(&denied, deny);
-}
+void memory_deny(bool deny) { atomic_store(&denied, deny); }
 
 size_t memory_refusals(void) { return atomic_load(&refusals); }
 
@@ -415,7 +414,10 @@ world *world_new(void) {
         .max_body_bytes = 1000000,
         .dedupe_window_ms = ONE_DAY_MS,
         .dedupe_max_entries = 1000,
-        .callbacks = {w, on_log, on_dropped, on_trust_needed},
+        .callbacks = {.data = w,
+                      .log = on_log,
+                      .dropped = on_dropped,
+                      .trust_needed = on_trust_needed},
         .clock = {w, wall_ms, monotonic_ms, chance},
         .transport = &w->server.base,
     };
@@ -518,8 +520,8 @@ oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
     if (status != OA_OK)
         return status;
     status = oa_dispatcher_record(w->dispatcher, &copy);
-    w->accepted += status == OA_OK || status == OA_OPTED_OUT || status == OA_QUEUE_FULL ||
-                   status == OA_CLOSED;
+    w->accepted +=
+        status == OA_OK || status == OA_OPTED_OUT || status == OA_QUEUE_FULL || status == OA_CLOSED;
     w->repeats += status == OA_REPEAT;
     check_account(w);
     return status;
@@ -631,9 +633,8 @@ static ticket *wait_with(world *w, uint64_t timeout_ms, bool abort_at_deadline, 
     t->world = w;
     t->undelivered = stats_of(w).pending;
     const oa_status status =
-        closing
-            ? oa_dispatcher_close(w->dispatcher, timeout_ms, on_flushed, t)
-            : oa_dispatcher_flush(w->dispatcher, timeout_ms, abort_at_deadline, on_flushed, t);
+        closing ? oa_dispatcher_close(w->dispatcher, timeout_ms, on_flushed, t)
+                : oa_dispatcher_flush(w->dispatcher, timeout_ms, abort_at_deadline, on_flushed, t);
     if (status != OA_OK) {
         assert_int_equal(status, OA_NOMEM);
         free(t);

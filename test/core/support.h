@@ -57,10 +57,11 @@ size_t memory_refusals(void);
 
 /* What the server says. */
 typedef struct answer {
-    int status;       /* 0: nothing comes */
-    const char *body; /* borrowed until the world ends, or the next answer; NULL: Amplitude's usual one */
+    int status; /* 0: nothing comes */
+    const char
+        *body; /* borrowed until the world ends, or the next answer; NULL: Amplitude's usual one */
     const char *retry_after;
-    bool silent;      /* waits for server_speak(), or for a wake, before it says it */
+    bool silent; /* waits for server_speak(), or for a wake, before it says it */
 } answer;
 
 /* One request, as the server saw it. */

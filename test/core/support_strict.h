@@ -19,9 +19,9 @@ typedef enum strict_parts { BAD_BOTH, BAD_IDENTIFY, BAD_EVENT } strict_parts;
 typedef struct strict {
     world *world;
     strict_list list;
-    strict_parts parts;     /* of a bad decision, which are refused */
-    int refusal;            /* the status for bad decisions: 400, 403, ... */
-    size_t max_body_bytes;  /* 0: any */
+    strict_parts parts;                  /* of a bad decision, which are refused */
+    int refusal;                         /* the status for bad decisions: 400, 403, ... */
+    size_t max_body_bytes;               /* 0: any */
     const char *throttled[STRICT_USERS]; /* NULL: none */
     uint64_t throttled_until_ms[STRICT_USERS];
     const char *over_quota[STRICT_USERS];

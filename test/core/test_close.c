@@ -353,7 +353,7 @@ static void a_host_may_call_from_inside_the_log(void **state) {
 }
 
 static void call_again(ticket *t) {
-    void (*call)(world *w) = *(void (**)(world * w)) t->world->data;
+    void (*call)(world * w) = *(void (**)(world * w)) t->world->data;
     call(t->world);
 }
 

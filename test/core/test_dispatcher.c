@@ -388,9 +388,9 @@ static void a_connection_is_trusted_for_thirty_seconds(void **state) {
         uint64_t idle_ms;
         int64_t jump_ms;
         bool fresh;
-    } cases[] = {{0, 0, false},     {100, 0, false},    {30000, 0, false}, {30001, 0, true},
-                 {0, 4000, false},  {0, 6000, true},    {0, -6000, true},  {0, -4000, false},
-                 {3600000, 0, true}};
+    } cases[] = {{0, 0, false},    {100, 0, false},   {30000, 0, false},
+                 {30001, 0, true}, {0, 4000, false},  {0, 6000, true},
+                 {0, -6000, true}, {0, -4000, false}, {3600000, 0, true}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         atomic_fetch_add(&w->wall_ms, cases[i].jump_ms);
         advance(w, cases[i].idle_ms);
@@ -551,8 +551,8 @@ static void a_hundred_thousand_decisions_arrive_once_and_in_order(void **state) 
         for (const cJSON *event = events->child; event != NULL; event = event->next) {
             if (is_identify(event))
                 continue;
-            const cJSON *n = cJSON_GetObjectItem(
-                cJSON_GetObjectItem(event, "event_properties"), "n");
+            const cJSON *n =
+                cJSON_GetObjectItem(cJSON_GetObjectItem(event, "event_properties"), "n");
             assert_int_equal(n->valueint, next);
             next++;
         }

@@ -86,7 +86,8 @@ static void deadlines_end_waiters(void **state) {
     assert_int_equal(oa_flushes_finish(&flushes, 100, true, out, 4), 1);
     assert_int_equal(out[0].report.pending, 9);
     assert_int_equal(oa_flushes_deadline(&flushes), 200);
-    assert_int_equal(oa_flushes_finish(&flushes, 1000, true, out, 1), 1); /* no more than asked for */
+    assert_int_equal(oa_flushes_finish(&flushes, 1000, true, out, 1),
+                     1); /* no more than asked for */
     assert_int_equal(oa_flushes_finish(&flushes, 1000, true, out, 4), 1);
     oa_flushes_clear(&flushes);
 }
@@ -96,8 +97,8 @@ static void a_waiter_that_aborts_waits_for_the_request(void **state) {
     oa_flushes flushes;
     oa_waiter out[4];
     oa_flushes_init(&flushes);
-    const oa_waiter waiter = {.upto_seq = 1, .deadline_ms = 100, .report = {.pending = 1},
-                              .abort = true};
+    const oa_waiter waiter = {
+        .upto_seq = 1, .deadline_ms = 100, .report = {.pending = 1}, .abort = true};
     assert_int_equal(oa_flushes_add(&flushes, &waiter), OA_OK);
     assert_false(oa_flushes_want_abort(&flushes, 99));
     assert_true(oa_flushes_want_abort(&flushes, 100));
@@ -126,8 +127,8 @@ static void reports_are_right_against_a_model(void **state) {
         enum { COUNT = 40 };
         oa_flushes flushes;
         oa_flushes_init(&flushes);
-        int fate[COUNT] = {0};        /* 1 delivered, 2 dropped */
-        uint64_t upto[COUNT * 2];     /* of each waiter */
+        int fate[COUNT] = {0};    /* 1 delivered, 2 dropped */
+        uint64_t upto[COUNT * 2]; /* of each waiter */
         int at_start[COUNT * 2][COUNT];
         size_t waiters = 0;
         uint64_t next_seq = 0;
@@ -415,7 +416,7 @@ static void only_a_flush_keeps_the_loop_alive(void **state) {
     atomic_store(&w->random, 500);
     const ticket *t = flush(w, 1000);
     assert_true(uv_loop_alive(&w->loop));
-    TURN_UNTIL(w, w->server.count == 1 && !w->dispatcher->in_flight);
+    TURN_UNTIL(w, !w->dispatcher->in_flight && w->server.count == 1);
     assert_true(uv_loop_alive(&w->loop)); /* backing off */
     advance(w, 500);
     EXPECT_REPORT(t, 1, 0, 0);

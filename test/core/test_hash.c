@@ -20,8 +20,8 @@ static void the_key_is_what_it_always_was(void **state) {
     (void)state;
     oa_hash_key key;
     oa_hash_key_init(&key, str(API_KEY));
-    assert_memory_equal(key.secret, "\xcc\x9c\x4d\x55\x12\xa0\x5c\x72\xfe\x5f\x63\x78\xa7\x82\x5d\xff",
-                        16);
+    assert_memory_equal(key.secret,
+                        "\xcc\x9c\x4d\x55\x12\xa0\x5c\x72\xfe\x5f\x63\x78\xa7\x82\x5d\xff", 16);
     for (size_t at = 16; at < sizeof(key.secret); at += 16) /* each part is another one */
         assert_memory_not_equal(key.secret, key.secret + at, 16);
 }

@@ -46,10 +46,19 @@ static void long_ids_are_refused(void **state) {
 
 static void ids_that_mean_nobody_are_refused(void **state) {
     (void)state;
-    static const char *const forbidden[] = {
-        "anonymous", "nil",    "none", "null", "n/a", "na",
-        "undefined", "unknown", "{}",   "lmy47d", "0",   "-1",
-        "00000000-0000-0000-0000-000000000000"};
+    static const char *const forbidden[] = {"anonymous",
+                                            "nil",
+                                            "none",
+                                            "null",
+                                            "n/a",
+                                            "na",
+                                            "undefined",
+                                            "unknown",
+                                            "{}",
+                                            "lmy47d",
+                                            "0",
+                                            "-1",
+                                            "00000000-0000-0000-0000-000000000000"};
     for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
         assert_int_equal(check(forbidden[i], 1), OA_ID_FORBIDDEN);
         char near[64];

@@ -87,10 +87,10 @@ static void groups_are_released_when_they_are_due(void **state) {
     assert_int_equal(oa_park_due_ms(&f->park), UINT64_MAX);
     oa_park_group *early = open_group(f, 100);
     oa_park_group *late = open_group(f, 200);
-    add(f, early, "ann", NULL);  /* 0 */
-    add(f, late, "bob", NULL);   /* 1 */
-    add(f, early, "ann", NULL);  /* 2 */
-    add(f, early, NULL, "ann");  /* 3: a device of that name */
+    add(f, early, "ann", NULL); /* 0 */
+    add(f, late, "bob", NULL);  /* 1 */
+    add(f, early, "ann", NULL); /* 2 */
+    add(f, early, NULL, "ann"); /* 3: a device of that name */
     assert_int_equal(f->park.record_count, 4);
     assert_int_equal(f->park.user_count, 3);
     assert_int_equal(oa_park_due_ms(&f->park), 100);
@@ -138,7 +138,8 @@ static void a_group_is_released_whole_or_not_at_all(void **state) {
         assert_true(is_parked(f, "ann", NULL));
         assert_true(is_parked(f, "bob", NULL));
         assert_int_equal(f->park.record_count, COUNT);
-        assert_int_equal(oa_park_due_ms(&f->park), nth * 2000 + 1000); /* tried again a second later */
+        assert_int_equal(oa_park_due_ms(&f->park),
+                         nth * 2000 + 1000); /* tried again a second later */
     }
     expect_released(f, 100000, seqs, COUNT);
 }

@@ -71,8 +71,10 @@ static void all_parts_of_a_record_are_copied(void **state) {
     char device[] = "pc";
     char event[] = "\"a\":1";
     char set[] = "\"b\":2";
-    const oa_decision decision = {.user_id = str(user), .device_id = str(device),
-                                  .event_properties = str(event), .user_properties = str(set)};
+    const oa_decision decision = {.user_id = str(user),
+                                  .device_id = str(device),
+                                  .event_properties = str(event),
+                                  .user_properties = str(set)};
     oa_record *record = NULL;
     assert_int_equal(oa_queue_append(&f->queue, f->template, &decision, &record), OA_OK);
     memset(user, 'x', 3);
@@ -100,8 +102,8 @@ static void all_parts_of_a_record_are_copied(void **state) {
 
 static void records_of_one_user_are_recognized(void **state) {
     fixture *f = *state;
-    static const char *const ids[][2] = {
-        {"ann", NULL}, {"ann", "pc"}, {NULL, "ann"}, {"annp", "c"}, {"bob", NULL}, {"ann", "px"}};
+    static const char *const ids[][2] = {{"ann", NULL}, {"ann", "pc"}, {NULL, "ann"},
+                                         {"annp", "c"}, {"bob", NULL}, {"ann", "px"}};
     oa_record *records[6];
     for (int twice = 0; twice < 2; twice++) {
         for (size_t i = 0; i < 6; i++) {
@@ -289,14 +291,10 @@ static void a_list_of_batches_counts_its_records(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(an_empty_queue_has_nothing),
-        TEST(all_parts_of_a_record_are_copied),
-        TEST(records_of_one_user_are_recognized),
-        TEST(order_is_kept_against_a_model),
-        TEST(the_limit_is_never_exceeded),
-        TEST(a_refused_record_leaves_no_trace),
-        TEST(a_record_moves_to_another_queue),
-        TEST(a_batch_is_split_in_order),
+        TEST(an_empty_queue_has_nothing),           TEST(all_parts_of_a_record_are_copied),
+        TEST(records_of_one_user_are_recognized),   TEST(order_is_kept_against_a_model),
+        TEST(the_limit_is_never_exceeded),          TEST(a_refused_record_leaves_no_trace),
+        TEST(a_record_moves_to_another_queue),      TEST(a_batch_is_split_in_order),
         TEST(a_list_of_batches_counts_its_records),
     };
 #undef TEST

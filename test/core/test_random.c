@@ -54,7 +54,7 @@ typedef struct history {
     uint64_t server_seed;
     weather weather;
     uint64_t ids[ID_SLOTS];
-    size_t last_of_user[USERS]; /* number of the last event, plus one */
+    size_t last_of_user[USERS];   /* number of the last event, plus one */
     size_t profile[USERS][FLAGS]; /* number of the value that was set last, plus one */
     size_t last_of_flag[USERS][FLAGS];
     const char *complaint;
@@ -94,8 +94,8 @@ static void take_event(history *h, const cJSON *event) {
     if (user == USERS || is_repeat(h, text_of(event, "insert_id")))
         return;
     if (is_identify(event)) {
-        const cJSON *set = cJSON_GetObjectItem(cJSON_GetObjectItem(event, "user_properties"),
-                                               "$set");
+        const cJSON *set =
+            cJSON_GetObjectItem(cJSON_GetObjectItem(event, "user_properties"), "$set");
         for (const cJSON *item = set->child; item != NULL; item = item->next)
             h->profile[user][index_of(FLAG_KEYS, FLAGS, item->string)] =
                 number_of(cJSON_GetStringValue(item)) + 1;
@@ -110,8 +110,7 @@ static void take_event(history *h, const cJSON *event) {
         h->complaint = "a user's decisions are out of order";
     d->arrived = true;
     h->last_of_user[user] = number + 1;
-    h->last_of_flag[user][index_of(FLAG_KEYS, FLAGS, text_of(properties, "flag_key"))] =
-        number + 1;
+    h->last_of_flag[user][index_of(FLAG_KEYS, FLAGS, text_of(properties, "flag_key"))] = number + 1;
 }
 
 static void take(history *h, const arrival *request) {
@@ -190,8 +189,7 @@ static void read_news(history *h) {
 }
 
 static bool is_undelivered(const history *h, size_t number) {
-    return h->accepted[number] && !h->decisions[number].delivered &&
-           !h->decisions[number].dropped;
+    return h->accepted[number] && !h->decisions[number].delivered && !h->decisions[number].dropped;
 }
 
 static promise *promised[MOST_DECISIONS];
@@ -256,8 +254,8 @@ static void change_weather(history *h) {
         return; /* the server is reading it */
     h->weather = (weather)draw_below(&h->seed, WEATHERS);
     for (size_t i = 0; i < 2; i++) {
-        h->rules.throttled[i] = draw_below(&h->seed, 2) == 0 ? NULL
-                                                             : NAMES[draw_below(&h->seed, USERS)];
+        h->rules.throttled[i] =
+            draw_below(&h->seed, 2) == 0 ? NULL : NAMES[draw_below(&h->seed, USERS)];
         h->rules.throttled_until_ms[i] =
             atomic_load(&h->w->monotonic_ms) + draw_below(&h->seed, 60000);
     }
@@ -267,8 +265,7 @@ static void change_weather(history *h) {
 
 static void begin_flush(history *h) {
     static const uint64_t timeouts[] = {0, 1, 700, 5000, 60000, UINT64_MAX};
-    promise_to(h, try_flush(h->w, timeouts[draw_below(&h->seed, 6)],
-                            draw_below(&h->seed, 3) == 0));
+    promise_to(h, try_flush(h->w, timeouts[draw_below(&h->seed, 6)], draw_below(&h->seed, 3) == 0));
 }
 
 static void let_time_pass(history *h) {

@@ -28,15 +28,17 @@ static int set_up(void **state) {
     memory_deny(false);
     memory_fail(0);
     fixture *f = calloc(1, sizeof(*f));
-    f->config = (oa_config){.api_key = str("k\"ey"), .library = str("lib"),
-                            .event_type = str("Viewed"), .min_id_length = 1};
+    f->config = (oa_config){.api_key = str("k\"ey"),
+                            .library = str("lib"),
+                            .event_type = str("Viewed"),
+                            .min_id_length = 1};
     oa_hash_key_init(&f->key, f->config.api_key);
     f->style = (oa_template_style){&f->key, str("p."), false};
     static const char *const flags[] = {"f", "g", "h"};
     for (size_t i = 0; i < 3; i++)
-        assert_int_equal(oa_template_new(&f->style, str(flags[i]), str("a"), str(NULL), true,
-                                         &f->templates[i]),
-                         OA_OK);
+        assert_int_equal(
+            oa_template_new(&f->style, str(flags[i]), str("a"), str(NULL), true, &f->templates[i]),
+            OA_OK);
     oa_arena_init(&f->arena, 64 << 20);
     f->arena.chunk_bytes = 1024; /* each record is taken at once, and so has a chunk of its own */
     oa_queue_init(&f->queue, &f->arena);
@@ -102,15 +104,15 @@ static cJSON *render(fixture *f, size_t max_body_bytes) {
             assert_int_equal(owner.first, end);
             next = end;
             end += owner.count;
-            const cJSON *set = cJSON_GetObjectItem(cJSON_GetObjectItem(event, "user_properties"),
-                                                   "$set");
+            const cJSON *set =
+                cJSON_GetObjectItem(cJSON_GetObjectItem(event, "user_properties"), "$set");
             assert_int_equal(cJSON_GetArraySize(set), owner.count);
         } else {
             assert_int_equal(owner.first, next++);
             assert_int_equal(owner.count, 1);
             char flag[2] = {record->template->flag_key.data[0], '\0'};
-            assert_string_equal(
-                text_of(cJSON_GetObjectItem(event, "event_properties"), "flag_key"), flag);
+            assert_string_equal(text_of(cJSON_GetObjectItem(event, "event_properties"), "flag_key"),
+                                flag);
         }
     }
     assert_int_equal(r->carried, end);
@@ -335,13 +337,12 @@ static void a_template_holds_all_of_a_decision(void **state) {
 
     static char large[300000];
     memset(large, '\n', sizeof(large) - 1); /* six times that, escaped */
-    assert_int_equal(
-        oa_template_new(&f->style, str(large), str("a"), str(NULL), true, &made[0]),
-        OA_TOO_LARGE);
+    assert_int_equal(oa_template_new(&f->style, str(large), str("a"), str(NULL), true, &made[0]),
+                     OA_TOO_LARGE);
     for (size_t nth = 1; nth <= 2; nth++) {
         memory_fail(nth);
-        assert_int_equal(
-            oa_template_new(&f->style, str("f"), str("a"), str(NULL), true, &made[0]), OA_NOMEM);
+        assert_int_equal(oa_template_new(&f->style, str("f"), str("a"), str(NULL), true, &made[0]),
+                         OA_NOMEM);
         memory_fail(0);
     }
 }
@@ -349,16 +350,11 @@ static void a_template_holds_all_of_a_decision(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(runs_share_their_identify),
-        TEST(a_time_of_its_own_is_kept),
-        TEST(the_limit_cuts_where_it_must),
-        TEST(the_number_of_events_is_limited),
-        TEST(a_lack_of_memory_is_told),
-        TEST(a_renderer_is_made_or_not),
-        TEST(what_is_compressed_can_be_read),
-        TEST(compression_does_without_memory),
-        TEST(insert_ids_tell_decisions_apart),
-        TEST(a_template_holds_all_of_a_decision),
+        TEST(runs_share_their_identify),       TEST(a_time_of_its_own_is_kept),
+        TEST(the_limit_cuts_where_it_must),    TEST(the_number_of_events_is_limited),
+        TEST(a_lack_of_memory_is_told),        TEST(a_renderer_is_made_or_not),
+        TEST(what_is_compressed_can_be_read),  TEST(compression_does_without_memory),
+        TEST(insert_ids_tell_decisions_apart), TEST(a_template_holds_all_of_a_decision),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,7 +55,7 @@ static void deliver(trial *t, int rounds) {
 static void deliver_some(trial *t) {
     say_many(t, 10);
     deliver(t, 0);
-    say_many(t, 100);
+    say_many(t, 50);
     deliver(t, 0);
 }
 
@@ -111,7 +111,7 @@ static void park_a_crowd(trial *t) {
     t->rules.throttled_until_ms[0] = t->rules.throttled_until_ms[1] =
         atomic_load(&t->w->monotonic_ms) + 10;
     t->rules.over_quota[0] = "eve";
-    say_many(t, 240);
+    say_many(t, 90);
     deliver(t, 2);
 }
 
@@ -196,8 +196,8 @@ static void check_trial(const trial *t) {
             const cJSON *event = arrival_event(request, n);
             if (is_identify(event))
                 continue;
-            const size_t number = number_of(
-                text_of(cJSON_GetObjectItem(event, "event_properties"), "variation_key"));
+            const size_t number =
+                number_of(text_of(cJSON_GetObjectItem(event, "event_properties"), "variation_key"));
             const size_t user = user_of(text_of(event, "user_id"));
             assert_false(settled[number]);
             assert_false(t->bad[number]);
@@ -221,18 +221,12 @@ static const struct {
     const char *name;
     void (*run)(trial *t);
 } SCENARIOS[] = {
-    {"deliver", deliver_some},
-    {"retry", retry_some},
-    {"drop listed", drop_listed},
-    {"drop first listed", drop_first_listed},
-    {"bisect", bisect},
-    {"split", split_large},
-    {"park", park_and_release},
-    {"park a crowd", park_a_crowd},
-    {"fill up", fill_up},
-    {"abort", abort_and_go_on},
-    {"close", close_in_time},
-    {"close too late", close_too_late},
+    {"deliver", deliver_some},    {"retry", retry_some},
+    {"drop listed", drop_listed}, {"drop first listed", drop_first_listed},
+    {"bisect", bisect},           {"split", split_large},
+    {"park", park_and_release},   {"park a crowd", park_a_crowd},
+    {"fill up", fill_up},         {"abort", abort_and_go_on},
+    {"close", close_in_time},     {"close too late", close_too_late},
     {"compress", compress},
 };
 
@@ -275,7 +269,8 @@ static void a_lack_of_memory_is_outlived(void **state) {
     (void)state;
     for (int round = 0; round < 4; round++) {
         world *w = world_start(world_new());
-        atomic_store(&w->random, 450); /* an answer that there is no memory for is an attempt, too */
+        atomic_store(&w->random,
+                     450); /* an answer that there is no memory for is an attempt, too */
         decide(w, "ann", "f", "a");
         if (round == 1) { /* something is parked, */
             PLAN(w, .status = 429, .body = "{\"throttled_users\":{\"ann\":31}}");
