@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * Builds the addon: the install script of the package, and `npm run build`.
+ * Builds the addon on this machine, in the package's own folder: `npm run compile`.
  *
  *   node src/build.js [node-gyp commands]    "rebuild" starts from scratch; the default builds what changed
  *
@@ -26,18 +26,19 @@ function fail(text) {
   return 1;
 }
 
-function main(commands) {
-  const missing = deps.missing();
-  if (missing.length > 0) {
-    return fail(`the native addon cannot be built yet. Missing: ${missing.join(', ')}.\n\nInstall what it needs:\n\n${deps.buildAdvice()}\n\nand then repeat the command.`);
-  }
-  const args = commands.length > 0 ? commands : ['configure', 'build'];
-  args.push('--jobs', 'max', '--loglevel', 'warn');
+/**
+ * Run node-gyp in `dir`, which has the sources as src/, with more variables in its environment.
+ * Returns 0, or else says what went wrong and returns 1.
+ */
+function nodeGyp(dir, commands, env = {}) {
+  const gyp = path.join(dir, 'binding.gyp');
+  if (!fs.existsSync(gyp)) fs.writeFileSync(gyp, "{ 'includes': ['src/addon.gypi'] }\n"); // why it is not there: see addon.gypi
+  const args = [...commands, '--jobs', 'max', '--loglevel', 'warn'];
   const headers = nodeDir();
   if (headers !== null) args.push('--nodedir', headers);
   // The scripts of npm, pnpm and Yarn find their own node-gyp on the PATH.
-  const result = spawnSync('node-gyp', args, { cwd: path.join(__dirname, '..'), stdio: 'inherit' });
-  if (result.error) return fail(`node-gyp could not be started (${result.error.code}). It comes with npm: use \`npm run build\` or \`npm rebuild\`.`);
+  const result = spawnSync('node-gyp', args, { cwd: dir, stdio: 'inherit', env: { ...process.env, ...env } });
+  if (result.error) return fail(`node-gyp could not be started (${result.error.code}). It comes with npm: use \`npm run compile\`.`);
   if (result.status === 0) return 0;
   return fail(
     headers === null
@@ -46,6 +47,14 @@ function main(commands) {
   );
 }
 
+function main(commands) {
+  const missing = deps.missing();
+  if (missing.length > 0) {
+    return fail(`the native addon cannot be built yet. Missing: ${missing.join(', ')}.\n\nInstall what it needs:\n\n${deps.buildAdvice()}\n\nand then repeat the command.`);
+  }
+  return nodeGyp(path.join(__dirname, '..'), commands.length > 0 ? commands : ['configure', 'build']);
+}
+
 if (require.main === module) process.exitCode = main(process.argv.slice(2));
 
-module.exports = { nodeDir };
+module.exports = { nodeDir, nodeGyp };

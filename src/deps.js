@@ -4,8 +4,11 @@
  * What the addon is built from besides its own sources: a few tools, and libraries of the system
  * that pkg-config knows.
  *
- *   node src/deps.js include    their include directories, for binding.gyp
- *   node src/deps.js link       their linker flags, for binding.gyp
+ *   node src/deps.js include    their include directories, for addon.gypi
+ *   node src/deps.js link       their linker flags, for addon.gypi
+ *
+ * With OA_STATIC_LIBRARIES, a prefix that has include/ and lib/, its static libraries are linked in
+ * instead: that is how prebuilt addons are made.
  *
  * As a module: what is missing, and the command that installs it.
  */
@@ -147,7 +150,22 @@ function missing() {
   return [...tools, ...libraries, ...(libraries.length === 0 ? wrongCurl() : [])];
 }
 
+/** Flags for an addon that needs nothing but libc and Node, and shows nothing but its entry points. */
+function staticFlags(prefix, what) {
+  if (what === 'include') return path.join(prefix, 'include');
+  return [
+    ...['libcurl.a', 'libcjson.a', 'libruntime.a'].map((file) => path.join(prefix, 'lib', file)),
+    '-static-libgcc',
+    '-Wl,--gc-sections',
+    '-Wl,--exclude-libs,ALL',
+  ].join(' ');
+}
+
 function main(what) {
+  if (env.OA_STATIC_LIBRARIES) {
+    console.log(staticFlags(env.OA_STATIC_LIBRARIES, what));
+    return 0;
+  }
   const names = Object.keys(LIBRARIES);
   if (what === 'include') {
     const flags = output(PKG_CONFIG, ['--cflags-only-I', ...names]);

@@ -4,7 +4,8 @@
  * `npm test`: everything that checks the project, in order of cost.
  *
  *   npm test                          what every change has to pass
- *   npm test -- --all                 also ThreadSanitizer and the fuzzers, and nothing may be left out (CI)
+ *   npm test -- --all                 also ThreadSanitizer, the fuzzers and the prebuilt addons, and nothing
+ *                                     may be left out (CI)
  *   npm test -- --only js,core        some steps
  *   npm test -- --only js FILE...     some files of node:test
  *
@@ -17,7 +18,11 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 
+const { packageManager } = require('../src/deps.js');
+
 const ROOT = path.join(__dirname, '..');
+
+const PREBUILT = path.join(ROOT, 'prebuilds', `${process.platform}-${process.arch}`, 'optimizely-amplitude.node');
 
 const NODE_TEST_TIMEOUT_MS = 300_000; // of one file; a test that hangs should say so before CI gives up
 
@@ -32,7 +37,11 @@ const STEPS = [
   { name: 'core-asan', title: 'C core under ASan and UBSan', command: (all) => sanitized('check-asan', 'address,undefined', all) },
   { name: 'core-tsan', title: 'C core under TSan', extra: true, command: (all) => sanitized('check-tsan', 'thread', all) },
   { name: 'fuzz', title: 'fuzzers, for a moment each', extra: true, command: () => make('fuzz') },
+  { name: 'runtimes', title: 'other versions of Node and npm, to try with', extra: true, command: () => [process.execPath, 'test/support/runtimes.js'] },
+  { name: 'prebuild', title: 'prebuilt addons', extra: true, command: prebuild },
   { name: 'js', title: 'JavaScript and end to end', command: nodeTests },
+  { name: 'nodes', title: 'the same addon on other versions of Node', extra: true, command: (all, files) => [process.execPath, 'test/support/nodes.js', ...files] },
+  { name: 'js-prebuilt', title: 'the same with the prebuilt addon', extra: true, env: { OPTIMIZELY_AMPLITUDE_BINDING: PREBUILT }, command: withPrebuilt },
 ];
 
 function make(target) {
@@ -63,6 +72,14 @@ function nodeTests(all, files) {
   return [process.execPath, ...args, ...chosen];
 }
 
+function prebuild() {
+  return packageManager() === 'apt' ? ['npm', 'run', '--silent', 'prebuild'] : skip('they are made on Debian and Ubuntu');
+}
+
+function withPrebuilt(all, files) {
+  return fs.existsSync(PREBUILT) ? nodeTests(all, files) : skip('there is none for this system');
+}
+
 function filesBelow(folder, suffix) {
   if (!fs.existsSync(path.join(ROOT, folder))) return [];
   return fs
@@ -76,9 +93,9 @@ function filesBelow(folder, suffix) {
 }
 
 /** Runs a command, shows what it prints, and resolves to that text and whether it succeeded. */
-function run([program, ...args]) {
+function run([program, ...args], env) {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     const texts = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr']) {
       child[name].setEncoding('utf8').on('data', (text) => {
@@ -109,7 +126,7 @@ async function runStep(step, all, files) {
     console.log(`not run: ${command.skip}`);
     return { name: step.name, verdict: 'not run', detail: command.skip, passed: 0, failed: 0, skipped: 0 };
   }
-  const { ok, text, reason } = await run(command);
+  const { ok, text, reason } = await run(command, step.env);
   const counts = countTests(text);
   if (!ok && counts.failed === 0) counts.failed = 1;
   const seconds = `${((Date.now() - started) / 1000).toFixed(1)} s`;
