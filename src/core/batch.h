@@ -23,12 +23,12 @@ typedef enum oa_mark {
     OA_MARK_INVALID,   /* refused for good */
     OA_MARK_QUOTA,     /* its user is over the daily quota */
     OA_MARK_THROTTLED, /* its user has to pause */
-    OA_MARK_ALONE,     /* it had a part in a shared $identify that was refused: send it on its own */
+    OA_MARK_ALONE, /* it had a part in a shared $identify that was refused: send it on its own */
 } oa_mark;
 
 typedef struct oa_batch {
     struct oa_batch *next; /* in a list */
-    bool again; /* a request carried (some of) it before */
+    bool again;            /* a request carried (some of) it before */
     size_t count;
     size_t cap;
     oa_record **records; /* in order of acceptance */

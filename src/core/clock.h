@@ -10,7 +10,9 @@
 oa_clock oa_clock_complete(oa_clock clock);
 
 /* Return milliseconds since the epoch; may jump. */
-static inline int64_t oa_clock_wall_ms(const oa_clock *clock) { return clock->wall_ms(clock->data); }
+static inline int64_t oa_clock_wall_ms(const oa_clock *clock) {
+    return clock->wall_ms(clock->data);
+}
 
 /* Return milliseconds since some moment in the past; never goes back. */
 static inline uint64_t oa_clock_monotonic_ms(const oa_clock *clock) {

@@ -15,7 +15,7 @@
 
 enum {
     FLUSHES_AT_ONCE = 32,
-    PLACE_WAIT_MS = 5,   /* all of our places in the pool are taken by other dispatchers */
+    PLACE_WAIT_MS = 5, /* all of our places in the pool are taken by other dispatchers */
     OOM_PAUSE_MS = 1000,
     STALE_IDLE_MS = 30 * 1000, /* a connection that was idle for longer is not trusted */
     CLOCK_JUMP_MS = 5 * 1000,  /* the clocks disagree by this much: the machine was frozen */
@@ -207,8 +207,8 @@ static void log_attempt(oa_dispatcher *d) {
     if (!d->debug || !job->sent)
         return;
     oa_dispatcher_log(d, OA_LOG_DEBUG, "request",
-                      "request %" PRIu64 ": %zu decisions, %zu events, %zu bytes%s -> %d in %" PRIu64
-                      " ms %s",
+                      "request %" PRIu64
+                      ": %zu decisions, %zu events, %zu bytes%s -> %d in %" PRIu64 " ms %s",
                       d->stats.requests_sent, job->rendering.carried, job->rendering.event_count,
                       job->rendering.body.len, job->rendering.gzip ? " (gzip)" : "",
                       job->status_code, job->duration_ms, job->message);
@@ -295,7 +295,8 @@ static void finish_closing(oa_dispatcher *d) {
         oa_deliver_abort(d);
         return;
     }
-    oa_verdict_drop_all(d, OA_DROP_CLOSED, "the dispatcher was closed before they could be delivered");
+    oa_verdict_drop_all(d, OA_DROP_CLOSED,
+                        "the dispatcher was closed before they could be delivered");
     if (d->phase != OA_PHASE_CLOSING)
         return; /* a host that was told of it aborted, or destroyed */
     d->phase = OA_PHASE_CLOSED;

@@ -68,8 +68,8 @@ static oa_status copy_prefix(oa_dispatcher *d, const oa_config *config) {
 static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
     oa_status status = copy_prefix(d, config);
     if (status == OA_OK && config->dedupe)
-        status = oa_exposure_new(config->dedupe_window_ms, config->dedupe_max_entries,
-                                 &d->exposure);
+        status =
+            oa_exposure_new(config->dedupe_window_ms, config->dedupe_max_entries, &d->exposure);
     /* Without de-duplication ids must be unique across processes; with it, the same in all of them. */
     const uint64_t nonce = config->dedupe ? 0 : oa_clock_random(&d->clock);
     if (status == OA_OK)
@@ -198,7 +198,7 @@ static oa_status refuse(oa_dispatcher *d, const oa_decision *decision, oa_droppe
 
 static uint8_t count_events(const oa_record *before, const oa_record *record) {
     return before != NULL && oa_record_same_user(before, record) ? OA_EVENTS_OF_NEXT
-                                                                  : OA_EVENTS_OF_FIRST;
+                                                                 : OA_EVENTS_OF_FIRST;
 }
 
 static void stored(oa_dispatcher *d, oa_record *record, const oa_record *before) {
@@ -231,7 +231,7 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, const oa_decision *decision) {
         return refuse(d, decision, &dropped, OA_OPTED_OUT, OA_DROP_OPTED_OUT);
 
     oa_template *template = d->templates[decision->template_id];
-    const uint32_t value = (uint32_t)template->content.low;
+    const uint32_t value = (uint32_t) template->content.low;
     oa_occurrence occurrence = {(uint32_t)(d->next_seq >> 32), (uint32_t)d->next_seq};
     oa_hash identity = {0, 0};
     if (d->exposure != NULL) {
@@ -284,8 +284,8 @@ static uint64_t deadline_in(const oa_dispatcher *d, uint64_t timeout_ms) {
     return timeout_ms < UINT64_MAX - now_ms ? now_ms + timeout_ms : UINT64_MAX;
 }
 
-oa_status oa_dispatcher_flush(oa_dispatcher *d, uint64_t timeout_ms, bool abort,
-                              oa_flush_done done, void *data) {
+oa_status oa_dispatcher_flush(oa_dispatcher *d, uint64_t timeout_ms, bool abort, oa_flush_done done,
+                              void *data) {
     return wait_for(d, deadline_in(d, timeout_ms), abort, done, data);
 }
 

@@ -71,9 +71,9 @@ struct oa_dispatcher {
     oa_fit fit;
     uint64_t next_seq;
 
-    uint64_t front_since_ms;    /* monotonic; when the front of the queue was there, at the latest */
-    uint64_t retry_at_ms;       /* monotonic; nothing is sent before; a flush ends the wait... */
-    uint64_t retry_after_ms;    /* ...but not before this: a server's Retry-After */
+    uint64_t front_since_ms; /* monotonic; when the front of the queue was there, at the latest */
+    uint64_t retry_at_ms;    /* monotonic; nothing is sent before; a flush ends the wait... */
+    uint64_t retry_after_ms; /* ...but not before this: a server's Retry-After */
     uint64_t close_deadline_ms; /* monotonic */
     int64_t last_wall_ms;       /* when the last exchange ended, on both clocks */
     uint64_t last_monotonic_ms;

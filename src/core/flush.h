@@ -12,10 +12,10 @@
 #include "oa.h"
 
 typedef struct oa_waiter {
-    uint64_t upto_seq; /* covers sequence numbers below */
-    uint64_t deadline_ms; /* monotonic */
-    uint64_t started_ms;  /* monotonic */
-    oa_flush_report report; /* pending counts down */
+    uint64_t upto_seq;       /* covers sequence numbers below */
+    uint64_t deadline_ms;    /* monotonic */
+    uint64_t started_ms;     /* monotonic */
+    oa_flush_report report;  /* pending counts down */
     uint64_t news_delivered; /* not yet passed on to later waiters */
     uint64_t news_dropped;
     bool abort; /* the request in flight does not survive the deadline */

@@ -14,8 +14,7 @@ void oa_hash_key_init(oa_hash_key *key, oa_str text) {
 }
 
 oa_hash oa_hash_bytes(const oa_hash_key *key, const void *data, size_t len) {
-    const XXH128_hash_t hash =
-        XXH3_128bits_withSecret(data, len, key->secret, sizeof(key->secret));
+    const XXH128_hash_t hash = XXH3_128bits_withSecret(data, len, key->secret, sizeof(key->secret));
     return (oa_hash){hash.low64, hash.high64};
 }
 

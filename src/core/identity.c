@@ -4,9 +4,18 @@
 
 /* Source: "Device IDs and User IDs minimum length" of the HTTP V2 page, the values answered by 400. */
 static const char *const FORBIDDEN[] = {
-    "anonymous", "nil",       "none",    "null",
-    "n/a",       "na",        "undefined", "unknown",
-    "{}",        "lmy47d",    "0",       "-1",
+    "anonymous",
+    "nil",
+    "none",
+    "null",
+    "n/a",
+    "na",
+    "undefined",
+    "unknown",
+    "{}",
+    "lmy47d",
+    "0",
+    "-1",
     "00000000-0000-0000-0000-000000000000",
 };
 
@@ -39,9 +48,8 @@ oa_status oa_identity_check(oa_str id, uint32_t min_characters) {
         return OA_ID_TOO_SHORT;
     if (id.len < (size_t)min_characters * 3 && count_characters(id) < min_characters)
         return OA_ID_TOO_SHORT;
-    if (id.len > OA_IDENTITY_MAX_CHARACTERS &&
-        (id.len > OA_IDENTITY_MAX_CHARACTERS * 3 ||
-         count_characters(id) > OA_IDENTITY_MAX_CHARACTERS))
+    if (id.len > OA_IDENTITY_MAX_CHARACTERS && (id.len > OA_IDENTITY_MAX_CHARACTERS * 3 ||
+                                                count_characters(id) > OA_IDENTITY_MAX_CHARACTERS))
         return OA_ID_TOO_LONG;
     return is_forbidden(id) ? OA_ID_FORBIDDEN : OA_OK;
 }

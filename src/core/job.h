@@ -28,8 +28,8 @@ typedef struct oa_job {
     bool sent; /* an exchange was begun */
     oa_rendering rendering;
     oa_outcome outcome;
-    int status_code;    /* 0: no answer */
-    char message[400];  /* what went wrong, in one line */
+    int status_code;   /* 0: no answer */
+    char message[400]; /* what went wrong, in one line */
     uint64_t retry_after_ms;
     uint64_t duration_ms;
 } oa_job;

@@ -34,7 +34,7 @@ extern "C" {
     X(ID_TOO_SHORT, "id_too_short", "the id is shorter than minIdLength")                          \
     X(ID_TOO_LONG, "id_too_long", "the id is longer than 1024 characters")                         \
     X(ID_FORBIDDEN, "id_forbidden", "the id is on Amplitude's list of invalid ids")                \
-    X(ID_MALFORMED, "id_malformed", "the id has half of a surrogate pair in it")                    \
+    X(ID_MALFORMED, "id_malformed", "the id has half of a surrogate pair in it")                   \
     X(OPTED_OUT, "opted_out", "the dispatcher is opted out")                                       \
     X(QUEUE_FULL, "queue_full", "the queue holds maxQueueBytes, or memory ran out")                \
     X(CLOSED, "closed", "the dispatcher is closed")                                                \
@@ -137,27 +137,27 @@ struct oa_transport;
 /* Everything a dispatcher is made from. All strings are copied. */
 typedef struct oa_config {
     oa_str api_key;
-    oa_str server_url;     /* whole URL, query included */
-    oa_str library;        /* "optimizely-amplitude/0.1.0" */
-    oa_str event_type;     /* absent: only the user property is sent */
+    oa_str server_url; /* whole URL, query included */
+    oa_str library;    /* "optimizely-amplitude/0.1.0" */
+    oa_str event_type; /* absent: only the user property is sent */
     oa_str property_prefix;
-    oa_str groups_json;    /* a JSON object, or absent */
-    oa_str proxy;          /* absent: no proxy */
-    oa_str no_proxy;       /* absent: none */
-    oa_str ca_file;        /* absent: oa_dispatcher_set_trust() */
+    oa_str groups_json; /* a JSON object, or absent */
+    oa_str proxy;       /* absent: no proxy */
+    oa_str no_proxy;    /* absent: none */
+    oa_str ca_file;     /* absent: oa_dispatcher_set_trust() */
     bool disabled_value_is_variation;
     bool compression;
     bool opt_out;
     bool debug; /* whether OA_LOG_DEBUG messages are wanted */
     bool dedupe;
-    uint32_t min_id_length;      /* characters */
-    uint32_t flush_queue_size;   /* events */
-    uint32_t flush_max_retries;  /* attempts */
+    uint32_t min_id_length;     /* characters */
+    uint32_t flush_queue_size;  /* events */
+    uint32_t flush_max_retries; /* attempts */
     uint64_t flush_interval_ms;
     uint64_t request_timeout_ms;
-    uint64_t throttle_ms;        /* how long a throttled user waits */
+    uint64_t throttle_ms; /* how long a throttled user waits */
     size_t max_queue_bytes;
-    size_t max_body_bytes;       /* uncompressed request body */
+    size_t max_body_bytes; /* uncompressed request body */
     uint64_t dedupe_window_ms;
     size_t dedupe_max_entries;
     oa_callbacks callbacks;
@@ -201,10 +201,11 @@ void oa_dispatcher_forget_templates(oa_dispatcher *dispatcher);
 /* One decision. All strings are copied by oa_dispatcher_record(). */
 typedef struct oa_decision {
     uint32_t template_id;
-    oa_str user_id;          /* absent or of 1 to 1024 characters */
-    oa_str device_id;        /* likewise; one of the two is there */
-    oa_str event_properties; /* `"a":1,"b":2`: members of a JSON object without its braces, or absent */
-    oa_str user_properties;  /* likewise, added to the $set */
+    oa_str user_id;   /* absent or of 1 to 1024 characters */
+    oa_str device_id; /* likewise; one of the two is there */
+    oa_str
+        event_properties; /* `"a":1,"b":2`: members of a JSON object without its braces, or absent */
+    oa_str user_properties; /* likewise, added to the $set */
 } oa_decision;
 
 /*
@@ -273,8 +274,8 @@ typedef struct oa_stats {
     uint64_t queue_bytes;
     uint64_t queue_high_water_bytes;
     bool has_error;
-    int error_status_code;     /* 0: no answer */
-    int64_t error_time_ms;     /* since the epoch */
+    int error_status_code; /* 0: no answer */
+    int64_t error_time_ms; /* since the epoch */
     char error_message[400];
 } oa_stats;
 

@@ -18,12 +18,12 @@
 typedef struct oa_park_group oa_park_group;
 
 typedef struct oa_park {
-    oa_arena *arena;            /* lent */
+    oa_arena *arena;             /* lent */
     const oa_hash_key *hash_key; /* lent */
-    oa_park_group *groups;      /* the latest first */
-    struct oa_park_slot *slots; /* open addressing: identity -> group */
-    size_t slot_cap;            /* 0 or a power of two */
-    size_t slots_used;          /* of users that are parked, or were */
+    oa_park_group *groups;       /* the latest first */
+    struct oa_park_slot *slots;  /* open addressing: identity -> group */
+    size_t slot_cap;             /* 0 or a power of two */
+    size_t slots_used;           /* of users that are parked, or were */
     size_t user_count;
     size_t record_count;
 } oa_park;

@@ -9,10 +9,10 @@ enum { MIN_CHUNK_BYTES = 1024, MAX_CHUNK_BYTES = 64 * 1024, CHUNKS_AT_LIMIT = 16
 typedef struct oa_chunk {
     struct oa_chunk *next;
     oa_arena *arena;
-    size_t cap;   /* of data */
-    size_t used;  /* of data */
-    size_t last;  /* offset of the last record in data */
-    size_t live;  /* records not released, plus one while a queue holds the chunk */
+    size_t cap;  /* of data */
+    size_t used; /* of data */
+    size_t last; /* offset of the last record in data */
+    size_t live; /* records not released, plus one while a queue holds the chunk */
     char data[];
 } oa_chunk;
 

@@ -29,11 +29,11 @@ typedef struct oa_record {
     uint32_t user_properties_len;
     uint16_t user_id_len; /* 0: absent */
     uint16_t device_id_len;
-    uint16_t attempts; /* failed requests that carried it */
+    uint16_t attempts;  /* failed requests that carried it */
     uint16_t regrouped; /* how often it may have changed the $identify that it has a part in */
-    uint8_t events;    /* OA_EVENTS_OF_...; roughly, the renderer knows exactly */
-    bool alone;        /* never shares a $identify: Amplitude refused one that it had a part in */
-    char bytes[];      /* user id, device id, event properties, user properties */
+    uint8_t events;     /* OA_EVENTS_OF_...; roughly, the renderer knows exactly */
+    bool alone;         /* never shares a $identify: Amplitude refused one that it had a part in */
+    char bytes[];       /* user id, device id, event properties, user properties */
 } oa_record;
 
 static inline oa_str oa_record_user_id(const oa_record *record) {
@@ -65,11 +65,11 @@ struct oa_chunk;
 
 /* Where chunks come from, and the account of them. Shared by the queues of one dispatcher. */
 typedef struct oa_arena {
-    size_t bytes;            /* held by undelivered records */
+    size_t bytes; /* held by undelivered records */
     size_t high_water_bytes;
-    size_t max_bytes;        /* a hard limit on `bytes`, but for oa_queue_move() */
+    size_t max_bytes; /* a hard limit on `bytes`, but for oa_queue_move() */
     size_t chunk_bytes;
-    struct oa_chunk *spare;  /* one chunk kept warm, not in `bytes` */
+    struct oa_chunk *spare; /* one chunk kept warm, not in `bytes` */
 } oa_arena;
 
 void oa_arena_init(oa_arena *arena, size_t max_bytes);

@@ -20,11 +20,11 @@ struct oa_renderer {
     uint64_t nonce;
     bool compression;
     bool has_event;
-    oa_buf head;           /* {"api_key":"...","events":[ */
-    oa_buf tail;           /* ],"options":{...}} */
+    oa_buf head;            /* {"api_key":"...","events":[ */
+    oa_buf tail;            /* ],"options":{...}} */
     oa_buf identify_middle; /* ","library":"...","user_properties":{"$set":{ */
-    oa_buf event_head;     /* {"event_type":"Experiment Viewed" */
-    oa_buf event_middle;   /* ","library":"...","groups":{...},"event_properties":{ */
+    oa_buf event_head;      /* {"event_type":"Experiment Viewed" */
+    oa_buf event_middle;    /* ","library":"...","groups":{...},"event_properties":{ */
     oa_buf body;
     oa_buf compressed;
     z_stream zip;
@@ -81,10 +81,9 @@ oa_status oa_renderer_new(const oa_config *config, const oa_hash_key *hash_key, 
     renderer->hash_key = *hash_key;
     renderer->nonce = nonce;
     renderer->compression = config->compression;
-    oa_buf *const bufs[] = {&renderer->head,         &renderer->tail,
-                            &renderer->identify_middle, &renderer->event_head,
-                            &renderer->event_middle, &renderer->body,
-                            &renderer->compressed};
+    oa_buf *const bufs[] = {
+        &renderer->head,         &renderer->tail, &renderer->identify_middle, &renderer->event_head,
+        &renderer->event_middle, &renderer->body, &renderer->compressed};
     for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++)
         oa_buf_init(bufs[i], SIZE_MAX / 2);
     render_constants(renderer, config);
@@ -128,8 +127,8 @@ typedef struct oa_id_input {
     uint64_t kind; /* of event: see event_id() and identify_id() */
 } oa_id_input;
 
-static oa_hash insert_id(const oa_renderer *renderer, oa_hash identity,
-                         const oa_template *template, oa_occurrence occurrence, uint64_t kind) {
+static oa_hash insert_id(const oa_renderer *renderer, oa_hash identity, const oa_template *template,
+                         oa_occurrence occurrence, uint64_t kind) {
     const oa_id_input input = {
         .identity = identity,
         .content = template->content,
@@ -157,8 +156,8 @@ static oa_hash identify_id(const oa_renderer *renderer, const oa_record *record,
     return insert_id(renderer, identity, record->template, record->occurrence, kind);
 }
 
-void oa_render_insert_id(const oa_renderer *renderer, oa_hash identity,
-                         const oa_template *template, oa_occurrence occurrence, char out[33]) {
+void oa_render_insert_id(const oa_renderer *renderer, oa_hash identity, const oa_template *template,
+                         oa_occurrence occurrence, char out[33]) {
     oa_hash_hex(insert_id(renderer, identity, template, occurrence, 'e'), out);
     out[OA_HASH_HEX_BYTES] = '\0';
 }

@@ -26,7 +26,7 @@ void oa_renderer_free(oa_renderer *renderer);
 
 /* A rendered body. Lent until the next oa_render(). */
 typedef struct oa_rendering {
-    oa_str body;       /* as sent */
+    oa_str body; /* as sent */
     bool gzip;
     size_t body_bytes; /* before compression */
     size_t carried;    /* records of the batch that it holds, from the first on */
@@ -48,7 +48,7 @@ void oa_renderer_trim(oa_renderer *renderer);
  * Write the 32 hexadecimal digits and a NUL of the insert_id of a decision's `Experiment Viewed` event.
  * Reads only what never changes, so it may run on the loop while another batch is rendered.
  */
-void oa_render_insert_id(const oa_renderer *renderer, oa_hash identity,
-                         const oa_template *template, oa_occurrence occurrence, char out[33]);
+void oa_render_insert_id(const oa_renderer *renderer, oa_hash identity, const oa_template *template,
+                         oa_occurrence occurrence, char out[33]);
 
 #endif

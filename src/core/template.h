@@ -16,14 +16,14 @@
 
 typedef struct oa_template {
     size_t references;
-    oa_hash content;      /* of all of it: goes into insert_ids */
-    uint64_t flag_hash;   /* of the flag alone: the exposure table's key */
+    oa_hash content;    /* of all of it: goes into insert_ids */
+    uint64_t flag_hash; /* of the flag alone: the exposure table's key */
     oa_str flag_key;
     oa_str variation_key; /* absent: null */
     oa_str rule_key;      /* absent: null */
     bool enabled;
-    oa_str set_json;      /* "[Optimizely] checkout":"one_page" */
-    oa_str event_json;    /* "flag_key":"checkout","variation_key":...,"rule_key":...,"enabled":true */
+    oa_str set_json;   /* "[Optimizely] checkout":"one_page" */
+    oa_str event_json; /* "flag_key":"checkout","variation_key":...,"rule_key":...,"enabled":true */
 } oa_template;
 
 /* What a template needs to know of the dispatcher's options. Strings are lent. */

@@ -110,8 +110,7 @@ static void set_request(oa_curl *curl, const oa_request *request) {
     CURL *easy = curl->easy;
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.data);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
-                     request->gzip ? curl->gzip_headers : curl->headers);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->gzip ? curl->gzip_headers : curl->headers);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->fresh_connection ? 1L : 0L);
     curl->error[0] = '\0';
 }

@@ -65,7 +65,7 @@ static void drops_add(oa_drops *drops, oa_record *record) {
     const oa_hash identity = oa_record_identity(record, &d->hash_key);
     if (d->exposure != NULL)
         oa_exposure_forget(d->exposure, identity, template->flag_hash,
-                           (uint32_t)template->content.low, record->occurrence);
+                           (uint32_t) template->content.low, record->occurrence);
     /* At once, and together: a host that is told may flush, and is promised what is pending then. */
     d->stats.dropped[drops->reason]++;
     d->stats.pending--;
@@ -133,8 +133,7 @@ static void apply_accepted(oa_dispatcher *d, oa_batch *batch, size_t carried) {
     put_back(d, batch, false);
 }
 
-static void drop_carried(oa_dispatcher *d, oa_batch *batch, size_t carried,
-                         oa_drop_reason reason) {
+static void drop_carried(oa_dispatcher *d, oa_batch *batch, size_t carried, oa_drop_reason reason) {
     oa_drops drops;
     drops_begin(&drops, d, reason, d->job.status_code, d->job.message);
     for (size_t i = 0; i < carried; i++)
