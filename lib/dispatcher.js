@@ -14,8 +14,9 @@ const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
 const { toMembers } = require('./properties.js');
 const { RuleTypes, NO_RULE } = require('./rules.js');
+const { isPromise, reasonOf } = require('./reason.js');
 const { TemplateIds, checkDecision } = require('./templates.js');
-const { createHandlers } = require('./handlers.js');
+const { createHandlers, redact } = require('./handlers.js');
 
 const STATUS = Object.freeze(Object.fromEntries(binding.statusNames.map((name, code) => [name, code])));
 const LIBRARY = `optimizely-amplitude/${version}`;
@@ -55,7 +56,6 @@ class Dispatcher {
   #callbacks; // whether any callback, or a filter, makes the long way necessary
   #clients = new Map(); // client -> { registration, detach }
   #closing = null;
-  #seen = 0;
   #ignored = 0;
   #invalid = 0;
 
@@ -72,7 +72,7 @@ class Dispatcher {
     // Bound, since it is handed to notification centres.
     this.onDecision = (notification) => this.#decide(notification, null);
     lifecycle.add(this, this.#native, { log: this.#log, timeoutMillis: options.flushTimeoutMillis });
-    warnOfPlainHttp(options.serverUrl, this.#log);
+    warnOfUrl(options.serverUrl, this.#log);
   }
 
   attach(optimizelyClient) {
@@ -89,8 +89,8 @@ class Dispatcher {
     const detach = () => {
       if (this.#clients.get(optimizelyClient)?.detach === detach) {
         this.#clients.delete(optimizelyClient);
-        registration.remove();
-        rules.close();
+        this.#quietly(registration.remove);
+        this.#quietly(() => rules.close());
       }
     };
     this.#clients.set(optimizelyClient, { registration, detach });
@@ -98,8 +98,17 @@ class Dispatcher {
     return detach;
   }
 
+  /** Whatever a client throws, detach() and close() go on. */
+  #quietly(action) {
+    try {
+      action();
+    } catch (error) {
+      this.#log.warn('detach', `a client could not be let go of: ${reasonOf(error)}`);
+    }
+  }
+
   flush(options) {
-    const { timeoutMillis, abort } = options ?? {};
+    const { timeoutMillis, abort } = this.#readWait(options);
     if (this.#native.stats().pending === 0) {
       return Promise.resolve({ ...NOTHING });
     }
@@ -107,7 +116,7 @@ class Dispatcher {
   }
 
   close(options) {
-    const { timeoutMillis } = options ?? {};
+    const { timeoutMillis } = this.#readWait(options);
     if (this.#closing === null) {
       for (const { detach } of [...this.#clients.values()]) {
         detach();
@@ -124,7 +133,7 @@ class Dispatcher {
     const total = Object.values(native.dropped).reduce((sum, count) => sum + count, 0);
     return {
       decisions: {
-        seen: this.#seen,
+        seen: this.#ignored + this.#invalid + native.deduplicated + native.accepted,
         ignored: this.#ignored,
         invalid: this.#invalid,
         deduplicated: native.deduplicated,
@@ -141,7 +150,7 @@ class Dispatcher {
       },
       events: { sent: native.eventsSent },
       queue: { bytes: native.queueBytes, highWaterBytes: native.queueHighWaterBytes },
-      lastError: native.lastError,
+      lastError: native.lastError && { ...native.lastError, message: redact(native.lastError.message, this.#options.apiKey) },
     };
   }
 
@@ -154,12 +163,11 @@ class Dispatcher {
 
   /** The listener. Whatever happens in it, the caller's decide() goes on. */
   #decide(notification, rules) {
-    this.#seen++;
     try {
       const type = notification.type;
       if (!this.#types.has(type)) {
         this.#ignore(type);
-        this.#trace(IGNORED, notification, notification.decisionInfo);
+        this.#trace(IGNORED, notification, null);
         return;
       }
       const decision = type === 'flag' ? notification.decisionInfo : readLegacyDecision(notification);
@@ -173,7 +181,7 @@ class Dispatcher {
       this.#trace(status, notification, decision);
     } catch (error) {
       this.#invalid++;
-      this.#log.warn('notification', `a decision could not be read and is not sent: ${error?.message ?? 'no reason given'}`);
+      this.#log.warn('notification', `a decision could not be read and is not sent: ${reasonOf(error)}`);
     }
   }
 
@@ -186,6 +194,9 @@ class Dispatcher {
       return IGNORED;
     }
     const user = resolveUser === null ? notification : resolveUser(notification);
+    if (isPromise(user)) {
+      throw new Error('resolveUser returned a promise: it has to answer at once');
+    }
     if (user === null) {
       this.#ignored++;
       return IGNORED;
@@ -205,9 +216,13 @@ class Dispatcher {
       return undefined;
     }
     try {
-      return toMembers(callback(notification, rule), ownNames);
+      const properties = callback(notification, rule);
+      if (isPromise(properties)) {
+        throw new Error('it returned a promise, and has to answer at once');
+      }
+      return toMembers(properties, ownNames);
     } catch (error) {
-      this.#log.warn(name, `${name}: ${error?.message ?? 'it threw'}; the decision is sent without`);
+      this.#log.warn(name, `${name}: ${reasonOf(error)}; the decision is sent without`);
       return undefined;
     }
   }
@@ -219,14 +234,20 @@ class Dispatcher {
     }
   }
 
-  #tell(status, { type, userId }, decision) {
-    const { flagKey, variationKey, ruleKey, enabled } = decision ?? {};
-    const outcome = status === IGNORED ? 'ignored' : status === INVALID ? 'invalid'
-      : status === STATUS.ok ? 'queued' : binding.statusNames[status];
-    if (this.#isTraced) {
-      this.#log.debug(`decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${OUTCOMES[outcome] ?? binding.statusMessages[status]}`);
+  /** It is counted already, so a notification that cannot be read a second time changes nothing. */
+  #tell(status, notification, decision) {
+    try {
+      const { type, userId } = notification;
+      const { flagKey, variationKey, ruleKey, enabled } = decision ?? notification.decisionInfo ?? {};
+      const outcome = status === IGNORED ? 'ignored' : status === INVALID ? 'invalid'
+        : status === STATUS.ok ? 'queued' : binding.statusNames[status];
+      if (this.#isTraced) {
+        this.#log.debug(`decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${OUTCOMES[outcome] ?? binding.statusMessages[status]}`);
+      }
+      channels.decision.publish({ type, userId, flagKey, variationKey, ruleKey, enabled, outcome });
+    } catch {
+      // Whoever watches misses one.
     }
-    channels.decision.publish({ type, userId, flagKey, variationKey, ruleKey, enabled, outcome });
   }
 
   #ignore(type) {
@@ -259,6 +280,16 @@ class Dispatcher {
     this.#log.warn(name, `a decision is not sent: ${message}${advice === undefined ? '' : ` (${advice})`}`);
   }
 
+  /** The options of flush() and close(), which reject nothing; what they do not know is said in the log. */
+  #readWait(options) {
+    const { timeoutMillis, abort, ...unknown } = Object(options ?? {});
+    const names = typeof options === 'object' || options === undefined ? Object.keys(unknown) : [String(options)];
+    if (names.length > 0) {
+      this.#log.warn('wait', `flush() and close() take { timeoutMillis, abort }, not ${names.join(', ')}; the default is used`);
+    }
+    return { timeoutMillis, abort };
+  }
+
   #timeout(timeoutMillis) {
     if (timeoutMillis === undefined) {
       return this.#options.flushTimeoutMillis;
@@ -277,9 +308,11 @@ class Dispatcher {
   }
 }
 
-/** Not a method: the handlers must not hold the dispatcher, so that a forgotten one can be collected. */
+/** Not a method: what the addon holds must hold neither dispatcher, so that both can be collected. */
 function createNative(options, log) {
-  const native = new binding.Dispatcher(nativeOptions(options, log), createHandlers(options, log, () => native));
+  const reference = {};
+  const native = new binding.Dispatcher(nativeOptions(options, log), createHandlers(options, log, () => reference.weak.deref()));
+  reference.weak = new WeakRef(native);
   return native;
 }
 
@@ -297,8 +330,11 @@ function nativeOptions(options, log) {
   };
 }
 
-function warnOfPlainHttp(serverUrl, log) {
-  const { protocol, hostname } = new URL(serverUrl);
+function warnOfUrl(serverUrl, log) {
+  const { protocol, hostname, pathname } = new URL(serverUrl);
+  if (pathname === '/') {
+    log.warn('path', 'serverUrl: it has no path, and is posted to as it is; Amplitude listens at /2/httpapi and /batch');
+  }
   const isLoopback = hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname);
   if (protocol === 'http:' && !isLoopback) {
     log.warn('http', `serverUrl: decisions and the API key go to ${hostname} unencrypted; use https`);

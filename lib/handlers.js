@@ -5,6 +5,7 @@
  */
 
 const channels = require('./diagnostics.js');
+const { isPromise, reasonOf } = require('./reason.js');
 const { trustedCertificates } = require('./trust.js');
 
 /** The addon's log levels, by number. */
@@ -14,9 +15,10 @@ const LEVELS = ['debug', 'info', 'warn', 'error'];
  * Make the handlers of one dispatcher. `getNative` returns its native one, which does not exist yet.
  * They must not hold the dispatcher itself: what is forgotten without close() is to be collected.
  */
-function createHandlers({ onDrop }, log, getNative) {
+function createHandlers({ onDrop, apiKey }, log, getNative) {
   return {
-    log(level, topic, message) {
+    log(level, topic, text) {
+      const message = redact(text, apiKey);
       if (level <= 1) {
         log[LEVELS[level]](message);
       } else {
@@ -25,20 +27,20 @@ function createHandlers({ onDrop }, log, getNative) {
     },
 
     /** May come in the middle of a decide(), so the application hears of it later. */
-    dropped(reason, message, statusCode, decisions) {
+    dropped(reason, text, statusCode, decisions) {
       queueMicrotask(() => {
-        const drop = { reason, message, statusCode, decisions };
+        const drop = { reason, message: redact(text, apiKey), statusCode, decisions };
         channels.drop.publish(drop);
         try {
-          onDrop?.(drop);
+          isPromise(onDrop?.(drop)); // an async one may reject, and must not end the process
         } catch (error) {
-          log.error('onDrop', `onDrop threw: ${error?.message ?? 'no reason given'}`);
+          log.error('onDrop', `onDrop threw: ${reasonOf(error)}`);
         }
       });
     },
 
     requested(request) {
-      channels.request.publish(request);
+      channels.request.publish({ ...request, message: redact(request.message, apiKey) });
     },
 
     trustNeeded() {
@@ -48,10 +50,18 @@ function createHandlers({ onDrop }, log, getNative) {
           log.warn('trust', `libcurl does not take Node's list of CA certificates (${status}); the system's is used`);
         }
       } catch (error) {
-        log.warn('trust', `Node's CA certificates cannot be read (${error?.message}); the system's are used`);
+        log.warn('trust', `Node's CA certificates cannot be read (${reasonOf(error)}); the system's are used`);
       }
     },
   };
 }
 
-module.exports = { createHandlers };
+/** Shorter ones than any real key are words that a message may well have. */
+const MIN_KEY_LENGTH = 8;
+
+/** A message without the API key, which a server or a proxy may have quoted in its answer. */
+function redact(message, apiKey) {
+  return apiKey.length < MIN_KEY_LENGTH ? message : message.replaceAll(apiKey, '***');
+}
+
+module.exports = { createHandlers, redact };

@@ -285,7 +285,7 @@ export interface Drop {
   readonly message: string;
   /** Of the answer; 0 if there was none. */
   readonly statusCode: number;
-  readonly decisions: readonly DroppedDecision[];
+  readonly decisions: DroppedDecision[];
 }
 
 export interface DroppedDecision {
@@ -297,6 +297,7 @@ export interface DroppedDecision {
   readonly enabled: boolean;
   /** When it was made, in ms since 1970. */
   readonly time: number;
+  /** `''` for a decision that was refused before it had one: `opted_out`, or `closed` at the door. */
   readonly insertId: string;
 }
 
@@ -313,7 +314,9 @@ export interface OptimizelyClient {
 /** Any notification, of any version of the SDK. */
 export interface AnyNotification {
   userId: string;
+  type?: string;
   attributes?: unknown;
+  decisionInfo?: unknown;
 }
 
 /** A DECISION notification of one of the types `T`. */

@@ -395,7 +395,8 @@ function editDistance(a, b) {
 /** The known name that was probably meant, or undefined. */
 function nearestName(name, known) {
   // The distance to something long is slow to compute, and of no use.
-  const plain = plainName(name.slice(0, 64));
+  const lower = name.slice(0, 64).toLowerCase();
+  const plain = plainName(lower);
   const same = known.find((candidate) => plainName(candidate) === plain);
   const alias = Object.hasOwn(ALIASES, plain) ? ALIASES[plain] : undefined;
   if (same !== undefined || known.includes(alias)) {
@@ -404,7 +405,8 @@ function nearestName(name, known) {
   let nearest;
   let least = Math.floor(plain.length / 3);
   for (const candidate of known) {
-    const distance = editDistance(plain, plainName(candidate));
+    // With the unit of time and without it: either may be what is misspelt.
+    const distance = Math.min(editDistance(plain, plainName(candidate)), editDistance(lower, candidate.toLowerCase()));
     if (distance <= Math.min(least, 3) && (nearest === undefined || distance < least)) {
       nearest = candidate;
       least = distance;

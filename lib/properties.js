@@ -21,7 +21,8 @@ function toMembers(properties, ownNames) {
   if (isDeeper(properties, MAX_DEPTH)) {
     throw new Error(`it returned something that is nested more than ${MAX_DEPTH} levels deep, or contains itself`);
   }
-  const json = JSON.stringify(withoutOwn(properties, ownNames)); // throws for a BigInt, and says so
+  const plain = typeof properties.toJSON === 'function' ? properties.toJSON('') : properties;
+  const json = JSON.stringify(withoutOwn(plain, ownNames)); // throws for a BigInt, and says so
   if (json === undefined || json[0] !== '{') {
     throw new Error('its toJSON() does not return an object');
   }
@@ -29,7 +30,7 @@ function toMembers(properties, ownNames) {
 }
 
 function withoutOwn(properties, ownNames) {
-  if (!ownNames.some((name) => Object.hasOwn(properties, name))) {
+  if (typeof properties !== 'object' || properties === null || !ownNames.some((name) => Object.hasOwn(properties, name))) {
     return properties;
   }
   const rest = { ...properties };

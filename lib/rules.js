@@ -6,6 +6,7 @@
  */
 
 const { registerConfigUpdates } = require('./clients.js');
+const { reasonOf } = require('./reason.js');
 
 const rule = (ruleType) => Object.freeze({ ruleType });
 const NO_RULE = rule(null);
@@ -41,18 +42,18 @@ class RuleTypes {
   }
 
   #read() {
-    this.#stopListening ??= registerConfigUpdates(this.#client, () => {
-      this.#flags = null;
-    });
     this.#flags = new Map();
     try {
+      this.#stopListening ??= registerConfigUpdates(this.#client, () => {
+        this.#flags = null;
+      });
       const config = this.#client.getOptimizelyConfig();
       for (const [flagKey, flag] of Object.entries(config?.featuresMap ?? {})) {
         this.#flags.set(flagKey, rulesOf(flag));
       }
       this.#holdouts = holdoutsOf(config);
     } catch (error) {
-      this.#log.warn('rules', `the kinds of rules are unknown: getOptimizelyConfig() threw ${error?.message}`);
+      this.#log.warn('rules', `the kinds of rules are unknown: getOptimizelyConfig() threw ${reasonOf(error)}`);
     }
   }
 }

@@ -242,8 +242,7 @@ oa_config ReadConfig(ConfigReader &options, Host *host) {
     config.dedupe = options.Flag("dedupe");
     config.min_id_length = static_cast<uint32_t>(options.Number("minIdLength", UINT32_MAX));
     config.flush_queue_size = static_cast<uint32_t>(options.Number("flushQueueSize", UINT32_MAX));
-    config.flush_max_retries =
-        static_cast<uint32_t>(options.Number("flushMaxRetries", UINT32_MAX));
+    config.flush_max_retries = static_cast<uint32_t>(options.Number("flushMaxRetries", UINT32_MAX));
     config.flush_interval_ms = options.Number("flushIntervalMillis");
     config.request_timeout_ms = options.Number("requestTimeoutMillis");
     config.throttle_ms = options.Number("throttleMillis");

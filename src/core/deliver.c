@@ -17,6 +17,7 @@ enum {
     FLUSHES_AT_ONCE = 32,
     PLACE_WAIT_MS = 5, /* all of our places in the pool are taken by other dispatchers */
     OOM_PAUSE_MS = 1000,
+    HOLD_MS = 1000, /* after a flush that aborted: time to be frozen, or to end, in peace */
     STALE_IDLE_MS = 30 * 1000, /* a connection that was idle for longer is not trusted */
     CLOCK_JUMP_MS = 5 * 1000,  /* the clocks disagree by this much: the machine was frozen */
 };
@@ -254,8 +255,6 @@ static void start(oa_dispatcher *d) {
     oa_batch *batch = next_batch(d);
     if (batch == NULL) {
         oa_job_release_place();
-        if (d->flushes.count > 0)
-            oa_deliver_soon(d); /* whatever there was, it may have been dropped: no memory */
         return;
     }
     d->job.batch = batch;
@@ -281,7 +280,8 @@ static void end_flushes(oa_dispatcher *d) {
         for (size_t i = 0; i < count; i++)
             hold |= finished[i].abort && finished[i].report.pending > 0;
         if (hold && d->flushes.count == 0)
-            d->retry_at_ms = most(d->retry_at_ms, add_ms(now_of(d), d->flush_interval_ms));
+            d->retry_at_ms =
+                most(d->retry_at_ms, add_ms(now_of(d), most(d->flush_interval_ms, HOLD_MS)));
         for (size_t i = 0; i < count; i++)
             finished[i].done(finished[i].data, &finished[i].report);
     } while (count == FLUSHES_AT_ONCE && left > 0);

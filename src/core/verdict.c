@@ -298,8 +298,8 @@ static void apply_outage(oa_dispatcher *d, oa_batch *batch, size_t carried) {
     wait_until(d, delay_ms);
     if (carried > 0)
         oa_dispatcher_log(d, OA_LOG_WARN, "retry",
-                          "%zu decision%s wait %" PRIu64 " ms for attempt %" PRIu32 " of %" PRIu32
-                          ": %s",
+                          "%zu decision%s to wait %" PRIu64 " ms for attempt %" PRIu32
+                          " of %" PRIu32 ": %s",
                           carried, carried == 1 ? "" : "s", delay_ms, attempts + 1,
                           d->flush_max_retries, d->job.message);
     put_back(d, batch, true);

@@ -151,11 +151,11 @@ function printTitle(title) {
   console.log(`\n${title}\n${'─'.repeat(WIDTH)}`);
 }
 
-function printIntroduction(url) {
+function printIntroduction() {
   console.log(`
 ${number(VISITORS)} visitors came to a shop that tries a new checkout. The Optimizely SDK
-decided what each of them saw; optimizely-amplitude delivered that to a stand-in
-for Amplitude (${url}), which can tell:`);
+decided what each of them saw; optimizely-amplitude delivered that to a local
+stand-in for Amplitude, which can tell:`);
 }
 
 function printUsers(store) {
