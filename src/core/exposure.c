@@ -54,7 +54,8 @@ struct oa_exposure {
     uint32_t period;
     uint32_t slot_count;
     uint32_t full_slot_count;
-    uint32_t depth; /* the directory has 2^depth entries */
+    uint32_t stride; /* of the hand of the clock */
+    uint32_t depth;  /* the directory has 2^depth entries */
     uint32_t max_depth;
     size_t max_entries;
     size_t segment_count;
@@ -165,6 +166,25 @@ static bool is_past(const oa_exposure *exposure, const slot *entry) {
     return entry->window - exposure->period > 1;
 }
 
+/*
+ * Return the stride of the hand. It visits every slot, but jumps about: a hand that moved on slot by
+ * slot would leave an empty region behind it, and before it a crowded one in which a probe takes
+ * hundreds of steps.
+ */
+static uint32_t stride_of(uint32_t slot_count) {
+    for (uint32_t stride = (uint32_t)(slot_count * UINT64_C(618) / 1000) + 1;; stride++) {
+        uint32_t a = slot_count;
+        uint32_t b = stride;
+        while (b != 0) {
+            const uint32_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+        if (a == 1)
+            return stride;
+    }
+}
+
 static size_t segment_bytes(uint32_t slot_count) {
     return sizeof(segment) + slot_count * sizeof(slot);
 }
@@ -197,6 +217,7 @@ static bool rebuild(oa_exposure *exposure, print key, uint32_t slot_count, bool 
     }
 
     exposure->slot_count = slot_count;
+    exposure->stride = stride_of(slot_count);
     for (uint32_t i = 0; i < old_slot_count; i++) {
         const slot *entry = &old->slots[i];
         if (entry->state == 0)
@@ -230,12 +251,14 @@ static bool double_directory(oa_exposure *exposure) {
 }
 
 static void evict_one(oa_exposure *exposure, segment *from) {
-    for (;; from->hand = next(exposure, from->hand)) {
-        slot *entry = &from->slots[from->hand];
+    for (;;) {
+        const uint32_t at = from->hand;
+        slot *entry = &from->slots[at];
+        from->hand = (at + exposure->stride) % exposure->slot_count;
         if (entry->state & REFERENCED) {
             entry->state &= ~(uint32_t)REFERENCED;
         } else if (entry->state != 0) {
-            take_out(exposure, from, from->hand);
+            take_out(exposure, from, at);
             exposure->stats.entries--;
             exposure->stats.evicted++;
             return;
@@ -302,6 +325,7 @@ oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **
     exposure->full_slot_count = (uint32_t)slot_count;
     exposure->slot_count = slot_count < FIRST_SLOT_COUNT ? (uint32_t)slot_count : FIRST_SLOT_COUNT;
 
+    exposure->stride = stride_of(exposure->slot_count);
     exposure->segment_count = 1;
     exposure->directory = oa_mem_calloc(1, sizeof(segment *));
     if (exposure->directory != NULL)

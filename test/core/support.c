@@ -2,16 +2,10 @@
 
 #include <sched.h>
 
-#include <zlib.h>
-
 #include "mem.h"
-#include "response.h"
 
 enum {
     ONE_DAY_MS = 24 * 3600 * 1000,
-    PATIENCE_SECONDS = 30, /* only a test that fails waits for them */
-    TEXT_BYTES = 256 * 1024,
-    TEXTS = 4,
 };
 
 uint64_t draw(uint64_t *state) {
@@ -23,7 +17,7 @@ uint64_t draw(uint64_t *state) {
 
 uint64_t draw_below(uint64_t *state, uint64_t bound) { return draw(state) % bound; }
 
-static void *must(void *pointer) {
+void *must(void *pointer) {
     if (pointer == NULL)
         abort();
     return pointer;
@@ -60,263 +54,9 @@ void memory_fail(size_t nth) {
 
 void memory_deny(bool deny) { atomic_store(&denied, deny); }
 
+void memory_exempt(bool is_exempt) { exempt = is_exempt; }
+
 size_t memory_refusals(void) { return atomic_load(&refusals); }
-
-/* ---- reading requests ---- */
-
-size_t arrival_count(const arrival *request) {
-    return (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(request->body, "events"));
-}
-
-const cJSON *arrival_event(const arrival *request, size_t index) {
-    return cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(request->body, "events"),
-                              (int)index);
-}
-
-const char *text_of(const cJSON *object, const char *name) {
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
-    return text == NULL ? "" : text;
-}
-
-bool is_identify(const cJSON *event) {
-    return strcmp(text_of(event, "event_type"), "$identify") == 0;
-}
-
-/* The next of a few buffers that take turns. */
-static char *next_text(void) {
-    static char texts[TEXTS][TEXT_BYTES];
-    static size_t at;
-    char *text = texts[at++ % TEXTS];
-    text[0] = '\0';
-    return text;
-}
-
-__attribute__((format(printf, 2, 3))) static void add_text(char *text, const char *format, ...) {
-    const size_t len = strlen(text);
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text + len, TEXT_BYTES - len, format, arguments);
-    va_end(arguments);
-}
-
-static void add_identity(char *text, const char *user, const char *device) {
-    add_text(text, "%s", user);
-    if (device[0] != '\0')
-        add_text(text, "@%s", device);
-}
-
-static void add_event_text(char *text, const cJSON *event) {
-    if (text[0] != '\0')
-        add_text(text, " ");
-    add_identity(text, text_of(event, "user_id"), text_of(event, "device_id"));
-    if (is_identify(event)) {
-        const cJSON *set = cJSON_GetObjectItemCaseSensitive(
-            cJSON_GetObjectItemCaseSensitive(event, "user_properties"), "$set");
-        add_text(text, "{");
-        for (const cJSON *item = set == NULL ? NULL : set->child; item != NULL; item = item->next)
-            add_text(text, "%s=%s%s", item->string, cJSON_GetStringValue(item),
-                     item->next == NULL ? "" : ",");
-        add_text(text, "}");
-        return;
-    }
-    const cJSON *properties = cJSON_GetObjectItemCaseSensitive(event, "event_properties");
-    const char *variation =
-        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(properties, "variation_key"));
-    add_text(text, ":%s=%s%s", text_of(properties, "flag_key"),
-             variation == NULL ? "null" : variation,
-             cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(properties, "enabled")) ? "" : "!");
-}
-
-const char *arrival_text(const arrival *request) {
-    char *text = next_text();
-    const cJSON *events = cJSON_GetObjectItemCaseSensitive(request->body, "events");
-    for (const cJSON *event = events == NULL ? NULL : events->child; event != NULL;
-         event = event->next)
-        add_event_text(text, event);
-    return text;
-}
-
-const char *delivered_text(const world *w) {
-    char *text = next_text();
-    for (size_t i = 0; i < w->server.count; i++) {
-        const cJSON *events =
-            cJSON_GetObjectItemCaseSensitive(w->server.arrivals[i].body, "events");
-        if (w->server.arrivals[i].status != 200 || events == NULL)
-            continue;
-        for (const cJSON *event = events->child; event != NULL; event = event->next)
-            if (!is_identify(event))
-                add_event_text(text, event);
-    }
-    return text;
-}
-
-/* ---- the server ---- */
-
-static bool is_utf8(const char *text, size_t len) {
-    for (size_t i = 0; i < len;) {
-        const unsigned char byte = (unsigned char)text[i];
-        const size_t more = byte < 0x80             ? 0
-                            : (byte & 0xE0) == 0xC0 ? 1
-                            : (byte & 0xF0) == 0xE0 ? 2
-                            : (byte & 0xF8) == 0xF0 ? 3
-                                                    : 9;
-        if (byte < 0x20 || byte == 0xC0 || byte == 0xC1 || more == 9 || more >= len - i)
-            return false;
-        for (size_t j = 1; j <= more; j++)
-            if ((text[i + j] & 0xC0) != 0x80)
-                return false;
-        i += more + 1;
-    }
-    return true;
-}
-
-static cJSON *parse(const char *text, size_t len) {
-    /* The core bounds what one answer may cost, by allocation; reading one starts the count anew. */
-    oa_batch none;
-    oa_reply reply;
-    memset(&none, 0, sizeof(none));
-    oa_response_read(400, str("{}"), &none, 0, NULL, 0, &reply);
-    const char *end = NULL;
-    cJSON *body = is_utf8(text, len) ? cJSON_ParseWithLengthOpts(text, len, &end, false) : NULL;
-    if (body != NULL && end == text + len)
-        return body;
-    cJSON_Delete(body);
-    return NULL;
-}
-
-static char *inflate_body(oa_str body, size_t *len) {
-    size_t cap = 1 << 20;
-    char *text = must(malloc(cap));
-    z_stream zip;
-    memset(&zip, 0, sizeof(zip));
-    if (inflateInit2(&zip, 15 + 16) != Z_OK)
-        abort();
-    zip.next_in = (Bytef *)(uintptr_t)body.data;
-    zip.avail_in = (uInt)body.len;
-    int code = Z_OK;
-    while (code == Z_OK) {
-        if (zip.total_out == cap)
-            text = must(realloc(text, cap *= 2));
-        zip.next_out = (Bytef *)text + zip.total_out;
-        zip.avail_out = (uInt)(cap - zip.total_out);
-        code = inflate(&zip, Z_NO_FLUSH);
-    }
-    *len = code == Z_STREAM_END && zip.avail_in == 0 ? zip.total_out : 0;
-    inflateEnd(&zip);
-    return text;
-}
-
-static arrival *receive(server *s, const oa_request *request) {
-    if (s->count == s->cap) {
-        s->cap = s->cap > 0 ? s->cap * 2 : 16;
-        s->arrivals = must(realloc(s->arrivals, s->cap * sizeof(*s->arrivals)));
-    }
-    arrival *seen = &s->arrivals[s->count++];
-    memset(seen, 0, sizeof(*seen));
-    seen->bytes = seen->body_bytes = request->body.len;
-    seen->gzip = request->gzip;
-    seen->fresh = request->fresh_connection;
-    exempt = true;
-    if (request->gzip) {
-        char *text = inflate_body(request->body, &seen->body_bytes);
-        seen->body = parse(text, seen->body_bytes);
-        free(text);
-    } else {
-        seen->body = parse(request->body.data, request->body.len);
-    }
-    exempt = false;
-    return seen;
-}
-
-static answer choose(server *s, const arrival *seen) {
-    answer chosen = s->otherwise;
-    if (s->script_at < s->script_count)
-        chosen = s->script[s->script_at++];
-    else if (s->respond != NULL)
-        s->respond(s->data, seen, &chosen);
-    if (chosen.body == NULL && chosen.status == 200)
-        chosen.body = "{\"code\":200,\"events_ingested\":50}";
-    if (chosen.body == NULL && chosen.status == 400)
-        chosen.body = "{\"code\":400,\"error\":\"Invalid event JSON\"}";
-    if (chosen.body == NULL)
-        chosen.body = "";
-    return chosen;
-}
-
-static void perform(oa_transport *transport, const oa_request *request, oa_exchange *out) {
-    server *s = (server *)transport;
-    arrival *seen = receive(s, request);
-    const answer chosen = choose(s, seen);
-    uv_mutex_lock(&s->lock);
-    s->holds = chosen.silent;
-    while (chosen.silent && !s->woken && !s->speaking)
-        if (uv_cond_timedwait(&s->changed, &s->lock, PATIENCE_SECONDS * UINT64_C(2000000000)) != 0)
-            break; /* the test has failed; let the process end */
-    s->holds = false;
-    s->speaking = false;
-    seen->aborted = out->aborted = s->woken;
-    uv_mutex_unlock(&s->lock);
-    if (out->aborted)
-        return;
-    seen->status = out->status = chosen.status;
-    snprintf(out->error, sizeof(out->error), "server.test: nobody is there");
-    if (chosen.retry_after != NULL)
-        snprintf(out->retry_after, sizeof(out->retry_after), "%s", chosen.retry_after);
-    oa_buf_append(&out->body, chosen.body, strlen(chosen.body));
-    if (oa_buf_status(&out->body) != OA_OK) /* what libcurl's transport makes of it */
-        seen->status = out->status = 0;
-}
-
-static void wake(oa_transport *transport) {
-    server *s = (server *)transport;
-    uv_mutex_lock(&s->lock);
-    s->woken = true;
-    s->wakes++;
-    uv_cond_signal(&s->changed);
-    uv_mutex_unlock(&s->lock);
-}
-
-static void arm(oa_transport *transport) {
-    server *s = (server *)transport;
-    uv_mutex_lock(&s->lock);
-    s->woken = false;
-    s->arms++;
-    uv_mutex_unlock(&s->lock);
-}
-
-static oa_status trust(oa_transport *transport, oa_str pem) {
-    server *s = (server *)transport;
-    snprintf(s->trust, sizeof(s->trust), "%.*s", (int)pem.len, pem.data);
-    return OA_OK;
-}
-
-static void close_transport(oa_transport *transport) {
-    server *s = (server *)transport;
-    if (s->closed) /* twice */
-        abort();
-    s->closed = true;
-}
-
-static const oa_transport_ops OPS = {perform, wake, arm, trust, close_transport};
-
-static bool server_holds(world *w) {
-    uv_mutex_lock(&w->server.lock);
-    const bool holds = w->server.holds && !w->server.woken && !w->server.speaking;
-    uv_mutex_unlock(&w->server.lock);
-    return holds;
-}
-
-void server_plan(world *w, answer next) {
-    assert_true(w->server.script_count < sizeof(w->server.script) / sizeof(answer));
-    w->server.script[w->server.script_count++] = next;
-}
-
-void server_speak(world *w) {
-    uv_mutex_lock(&w->server.lock);
-    w->server.speaking = true;
-    uv_cond_signal(&w->server.changed);
-    uv_mutex_unlock(&w->server.lock);
-}
 
 /* ---- the dispatcher's callbacks ---- */
 
@@ -340,17 +80,17 @@ static void on_log(void *data, oa_log_level level, const char *topic, oa_str mes
 }
 
 static char *text_of_drop(const oa_dropped *dropped) {
-    char *text = next_text();
+    char *text = text_new();
     if (dropped->user_id.data != NULL)
-        add_text(text, "%.*s", (int)dropped->user_id.len, dropped->user_id.data);
+        text_add(text, "%.*s", (int)dropped->user_id.len, dropped->user_id.data);
     if (dropped->device_id.data != NULL)
-        add_text(text, "@%.*s", (int)dropped->device_id.len, dropped->device_id.data);
-    add_text(text, ":%.*s=", (int)dropped->flag_key.len, dropped->flag_key.data);
+        text_add(text, "@%.*s", (int)dropped->device_id.len, dropped->device_id.data);
+    text_add(text, ":%.*s=", (int)dropped->flag_key.len, dropped->flag_key.data);
     if (dropped->variation_key.data == NULL)
-        add_text(text, "null");
+        text_add(text, "null");
     else
-        add_text(text, "%.*s", (int)dropped->variation_key.len, dropped->variation_key.data);
-    add_text(text, "%s", dropped->enabled ? "" : "!");
+        text_add(text, "%.*s", (int)dropped->variation_key.len, dropped->variation_key.data);
+    text_add(text, "%s", dropped->enabled ? "" : "!");
     return must(strdup(text));
 }
 
@@ -375,6 +115,13 @@ static void on_dropped(void *data, oa_drop_reason reason, int status_code, oa_st
     w->in_callback--;
 }
 
+static void on_requested(void *data, const oa_attempt *request) {
+    world *w = data;
+    assert_int_equal(request->number, ++w->attempts);
+    assert_true(request->decision_count > 0 && request->event_count > 0);
+    assert_true(request->body_bytes > 0);
+}
+
 static void on_trust_needed(void *data) { ((world *)data)->trust_questions++; }
 
 /* ---- the world ---- */
@@ -394,7 +141,7 @@ world *world_new(void) {
     assert_int_equal(uv_async_init(&w->loop, &w->host, NULL), 0);
     atomic_store(&w->wall_ms, INT64_C(1800014400000));
     atomic_store(&w->monotonic_ms, ONE_DAY_MS);
-    w->server.base.ops = &OPS;
+    w->server.base.ops = &server_ops;
     w->server.otherwise.status = 200;
     assert_int_equal(uv_mutex_init(&w->server.lock), 0);
     assert_int_equal(uv_cond_init(&w->server.changed), 0);
@@ -417,6 +164,7 @@ world *world_new(void) {
         .callbacks = {.data = w,
                       .log = on_log,
                       .dropped = on_dropped,
+                      .requested = on_requested,
                       .trust_needed = on_trust_needed},
         .clock = {w, wall_ms, monotonic_ms, chance},
         .transport = &w->server.base,
@@ -566,6 +314,7 @@ void check_account(world *w) {
         return;
     assert_int_equal(stats.accepted, w->accepted);
     assert_int_equal(dropped, w->drop_count);
+    assert_int_equal(stats.requests_sent, w->attempts);
     const size_t in_job = d->job.batch == NULL ? 0 : d->job.batch->count;
     assert_int_equal(stats.pending,
                      d->queue.count + d->ready.record_count + d->park.record_count + in_job);

@@ -42,6 +42,18 @@ uint64_t draw(uint64_t *state);
 /* Return a number below `bound` of a seeded sequence. */
 uint64_t draw_below(uint64_t *state, uint64_t bound);
 
+/* Return `pointer`; end the process if it is NULL. */
+void *must(void *pointer);
+
+/* Return the next, emptied, of a few buffers that take turns. */
+char *text_new(void);
+
+/* Append to such a buffer. */
+void text_add(char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A wait that is longer than this has failed. */
+enum { PATIENCE_SECONDS = 30 };
+
 /* ---- memory ---- */
 
 /* Fail the n-th allocation of the core from now on (from 1), once; 0: none. */
@@ -49,6 +61,9 @@ void memory_fail(size_t nth);
 
 /* Fail every allocation from now on, or none. */
 void memory_deny(bool deny);
+
+/* Let this thread allocate whatever is denied to others: the tests read with cJSON, too. */
+void memory_exempt(bool is_exempt);
 
 /* Return how many allocations were refused since the last memory_fail(). */
 size_t memory_refusals(void);
@@ -82,7 +97,7 @@ bool is_identify(const cJSON *event);
 /* Return a string member, or "" where there is none. */
 const char *text_of(const cJSON *object, const char *name);
 
-/* Decide what to answer. Called on a pool thread, so it must not assert. */
+/* Decide what to answer, to which request. Called on a pool thread, so it must not assert. */
 typedef void (*responder)(void *data, const arrival *request, answer *out);
 
 typedef struct server {
@@ -151,6 +166,7 @@ struct world {
     uint64_t accepted;
     uint64_t repeats;
     uint64_t trust_questions;
+    uint64_t attempts; /* that the host was told of */
     line *lines;
     size_t line_count;
     drop *drops;
@@ -181,6 +197,11 @@ void world_end(world *w);
 /* Answer the next requests by these, in order. */
 void server_plan(world *w, answer next);
 #define PLAN(w, ...) server_plan((w), (answer){__VA_ARGS__})
+
+extern const oa_transport_ops server_ops;
+
+/* Whether a request waits in a silent server. */
+bool server_holds(world *w);
 
 /* Let a silent server say what it has to say. */
 void server_speak(world *w);

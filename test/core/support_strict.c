@@ -137,3 +137,15 @@ void strict_respond(void *data, const arrival *request, answer *out) {
     else if (has_users(rules, request))
         throttle(rules, request, out);
 }
+
+void decide_many(world *w, int count, const int *bad, size_t bad_count) {
+    char user[16];
+    for (int n = 0; n < count; n++) {
+        const char *variation = "a";
+        for (size_t i = 0; i < bad_count; i++)
+            if (bad[i] == n)
+                variation = "bad";
+        snprintf(user, sizeof(user), "u%d", n);
+        decide(w, user, "f", variation);
+    }
+}

@@ -38,4 +38,7 @@ void strict_respond(void *data, const arrival *request, answer *out);
 /* Whether the server would refuse this event for what it says. */
 bool strict_is_bad(const strict *rules, const cJSON *event);
 
+/* Record decisions f=a of u0, u1, ..., but f=bad of those whose numbers are in `bad`. */
+void decide_many(world *w, int count, const int *bad, size_t bad_count);
+
 #endif

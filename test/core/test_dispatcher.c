@@ -1,8 +1,6 @@
 /* The main job: what decisions become, when they are sent, and the account of them. */
 #include "support.h"
 
-enum { RECORD_BYTES = 64 }; /* of a decision with a short id, roughly */
-
 /* ---- what is sent ---- */
 
 static void a_run_of_one_user_shares_an_identify(void **state) {
@@ -427,140 +425,6 @@ static void the_host_is_asked_once_whom_to_trust(void **state) {
     }
 }
 
-/* ---- bounds ---- */
-
-static void a_full_queue_drops_the_newest(void **state) {
-    (void)state;
-    world *w = world_new();
-    w->config.max_queue_bytes = 8 * 1024;
-    w->config.flush_queue_size = 1000000;
-    w->config.dedupe = true;
-    world_start(w);
-    char user[16];
-    uint64_t stored = 0;
-    uint64_t refused = 0;
-    for (int n = 0; n < 400; n++) {
-        snprintf(user, sizeof(user), "u%d", n);
-        const oa_status status = try_decide(w, user, NULL, "f", "a", true);
-        assert_true(status == OA_OK || status == OA_QUEUE_FULL);
-        if (status == OA_OK)
-            assert_int_equal(refused, 0); /* nothing is freed meanwhile */
-        stored += status == OA_OK;
-        refused += status == OA_QUEUE_FULL;
-        assert_true(stats_of(w).queue_bytes <= 8 * 1024);
-    }
-    assert_in_range(stored, 8 * 1024 / 100, 8 * 1024 / RECORD_BYTES);
-    assert_int_equal(stats_of(w).dropped[OA_DROP_QUEUE_FULL], refused);
-    assert_int_equal(w->drop_count, refused);
-    EXPECT_DROP(w, refused - 1, OA_DROP_QUEUE_FULL, "u399:f=a");
-    assert_int_equal(w->drops[0].time_ms, INT64_C(1800014400000));
-
-    /* A dropped exposure goes out the next time, with the insert_id that the drop told of. */
-    flush_now(w, stored, 0, 0);
-    assert_int_equal(stats_of(w).queue_bytes, 0);
-    assert_int_equal(try_decide(w, "u0", NULL, "f", "a", true), OA_REPEAT);
-    decide(w, "u399", "f", "a");
-    flush_now(w, 1, 0, 0);
-    const arrival *last = &w->server.arrivals[w->server.count - 1];
-    assert_string_equal(arrival_text(last), "u399{f=a} u399:f=a");
-    assert_string_equal(text_of(arrival_event(last, 1), "insert_id"),
-                        w->drops[refused - 1].insert_id);
-    world_end(w);
-}
-
-static void memory_is_given_back(void **state) {
-    (void)state;
-    world *w = world_new();
-    w->config.max_queue_bytes = 1 << 20;
-    world_start(w);
-    for (int round = 0; round < 20; round++) {
-        for (int n = 0; n < 3000; n++)
-            decide(w, "somebody@example.com", "f", "a");
-        flush_now(w, 3000, 0, 0);
-        assert_int_equal(stats_of(w).queue_bytes, 0);
-    }
-    assert_in_range(stats_of(w).queue_high_water_bytes, 3000 * 64, 1 << 20);
-    world_end(w);
-}
-
-static void a_decision_larger_than_a_chunk_fits(void **state) {
-    (void)state;
-    world *w = world_new();
-    w->config.max_queue_bytes = 1 << 20;
-    world_start(w);
-    static char text[200000];
-    memset(text, 'x', sizeof(text) - 1);
-    memcpy(text, "\"long\":\"", 8);
-    text[sizeof(text) - 2] = '"';
-    for (int n = 0; n < 3; n++) {
-        const oa_decision decision = {.user_id = str("ann"), .event_properties = str(text)};
-        decide(w, "bob", "f", "a");
-        assert_int_equal(decide_with(w, &decision, "f", "a", true), OA_OK);
-    }
-    flush_now(w, 6, 0, 0);
-    assert_int_equal(stats_of(w).queue_bytes, 0);
-    world_end(w);
-}
-
-static void opted_out_decisions_are_dropped(void **state) {
-    (void)state;
-    world *w = world_new();
-    w->config.opt_out = true;
-    world_start(w);
-    assert_int_equal(try_decide(w, "ann", NULL, "f", "a", true), OA_OPTED_OUT);
-    EXPECT_DROP(w, 0, OA_DROP_OPTED_OUT, "ann:f=a");
-    assert_string_equal(w->drops[0].insert_id, "");
-    oa_dispatcher_set_opt_out(w->dispatcher, false);
-    decide(w, "ann", "f", "a");
-    oa_dispatcher_set_opt_out(w->dispatcher, true);
-    assert_int_equal(try_decide(w, "ann", "pc", "f", NULL, false), OA_OPTED_OUT);
-    EXPECT_DROP(w, 1, OA_DROP_OPTED_OUT, "ann@pc:f=null!");
-    flush_now(w, 1, 0, 0); /* what was decided before is delivered */
-    assert_int_equal(stats_of(w).dropped[OA_DROP_OPTED_OUT], 2);
-    world_end(w);
-}
-
-static void a_hundred_thousand_decisions_arrive_once_and_in_order(void **state) {
-    (void)state;
-    enum { COUNT = 100000, USERS = 1000 };
-    world *w = world_new();
-    w->config.compression = true;
-    world_start(w);
-    uint32_t id = 0;
-    assert_int_equal(
-        oa_dispatcher_add_template(w->dispatcher, str("f"), str("a"), str("r"), true, &id), OA_OK);
-    char user[16];
-    char properties[16];
-    for (int n = 0; n < COUNT; n++) {
-        snprintf(user, sizeof(user), "u%d", n % USERS);
-        snprintf(properties, sizeof(properties), "\"n\":%d", n);
-        const oa_decision decision = {
-            .template_id = id, .user_id = str(user), .event_properties = str(properties)};
-        assert_int_equal(oa_dispatcher_record(w->dispatcher, &decision), OA_OK);
-        w->accepted++;
-        if (n % 5000 == 0)
-            turn(w);
-    }
-    const ticket *t = flush(w, 10000);
-    settle(w);
-    assert_true(t->done);
-    assert_int_equal(stats_of(w).delivered, COUNT);
-    int next = 0;
-    for (size_t i = 0; i < w->server.count; i++) {
-        const cJSON *events = cJSON_GetObjectItem(w->server.arrivals[i].body, "events");
-        for (const cJSON *event = events->child; event != NULL; event = event->next) {
-            if (is_identify(event))
-                continue;
-            const cJSON *n =
-                cJSON_GetObjectItem(cJSON_GetObjectItem(event, "event_properties"), "n");
-            assert_int_equal(n->valueint, next);
-            next++;
-        }
-    }
-    assert_int_equal(next, COUNT);
-    world_end(w);
-}
-
 static void names_are_stable(void **state) {
     (void)state;
     assert_string_equal(oa_status_name(OA_QUEUE_FULL), "queue_full");
@@ -597,11 +461,6 @@ int main(void) {
         cmocka_unit_test(bodies_keep_to_the_byte_limit),
         cmocka_unit_test(a_connection_is_trusted_for_thirty_seconds),
         cmocka_unit_test(the_host_is_asked_once_whom_to_trust),
-        cmocka_unit_test(a_full_queue_drops_the_newest),
-        cmocka_unit_test(memory_is_given_back),
-        cmocka_unit_test(a_decision_larger_than_a_chunk_fits),
-        cmocka_unit_test(opted_out_decisions_are_dropped),
-        cmocka_unit_test(a_hundred_thousand_decisions_arrive_once_and_in_order),
         cmocka_unit_test(names_are_stable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,11 +2,13 @@
 #include "job.h"
 #include "support.h"
 
+enum { POOL = 7 }; /* threads */
+
 static void half_of_the_pool_is_ours_at_most(void **state) {
     (void)state;
     oa_job jobs[4];
     memset(jobs, 0, sizeof(jobs));
-    assert_true(oa_job_acquire_place(&jobs[0])); /* main() asks for a pool of seven */
+    assert_true(oa_job_acquire_place(&jobs[0])); /* three are half of seven */
     assert_true(oa_job_acquire_place(&jobs[1]));
     assert_true(oa_job_acquire_place(&jobs[2]));
     assert_false(oa_job_acquire_place(&jobs[3]));
@@ -70,33 +72,49 @@ static void dispatchers_take_turns(void **state) {
         world_end(worlds[i]);
 }
 
-static void an_attempt_cut_short_before_it_began_is_put_back(void **state) {
+/* Work that keeps a thread of the pool until it is told to end. */
+static uv_sem_t started;
+static uv_sem_t ended;
+
+static void keep_busy(uv_work_t *work) {
+    (void)work;
+    uv_sem_post(&started);
+    uv_sem_wait(&ended);
+}
+
+static void after_work(uv_work_t *work, int status) {
+    assert_int_equal(status, 0);
+    ++*(int *)work->data;
+}
+
+static void an_attempt_that_no_thread_has_begun_is_put_back(void **state) {
     (void)state;
-    /* More work than threads: the job waits in libuv's queue, and is cancelled there. */
-    enum { COUNT = 3 };
     world *w = world_start(world_new());
-    world *others[COUNT - 1];
-    for (size_t i = 0; i < COUNT - 1; i++) {
-        others[i] = world_start(world_new());
-        PLAN(others[i], .status = 200, .silent = true);
-        decide(others[i], "ann", "f", "a");
-        flush(others[i], 60000);
-        settle(others[i]);
+    uv_work_t busy[POOL];
+    int done = 0;
+    assert_int_equal(uv_sem_init(&started, 0), 0);
+    assert_int_equal(uv_sem_init(&ended, 0), 0);
+    for (int i = 0; i < POOL; i++) {
+        busy[i].data = &done;
+        assert_int_equal(uv_queue_work(&w->loop, &busy[i], keep_busy, after_work), 0);
     }
+    for (int i = 0; i < POOL; i++)
+        uv_sem_wait(&started);
     decide(w, "ann", "f", "a");
     const ticket *t = flush_abort(w, 1000);
-    TURN_UNTIL(w, w->dispatcher->in_flight);
+    TURN_UNTIL(w, w->dispatcher->in_flight); /* it waits for a thread */
     atomic_fetch_add(&w->monotonic_ms, 1000);
     oa_deliver_step(w->dispatcher);
     TURN_UNTIL(w, t->done);
-    assert_int_equal(t->report.delivered + t->report.pending, 1);
-    flush_now(w, stats_of(w).pending, 0, 0);
+    EXPECT_REPORT(t, 0, 0, 1);
+    assert_int_equal(w->server.count, 0);
+    for (int i = 0; i < POOL; i++)
+        uv_sem_post(&ended);
+    TURN_UNTIL(w, done == POOL);
+    flush_now(w, 1, 0, 0);
+    uv_sem_destroy(&started);
+    uv_sem_destroy(&ended);
     world_end(w);
-    for (size_t i = 0; i < COUNT - 1; i++) {
-        server_speak(others[i]);
-        settle(others[i]);
-        world_end(others[i]);
-    }
 }
 
 /* ---- one attempt ---- */
@@ -154,10 +172,12 @@ int main(void) {
         cmocka_unit_test(half_of_the_pool_is_ours_at_most),
         cmocka_unit_test(who_waits_goes_first),
         cmocka_unit_test(dispatchers_take_turns),
-        cmocka_unit_test(an_attempt_cut_short_before_it_began_is_put_back),
+        cmocka_unit_test(an_attempt_that_no_thread_has_begun_is_put_back),
         cmocka_unit_test(an_attempt_tells_what_became_of_it),
     };
-    if (setenv("UV_THREADPOOL_SIZE", "7", 1) != 0)
+    char size[4];
+    snprintf(size, sizeof(size), "%d", POOL);
+    if (setenv("UV_THREADPOOL_SIZE", size, 1) != 0)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -169,8 +169,8 @@ static void a_413_is_too_large_whatever_it_says(void **state) {
 
 static void servers_in_trouble_are_an_outage(void **state) {
     (void)state;
-    static const int STATUSES[] = {-1,  0,   100, 101, 199, 300, 301, 302, 307, 308, 399,
-                                   407, 408, 500, 501, 502, 503, 504, 511, 599, 600, 999, 65536};
+    static const int STATUSES[] = {-1,  0,   100, 101, 199, 300, 301, 302, 307, 308, 399,  407,
+                                   408, 500, 501, 502, 503, 504, 511, 599, 600, 999, 65536};
     static const char *const BODIES[] = {"", "{}", LISTING, "<html>",
                                          "{\"error\":\"Invalid API key\"}"};
     for (size_t i = 0; i < sizeof(STATUSES) / sizeof(STATUSES[0]); i++)

@@ -308,7 +308,7 @@ static void a_body_that_does_not_fit_into_memory_is_never_sent_in_part(void **st
     snprintf(text, sizeof(text), "\"x\":\"%02500d\"", 0);
     for (size_t nth = 1; nth < 40; nth++) {
         world *w = world_new();
-        w->config.max_body_bytes = 1024; /* the first one is larger alone */
+        w->config.max_body_bytes = 300; /* every decision is larger alone */
         world_start(w);
         const oa_decision large = {.user_id = str("ann"), .event_properties = str(text)};
         assert_int_equal(decide_with(w, &large, "f", "a", true), OA_OK);

@@ -1,0 +1,48 @@
+/*
+ * support_peer.h: a small HTTP server on the loopback interface, on a thread of its own, which says what
+ * it is told to and nothing else.
+ */
+#ifndef SUPPORT_PEER_H
+#define SUPPORT_PEER_H
+
+#include "support.h"
+
+enum { MOST_REPLIES = 16, MOST_REQUEST_BYTES = 4 << 20 };
+
+/* What the peer does with one request. */
+typedef struct reply {
+    const char *text;
+    size_t padding; /* bytes behind it */
+    bool silent;    /* says nothing, until the client goes away */
+    bool closes;    /* the connection, afterwards */
+    bool blind;     /* answers whatever comes first */
+} reply;
+
+typedef struct peer {
+    int listener;
+    uint16_t port;
+    uv_thread_t thread;
+    reply replies[MOST_REPLIES];
+    size_t count;
+    _Atomic size_t connections;
+    _Atomic size_t requests;
+    _Atomic bool holds; /* a request, without a word */
+    char *request;      /* the last one, headers and body */
+    size_t request_len;
+} peer;
+
+/* Start a peer that answers `count` requests, in order, and then ends. */
+peer *peer_start(const reply *replies, size_t count);
+
+#define PEER(...)                                                                                  \
+    peer_start((const reply[]){__VA_ARGS__}, sizeof((const reply[]){__VA_ARGS__}) / sizeof(reply))
+
+/* Wait until everything was said; the request can be read then. */
+void peer_join(peer *p);
+
+void peer_free(peer *p);
+
+/* Return a socket that listens on a free port of the loopback interface. */
+int listen_anywhere(uint16_t *port);
+
+#endif

@@ -1,0 +1,145 @@
+'use strict';
+
+/**
+ * What a decision costs, as ratios within one run and with a lot of room: these tests are there to find
+ * what grows with the square of something, or got ten times slower. `npm run bench` has the numbers.
+ */
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const http = require('node:http');
+const { after, before, describe, it } = require('node:test');
+const { createDispatcher } = require('../..');
+const { createNotification } = require('../support/optimizely');
+
+/** The machine may be busy with something else. */
+const ATTEMPTS = { least: 5, most: 20 };
+const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
+const ID_LENGTH = 16;
+
+const idOf = (number) => String(number).padStart(ID_LENGTH, 'u');
+
+/** CPU of this process, in microseconds. */
+function cpuMicros() {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+/**
+ * Assert that `measure` takes at most `most` times what `base` takes. The least of several measurements
+ * counts, since others can only make one longer; there are more of them when that does not suffice.
+ */
+async function assertRatio(most, measure, base) {
+  let [value, unit] = [Infinity, Infinity];
+  for (let i = 0; i < ATTEMPTS.least || (i < ATTEMPTS.most && value > most * unit); i++) {
+    value = Math.min(value, await measure());
+    unit = Math.min(unit, await base());
+  }
+  assert.ok(value <= most * unit, `${(value / unit).toFixed(2)} times, instead of at most ${most}`);
+}
+
+describe('the cost of a decision', () => {
+  let server;
+  let silent = false;
+  let nextUser = 0;
+  const dispatchers = [];
+
+  before(async () => {
+    server = http.createServer((request, response) => {
+      request.resume().on('end', () => {
+        if (!silent) {
+          response.end('{"code":200}');
+        }
+      });
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+  });
+  after(async () => {
+    await Promise.all(dispatchers.map((dispatcher) => dispatcher.close({ timeoutMillis: 0 })));
+    server.closeAllConnections();
+    server.close();
+  });
+
+  function start(options) {
+    const dispatcher = createDispatcher({
+      apiKey: 'cost',
+      serverUrl: `http://127.0.0.1:${server.address().port}/2/httpapi`,
+      flushTimeoutMillis: 3_600_000,
+      requestTimeoutMillis: 3_600_000,
+      maxQueueBytes: 2 ** 30,
+      logger: QUIET,
+      ...options,
+    });
+    dispatchers.push(dispatcher);
+    return dispatcher;
+  }
+
+  function decide(onDecision, count) {
+    for (let i = 0; i < count; i++) {
+      onDecision(createNotification(idOf(nextUser++)));
+    }
+  }
+
+  /** CPU for each of so many decisions, all of them queued before the first is sent, in microseconds. */
+  async function costOf(dispatcher, count) {
+    const started = cpuMicros();
+    decide(dispatcher.onDecision, count);
+    const { delivered } = await dispatcher.flush();
+    assert.equal(delivered, count);
+    return (cpuMicros() - started) / count;
+  }
+
+  it('does not grow with the queue', async () => {
+    const dispatcher = start();
+    await costOf(dispatcher, 50_000);
+    await assertRatio(2, () => costOf(dispatcher, 200_000), () => costOf(dispatcher, 20_000));
+  });
+
+  it('does not grow when the table of exposures is full', async () => {
+    const maxEntries = 20_000;
+    const roomy = start();
+    const full = start({ dedupe: { maxEntries } });
+    for (const dispatcher of [roomy, full]) {
+      await costOf(dispatcher, 6 * maxEntries); // until what is evicted was never there when it filled up
+    }
+    await assertRatio(2, () => costOf(full, maxEntries), () => costOf(roomy, maxEntries));
+  });
+
+  it('is small on the event loop when it is a repeat', async () => {
+    const dispatcher = start();
+    const notifications = Array.from({ length: 1000 }, (_, i) => createNotification(idOf(i)));
+    const timeOf = (listener) => {
+      const started = process.hrtime.bigint();
+      for (let round = 0; round < 50; round++) {
+        for (const notification of notifications) {
+          listener(notification);
+        }
+      }
+      return Number(process.hrtime.bigint() - started);
+    };
+    const seen = new Map();
+    const remember = ({ userId, decisionInfo }) => seen.set(`${userId} ${decisionInfo.flagKey}`, decisionInfo.variationKey);
+    // Two Map look-ups with a new key, which no listener in JavaScript could do without.
+    await assertRatio(5, () => timeOf(dispatcher.onDecision), () => timeOf(remember));
+    assert.equal(dispatcher.stats().decisions.accepted, notifications.length);
+  });
+
+  it('is less than 100 bytes and its user id in memory', async () => {
+    const count = 50_000;
+    const dispatcher = start();
+    silent = true;
+    decide(dispatcher.onDecision, count);
+    const { pending } = dispatcher.stats().decisions;
+    assert.equal(pending, count);
+    const bytes = dispatcher.stats().queue.bytes / pending;
+    assert.ok(bytes < 100 + ID_LENGTH, `${bytes} bytes`);
+    silent = false;
+  });
+
+  it('leaves no memory behind', async () => {
+    const dispatcher = start();
+    await costOf(dispatcher, 20_000);
+    assert.equal(dispatcher.stats().queue.bytes, 0);
+  });
+});
