@@ -36,7 +36,7 @@ const STEPS = [
   { name: 'core', title: 'C core', command: () => make('check') },
   { name: 'core-asan', title: 'C core under ASan and UBSan', command: (all) => sanitized('check-asan', 'address,undefined', all) },
   { name: 'core-tsan', title: 'C core under TSan', extra: true, command: (all) => sanitized('check-tsan', 'thread', all) },
-  { name: 'fuzz', title: 'fuzzers, for a moment each', extra: true, command: () => make('fuzz') },
+  { name: 'fuzz', title: 'fuzzers, a minute each', extra: true, command: () => [...make('fuzz'), 'FUZZ_SECONDS=60'] },
   { name: 'runtimes', title: 'other versions of Node and npm, to try with', extra: true, command: () => [process.execPath, 'test/support/runtimes.js'] },
   { name: 'prebuild', title: 'prebuilt addons', extra: true, command: prebuild },
   { name: 'js', title: 'JavaScript and end to end', command: nodeTests },

@@ -7,7 +7,8 @@
  *
  * Thread: every function must be called on the thread that runs the dispatcher's loop; callbacks
  * come on that thread too, and never from inside the call that caused them, except `dropped` for
- * a decision that oa_dispatcher_record() itself refuses to store.
+ * a decision that oa_dispatcher_record() itself refuses to store, and the flushes that
+ * oa_dispatcher_destroy() ends.
  *
  * Ownership words, here and in every header: a function *borrows* a pointer for the call, *copies*
  * what it points to, *takes* it (frees it, also on failure), *returns* it *owned* by the caller,
