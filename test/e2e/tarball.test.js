@@ -13,6 +13,7 @@ const path = require('node:path');
 const { after, before, describe, it } = require('node:test');
 const { promisify } = require('node:util');
 
+const { stage } = require('../../src/prebuild/stage.js');
 const { startAmplitude } = require('../support/amplitude.js');
 const { nodes, npms } = require('../support/runtimes.js');
 const { TARGETS, notTestable } = require('../support/prebuilds.js');
@@ -35,7 +36,7 @@ describe('the packed package', { skip: notTestable() }, () => {
   before(async () => {
     dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-tarball-')));
     const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', dir];
-    [packed] = JSON.parse(execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+    [packed] = JSON.parse(execFileSync('npm', args, { cwd: stage(), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
     env = cleanEnvironment();
     amplitudes.http = await startAmplitude();
     amplitudes.https = await startAmplitude({ tls: true });
@@ -90,7 +91,7 @@ describe('the packed package', { skip: notTestable() }, () => {
   it('has nothing that a package manager would run', () => {
     // npm, pnpm and Yarn run node-gyp for a binding.gyp at the top; all of them ask, or warn, for install scripts.
     assert.ok(!packed.files.some((file) => file.path === 'binding.gyp'));
-    const { scripts } = require('../../package.json');
+    const { scripts } = JSON.parse(fs.readFileSync(path.join(ROOT, 'build', 'package', 'package.json'), 'utf8'));
     assert.deepEqual(Object.keys(scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name)), []);
   });
 
