@@ -66,7 +66,7 @@ describe('the doctor', () => {
     assert.equal(result.ok, true);
     assert.deepEqual(result.checks.map(({ name, status }) => [name, status]),
       ['addon', 'options', 'dns', 'connect', 'tls', 'answer', 'key', 'clock', 'datafile', 'user', 'test event'].map((name) => [name, 'pass']));
-    assert.match(check(result, 'addon').message, /build\/\w+\/optimizely_amplitude\.node, libcurl\/\S+ OpenSSL\/\S+/);
+    assert.match(check(result, 'addon').message, /(build|prebuilds)\/[\w-]+\/optimizely[-_]amplitude\.node, libcurl\/\S+ OpenSSL\/\S+/);
     assert.match(check(result, 'tls').message, /^TLSv1\.3, .*ca\.pem$/);
     assert.match(check(result, 'datafile').message, /revision 1.*3 flags: checkout_flow, homepage_banner, search_ranking/);
     const { message, events } = check(result, 'user');
