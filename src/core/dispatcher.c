@@ -221,6 +221,13 @@ static void stored(oa_dispatcher *d, oa_record *record, const oa_record *before)
 oa_status oa_dispatcher_record(oa_dispatcher *d, const oa_decision *decision) {
     if (decision->template_id >= d->template_count)
         return OA_MALFORMED;
+    oa_template *template = d->templates[decision->template_id];
+    oa_hash identity = {0, 0};
+    if (d->exposure != NULL) {
+        /* First of all, since it is there that a decision waits for memory. */
+        identity = oa_hash_identity(&d->hash_key, decision->user_id, decision->device_id);
+        oa_exposure_prefetch(d->exposure, identity, template->flag_hash);
+    }
     oa_status status = check_ids(d, decision);
     if (status != OA_OK)
         return status;
@@ -230,12 +237,9 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, const oa_decision *decision) {
     if (d->opt_out)
         return refuse(d, decision, &dropped, OA_OPTED_OUT, OA_DROP_OPTED_OUT);
 
-    oa_template *template = d->templates[decision->template_id];
     const uint32_t value = (uint32_t) template->content.low;
     oa_occurrence occurrence = {(uint32_t)(d->next_seq >> 32), (uint32_t)d->next_seq};
-    oa_hash identity = {0, 0};
     if (d->exposure != NULL) {
-        identity = oa_hash_identity(&d->hash_key, decision->user_id, decision->device_id);
         status = oa_exposure_note(d->exposure, identity, template->flag_hash, value,
                                   dropped.time_ms, &occurrence);
         if (status == OA_REPEAT) {

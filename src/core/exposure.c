@@ -1,14 +1,18 @@
 /*
  * exposure.c: extendible hashing over small open-addressing tables.  [loop]
  *
+ * What a look-up costs is the memory that it has to wait for, so everything is about cache lines: a slot
+ * is a quarter of one, tables are never so full that the probing goes far, and an insert into a full
+ * one evicts a neighbour, which is there already.
+ *
  * The high half of a fingerprint chooses an entry of the directory, and so a segment; the low half
  * chooses the slot in which the linear probing begins. A segment that is full first loses what past
  * windows left in it, then grows (only the very first segment, which starts small), or splits in
  * two. Each of these writes the survivors of one segment into new ones, so no call moves more than
  * two thousand slots. The directory doubles when a segment splits that has only one entry in it.
  *
- * The size of a segment is chosen so that `max_entries` spread over 2^max_depth of them fill three
- * quarters of the slots. Segments of that depth split no more; there, and at `max_entries`, an
+ * The size of a segment is chosen so that `max_entries` spread over 2^max_depth of them fill five
+ * eighths of the slots. Segments of that depth split no more; there, and at `max_entries`, an
  * insert evicts one entry of its own segment.
  *
  * Invariant: every segment has an empty slot, so that probing ends. All segments have `slot_count`
@@ -26,23 +30,26 @@ enum {
     MAX_DEPTH = 32,        /* bits of a fingerprint that the directory may use */
 };
 
-/* Bits of slot.state; the turn is above them. */
-enum { USED = 1, REFERENCED = 2, UNSENT = 4, TURN_SHIFT = 3 };
+/* What an entry keeps of its value, window and turn, so that four of them share a cache line. */
+enum { VALUE_BITS = 24, WINDOW_BITS = 20, TURN_BITS = 17 };
 
+static const uint32_t VALUE_MASK = (1U << VALUE_BITS) - 1;
+static const uint32_t WINDOW_MASK = (1U << WINDOW_BITS) - 1;
 /* Who changes even more often in one window stays at this turn; each change is sent all the same. */
-static const uint32_t MAX_TURN = UINT32_MAX >> TURN_SHIFT;
+static const uint32_t MAX_TURN = (1U << TURN_BITS) - 1;
 
 typedef struct slot {
-    uint32_t place; /* of the fingerprint: the low half */
-    uint32_t route; /* the high half */
-    uint32_t value;
-    uint32_t window;
-    uint32_t state; /* all bits 0: empty */
+    uint64_t print; /* the fingerprint of an (identity, flag) */
+    uint64_t value : VALUE_BITS;
+    uint64_t window : WINDOW_BITS;
+    uint64_t turn : TURN_BITS;
+    uint64_t used : 1;
+    uint64_t referenced : 1;
+    uint64_t unsent : 1;
 } slot;
 
 typedef struct segment {
     uint32_t used;
-    uint32_t hand;   /* of the clock: the next slot to consider for eviction */
     uint32_t period; /* in which it was last rid of past windows */
     uint32_t depth;  /* leading bits of a fingerprint that all its entries have in common */
     slot slots[];
@@ -54,8 +61,7 @@ struct oa_exposure {
     uint32_t period;
     uint32_t slot_count;
     uint32_t full_slot_count;
-    uint32_t stride; /* of the hand of the clock */
-    uint32_t depth;  /* the directory has 2^depth entries */
+    uint32_t depth; /* the directory has 2^depth entries */
     uint32_t max_depth;
     size_t max_entries;
     size_t segment_count;
@@ -63,13 +69,8 @@ struct oa_exposure {
     segment **directory;
 };
 
-/* A fingerprint of 64 bits, in halves. */
-typedef struct print {
-    uint32_t place;
-    uint32_t route;
-} print;
-
-static print print_of(oa_hash identity, uint64_t flag) {
+/* Return the fingerprint of an (identity, flag). */
+static uint64_t print_of(oa_hash identity, uint64_t flag) {
     /* The finalizer of MurmurHash3, with the rest of the identity added half-way. */
     uint64_t x = identity.low ^ flag;
     x ^= x >> 33;
@@ -78,7 +79,7 @@ static print print_of(oa_hash identity, uint64_t flag) {
     x ^= x >> 33;
     x *= UINT64_C(0xc4ceb9fe1a85ec53);
     x ^= x >> 33;
-    return (print){(uint32_t)x, (uint32_t)(x >> 32)};
+    return x;
 }
 
 /* Move on to the period of `time_ms`. A division, but only once a window. */
@@ -113,31 +114,31 @@ static uint32_t window_at(oa_exposure *exposure, oa_hash identity, int64_t time_
     return exposure->period + (since_start >= window_ms - offset);
 }
 
-static segment **route(const oa_exposure *exposure, print key) {
-    return &exposure->directory[((uint64_t)key.route << exposure->depth) >> 32];
+static segment **route(const oa_exposure *exposure, uint64_t print) {
+    return &exposure->directory[((print >> 32) << exposure->depth) >> 32];
 }
 
-static uint32_t home(const oa_exposure *exposure, uint32_t place) {
-    return (uint32_t)(((uint64_t)place * exposure->slot_count) >> 32);
+static uint32_t home(const oa_exposure *exposure, uint64_t print) {
+    return (uint32_t)(((print & UINT32_MAX) * exposure->slot_count) >> 32);
 }
 
 static uint32_t next(const oa_exposure *exposure, uint32_t at) {
     return at + 1 == exposure->slot_count ? 0 : at + 1;
 }
 
-static slot *find(const oa_exposure *exposure, print key) {
-    slot *slots = (*route(exposure, key))->slots;
-    for (uint32_t at = home(exposure, key.place); slots[at].state != 0; at = next(exposure, at)) {
-        if (slots[at].place == key.place && slots[at].route == key.route)
+static slot *find(const oa_exposure *exposure, uint64_t print) {
+    slot *slots = (*route(exposure, print))->slots;
+    for (uint32_t at = home(exposure, print); slots[at].used; at = next(exposure, at)) {
+        if (slots[at].print == print)
             return &slots[at];
     }
     return NULL;
 }
 
-/* Put an entry that is not there yet into a segment that has two empty slots. */
+/* Write an entry into the first empty slot from its home on. */
 static void put(const oa_exposure *exposure, segment *to, const slot *entry) {
-    uint32_t at = home(exposure, entry->place);
-    while (to->slots[at].state != 0)
+    uint32_t at = home(exposure, entry->print);
+    while (to->slots[at].used)
         at = next(exposure, at);
     to->slots[at] = *entry;
     to->used++;
@@ -148,8 +149,8 @@ static void take_out(const oa_exposure *exposure, segment *from, uint32_t gap) {
     const uint32_t count = exposure->slot_count;
     slot *slots = from->slots;
     uint32_t at = next(exposure, gap);
-    for (; slots[at].state != 0; at = next(exposure, at)) {
-        const uint32_t start = home(exposure, slots[at].place);
+    for (; slots[at].used; at = next(exposure, at)) {
+        const uint32_t start = home(exposure, slots[at].print);
         const uint32_t probed = at >= start ? at - start : at + count - start;
         const uint32_t back = at >= gap ? at - gap : at + count - gap;
         if (probed >= back) {
@@ -163,26 +164,7 @@ static void take_out(const oa_exposure *exposure, segment *from, uint32_t gap) {
 
 /* Whether an entry is certainly of a past window. Current ones are at the period or one ahead. */
 static bool is_past(const oa_exposure *exposure, const slot *entry) {
-    return entry->window - exposure->period > 1;
-}
-
-/*
- * Return the stride of the hand. It visits every slot, but jumps about: a hand that moved on slot by
- * slot would leave an empty region behind it, and before it a crowded one in which a probe takes
- * hundreds of steps.
- */
-static uint32_t stride_of(uint32_t slot_count) {
-    for (uint32_t stride = (uint32_t)(slot_count * UINT64_C(618) / 1000) + 1;; stride++) {
-        uint32_t a = slot_count;
-        uint32_t b = stride;
-        while (b != 0) {
-            const uint32_t rest = a % b;
-            a = b;
-            b = rest;
-        }
-        if (a == 1)
-            return stride;
-    }
+    return ((entry->window - exposure->period) & WINDOW_MASK) > 1;
 }
 
 static size_t segment_bytes(uint32_t slot_count) {
@@ -203,8 +185,8 @@ static segment *segment_new(const oa_exposure *exposure, uint32_t slot_count, ui
  * `split` is set, and leave out what is past. Returns false without memory; nothing has changed
  * then.
  */
-static bool rebuild(oa_exposure *exposure, print key, uint32_t slot_count, bool split) {
-    segment **at = route(exposure, key);
+static bool rebuild(oa_exposure *exposure, uint64_t print, uint32_t slot_count, bool split) {
+    segment **at = route(exposure, print);
     segment *old = *at;
     const uint32_t old_slot_count = exposure->slot_count;
     segment *made[2] = {NULL, NULL};
@@ -217,15 +199,14 @@ static bool rebuild(oa_exposure *exposure, print key, uint32_t slot_count, bool 
     }
 
     exposure->slot_count = slot_count;
-    exposure->stride = stride_of(slot_count);
     for (uint32_t i = 0; i < old_slot_count; i++) {
         const slot *entry = &old->slots[i];
-        if (entry->state == 0)
+        if (!entry->used)
             continue;
         if (is_past(exposure, entry))
             exposure->stats.entries--;
         else
-            put(exposure, made[split && (entry->route << old->depth) >> 31], entry);
+            put(exposure, made[split && (entry->print << old->depth) >> 63], entry);
     }
 
     /* The entries of the directory that lead to a segment are neighbours. */
@@ -250,14 +231,16 @@ static bool double_directory(oa_exposure *exposure) {
     return true;
 }
 
-static void evict_one(oa_exposure *exposure, segment *from) {
-    for (;;) {
-        const uint32_t at = from->hand;
+/*
+ * Make a gap next to where a fingerprint belongs. The clock algorithm, whose hand is the random place of
+ * whoever comes: the first entry from there on that was not referenced since the hand last came by.
+ */
+static void evict_one(oa_exposure *exposure, segment *from, uint64_t print) {
+    for (uint32_t at = home(exposure, print);; at = next(exposure, at)) {
         slot *entry = &from->slots[at];
-        from->hand = (at + exposure->stride) % exposure->slot_count;
-        if (entry->state & REFERENCED) {
-            entry->state &= ~(uint32_t)REFERENCED;
-        } else if (entry->state != 0) {
+        if (entry->referenced) {
+            entry->referenced = 0;
+        } else if (entry->used) {
             take_out(exposure, from, at);
             exposure->stats.entries--;
             exposure->stats.evicted++;
@@ -266,45 +249,45 @@ static void evict_one(oa_exposure *exposure, segment *from) {
     }
 }
 
-/* Three quarters, but seven eighths where the only way on is to evict. */
+/* Five eighths, but three quarters where the only way on is to evict. */
 static uint32_t limit_of(const oa_exposure *exposure, const segment *of) {
     const uint32_t count = exposure->slot_count;
     const bool final = count == exposure->full_slot_count && of->depth == exposure->max_depth;
-    return final ? count - 1 - count / 8 : count - count / 4;
+    return count - (final ? count / 4 : count * 3 / 8);
 }
 
 static bool is_full(const oa_exposure *exposure, const segment *of) {
     return of->used >= limit_of(exposure, of) || exposure->stats.entries >= exposure->max_entries;
 }
 
-static bool extend(oa_exposure *exposure, print key) {
-    const segment *full = *route(exposure, key);
+static bool extend(oa_exposure *exposure, uint64_t print) {
+    const segment *full = *route(exposure, print);
     if (exposure->stats.entries >= exposure->max_entries)
         return false;
     if (exposure->slot_count < exposure->full_slot_count) {
         const bool last = exposure->slot_count > exposure->full_slot_count / 2;
-        return rebuild(exposure, key, last ? exposure->full_slot_count : exposure->slot_count * 2,
+        return rebuild(exposure, print, last ? exposure->full_slot_count : exposure->slot_count * 2,
                        false);
     }
     if (full->depth == exposure->max_depth)
         return false;
     if (full->depth == exposure->depth && !double_directory(exposure))
         return false;
-    return rebuild(exposure, key, exposure->slot_count, true);
+    return rebuild(exposure, print, exposure->slot_count, true);
 }
 
 /* Return the segment of a fingerprint, with room for one more; NULL when that cannot be. */
-static segment *make_room(oa_exposure *exposure, print key) {
-    segment *found = *route(exposure, key);
+static segment *make_room(oa_exposure *exposure, uint64_t print) {
+    segment *found = *route(exposure, print);
     if (is_full(exposure, found) && found->period != exposure->period)
-        (void)rebuild(exposure, key, exposure->slot_count, false);
-    if (is_full(exposure, *route(exposure, key)))
-        (void)extend(exposure, key);
-    found = *route(exposure, key);
+        (void)rebuild(exposure, print, exposure->slot_count, false);
+    if (is_full(exposure, *route(exposure, print)))
+        (void)extend(exposure, print);
+    found = *route(exposure, print);
     if (is_full(exposure, found)) {
         if (found->used == 0) /* all that is allowed is in other segments */
             return NULL;
-        evict_one(exposure, found);
+        evict_one(exposure, found, print);
     }
     return found;
 }
@@ -316,8 +299,8 @@ oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **
     exposure->window_ms = window_ms;
     exposure->max_entries = max_entries < SIZE_MAX / 2 ? max_entries : SIZE_MAX / 2;
 
-    /* Four thirds of max_entries, rounded up, dealt to as few segments as hold them. */
-    size_t slot_count = exposure->max_entries + (exposure->max_entries - 1) / 3 + 1;
+    /* Eight fifths of max_entries, and three for a small one, dealt to as few segments as hold them. */
+    size_t slot_count = exposure->max_entries + (exposure->max_entries - 1) / 5 * 3 + 3;
     for (; slot_count > MAX_SLOT_COUNT && exposure->max_depth < MAX_DEPTH; exposure->max_depth++)
         slot_count = slot_count / 2 + slot_count % 2;
     if (slot_count > MAX_SLOT_COUNT)
@@ -325,7 +308,6 @@ oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **
     exposure->full_slot_count = (uint32_t)slot_count;
     exposure->slot_count = slot_count < FIRST_SLOT_COUNT ? (uint32_t)slot_count : FIRST_SLOT_COUNT;
 
-    exposure->stride = stride_of(exposure->slot_count);
     exposure->segment_count = 1;
     exposure->directory = oa_mem_calloc(1, sizeof(segment *));
     if (exposure->directory != NULL)
@@ -351,49 +333,57 @@ void oa_exposure_free(oa_exposure *exposure) {
     oa_mem_free(exposure);
 }
 
-static void add(oa_exposure *exposure, print key, uint32_t value, uint32_t window) {
-    segment *to = make_room(exposure, key);
+static void add(oa_exposure *exposure, const slot *entry) {
+    segment *to = make_room(exposure, entry->print);
     if (to == NULL)
         return;
-    const slot entry = {key.place, key.route, value, window, USED};
-    put(exposure, to, &entry);
+    put(exposure, to, entry);
     exposure->stats.entries++;
+}
+
+void oa_exposure_prefetch(const oa_exposure *exposure, oa_hash identity, uint64_t flag) {
+    const uint64_t print = print_of(identity, flag);
+    __builtin_prefetch(&(*route(exposure, print))->slots[home(exposure, print)], 1);
 }
 
 oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
                            int64_t time_ms, oa_occurrence *out) {
-    const print key = print_of(identity, flag);
     const uint32_t window = window_at(exposure, identity, time_ms);
-    uint32_t turn = 0;
-    slot *entry = find(exposure, key);
+    slot noted = {
+        .print = print_of(identity, flag),
+        .value = value & VALUE_MASK,
+        .window = window & WINDOW_MASK,
+        .used = 1,
+    };
+    slot *entry = find(exposure, noted.print);
     if (entry == NULL) {
-        add(exposure, key, value, window);
+        add(exposure, &noted);
     } else {
-        if (entry->window == window) {
-            turn = entry->state >> TURN_SHIFT;
-            if (entry->value == value && !(entry->state & UNSENT)) {
-                if (!(entry->state & REFERENCED)) /* do not dirty the cache line for nothing */
-                    entry->state |= REFERENCED;
+        /* Another window, be it because the clock went back, starts from turn 0. */
+        if (entry->window == noted.window) {
+            const bool changes = entry->value != noted.value;
+            if (!changes && !entry->unsent) {
+                if (!entry->referenced) /* do not dirty the cache line for nothing */
+                    entry->referenced = 1;
                 return OA_REPEAT;
             }
-            if (entry->value != value && turn < MAX_TURN)
-                turn++;
+            noted.turn = entry->turn;
+            if (changes && noted.turn < MAX_TURN)
+                noted.turn++;
         }
-        /* Another window, be it because the clock went back, starts from turn 0. */
-        entry->value = value;
-        entry->window = window;
-        entry->state = turn << TURN_SHIFT | REFERENCED | USED;
+        noted.referenced = 1;
+        *entry = noted;
     }
-    *out = (oa_occurrence){window, turn};
+    *out = (oa_occurrence){window, noted.turn};
     return OA_OK;
 }
 
 void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
                         oa_occurrence occurrence) {
     slot *entry = find(exposure, print_of(identity, flag));
-    if (entry != NULL && entry->value == value && entry->window == occurrence.window &&
-        entry->state >> TURN_SHIFT == occurrence.turn)
-        entry->state |= UNSENT;
+    if (entry != NULL && entry->value == (value & VALUE_MASK) &&
+        entry->window == (occurrence.window & WINDOW_MASK) && entry->turn == occurrence.turn)
+        entry->unsent = 1;
 }
 
 void oa_exposure_stats_read(const oa_exposure *exposure, oa_exposure_stats *out) {

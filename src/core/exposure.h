@@ -27,7 +27,7 @@ typedef struct oa_exposure oa_exposure;
 /* Which occurrence of a value within which window. */
 typedef struct oa_occurrence {
     uint32_t window; /* since the epoch, modulo 2^32 */
-    uint32_t turn;   /* stays at 2^29 - 1 from there on; every change is still sent */
+    uint32_t turn;   /* stays at 2^17 - 1 from there on; every change is still sent */
 } oa_occurrence;
 
 /*
@@ -39,6 +39,9 @@ oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **
 
 /* Take the table. NULL is fine. */
 void oa_exposure_free(oa_exposure *exposure);
+
+/* Fetch what oa_exposure_note() will need into the cache, while the caller does something else. */
+void oa_exposure_prefetch(const oa_exposure *exposure, oa_hash identity, uint64_t flag);
 
 /*
  * Note that `identity` saw `value` of `flag` at `time_ms`.
@@ -60,7 +63,7 @@ void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, 
 
 typedef struct oa_exposure_stats {
     size_t entries;
-    size_t bytes;     /* 1.4 KB at first; 27 an entry when full, up to 60 while it grows */
+    size_t bytes;     /* 1.4 KB at first; 26 an entry when full, up to 52 while it grows */
     uint64_t evicted; /* that could have been of the current window */
 } oa_exposure_stats;
 
