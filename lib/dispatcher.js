@@ -9,18 +9,14 @@ const binding = require('./binding.js');
 const { version } = require('../package.json');
 const { register } = require('./clients.js');
 const channels = require('./diagnostics.js');
-const { readLegacyDecision } = require('./legacy.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
-const { toMembers } = require('./properties.js');
-const { RuleTypes, NO_RULE } = require('./rules.js');
-const { isPromise, reasonOf } = require('./reason.js');
+const { reasonOf } = require('./reason.js');
 const { TemplateIds, checkDecision } = require('./templates.js');
 const { createHandlers, redact } = require('./handlers.js');
 
 const STATUS = Object.freeze(Object.fromEntries(binding.statusNames.map((name, code) => [name, code])));
 const LIBRARY = `optimizely-amplitude/${version}`;
-const OWN_PROPERTIES = ['flag_key', 'variation_key', 'rule_key', 'enabled'];
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
 const MAX_TIMER_MILLIS = 2 ** 31 - 1;
 
@@ -51,9 +47,10 @@ class Dispatcher {
   #options;
   #log;
   #templates;
-  #types;
+  #wantsFlags;
+  #legacy; // reads the decisions of the older APIs that are wanted; null: none is
+  #callbacks; // null: no option makes the long way necessary
   #isTraced; // whether the log wants every decision
-  #callbacks; // whether any callback, or a filter, makes the long way necessary
   #clients = new Map(); // client -> { registration, detach }
   #closing = null;
   #ignored = 0;
@@ -66,9 +63,9 @@ class Dispatcher {
     this.#record = this.#native.record;
     this.#isTraced = this.#log.debugEnabled;
     this.#templates = new TemplateIds(this.#native);
-    this.#types = new Set(options.decisionTypes);
-    this.#callbacks = options.resolveUser !== null || options.eventProperties !== null ||
-      options.userProperties !== null || !options.includeRollouts;
+    this.#wantsFlags = options.decisionTypes.includes('flag');
+    this.#legacy = createLegacy(options);
+    this.#callbacks = createCallbacks(options, this.#log);
     // Bound, since it is handed to notification centres.
     this.onDecision = (notification) => this.#decide(notification, null);
     lifecycle.add(this, this.#native, { log: this.#log, timeoutMillis: options.flushTimeoutMillis });
@@ -84,13 +81,13 @@ class Dispatcher {
     if (this.#closing !== null) {
       throw Object.assign(new Error('attach() after close(): create a new dispatcher'), { code: 'ERR_OA_CLOSED' });
     }
-    const rules = new RuleTypes(optimizelyClient, this.#log);
+    const rules = this.#callbacks === null ? null : this.#callbacks.rulesOf(optimizelyClient);
     const registration = register(optimizelyClient, (notification) => this.#decide(notification, rules));
     const detach = () => {
       if (this.#clients.get(optimizelyClient)?.detach === detach) {
         this.#clients.delete(optimizelyClient);
         this.#quietly(registration.remove);
-        this.#quietly(() => rules.close());
+        this.#quietly(() => rules?.close());
       }
     };
     this.#clients.set(optimizelyClient, { registration, detach });
@@ -165,65 +162,24 @@ class Dispatcher {
   #decide(notification, rules) {
     try {
       const type = notification.type;
-      if (!this.#types.has(type)) {
-        this.#ignore(type);
+      const isFlag = type === 'flag';
+      if (isFlag ? !this.#wantsFlags : !this.#wantsLegacy(type)) {
+        this.#explain(IGNORED);
         this.#trace(IGNORED, notification, null);
         return;
       }
-      const decision = type === 'flag' ? notification.decisionInfo : readLegacyDecision(notification);
+      const decision = isFlag ? notification.decisionInfo : this.#legacy.read(notification);
       const id = this.#templates.get(decision);
       const status = id < 0 ? this.#refuse(decision)
-        : this.#callbacks ? this.#recordFully(id, decision, notification, rules)
-        : this.#record(id, notification.userId);
-      if (status > STATUS.repeat) {
+        : this.#callbacks === null ? this.#record(id, notification.userId)
+        : this.#callbacks.record(this.#record, IGNORED, id, decision, notification, rules);
+      if (status !== STATUS.ok && status !== STATUS.repeat) {
         this.#explain(status);
       }
       this.#trace(status, notification, decision);
     } catch (error) {
       this.#invalid++;
       this.#log.warn('notification', `a decision could not be read and is not sent: ${reasonOf(error)}`);
-    }
-  }
-
-  /** The long way: with the application's callbacks. Each that throws costs what it was asked for. */
-  #recordFully(id, decision, notification, rules) {
-    const { resolveUser, eventProperties, userProperties, includeRollouts } = this.#options;
-    const rule = rules === null ? NO_RULE : rules.find(decision.flagKey, decision.ruleKey);
-    if (!includeRollouts && rule.ruleType === 'rollout') {
-      this.#ignored++;
-      return IGNORED;
-    }
-    const user = resolveUser === null ? notification : resolveUser(notification);
-    if (isPromise(user)) {
-      throw new Error('resolveUser returned a promise: it has to answer at once');
-    }
-    if (user === null) {
-      this.#ignored++;
-      return IGNORED;
-    }
-    return this.#record(
-      id,
-      user.userId,
-      user.deviceId,
-      this.#enrich('eventProperties', eventProperties, notification, rule, OWN_PROPERTIES),
-      this.#enrich('userProperties', userProperties, notification, rule, [this.#options.propertyPrefix + decision.flagKey]),
-    );
-  }
-
-  /** Ask a callback for properties, and return them as JSON without its braces; undefined without any. */
-  #enrich(name, callback, notification, rule, ownNames) {
-    if (callback === null) {
-      return undefined;
-    }
-    try {
-      const properties = callback(notification, rule);
-      if (isPromise(properties)) {
-        throw new Error('it returned a promise, and has to answer at once');
-      }
-      return toMembers(properties, ownNames);
-    } catch (error) {
-      this.#log.warn(name, `${name}: ${reasonOf(error)}; the decision is sent without`);
-      return undefined;
     }
   }
 
@@ -250,22 +206,29 @@ class Dispatcher {
     }
   }
 
-  #ignore(type) {
+  #wantsLegacy(type) {
     if (typeof type !== 'string') {
       throw new Error('it has no type, so it is no notification of the SDK');
     }
-    this.#ignored++;
+    return this.#legacy !== null && this.#legacy.types.has(type);
   }
 
   #refuse(decision) {
-    this.#invalid++;
     const fault = checkDecision(decision);
     this.#log.warn(fault, `a decision is not sent: ${fault}`);
     return INVALID;
   }
 
-  /** A status that is neither ok nor repeat. Drops are counted by the addon, invalid ids here. */
+  /** Count a status that is neither ok nor repeat, and say why. Drops are counted by the addon. */
   #explain(status) {
+    if (status === IGNORED) {
+      this.#ignored++;
+      return;
+    }
+    if (status === INVALID) {
+      this.#invalid++;
+      return;
+    }
     const name = binding.statusNames[status];
     const message = binding.statusMessages[status];
     if (status === STATUS.opted_out) {
@@ -314,6 +277,23 @@ function createNative(options, log) {
   const native = new binding.Dispatcher(nativeOptions(options, log), createHandlers(options, log, () => reference.weak.deref()));
   reference.weak = new WeakRef(native);
   return native;
+}
+
+/** Loaded only where decisionTypes names one of the older APIs. */
+function createLegacy({ decisionTypes }) {
+  const types = new Set(decisionTypes);
+  types.delete('flag');
+  return types.size === 0 ? null : { types, read: require('./legacy.js').readLegacyDecision };
+}
+
+/** Loaded only where a callback, or a filter, makes the long way necessary. */
+function createCallbacks(options, log) {
+  const { resolveUser, eventProperties, userProperties, includeRollouts } = options;
+  if (resolveUser === null && eventProperties === null && userProperties === null && includeRollouts) {
+    return null;
+  }
+  const { Callbacks } = require('./callbacks.js');
+  return new Callbacks(options, log);
 }
 
 function nativeOptions(options, log) {

@@ -6,7 +6,6 @@
 
 const channels = require('./diagnostics.js');
 const { isPromise, reasonOf } = require('./reason.js');
-const { trustedCertificates } = require('./trust.js');
 
 /** The addon's log levels, by number. */
 const LEVELS = ['debug', 'info', 'warn', 'error'];
@@ -45,6 +44,7 @@ function createHandlers({ onDrop, apiKey }, log, getNative) {
 
     trustNeeded() {
       try {
+        const { trustedCertificates } = require('./trust.js'); // only https needs it
         const status = getNative().setTrust(trustedCertificates());
         if (status !== 'ok') {
           log.warn('trust', `libcurl does not take Node's list of CA certificates (${status}); the system's is used`);

@@ -9,10 +9,13 @@
 const MAX_TEMPLATES = 10_000;
 /** Amplitude's limit for strings. */
 const MAX_KEY_LENGTH = 1024;
+/** Half of a pair, which is not valid Unicode: with the flag `u` a whole pair is one character. */
+const LONE_SURROGATE = /[\ud800-\udfff]/u;
 
 class TemplateIds {
   #native;
-  #flags = new Map(); // flag key -> Map of variation key -> [{ ruleKey, enabled, id }]
+  #flags = new Map(); // flag key -> Map of variation key -> [{ flagKey, variationKey, ruleKey, enabled, id }]
+  #last = null; // the one that was asked for last, which often is the next one, too
   #count = 0;
 
   constructor(native) {
@@ -21,12 +24,17 @@ class TemplateIds {
 
   /** Return the id for a decision, or -1 if it is not one that can be sent. */
   get(decision) {
-    const { ruleKey, enabled } = decision;
-    const rules = this.#flags.get(decision.flagKey)?.get(decision.variationKey);
-    if (rules !== undefined) {
-      for (let i = 0; i < rules.length; i++) {
-        if (rules[i].ruleKey === ruleKey && rules[i].enabled === enabled) {
-          return rules[i].id;
+    const { flagKey, variationKey, ruleKey, enabled } = decision;
+    const last = this.#last;
+    if (last !== null && last.flagKey === flagKey && last.variationKey === variationKey && last.ruleKey === ruleKey && last.enabled === enabled) {
+      return last.id;
+    }
+    const templates = this.#flags.get(flagKey)?.get(variationKey);
+    if (templates !== undefined) {
+      for (let i = 0; i < templates.length; i++) {
+        if (templates[i].ruleKey === ruleKey && templates[i].enabled === enabled) {
+          this.#last = templates[i];
+          return templates[i].id;
         }
       }
     }
@@ -37,11 +45,12 @@ class TemplateIds {
     if (this.#count === MAX_TEMPLATES) {
       this.#native.forgetTemplates();
       this.#flags.clear();
+      this.#last = null;
       this.#count = 0;
     }
     const id = this.#native.addTemplate(flagKey, variationKey, ruleKey, enabled);
     const variations = entry(this.#flags, flagKey, () => new Map());
-    entry(variations, variationKey, () => []).push({ ruleKey, enabled, id });
+    entry(variations, variationKey, () => []).push({ flagKey, variationKey, ruleKey, enabled, id });
     this.#count++;
     return id;
   }
@@ -54,7 +63,7 @@ function entry(map, key, make) {
   return map.get(key);
 }
 
-const isKey = (value) => typeof value === 'string' && value.length <= MAX_KEY_LENGTH && !/\p{Surrogate}/u.test(value);
+const isKey = (value) => typeof value === 'string' && value.length <= MAX_KEY_LENGTH && !LONE_SURROGATE.test(value);
 const isAbsent = (value) => value === null || value === undefined;
 
 /** Say what is wrong with a decision, or return null. */

@@ -29,7 +29,7 @@ const PRINT_RESULT = `
 function loadIn(t, files, env = {}, runtime = {}) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-binding-')));
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const ours = ['lib/binding.js', 'src/deps.js'].map((file) => [file, fs.readFileSync(path.join(ROOT, file))]);
+  const ours = ['lib/binding.js', 'lib/unloadable.js', 'src/deps.js'].map((file) => [file, fs.readFileSync(path.join(ROOT, file))]);
   for (const [file, content] of [...ours, ...Object.entries(files)]) {
     fs.mkdirSync(path.dirname(path.join(dir, file)), { recursive: true });
     fs.writeFileSync(path.join(dir, file), content);

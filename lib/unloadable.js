@@ -1,0 +1,89 @@
+'use strict';
+
+/** What to say when no addon loads: what was tried, why each failed, and what to type. */
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const ROOT = path.join(__dirname, '..');
+
+/** Make the error. `attempts` are { file, error }, where a null error is a file that is not there. */
+function failure(attempts) {
+  const found = attempts.filter(({ error }) => error !== null);
+  const lines = [
+    'The native addon of optimizely-amplitude could not be loaded.',
+    `This is ${process.platform}-${process.arch}, ${libc()}Node ${process.version}. ${prebuilds()}`,
+    'Tried:',
+    ...attempts.map((attempt) => `  ${attempt.file}\n      ${reason(attempt)}`),
+    ...advice(found.map(({ error }) => error.message)),
+  ];
+  const error = new Error(lines.join('\n'), found.length > 0 ? { cause: found[0].error } : undefined);
+  error.code = 'ERR_OA_ADDON';
+  return error;
+}
+
+/** For which systems there are prebuilt addons in this package. */
+function prebuilds() {
+  let names = [];
+  try {
+    names = fs.readdirSync(path.join(ROOT, 'prebuilds')).filter((name) => name.includes('-'));
+  } catch {
+    // a clone, or an installation without them
+  }
+  return names.length > 0 ? `There are prebuilt addons for ${names.join(' and ')} with glibc.` : 'There is no prebuilt addon in this package.';
+}
+
+/** "glibc 2.36, ", "musl, ", or nothing. Asks the diagnostic report, which takes a while. */
+function libc() {
+  if (process.platform !== 'linux') return '';
+  process.report.excludeNetwork = true; // else it looks up the names of all peers
+  const { header, sharedObjects = [] } = process.report.getReport();
+  if (header.glibcVersionRuntime) return `glibc ${header.glibcVersionRuntime}, `;
+  return sharedObjects.some((object) => object.includes('musl')) ? 'musl, ' : '';
+}
+
+function reason({ file, error }) {
+  if (error === null) return 'is not there';
+  const machine = machineOf(file);
+  if (machine !== null && machine !== process.arch) return `is built for ${machine}, not for ${process.arch}`;
+  return error.message.replaceAll('\n', '\n      ');
+}
+
+const ELF_MACHINES = { 3: 'ia32', 22: 's390x', 40: 'arm', 62: 'x64', 183: 'arm64', 243: 'riscv64' };
+
+/** The processor that an ELF file is for. The dynamic linker only says "No such file" for another one. */
+function machineOf(file) {
+  let head;
+  try {
+    head = fs.readFileSync(file).subarray(0, 20);
+  } catch {
+    return null;
+  }
+  if (head.length < 20 || head.toString('latin1', 0, 4) !== '\x7fELF') return null;
+  const bigEndian = head[5] === 2;
+  return ELF_MACHINES[bigEndian ? head.readUInt16BE(18) : head.readUInt16LE(18)] ?? null;
+}
+
+/** What to type. `messages` are those of the dynamic linker. */
+function advice(messages) {
+  const deps = require('../src/deps.js');
+  const text = messages.join('\n');
+  const lines = [];
+  for (const library of ['libcurl', 'libcjson']) {
+    // glibc and musl name the file that they did not find, macOS the library that was not loaded.
+    const lacks = new RegExp(`${library}[\\w.-]*: (cannot open shared object|No such file)|not loaded: \\S*${library}`);
+    if (lacks.test(text)) {
+      lines.push(`The library ${library} is missing on this machine:`, deps.installAdvice((manager) => deps.MANAGERS[manager].run[library]));
+    }
+  }
+  if (lines.length > 0) return lines;
+  return [
+    'Build it on this machine, with its own Node. First what it is built from:',
+    deps.buildAdvice(),
+    'then, in the folder of the application:',
+    '    npm explore optimizely-amplitude -- npm run compile',
+    ...(messages.length > 0 ? ['An installation copied from another machine, system or container image does not fit.'] : []),
+  ];
+}
+
+module.exports = { failure };
