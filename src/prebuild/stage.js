@@ -23,17 +23,17 @@ function packedFiles() {
   return files.map((file) => file.path);
 }
 
-/** Make the folder anew; returns its path. */
-function stage() {
-  fs.rmSync(PACKAGE, { recursive: true, force: true });
+/** Make the folder, or another one, anew; returns its path. */
+function stage(folder = PACKAGE) {
+  fs.rmSync(folder, { recursive: true, force: true });
   for (const file of packedFiles()) {
-    fs.cpSync(path.join(ROOT, file), path.join(PACKAGE, file));
+    fs.cpSync(path.join(ROOT, file), path.join(folder, file));
   }
   const manifest = structuredClone(require('../../package.json'));
   delete manifest.devDependencies;
   manifest.scripts = { compile: manifest.scripts.compile };
-  fs.writeFileSync(path.join(PACKAGE, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
-  return PACKAGE;
+  fs.writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  return folder;
 }
 
 if (require.main === module) {
