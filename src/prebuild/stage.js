@@ -30,14 +30,13 @@ function packedFiles() {
 /** What index.js loads only when an option, https or an error asks for it stays where it is. */
 const SELDOM = ['callbacks', 'legacy', 'names', 'trust', 'unloadable'];
 
-/** Bundle entry points of lib/, and return the files that went into it. */
+/** Bundle modules of lib/, and return the files that went into it. */
 function bundle(names, options) {
   const { metafile } = esbuild.buildSync({
     absWorkingDir: ROOT,
     bundle: true,
     entryPoints: names.map((name) => `lib/${name}.js`),
     metafile: true,
-    outdir: path.join(PACKAGE, 'lib'),
     platform: 'node',
     target: 'node18',
     ...options,
@@ -46,27 +45,28 @@ function bundle(names, options) {
 }
 
 /** Make lib/index.js one file, and leave out what nothing else needs. */
-function bundleIndex() {
-  const bundled = bundle(['index'], { allowOverwrite: true, external: SELDOM.map((name) => `./${name}.js`) });
-  const others = bundle(['cli', 'lambda', ...SELDOM], { write: false, external: ['./index.js', '../index.js'] });
+function bundleIndex(folder) {
+  const outfile = path.join(folder, 'lib/index.js');
+  const bundled = bundle(['index'], { outfile, allowOverwrite: true, external: SELDOM.map((name) => `./${name}.js`) });
+  const others = bundle(['cli', 'lambda', ...SELDOM], { outdir: folder, write: false, external: ['./index.js', '../index.js'] });
   const needed = new Set(['lib/index.js', 'package.json', ...others]);
   for (const file of bundled) {
-    if (!needed.has(file)) fs.rmSync(path.join(PACKAGE, file));
+    if (!needed.has(file)) fs.rmSync(path.join(folder, file));
   }
 }
 
-/** Make the folder anew; returns its path. */
-function stage() {
-  fs.rmSync(PACKAGE, { recursive: true, force: true });
+/** Make the folder, or another one, anew; returns its path. */
+function stage(folder = PACKAGE) {
+  fs.rmSync(folder, { recursive: true, force: true });
   for (const file of packedFiles()) {
-    fs.cpSync(path.join(ROOT, file), path.join(PACKAGE, file));
+    fs.cpSync(path.join(ROOT, file), path.join(folder, file));
   }
-  bundleIndex();
+  bundleIndex(folder);
   const manifest = structuredClone(require('../../package.json'));
   delete manifest.devDependencies;
   manifest.scripts = { compile: manifest.scripts.compile };
-  fs.writeFileSync(path.join(PACKAGE, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
-  return PACKAGE;
+  fs.writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  return folder;
 }
 
 if (require.main === module) {

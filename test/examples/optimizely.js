@@ -1,0 +1,9 @@
+'use strict';
+
+/** The client of the application. Yours has a createPollingProjectConfigManager({ sdkKey }); this one needs no network. */
+
+const { createInstance, createStaticProjectConfigManager } = require('@optimizely/optimizely-sdk');
+
+const datafile = JSON.stringify(require('../support/datafile.json'));
+
+module.exports = createInstance({ projectConfigManager: createStaticProjectConfigManager({ datafile }) });

@@ -1,0 +1,44 @@
+'use strict';
+
+/** Worker threads, each with a client and a dispatcher of its own. Decides for those who are named: user_0 user_4 */
+
+const { Worker, isMainThread, parentPort } = require('node:worker_threads');
+const { createDispatcher } = require('optimizely-amplitude');
+
+const THREADS = 2;
+
+function main(users) {
+  const workers = Array.from({ length: THREADS }, () => new Worker(__filename));
+  for (const worker of workers) {
+    worker.on('message', ({ userId, variation }) => console.log(`${userId}: ${variation}`));
+  }
+  users.forEach((userId, i) => workers[i % THREADS].postMessage({ userId }));
+  // Workers that live as long as a server are told so on SIGTERM, which comes to the main thread only.
+  workers.forEach((worker) => worker.postMessage({ close: true }));
+}
+
+async function work() {
+  const optimizely = require('./optimizely.js');
+  const dispatcher = createDispatcher({
+    apiKey: process.env.AMPLITUDE_API_KEY,
+    serverUrl: process.env.AMPLITUDE_SERVER_URL, // only to try it locally; Amplitude is the default
+  });
+  dispatcher.attach(optimizely);
+  await optimizely.onReady();
+
+  parentPort.on('message', async ({ userId, close }) => {
+    if (close) {
+      await dispatcher.close();
+      parentPort.close(); // else it would wait for messages, and live on
+      return;
+    }
+    const { variationKey } = optimizely.createUserContext(userId).decide('search_ranking');
+    parentPort.postMessage({ userId, variation: variationKey });
+  });
+}
+
+if (isMainThread) {
+  main(process.argv.slice(2));
+} else {
+  work();
+}

@@ -1,0 +1,23 @@
+/**
+ * What Next.js does for a route handler at checkout/[userId]: answers HTTP with what the module's GET
+ * returns, and evaluates the module anew when it "was changed", which is before each request here.
+ *
+ *   node route.mjs MODULE
+ */
+
+import http from 'node:http';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const module = pathToFileURL(path.resolve(process.argv[2]));
+let version = 0;
+
+const server = http.createServer(async ({ url, headers }, response) => {
+  const { GET } = await import(`${module}?${version++}`);
+  const request = new Request(new URL(url, `http://${headers.host}`));
+  const params = Promise.resolve({ userId: new URL(request.url).pathname.split('/').at(-1) });
+  const answer = await GET(request, { params });
+  response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
+});
+
+server.listen(process.env.PORT ?? 3000, () => console.log(`http://localhost:${server.address().port}`));
