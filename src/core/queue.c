@@ -4,7 +4,12 @@
 
 #include "mem.h"
 
-enum { MIN_CHUNK_BYTES = 1024, MAX_CHUNK_BYTES = 64 * 1024, CHUNKS_AT_LIMIT = 16 };
+enum {
+    MIN_CHUNK_BYTES = 1024,
+    MAX_CHUNK_BYTES = 64 * 1024,
+    CHUNKS_AT_LIMIT = 16,
+    MAX_SPARE_CHUNKS = 16, /* 1 MiB, about 14,000 decisions */
+};
 
 typedef struct oa_chunk {
     struct oa_chunk *next;
@@ -44,8 +49,12 @@ void oa_arena_init(oa_arena *arena, size_t max_bytes) {
 }
 
 void oa_arena_clear(oa_arena *arena) {
-    oa_mem_free(arena->spare);
-    arena->spare = NULL;
+    while (arena->spare != NULL) {
+        oa_chunk *chunk = arena->spare;
+        arena->spare = chunk->next;
+        oa_mem_free(chunk);
+    }
+    arena->spare_count = 0;
 }
 
 /* A chunk of `size` bytes, or of more if the record needs it. */
@@ -57,7 +66,8 @@ static oa_chunk *chunk_new(oa_arena *arena, size_t size, size_t record_bytes, bo
     oa_chunk *chunk = NULL;
     if (arena->spare != NULL && size == arena->chunk_bytes) {
         chunk = arena->spare;
-        arena->spare = NULL;
+        arena->spare = chunk->next;
+        arena->spare_count--;
     } else {
         chunk = oa_mem_alloc(size);
     }
@@ -77,10 +87,13 @@ static void chunk_unref(oa_arena *arena, oa_chunk *chunk) {
         return;
     const size_t size = chunk->cap + sizeof(*chunk);
     arena->bytes -= size;
-    if (arena->spare == NULL && size == arena->chunk_bytes)
-        arena->spare = chunk;
-    else
+    if (size != arena->chunk_bytes || arena->spare_count == MAX_SPARE_CHUNKS) {
         oa_mem_free(chunk);
+        return;
+    }
+    chunk->next = arena->spare;
+    arena->spare = chunk;
+    arena->spare_count++;
 }
 
 void oa_queue_init(oa_queue *queue, oa_arena *arena) {

@@ -24,8 +24,8 @@ function connectNone() {
   };
 }
 
-function connectOurs({ serverUrl, gzip, dedupe, enriched, logger = QUIET, ...more }) {
-  const { createDispatcher } = require('../..');
+function connectOurs({ serverUrl, gzip, dedupe, enriched, logger = QUIET, from = '../..', ...more }) {
+  const { createDispatcher } = require(from);
   const dispatcher = createDispatcher({
     apiKey: API_KEY,
     serverUrl,

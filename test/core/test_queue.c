@@ -65,6 +65,25 @@ static void an_empty_queue_has_nothing(void **state) {
     assert_non_null(f->arena.spare);
 }
 
+static void memory_is_kept_for_reuse_but_not_all_of_it(void **state) {
+    fixture *f = *state;
+    oa_arena_init(&f->arena, 64 * 1024 * 1024);
+    const uint64_t count = 64 * f->arena.chunk_bytes / (sizeof(oa_record) + 3);
+    for (int round = 0; round < 3; round++) {
+        for (uint64_t seq = 0; seq < count; seq++)
+            assert_int_equal(append(f, &f->queue, "ann", seq), OA_OK);
+        assert_true(f->arena.bytes >= 48 * f->arena.chunk_bytes);
+        assert_int_equal(f->arena.spare_count, 0);
+        for (uint64_t seq = 0; seq < count; seq++)
+            take_and_release(f, &f->queue, seq);
+        assert_int_equal(f->arena.bytes, 0);
+        assert_int_equal(f->arena.spare_count, 16);
+    }
+    oa_arena_clear(&f->arena);
+    assert_null(f->arena.spare);
+    assert_int_equal(f->arena.spare_count, 0);
+}
+
 static void all_parts_of_a_record_are_copied(void **state) {
     fixture *f = *state;
     char user[] = "ann";
@@ -291,11 +310,11 @@ static void a_list_of_batches_counts_its_records(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(an_empty_queue_has_nothing),           TEST(all_parts_of_a_record_are_copied),
-        TEST(records_of_one_user_are_recognized),   TEST(order_is_kept_against_a_model),
-        TEST(the_limit_is_never_exceeded),          TEST(a_refused_record_leaves_no_trace),
-        TEST(a_record_moves_to_another_queue),      TEST(a_batch_is_split_in_order),
-        TEST(a_list_of_batches_counts_its_records),
+        TEST(an_empty_queue_has_nothing),       TEST(memory_is_kept_for_reuse_but_not_all_of_it),
+        TEST(all_parts_of_a_record_are_copied), TEST(records_of_one_user_are_recognized),
+        TEST(order_is_kept_against_a_model),    TEST(the_limit_is_never_exceeded),
+        TEST(a_refused_record_leaves_no_trace), TEST(a_record_moves_to_another_queue),
+        TEST(a_batch_is_split_in_order),        TEST(a_list_of_batches_counts_its_records),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,11 @@ const PRINT_RESULT = `
   const runtime = JSON.parse(process.env.RUNTIME);
   if ('openssl' in runtime) Object.defineProperty(process, 'versions', { value: { ...process.versions, openssl: runtime.openssl ?? undefined } });
   if ('execPath' in runtime) process.execPath = require('node:path').resolve(runtime.execPath);
+  if ('linker' in runtime) {
+    const fs = require('node:fs');
+    const exists = fs.existsSync;
+    fs.existsSync = (file) => file === runtime.linker || exists(file);
+  }
   try {
     const addon = require('./lib/binding.js');
     console.log(JSON.stringify({ keys: Object.keys(addon) }));
@@ -119,9 +124,18 @@ test('a runtime without OpenSSL 3 is told so, and a prebuilt addon is not tried 
   }
 });
 
+/** Where musl's linker is on this processor. */
+const MUSL_LINKER = `/lib/ld-musl-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}.so.1`;
+
 test('a system with musl is told so, and a prebuilt addon is not tried on it', { skip: process.platform !== 'linux' && 'the file is ELF' }, (t) => {
-  const { message } = loadIn(t, { [PREBUILT]: fs.readFileSync(ADDON), node: '\x7fELF.../lib/ld-musl-x86_64.so.1' }, {}, { execPath: 'node' });
+  const files = { [PREBUILT]: fs.readFileSync(ADDON), node: `\x7fELF...${MUSL_LINKER}` };
+  const { message } = loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER });
   assert.ok(message.includes('is built for glibc, and this system uses musl'), message);
+});
+
+test('a system that has musl beside its glibc is no system with musl', { skip: process.platform !== 'linux' && 'the file is ELF' }, (t) => {
+  const files = { [PREBUILT]: fs.readFileSync(ADDON), node: '\x7fELF.../lib64/ld-linux-x86-64.so.2' };
+  assert.ok(loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER }).keys.length > 0);
 });
 
 test('another build can be named, and is then the only one tried', (t) => {
