@@ -37,7 +37,7 @@ function load() {
 function open(file) {
   const addon = { exports: {} };
   process.dlopen(addon, file);
-  return addon.exports;
+  return Object.assign(addon.exports, { file });
 }
 
 /** Throw when the runtime is one that a prebuilt addon must not even be tried on. */

@@ -8,6 +8,20 @@
 /** Create a dispatcher. Throws a TypeError with code `ERR_OA_OPTION` that names the option that is wrong. */
 export function createDispatcher<T extends DecisionType = 'flag'>(options: DispatcherOptions<T>): Dispatcher;
 
+/** The version of this package, and the addon that it loaded; for bug reports, and for those who watch versions. */
+export function info(): Info;
+
+export interface Info {
+  /** Of this package. */
+  version: string;
+  /** The file of the native addon. */
+  addon: string;
+  /** Whether it is one of those that came with the package. */
+  prebuilt: boolean;
+  /** What the addon is linked with: libcurl and what that uses, cJSON, xxHash. Licences by their SPDX names, where known. */
+  libraries: { name: string; version: string; license: string | null }[];
+}
+
 /** `T`: the types of decisions that `decisionTypes` names, and that the callbacks thus get. */
 export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** The API key of the Amplitude project. */

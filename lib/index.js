@@ -8,4 +8,9 @@ function createDispatcher(options) {
   return new Dispatcher(resolveOptions(options));
 }
 
-module.exports = { createDispatcher };
+/** The version of this package, its addon, and the libraries that the addon uses. */
+function info() {
+  return require('./info.js').info();
+}
+
+module.exports = { createDispatcher, info };

@@ -1,4 +1,4 @@
 import api from './index.js';
 
-export const { createDispatcher } = api;
+export const { createDispatcher, info } = api;
 export default api;

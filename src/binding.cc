@@ -493,7 +493,11 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
     }
     exports.Set("statusNames", names);
     exports.Set("statusMessages", messages);
-    exports.Set("libraries", oa_version_string());
+    Napi::Object versions = Napi::Object::New(env);
+    versions.Set("curl", oa_curl_version());
+    versions.Set("cjson", oa_cjson_version());
+    versions.Set("xxhash", oa_xxhash_version());
+    exports.Set("versions", versions);
     return exports;
 }
 

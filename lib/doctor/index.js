@@ -11,8 +11,7 @@ const { checkServer } = require('./server.js');
 
 const TEST_USER = 'optimizely-amplitude-doctor';
 const PLACEHOLDER = 'missing';
-const ADDON_EXTENSION = '.node';
-/** libcurl lists all it is made of; itself, TLS and zlib come first. */
+/** libcurl and its own come first, and of those TLS and zlib. */
 const SHOWN_LIBRARIES = 3;
 /** Whatever is shorter is no key, and may be part of any word. */
 const MIN_SECRET_LENGTH = 8;
@@ -63,11 +62,10 @@ class Report {
 /** Whether the addon loads, and which one. */
 function checkAddon(report) {
   try {
-    const binding = require('../binding.js');
-    const file = Object.keys(require.cache).find((name) => name.endsWith(ADDON_EXTENSION) && require.cache[name].exports === binding);
-    const where = file === undefined ? '' : `${path.relative(path.join(__dirname, '../..'), file)}, `;
-    const libraries = binding.libraries.split(' ').slice(0, SHOWN_LIBRARIES).join(' ');
-    report.pass('addon', `${version}, ${where}${libraries}, Node ${process.version}, ${process.platform}-${process.arch}`);
+    const { addon, libraries } = require('../info.js').info();
+    const file = path.relative(path.join(__dirname, '../..'), addon);
+    const shown = libraries.slice(0, SHOWN_LIBRARIES).map((library) => `${library.name}/${library.version}`).join(' ');
+    report.pass('addon', `${version}, ${file}, ${shown}, Node ${process.version}, ${process.platform}-${process.arch}`);
     return true;
   } catch (error) {
     const [first, ...rest] = error.message.split('\n');

@@ -100,8 +100,8 @@ void oa_buf_append_json(oa_buf *buf, oa_str str) {
     OA_BUF_LITERAL(buf, "\"");
 }
 
-void oa_buf_append_int(oa_buf *buf, int64_t value) {
-    char digits[20];
+size_t oa_buf_format_int(int64_t value, char out[OA_BUF_INT_BYTES]) {
+    char digits[OA_BUF_INT_BYTES];
     size_t at = sizeof(digits);
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     do {
@@ -110,5 +110,11 @@ void oa_buf_append_int(oa_buf *buf, int64_t value) {
     } while (rest > 0);
     if (value < 0)
         digits[--at] = '-';
-    oa_buf_append(buf, digits + at, sizeof(digits) - at);
+    memcpy(out, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at;
+}
+
+void oa_buf_append_int(oa_buf *buf, int64_t value) {
+    char text[OA_BUF_INT_BYTES];
+    oa_buf_append(buf, text, oa_buf_format_int(value, text));
 }

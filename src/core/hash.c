@@ -5,6 +5,14 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#define OA_TEXT(token) #token
+#define OA_TEXT_OF(macro) OA_TEXT(macro)
+
+const char *oa_xxhash_version(void) {
+    return OA_TEXT_OF(XXH_VERSION_MAJOR) "." OA_TEXT_OF(XXH_VERSION_MINOR) "." OA_TEXT_OF(
+        XXH_VERSION_RELEASE);
+}
+
 void oa_hash_key_init(oa_hash_key *key, oa_str text) {
     for (size_t at = 0; at < sizeof(key->secret); at += sizeof(XXH128_canonical_t)) {
         XXH128_canonical_t bytes;

@@ -283,8 +283,10 @@ typedef struct oa_stats {
 /* Copy the counters. `accepted = delivered + dropped + pending` holds at every moment. */
 void oa_dispatcher_stats(const oa_dispatcher *dispatcher, oa_stats *out);
 
-/* Versions of what was linked: "libcurl/7.88.1 OpenSSL/3.0.15 zlib/1.2.13". Static storage. */
-const char *oa_version_string(void);
+/* Versions of the libraries that are linked, or included. Static storage. */
+const char *oa_curl_version(void); /* with its own: "libcurl/7.88.1 OpenSSL/3.0.15 zlib/1.2.13" */
+const char *oa_cjson_version(void);
+const char *oa_xxhash_version(void);
 
 #ifdef __cplusplus
 }

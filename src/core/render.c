@@ -29,6 +29,9 @@ struct oa_renderer {
     oa_buf compressed;
     z_stream zip;
     bool zip_ready;
+    char time[OA_BUF_INT_BYTES]; /* the last one, as text: many decisions share a millisecond */
+    size_t time_len;
+    int64_t time_ms;
     oa_event_owner owners[OA_BATCH_MAX_EVENTS];
 };
 
@@ -171,7 +174,8 @@ static void append_id(oa_buf *body, oa_hash hash) {
 }
 
 /* Append `,"user_id":"...","device_id":"...","time":...,"insert_id":"`. */
-static void append_origin(oa_buf *body, const oa_record *record) {
+static void append_origin(oa_renderer *renderer, const oa_record *record) {
+    oa_buf *body = &renderer->body;
     if (record->user_id_len > 0) {
         OA_BUF_LITERAL(body, ",\"user_id\":");
         oa_buf_append_json(body, oa_record_user_id(record));
@@ -181,7 +185,11 @@ static void append_origin(oa_buf *body, const oa_record *record) {
         oa_buf_append_json(body, oa_record_device_id(record));
     }
     OA_BUF_LITERAL(body, ",\"time\":");
-    oa_buf_append_int(body, record->time_ms);
+    if (record->time_ms != renderer->time_ms || renderer->time_len == 0) {
+        renderer->time_len = oa_buf_format_int(record->time_ms, renderer->time);
+        renderer->time_ms = record->time_ms;
+    }
+    oa_buf_append(body, renderer->time, renderer->time_len);
     OA_BUF_LITERAL(body, ",\"insert_id\":\"");
 }
 
@@ -198,7 +206,7 @@ static origin append_identify(oa_renderer *renderer, oa_record *const *records, 
     oa_buf *body = &renderer->body;
     OA_BUF_LITERAL(body, "{\"event_type\":\"$identify\"");
     const size_t from = body->len;
-    append_origin(body, records[0]);
+    append_origin(renderer, records[0]);
     const origin common = {from, body->len - from, records[0]->time_ms};
     /* All of its decisions make the id: a retry without one of them is another event. */
     oa_hash id = identify_id(renderer, records[0], identity);
@@ -229,7 +237,7 @@ static void append_event(oa_renderer *renderer, const oa_record *record, oa_hash
     if (record->time_ms == common.time_ms)
         oa_buf_repeat(body, common.from, common.len);
     else
-        append_origin(body, record);
+        append_origin(renderer, record);
     append_id(body, event_id(renderer, record, identity));
     oa_buf_append(body, renderer->event_middle.data, renderer->event_middle.len);
     oa_buf_append_str(body, record->template->event_json);

@@ -16,6 +16,8 @@
 
 #include "mem.h"
 
+const char *oa_cjson_version(void) { return cJSON_Version(); }
+
 /*
  * A parsed body takes up to 50 times its bytes (64 for each element of `[1,1,1,...`). The longest
  * answer that makes sense stays far below this.

@@ -53,7 +53,7 @@ static bool curl_is_ready;
 /* Never undone: another thread or copy of this addon may be using libcurl. */
 static void start_curl(void) { curl_is_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK; }
 
-const char *oa_version_string(void) { return curl_version(); }
+const char *oa_curl_version(void) { return curl_version(); }
 
 static size_t on_body(char *data, size_t size, size_t count, void *user) {
     (void)size; /* always 1 */

@@ -28,7 +28,7 @@ function packedFiles() {
 }
 
 /** What index.js loads only when an option, https or an error asks for it stays where it is. */
-const SELDOM = ['callbacks', 'legacy', 'names', 'trust', 'unloadable'];
+const SELDOM = ['callbacks', 'info', 'legacy', 'names', 'trust', 'unloadable'];
 
 /** Bundle modules of lib/, and return the files that went into it. */
 function bundle(names, options) {

@@ -475,7 +475,7 @@ static void a_transport_is_made_or_not(void **state) {
         assert_int_equal(status, OA_NOMEM);
         assert_in_range(nth, 1, 20);
     }
-    assert_non_null(strstr(oa_version_string(), "libcurl/"));
+    assert_non_null(strstr(oa_curl_version(), "libcurl/"));
 }
 
 /* ---- with a dispatcher and the thread pool ---- */

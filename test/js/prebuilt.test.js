@@ -102,6 +102,19 @@ test('what is linked in is listed, with its licence', { skip }, () => {
   assert.match(licences, /Yann Collet/);
 });
 
+test('the addon tells the same versions as the list', { skip: skip || (`linux-${process.arch}` !== TARGETS[0] && 'it is for another processor') }, () => {
+  const { components } = JSON.parse(fs.readFileSync(path.join(ROOT, 'prebuilds', 'SBOM.json'), 'utf8'));
+  const env = { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: fileOf(TARGETS[0]) };
+  const { prebuilt, libraries } = JSON.parse(execFileSync(process.execPath, ['-p', "JSON.stringify(require('.').info())"], { cwd: ROOT, env, encoding: 'utf8' }));
+  assert.equal(prebuilt, true);
+  for (const [name, inList] of [['libcurl', 'curl'], ['cJSON', 'cJSON'], ['xxHash', 'xxHash']]) {
+    const { version, licenses } = components.find((component) => component.name === inList);
+    const library = libraries.find((candidate) => candidate.name === name);
+    assert.ok(version.startsWith(library.version), `${name}: ${version}, ${library.version}`);
+    assert.equal(library.license, licenses[0].license.id);
+  }
+});
+
 test('loading it takes a small part of the start of Node', { skip: skip || (`linux-${process.arch}` !== TARGETS[0] && 'it is for another processor') }, () => {
   const script = `
     const cpu = () => { const { user, system } = process.cpuUsage(); return user + system; };

@@ -1,10 +1,14 @@
 /** The dispatcher, from an ES module. */
 
-import defaultExport, { createDispatcher } from 'optimizely-amplitude';
-import type { Dispatcher, FlushReport, Stats } from 'optimizely-amplitude';
+import defaultExport, { createDispatcher, info } from 'optimizely-amplitude';
+import type { Dispatcher, FlushReport, Info, Stats } from 'optimizely-amplitude';
 
 const dispatcher: Dispatcher = createDispatcher({ apiKey: 'key' });
 const same: typeof createDispatcher = defaultExport.createDispatcher;
+
+const installed: Info = info();
+const texts: (string | null)[] = [installed.version, installed.addon, ...installed.libraries.flatMap(({ name, version, license }) => [name, version, license])];
+const prebuilt: boolean = installed.prebuilt;
 
 const report: FlushReport = await dispatcher.flush();
 const sum: number = report.delivered + report.dropped + report.pending + report.durationMillis;
@@ -43,4 +47,4 @@ dispatcher.setOptOut(1);
 // @ts-expect-error no notification
 dispatcher.onDecision('user');
 
-export { error, numbers, same, sum };
+export { error, numbers, prebuilt, same, sum, texts };
