@@ -22,6 +22,16 @@ void *oa_mem_realloc(void *pointer, size_t size);
 void oa_mem_free(void *pointer);
 
 /*
+ * Return `size` bytes owned by the caller, or NULL; to be given back with oa_mem_free_pages(). They come from
+ * the system and go back to it at once, whatever else lies on the heap, which would else keep the size that
+ * it had in an outage. Cost: a system call each way, and a page fault for every 4 KB that is written.
+ */
+void *oa_mem_alloc_pages(size_t size);
+
+/* Take `pointer`, of `size` bytes. */
+void oa_mem_free_pages(void *pointer, size_t size);
+
+/*
  * Ask `allow` before every allocation from now on; NULL asks nobody. For tests.
  * Thread: set before any other thread allocates; `allow` itself may be called on any thread.
  */

@@ -48,11 +48,25 @@ void oa_arena_init(oa_arena *arena, size_t max_bytes) {
     arena->chunk_bytes = chunk;
 }
 
+static size_t size_of(const oa_chunk *chunk) { return chunk->cap + sizeof(*chunk); }
+
+/* Full-sized chunks, of which there may be many, are pages of their own; the others lie on the heap. */
+static oa_chunk *allocate(size_t size) {
+    return size == MAX_CHUNK_BYTES ? oa_mem_alloc_pages(size) : oa_mem_alloc(size);
+}
+
+static void release(oa_chunk *chunk) {
+    if (size_of(chunk) == MAX_CHUNK_BYTES)
+        oa_mem_free_pages(chunk, MAX_CHUNK_BYTES);
+    else
+        oa_mem_free(chunk);
+}
+
 void oa_arena_clear(oa_arena *arena) {
     while (arena->spare != NULL) {
         oa_chunk *chunk = arena->spare;
         arena->spare = chunk->next;
-        oa_mem_free(chunk);
+        release(chunk);
     }
     arena->spare_count = 0;
 }
@@ -69,7 +83,7 @@ static oa_chunk *chunk_new(oa_arena *arena, size_t size, size_t record_bytes, bo
         arena->spare = chunk->next;
         arena->spare_count--;
     } else {
-        chunk = oa_mem_alloc(size);
+        chunk = allocate(size);
     }
     if (chunk == NULL)
         return NULL;
@@ -85,10 +99,10 @@ static oa_chunk *chunk_new(oa_arena *arena, size_t size, size_t record_bytes, bo
 static void chunk_unref(oa_arena *arena, oa_chunk *chunk) {
     if (--chunk->live > 0)
         return;
-    const size_t size = chunk->cap + sizeof(*chunk);
+    const size_t size = size_of(chunk);
     arena->bytes -= size;
     if (size != arena->chunk_bytes || arena->spare_count == MAX_SPARE_CHUNKS) {
-        oa_mem_free(chunk);
+        release(chunk);
         return;
     }
     chunk->next = arena->spare;
@@ -111,7 +125,7 @@ static size_t next_chunk_bytes(const oa_queue *queue, bool limited) {
         return full;
     if (queue->last == NULL)
         return MIN_CHUNK_BYTES;
-    const size_t last = queue->last->cap + sizeof(oa_chunk);
+    const size_t last = size_of(queue->last);
     return last < full / 2 ? last * 2 : full;
 }
 
