@@ -15,7 +15,7 @@ const os = require('node:os');
 const { parseArgs } = require('node:util');
 const { format, markdown, startSink } = require('./measure.js');
 
-const BENCHMARKS = ['listener', 'delivery', 'memory', 'handler', 'start', 'cold', 'stall', 'fairness', 'growth'];
+const BENCHMARKS = ['listener', 'parts', 'delivery', 'memory', 'handler', 'start', 'cold', 'stall', 'fairness', 'growth'];
 
 function parse() {
   const { values, positionals } = parseArgs({ options: { quick: { type: 'boolean', default: false } }, allowPositionals: true });

@@ -1,0 +1,82 @@
+'use strict';
+
+/**
+ * Where the time of the listener goes: its parts one by one, each with all that comes before it. The addon is
+ * called as lib/dispatcher.js calls it. Nothing is delivered, and user ids are made beforehand.
+ */
+
+const binding = require('../../lib/binding.js');
+const { resolveOptions } = require('../../lib/options.js');
+const { TemplateIds } = require('../../lib/templates.js');
+const { createNotification } = require('./decisions.js');
+const { cpuMicros, inChild, median, repeat, serveChild } = require('./measure.js');
+
+const UNKNOWN_TEMPLATE = 999_999;
+const REPEATED_USERS = 1000;
+const ROUNDS = 40;
+const COUNT = 20_000;
+
+const HANDLERS = { log() {}, dropped() {}, requested() {}, trustNeeded() {} };
+
+function createNative(dedupe) {
+  const options = resolveOptions({ apiKey: 'benchmark', serverUrl: 'http://127.0.0.1:1/', maxQueueBytes: 2 ** 31, flushQueueSize: 2 ** 32 - 1 });
+  return new binding.Dispatcher({ ...options, library: 'benchmark', dedupe, dedupeWindowMillis: 86_400_000, dedupeMaxEntries: 1_000_000 }, HANDLERS);
+}
+
+/** Each returns a function of a user id. */
+const PARTS = {
+  template() {
+    const ids = new TemplateIds(createNative(true));
+    const { decisionInfo } = createNotification('user');
+    return () => ids.get(decisionInfo);
+  },
+  call() {
+    const { record } = createNative(true);
+    return (userId) => record(UNKNOWN_TEMPLATE, userId);
+  },
+  record(dedupe = true) {
+    const native = createNative(dedupe);
+    const { record } = native;
+    const id = new TemplateIds(native).get(createNotification('user').decisionInfo);
+    return (userId) => record(id, userId);
+  },
+  queue: () => PARTS.record(false),
+};
+
+/** Median nanoseconds over rounds, without those of the bare loop. */
+async function child({ part, repeats }) {
+  const run = PARTS[part]();
+  const nanosOf = (call, users) => {
+    const before = cpuMicros();
+    for (let i = 0; i < users.length; i++) {
+      call(users[i]);
+    }
+    return (1000 * (cpuMicros() - before)) / users.length;
+  };
+  const results = await repeat(ROUNDS, (round) => {
+    const users = Array.from({ length: COUNT }, (_, i) => `user_${repeats ? i % REPEATED_USERS : round * COUNT + i}`);
+    const bare = nanosOf((userId) => userId, users);
+    return nanosOf(run, users) - bare;
+  });
+  return median(results);
+}
+
+const ROWS = [
+  { title: 'JavaScript finds the template', part: 'template', repeats: true },
+  { title: 'into C with the user id, and back', part: 'call', repeats: true },
+  { title: 'a repeat: clock, checks, hash, the table in the cache', part: 'record', repeats: true },
+  { title: 'a new one without de-duplication: a record in the queue', part: 'queue', repeats: false },
+  { title: 'a new one: the table, up to 800,000 entries', part: 'record', repeats: false },
+];
+
+async function run({ quick }) {
+  const rows = [];
+  for (const { title, part, repeats } of ROWS) {
+    rows.push([title, median(await repeat(quick ? 1 : 5, () => inChild(__filename, { part, repeats })))]);
+  }
+  return { tables: [{ title: 'Parts of the listener: nanoseconds of CPU', columns: ['', 'ns'], rows }], bars: [] };
+}
+
+module.exports = { run };
+
+serveChild(module, child);
