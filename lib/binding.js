@@ -57,14 +57,14 @@ const MUSL_LINKERS = { x64: '/lib/ld-musl-x86_64.so.1', arm64: '/lib/ld-musl-aar
 /** Whether the C library is musl: its dynamic linker is the one that Node's executable asks for. */
 function usesMusl() {
   const linker = MUSL_LINKERS[process.arch];
-  if (process.platform !== 'linux' || linker === undefined || !fs.existsSync(linker)) return false;
-  const head = Buffer.alloc(2048);
   let descriptor;
   try {
+    if (process.platform !== 'linux' || linker === undefined || !fs.existsSync(linker)) return false;
     descriptor = fs.openSync(process.execPath);
-    return head.subarray(0, fs.readSync(descriptor, head)).includes(linker);
+    const head = Buffer.alloc(2048);
+    return head.subarray(0, fs.readSync(descriptor, head)).includes('/ld-musl-');
   } catch {
-    return false;
+    return false; // not to be found out, as under --permission
   } finally {
     if (descriptor !== undefined) fs.closeSync(descriptor);
   }

@@ -1,5 +1,6 @@
 'use strict';
 
+const binding = require('./binding.js');
 const { Dispatcher } = require('./dispatcher.js');
 const { resolveOptions } = require('./options.js');
 
@@ -10,7 +11,7 @@ function createDispatcher(options) {
 
 /** The version of this package, its addon, and the libraries that the addon uses. */
 function info() {
-  return require('./info.js').info();
+  return require('./info.js').info(binding);
 }
 
 module.exports = { createDispatcher, info };

@@ -11,7 +11,7 @@ const { checkServer } = require('./server.js');
 
 const TEST_USER = 'optimizely-amplitude-doctor';
 const PLACEHOLDER = 'missing';
-/** libcurl and its own come first, and of those TLS and zlib. */
+/** libcurl and its TLS come first; of a system's libcurl all that it is made of follows. */
 const SHOWN_LIBRARIES = 3;
 /** Whatever is shorter is no key, and may be part of any word. */
 const MIN_SECRET_LENGTH = 8;
@@ -62,7 +62,7 @@ class Report {
 /** Whether the addon loads, and which one. */
 function checkAddon(report) {
   try {
-    const { addon, libraries } = require('../info.js').info();
+    const { addon, libraries } = require('../info.js').info(require('../binding.js'));
     const file = path.relative(path.join(__dirname, '../..'), addon);
     const shown = libraries.slice(0, SHOWN_LIBRARIES).map((library) => `${library.name}/${library.version}`).join(' ');
     report.pass('addon', `${version}, ${file}, ${shown}, Node ${process.version}, ${process.platform}-${process.arch}`);

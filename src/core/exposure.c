@@ -2,8 +2,8 @@
  * exposure.c: extendible hashing over small open-addressing tables.  [loop]
  *
  * What a look-up costs is the memory that it has to wait for, so everything is about cache lines: a slot
- * is a quarter of one, tables are never so full that the probing goes far, and an insert into a full
- * one evicts a neighbour, which is there already.
+ * is a quarter of one, tables are never so full that the probing goes far, and what the clock looks at
+ * next is fetched the time before.
  *
  * The high half of a fingerprint chooses an entry of the directory, and so a segment; the low half
  * chooses the slot in which the linear probing begins. A segment that is full first loses what past
@@ -31,7 +31,7 @@ enum {
 };
 
 /* What an entry keeps of its value, window and turn, so that four of them share a cache line. */
-enum { VALUE_BITS = 24, WINDOW_BITS = 20, TURN_BITS = 17 };
+enum { VALUE_BITS = 28, WINDOW_BITS = 16, TURN_BITS = 17 };
 
 static const uint32_t VALUE_MASK = (1U << VALUE_BITS) - 1;
 static const uint32_t WINDOW_MASK = (1U << WINDOW_BITS) - 1;
@@ -50,6 +50,7 @@ typedef struct slot {
 
 typedef struct segment {
     uint32_t used;
+    uint32_t hand;   /* of the clock: the next slot to consider for eviction */
     uint32_t period; /* in which it was last rid of past windows */
     uint32_t depth;  /* leading bits of a fingerprint that all its entries have in common */
     slot slots[];
@@ -61,7 +62,8 @@ struct oa_exposure {
     uint32_t period;
     uint32_t slot_count;
     uint32_t full_slot_count;
-    uint32_t depth; /* the directory has 2^depth entries */
+    uint32_t stride; /* of the hand of the clock */
+    uint32_t depth;  /* the directory has 2^depth entries */
     uint32_t max_depth;
     size_t max_entries;
     size_t segment_count;
@@ -101,8 +103,8 @@ static void set_period(oa_exposure *exposure, int64_t time_ms) {
 
 /*
  * Return the window of an identity: floor((time_ms + offset) / window_ms), modulo 2^32, with an
- * offset of offset_bits / 2^32 windows. What is one window apart never looks like the same one;
- * 2^32 windows are 49 days even for windows of 1 ms.
+ * offset of offset_bits / 2^32 windows. Entries keep its lower 16 bits, so one that is just 2^16 windows
+ * old looks current: 179 years for windows of a day, 18 hours for those of a second.
  */
 static uint32_t window_at(oa_exposure *exposure, oa_hash identity, int64_t time_ms) {
     const uint64_t window_ms = exposure->window_ms;
@@ -167,6 +169,25 @@ static bool is_past(const oa_exposure *exposure, const slot *entry) {
     return ((entry->window - exposure->period) & WINDOW_MASK) > 1;
 }
 
+/*
+ * Return the stride of the hand. It visits every slot, but jumps about: a hand that moved on slot by
+ * slot would leave an empty region behind it, and before it a crowded one in which a probe takes
+ * hundreds of steps.
+ */
+static uint32_t stride_of(uint32_t slot_count) {
+    for (uint32_t stride = (uint32_t)(slot_count * UINT64_C(618) / 1000) + 1;; stride++) {
+        uint32_t a = slot_count;
+        uint32_t b = stride;
+        while (b != 0) {
+            const uint32_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+        if (a == 1)
+            return stride;
+    }
+}
+
 static size_t segment_bytes(uint32_t slot_count) {
     return sizeof(segment) + slot_count * sizeof(slot);
 }
@@ -199,6 +220,7 @@ static bool rebuild(oa_exposure *exposure, uint64_t print, uint32_t slot_count, 
     }
 
     exposure->slot_count = slot_count;
+    exposure->stride = stride_of(slot_count);
     for (uint32_t i = 0; i < old_slot_count; i++) {
         const slot *entry = &old->slots[i];
         if (!entry->used)
@@ -231,13 +253,12 @@ static bool double_directory(oa_exposure *exposure) {
     return true;
 }
 
-/*
- * Make a gap next to where a fingerprint belongs. The clock algorithm, whose hand is the random place of
- * whoever comes: the first entry from there on that was not referenced since the hand last came by.
- */
-static void evict_one(oa_exposure *exposure, segment *from, uint64_t print) {
-    for (uint32_t at = home(exposure, print);; at = next(exposure, at)) {
+static void evict_one(oa_exposure *exposure, segment *from) {
+    for (;;) {
+        const uint32_t at = from->hand;
         slot *entry = &from->slots[at];
+        from->hand = (at + exposure->stride) % exposure->slot_count;
+        __builtin_prefetch(&from->slots[from->hand], 1); /* for now, or for the next time */
         if (entry->referenced) {
             entry->referenced = 0;
         } else if (entry->used) {
@@ -287,7 +308,7 @@ static segment *make_room(oa_exposure *exposure, uint64_t print) {
     if (is_full(exposure, found)) {
         if (found->used == 0) /* all that is allowed is in other segments */
             return NULL;
-        evict_one(exposure, found, print);
+        evict_one(exposure, found);
     }
     return found;
 }
@@ -308,6 +329,7 @@ oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **
     exposure->full_slot_count = (uint32_t)slot_count;
     exposure->slot_count = slot_count < FIRST_SLOT_COUNT ? (uint32_t)slot_count : FIRST_SLOT_COUNT;
 
+    exposure->stride = stride_of(exposure->slot_count);
     exposure->segment_count = 1;
     exposure->directory = oa_mem_calloc(1, sizeof(segment *));
     if (exposure->directory != NULL)

@@ -1,5 +1,5 @@
 /*
- * mem.h: the only door to the heap, so that tests can fail the n-th allocation.  [any thread]
+ * mem.h: the only door to memory, so that tests can fail the n-th allocation.  [any thread]
  *
  * Out of memory is an ordinary error everywhere in this core: callers get NULL, drop and count.
  */

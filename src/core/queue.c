@@ -101,7 +101,9 @@ static void chunk_unref(oa_arena *arena, oa_chunk *chunk) {
         return;
     const size_t size = size_of(chunk);
     arena->bytes -= size;
-    if (size != arena->chunk_bytes || arena->spare_count == MAX_SPARE_CHUNKS) {
+    const size_t kept = arena->bytes + arena->spare_count * arena->chunk_bytes;
+    if (size != arena->chunk_bytes || arena->spare_count == MAX_SPARE_CHUNKS ||
+        kept + size > arena->max_bytes) {
         release(chunk);
         return;
     }

@@ -30,10 +30,10 @@ function packedFiles() {
 /** What index.js loads only when an option, https or an error asks for it stays where it is. */
 const SELDOM = ['callbacks', 'info', 'legacy', 'names', 'trust', 'unloadable'];
 
-/** Bundle modules of lib/, and return the files that went into it. */
-function bundle(names, options) {
+/** Bundle modules of the folder's lib/, and return the files that went into it. */
+function bundle(folder, names, options) {
   const { metafile } = esbuild.buildSync({
-    absWorkingDir: ROOT,
+    absWorkingDir: folder,
     bundle: true,
     entryPoints: names.map((name) => `lib/${name}.js`),
     metafile: true,
@@ -46,12 +46,11 @@ function bundle(names, options) {
 
 /** Make lib/index.js one file, and leave out what nothing else needs. */
 function bundleIndex(folder) {
-  const outfile = path.join(folder, 'lib/index.js');
-  const bundled = bundle(['index'], { outfile, allowOverwrite: true, external: SELDOM.map((name) => `./${name}.js`) });
-  const others = bundle(['cli', 'lambda', ...SELDOM], { outdir: folder, write: false, external: ['./index.js', '../index.js'] });
-  const needed = new Set(['lib/index.js', 'package.json', ...others]);
+  const others = ['cli', 'collector/index', 'doctor/index', 'lambda', ...SELDOM];
+  const needed = bundle(folder, others, { outdir: folder, write: false, external: ['./index.js', '../index.js'] });
+  const bundled = bundle(folder, ['index'], { outfile: 'lib/index.js', allowOverwrite: true, external: SELDOM.map((name) => `./${name}.js`) });
   for (const file of bundled) {
-    if (!needed.has(file)) fs.rmSync(path.join(folder, file));
+    if (file !== 'lib/index.js' && !needed.includes(file)) fs.rmSync(path.join(folder, file));
   }
 }
 
@@ -61,11 +60,11 @@ function stage(folder = PACKAGE) {
   for (const file of packedFiles()) {
     fs.cpSync(path.join(ROOT, file), path.join(folder, file));
   }
-  bundleIndex(folder);
   const manifest = structuredClone(require('../../package.json'));
   delete manifest.devDependencies;
   manifest.scripts = { compile: manifest.scripts.compile };
   fs.writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  bundleIndex(folder); // which has the version of that manifest in it
   return folder;
 }
 

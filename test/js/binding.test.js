@@ -138,6 +138,16 @@ test('a system that has musl beside its glibc is no system with musl', { skip: p
   assert.ok(loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER }).keys.length > 0);
 });
 
+const PERMISSION_FLAG = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';
+const NO_PERMISSIONS = !process.allowedNodeEnvironmentFlags.has('--allow-addons') && 'this Node cannot forbid it';
+
+test('a process that may read nothing but the package loads it', { skip: NO_PERMISSIONS }, (t) => {
+  const { dir } = loadIn(t, { [PREBUILT]: fs.readFileSync(ADDON) });
+  const args = [PERMISSION_FLAG, '--allow-addons', `--allow-fs-read=${dir}/*`, '--no-warnings', '-p', "Object.keys(require('./lib/binding.js')).length > 0"];
+  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: dir, encoding: 'utf8', env: { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: '' } });
+  assert.equal(stdout, 'true\n', stderr);
+});
+
 test('another build can be named, and is then the only one tried', (t) => {
   const { keys } = loadIn(t, {}, { OPTIMIZELY_AMPLITUDE_BINDING: ADDON });
   assert.ok(Array.isArray(keys));
