@@ -35,10 +35,7 @@ class Callbacks {
     if (!includeRollouts && rule.ruleType === 'rollout') {
       return ignored;
     }
-    const user = resolveUser === null ? notification : resolveUser(notification);
-    if (isPromise(user)) {
-      throw new Error('resolveUser returned a promise: it has to answer at once');
-    }
+    const user = resolveUser === null ? notification : resolve(resolveUser, notification);
     if (user === null) {
       return ignored;
     }
@@ -67,6 +64,32 @@ class Callbacks {
       return undefined;
     }
   }
+}
+
+/** What resolveUser answers: { userId, deviceId } or null. Throws an error that says what is wrong with it. */
+function resolve(resolveUser, notification) {
+  let user;
+  try {
+    user = resolveUser(notification);
+  } catch (error) {
+    throw new Error(`resolveUser threw: ${reasonOf(error)}`, { cause: error });
+  }
+  if (isPromise(user)) {
+    throw new Error('resolveUser returned a promise: it has to answer at once');
+  }
+  if (user === null) {
+    return null;
+  }
+  if (typeof user !== 'object') {
+    throw new Error(`resolveUser returned ${user === undefined ? 'undefined' : `a ${typeof user}`}: return { userId }, { deviceId } or null`);
+  }
+  const { userId, deviceId } = user;
+  for (const [name, id] of [['userId', userId], ['deviceId', deviceId]]) {
+    if (id !== undefined && id !== null && typeof id !== 'string') {
+      throw new Error(`resolveUser returned a ${name} that is a ${typeof id}: it has to be a string`);
+    }
+  }
+  return { userId, deviceId };
 }
 
 module.exports = { Callbacks };

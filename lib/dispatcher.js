@@ -179,7 +179,7 @@ class Dispatcher {
       this.#trace(status, notification, decision);
     } catch (error) {
       this.#invalid++;
-      this.#log.warn('notification', `a decision could not be read and is not sent: ${reasonOf(error)}`);
+      this.#log.warn('notification', `a decision is not sent: ${reasonOf(error)}`);
     }
   }
 

@@ -9,6 +9,29 @@ const ROOT = path.join(__dirname, '..');
 
 /** Make the error. `attempts` are { file, error }, where a null error is a file that is not there. */
 function failure(attempts) {
+  const error = isBundled() ? new Error(BUNDLED) : notLoaded(attempts);
+  error.code = 'ERR_OA_ADDON';
+  return error;
+}
+
+const BUNDLED = [
+  `The native addon of optimizely-amplitude cannot be found from ${__dirname}, where a bundler has put its code.`,
+  'Leave the package outside of the bundle, and ship node_modules/optimizely-amplitude with it:',
+  '    esbuild --external:optimizely-amplitude',
+  "    webpack: externals: { 'optimizely-amplitude': 'commonjs optimizely-amplitude' }",
+  "    Next.js: serverExternalPackages: ['optimizely-amplitude']",
+].join('\n');
+
+/** Whether this code is somewhere else than in its package. */
+function isBundled() {
+  try {
+    return JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')).name !== 'optimizely-amplitude';
+  } catch {
+    return true;
+  }
+}
+
+function notLoaded(attempts) {
   const found = attempts.filter(({ error }) => error !== null);
   const lines = [
     'The native addon of optimizely-amplitude could not be loaded.',
@@ -17,9 +40,7 @@ function failure(attempts) {
     ...attempts.map((attempt) => `  ${attempt.file}\n      ${reason(attempt)}`),
     ...advice(found.map(({ error }) => error.message)),
   ];
-  const error = new Error(lines.join('\n'), found.length > 0 ? { cause: found[0].error } : undefined);
-  error.code = 'ERR_OA_ADDON';
-  return error;
+  return new Error(lines.join('\n'), found.length > 0 ? { cause: found[0].error } : undefined);
 }
 
 /** For which systems there are prebuilt addons in this package. */

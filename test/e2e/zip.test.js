@@ -62,7 +62,7 @@ for (const arch of ARCHS) {
       // The process is gone with the result: what comes later than that never comes.
       const { stdout, stderr } = await runFile(program, [...args, RUNTIME, module, JSON.stringify(event)], { cwd: dir, env });
       assert.equal(stderr, '');
-      assert.deepEqual(JSON.parse(stdout).result, { variation: 'one_page' });
+      assert.deepEqual(JSON.parse(JSON.parse(stdout).result.body), { variation: 'one_page' });
       assert.deepEqual(amplitude.requests.map(({ status }) => status), [200]);
       const { api_key: apiKey, events: [identify, viewed, ...more] } = amplitude.requests[0].body;
       assert.equal(apiKey, 'zip-key');

@@ -4,7 +4,7 @@
 
 const express = require('express');
 const { createDispatcher } = require('optimizely-amplitude');
-const optimizely = require('./optimizely.js');
+const { optimizely, ready } = require('./optimizely.js');
 
 const dispatcher = createDispatcher({
   apiKey: process.env.AMPLITUDE_API_KEY,
@@ -15,7 +15,7 @@ dispatcher.attach(optimizely);
 const app = express();
 
 app.get('/checkout/:userId', async (request, response) => {
-  await optimizely.onReady();
+  await ready;
   const user = optimizely.createUserContext(request.params.userId, request.query);
   const { variationKey } = user.decide('checkout_flow');
   response.json({ variation: variationKey });
@@ -26,11 +26,12 @@ const server = app.listen(process.env.PORT ?? 3000, (error) => {
   console.log(`http://localhost:${server.address().port}`);
 });
 
-process.once('SIGTERM', () => {
-  // The requests that are being answered may still decide something.
-  server.close(async () => {
-    await dispatcher.close();
-    process.exit();
-  });
+process.once('SIGTERM', async () => {
+  const closed = new Promise((resolve) => server.close(resolve));
   server.closeIdleConnections(); // Node 18 leaves them open
+  setTimeout(() => server.closeAllConnections(), 5000).unref(); // and others that say nothing, whoever keeps them
+  await dispatcher.flush(); // what waits, at once
+  await closed;
+  await dispatcher.close(); // and what the last requests decided
+  process.exit();
 });

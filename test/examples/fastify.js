@@ -2,9 +2,9 @@
 
 /** Fastify. GET /checkout/user_9?country=US&plan=premium */
 
-const fastify = require('fastify')();
+const fastify = require('fastify')({ forceCloseConnections: true }); // on close, whoever still holds one open
 const { createDispatcher } = require('optimizely-amplitude');
-const optimizely = require('./optimizely.js');
+const { optimizely, ready } = require('./optimizely.js');
 
 const dispatcher = createDispatcher({
   apiKey: process.env.AMPLITUDE_API_KEY,
@@ -12,8 +12,11 @@ const dispatcher = createDispatcher({
 });
 dispatcher.attach(optimizely);
 
-fastify.addHook('onReady', () => optimizely.onReady());
-fastify.addHook('onClose', () => dispatcher.close()); // comes when all requests are answered
+fastify.addHook('onReady', () => ready);
+fastify.addHook('preClose', async () => {
+  await dispatcher.flush(); // what waits, at once
+});
+fastify.addHook('onClose', () => dispatcher.close()); // and what the last requests decided
 
 fastify.get('/checkout/:userId', (request) => {
   const user = optimizely.createUserContext(request.params.userId, request.query);
@@ -21,7 +24,7 @@ fastify.get('/checkout/:userId', (request) => {
   return { variation: variationKey };
 });
 
-fastify.listen({ port: process.env.PORT ?? 3000 }).then(console.log);
+fastify.listen({ port: process.env.PORT ?? 3000, host: '0.0.0.0' }).then(console.log);
 
 process.once('SIGTERM', async () => {
   await fastify.close();

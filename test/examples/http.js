@@ -4,7 +4,7 @@
 
 const http = require('node:http');
 const { createDispatcher } = require('optimizely-amplitude');
-const optimizely = require('./optimizely.js');
+const { optimizely, ready } = require('./optimizely.js');
 
 const dispatcher = createDispatcher({
   apiKey: process.env.AMPLITUDE_API_KEY,
@@ -25,15 +25,16 @@ const server = http.createServer((request, response) => {
   response.end(JSON.stringify({ variation: variationKey }));
 });
 
-optimizely.onReady().then(() => {
+ready.then(() => {
   server.listen(process.env.PORT ?? 3000, () => console.log(`http://localhost:${server.address().port}`));
 });
 
-process.once('SIGTERM', () => {
-  // The requests that are being answered may still decide something.
-  server.close(async () => {
-    await dispatcher.close();
-    process.exit();
-  });
+process.once('SIGTERM', async () => {
+  const closed = new Promise((resolve) => server.close(resolve));
   server.closeIdleConnections(); // Node 18 leaves them open
+  setTimeout(() => server.closeAllConnections(), 5000).unref(); // and others that say nothing, whoever keeps them
+  await dispatcher.flush(); // what waits, at once
+  await closed;
+  await dispatcher.close(); // and what the last requests decided
+  process.exit();
 });

@@ -4,7 +4,7 @@
 
 const { createDispatcher } = require('optimizely-amplitude');
 const { withFlush } = require('optimizely-amplitude/lambda');
-const optimizely = require('./optimizely.js');
+const { optimizely, ready } = require('./optimizely.js');
 
 const dispatcher = createDispatcher({
   apiKey: process.env.AMPLITUDE_API_KEY,
@@ -14,8 +14,8 @@ dispatcher.attach(optimizely);
 
 // The process is frozen when the handler has returned, so the decisions are delivered before.
 exports.handler = withFlush(async ({ pathParameters, queryStringParameters }) => {
-  await optimizely.onReady();
+  await ready;
   const user = optimizely.createUserContext(pathParameters.userId, queryStringParameters);
   const { variationKey } = user.decide('checkout_flow');
-  return { variation: variationKey };
+  return { statusCode: 200, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ variation: variationKey }) };
 }, dispatcher);

@@ -6,7 +6,7 @@
  */
 
 import { createDispatcher } from 'optimizely-amplitude';
-import client from './optimizely.js';
+import { optimizely as client, ready } from './optimizely.js';
 
 export const runtime = 'nodejs';
 
@@ -28,7 +28,7 @@ function start(optimizely) {
 
 export async function GET(request, { params }) {
   const { userId } = await params;
-  await optimizely.onReady();
+  await ready;
   const { searchParams } = new URL(request.url);
   const user = optimizely.createUserContext(userId, Object.fromEntries(searchParams));
   const { variationKey } = user.decide('checkout_flow');

@@ -34,7 +34,7 @@ const PRINT_RESULT = `
 function loadIn(t, files, env = {}, runtime = {}) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-binding-')));
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const ours = ['lib/binding.js', 'lib/unloadable.js', 'src/deps.js'].map((file) => [file, fs.readFileSync(path.join(ROOT, file))]);
+  const ours = ['lib/binding.js', 'lib/unloadable.js', 'package.json', 'src/deps.js'].map((file) => [file, fs.readFileSync(path.join(ROOT, file))]);
   for (const [file, content] of [...ours, ...Object.entries(files)]) {
     fs.mkdirSync(path.dirname(path.join(dir, file)), { recursive: true });
     fs.writeFileSync(path.join(dir, file), content);
@@ -136,6 +136,14 @@ test('a system with musl is told so, and a prebuilt addon is not tried on it', {
 test('a system that has musl beside its glibc is no system with musl', { skip: process.platform !== 'linux' && 'the file is ELF' }, (t) => {
   const files = { [PREBUILT]: fs.readFileSync(ADDON), node: '\x7fELF.../lib64/ld-linux-x86-64.so.2' };
   assert.ok(loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER }).keys.length > 0);
+});
+
+test('code that was bundled is told to stay outside of the bundle', (t) => {
+  const { code, message } = loadIn(t, { 'package.json': '{"name":"application"}' });
+  assert.equal(code, 'ERR_OA_ADDON');
+  assert.match(message, /a bundler has put its code\.\n.*outside of the bundle/);
+  assert.match(message, /esbuild --external:optimizely-amplitude/);
+  assert.doesNotMatch(message, /npm run compile/);
 });
 
 const PERMISSION_FLAG = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';

@@ -4,9 +4,9 @@
 
 const { Identify, flush, identify, init, track } = require('@amplitude/analytics-node');
 const { setImmediate: nextTurn } = require('node:timers/promises');
-const optimizely = require('../examples/optimizely.js');
+const { optimizely, ready } = require('../examples/optimizely.js');
 
-const ready = init(process.env.AMPLITUDE_API_KEY, { serverUrl: process.env.AMPLITUDE_SERVER_URL }).promise;
+const started = init(process.env.AMPLITUDE_API_KEY, { serverUrl: process.env.AMPLITUDE_SERVER_URL }).promise;
 
 let undelivered = 0;
 
@@ -26,8 +26,8 @@ optimizely.notificationCenter.addNotificationListener('DECISION', ({ type, userI
 });
 
 exports.handler = async ({ pathParameters, queryStringParameters }) => {
-  await optimizely.onReady();
-  await ready; // else the events are lost that come before
+  await ready;
+  await started; // else the events are lost that come before
   const user = optimizely.createUserContext(pathParameters.userId, queryStringParameters);
   const { variationKey } = user.decide('checkout_flow');
   while (undelivered > 0) {

@@ -4,7 +4,7 @@
 
 const { Identify, flush, identify, init, track } = require('@amplitude/analytics-node');
 const http = require('node:http');
-const optimizely = require('../optimizely.js');
+const { optimizely, ready } = require('../optimizely.js');
 
 init(process.env.AMPLITUDE_API_KEY, { serverUrl: process.env.AMPLITUDE_SERVER_URL });
 
@@ -21,7 +21,9 @@ const server = http.createServer((request, response) => {
   const user = optimizely.createUserContext(pathname.slice(1), Object.fromEntries(searchParams));
   response.end(user.decide('checkout_flow').variationKey);
 });
-server.listen(process.env.PORT ?? 3000, () => console.log(`http://localhost:${server.address().port}`));
+ready.then(() => {
+  server.listen(process.env.PORT ?? 3000, () => console.log(`http://localhost:${server.address().port}`));
+});
 
 process.once('SIGTERM', async () => {
   await flush().promise;
