@@ -35,7 +35,7 @@ const INVALID = -2;
 /** What to do about an id that Amplitude would refuse, by the status that the addon gives. */
 const ID_ADVICE = {
   id_missing: 'pass a user id to createUserContext(), or map it with the option resolveUser',
-  id_too_short: 'use longer ids, or lower the option minIdLength (Amplitude removes shorter ones)',
+  id_too_short: 'use longer ids, or lower the option minIdLength; Amplitude removes shorter ones',
   id_too_long: 'Amplitude cuts ids at 1024 characters, which would merge users',
   id_forbidden: 'Amplitude refuses ids such as "anonymous" or "null": give each visitor an id, or return null from resolveUser',
   id_malformed: 'it is not valid Unicode',

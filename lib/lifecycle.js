@@ -61,10 +61,11 @@ function flushPending() {
 }
 
 function onExit() {
-  for (const [native, { log }] of entries) {
+  for (const [native, { log, flushedAt }] of entries) {
     const lost = native.abort();
     if (lost > 0) {
-      log.error('exit', `the process exits with ${lost} decision${lost === 1 ? '' : 's'} undelivered: await flush() or close() first`);
+      const reason = flushedAt < 0 ? 'await flush() or close() first' : 'the last flush could not deliver them in time';
+      log.error('exit', `the process exits with ${lost} decision${lost === 1 ? '' : 's'} undelivered: ${reason}`);
     }
   }
 }
