@@ -18,6 +18,7 @@ const { NAMES, connect } = require('./subjects.js');
 const REQUESTS_PER_MILLI = 1;
 const CONNECTIONS = 32;
 const BEAT_MILLIS = 4;
+const WARM_UP = 1500;
 
 // ---- the server ------------------------------------------------------------------------------------
 
@@ -44,9 +45,12 @@ async function child({ subject, serverUrl }) {
   };
   let detach = () => {};
   let before = 0;
-  process.on('message', async ({ begin, end, exit }) => {
+  process.on('message', async ({ begin, measure, end, exit }) => {
     if (begin) {
       detach = attach[begin]();
+      process.send({});
+    } else if (measure) {
+      await flush();
       before = cpuMicros();
       process.send({});
     } else if (end) {
@@ -131,6 +135,9 @@ async function load(port, count, firstUser) {
 
 async function turn({ port, ask }, begin, count, firstUser) {
   await ask({ begin });
+  // With another listener V8 compiles the SDK's code anew, which a server does once in its life.
+  await load(port, WARM_UP, firstUser + count);
+  await ask({ measure: true });
   const latencies = await load(port, count, firstUser);
   const { cpu } = await ask({ end: true });
   return { cpu: cpu / count, p99: quantile(latencies, 0.99) };
@@ -148,7 +155,7 @@ async function measure(subject, { serverUrl, rounds, count }) {
     for (let i = 0; i < KINDS.length; i++) {
       const kind = KINDS[(i + round + KINDS.length) % KINDS.length];
       result[kind] = await turn(server, kind, count, user);
-      user += count;
+      user += count + WARM_UP;
     }
     if (round >= 0) {
       results.push(result);
@@ -165,9 +172,8 @@ async function measure(subject, { serverUrl, rounds, count }) {
 }
 
 async function run({ serverUrl, quick }) {
-  // Long turns: with another listener V8 compiles the SDK's code anew, which a server does once in its life.
-  const count = quick ? 3000 : 5000;
-  const ours = await measure('ours', { serverUrl, rounds: quick ? 3 : 9, count });
+  const count = quick ? 2000 : 4000;
+  const ours = await measure('ours', { serverUrl, rounds: quick ? 3 : 8, count });
   const amplitude = await measure('amplitude', { serverUrl, rounds: quick ? 1 : 3, count });
   const rows = ({ cpu, p99, added }, name) => [
     ['no listener', cpu[0], '', '', p99[0]],
