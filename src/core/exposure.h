@@ -46,7 +46,8 @@ void oa_exposure_prefetch(const oa_exposure *exposure, oa_hash identity, uint64_
 /*
  * Note that `identity` saw `value` of `flag` at `time_ms`.
  *
- * `identity` and `flag` are keyed hashes; `value` is a keyed hash of (variation, rule, enabled).
+ * `identity` and `flag` are keyed hashes; `value` is a keyed hash of (variation, rule, enabled), of which
+ * 28 bits are kept.
  * Returns OA_OK when it must be sent, with its occurrence in *out; OA_REPEAT when it was sent in this
  * window. Out of memory is no error: the exposure is sent and not remembered.
  * Cost: one cache line or two, whatever the size of the table.

@@ -64,6 +64,23 @@ test('async callbacks are told apart, and their rejections end nothing', async (
   assert.match(logger.lines.find(({ level }) => level === 'warn').message, /resolveUser returned a promise/);
 });
 
+test('a resolveUser that answers wrongly costs the decision, and is told what is wrong', async (t) => {
+  const ANSWERS = [
+    [() => { throw new Error('my bug'); }, 'resolveUser threw: my bug'],
+    [() => undefined, 'resolveUser returned undefined: return { userId }, { deviceId } or null'],
+    [() => 'user_1', 'resolveUser returned a string: return { userId }, { deviceId } or null'],
+    [() => ({ userId: 12345678 }), 'resolveUser returned a userId that is a number: it has to be a string'],
+    [() => ({ userId: 'user_1', deviceId: true }), 'resolveUser returned a deviceId that is a boolean: it has to be a string'],
+  ];
+  for (const [resolveUser, told] of ANSWERS) {
+    const { dispatcher, logger } = await start(t, { resolveUser });
+    dispatcher.onDecision(createNotification('user_1'));
+    const { seen, invalid, accepted } = dispatcher.stats().decisions;
+    assert.deepEqual({ seen, invalid, accepted }, { seen: 1, invalid: 1, accepted: 0 });
+    assert.deepEqual(logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message), [`a decision is not sent: ${told}`]);
+  }
+});
+
 test('properties with a toJSON() do not replace the own ones', async (t) => {
   const { amplitude, dispatcher } = await start(t, { eventProperties: () => ({ toJSON: () => ({ flag_key: 'mine', more: 1 }) }) });
   dispatcher.onDecision(createNotification('user_1'));
