@@ -1,1 +1,1 @@
-{ 'includes': ['src/addon.gypi'] }
+{ 'includes': ['src/build/addon.gypi'] }

@@ -3,6 +3,13 @@
 const js = require('@eslint/js');
 const globals = require('globals');
 
+/** Every relative path names its file in full, as ES modules and browsers ask for. */
+const EXTENSION = String.raw`/^\.{1,2}\u002F.*(?<!\.(js|mjs|cjs|json|node))$/`;
+const requiresWithoutExtension = {
+  selector: `CallExpression[callee.name='require'] > Literal.arguments[value=${EXTENSION}]`,
+  message: 'Name the file with its extension.',
+};
+
 module.exports = [
   { ignores: ['build/', 'prebuilds/'] },
   js.configs.recommended,
@@ -16,7 +23,9 @@ module.exports = [
   },
   {
     rules: {
+      curly: ['error', 'all'],
       eqeqeq: ['error', 'always', { null: 'ignore' }],
+      'no-restricted-syntax': ['error', requiresWithoutExtension],
       'no-unused-vars': ['error', { caughtErrors: 'none' }],
       'no-var': 'error',
       'prefer-const': 'error',

@@ -11,12 +11,18 @@ const ROOT = path.join(__dirname, '..');
 
 const PREBUILT = `prebuilds/${process.platform}-${process.arch}/optimizely-amplitude.node`;
 // Who builds one means it to be used.
-const CANDIDATES = ['build/Release/optimizely_amplitude.node', 'build/Debug/optimizely_amplitude.node', PREBUILT];
+const CANDIDATES = [
+  'build/Release/optimizely_amplitude.node',
+  'build/Debug/optimizely_amplitude.node',
+  PREBUILT,
+];
 
 function load() {
   // Lets the tests load another build, such as one with sanitizers.
   const override = process.env.OPTIMIZELY_AMPLITUDE_BINDING;
-  const candidates = override ? [path.resolve(override)] : CANDIDATES.map((file) => path.join(ROOT, file));
+  const candidates = override
+    ? [path.resolve(override)]
+    : CANDIDATES.map((file) => path.join(ROOT, file));
   const attempts = [];
   for (const file of candidates) {
     if (!fs.existsSync(file)) {
@@ -24,7 +30,9 @@ function load() {
       continue;
     }
     try {
-      if (!override) checkFits(file);
+      if (!override) {
+        checkFits(file);
+      }
       return open(file);
     } catch (error) {
       attempts.push({ file, error });
@@ -42,13 +50,19 @@ function open(file) {
 
 /** Throw when the runtime is one that a prebuilt addon must not even be tried on. */
 function checkFits(file) {
-  if (!file.endsWith(PREBUILT)) return;
+  if (!file.endsWith(PREBUILT)) {
+    return;
+  }
   const { openssl } = process.versions;
   if (!/^3\./.test(openssl)) {
-    throw new Error(`uses the OpenSSL 3 of the runtime, and this runtime has ${openssl ? `OpenSSL ${openssl}` : 'none'}`);
+    throw new Error(
+      `uses the OpenSSL 3 of the runtime, and this runtime has ${openssl ? `OpenSSL ${openssl}` : 'none'}`,
+    );
   }
   // Its loader takes a library for glibc all the same, and what happens then is not defined.
-  if (usesMusl()) throw new Error('is built for glibc, and this system uses musl');
+  if (usesMusl()) {
+    throw new Error('is built for glibc, and this system uses musl');
+  }
 }
 
 /** Where musl's dynamic linker is. Most systems have none, and are not looked at any further. */
@@ -59,14 +73,18 @@ function usesMusl() {
   const linker = MUSL_LINKERS[process.arch];
   let descriptor;
   try {
-    if (process.platform !== 'linux' || linker === undefined || !fs.existsSync(linker)) return false;
+    if (process.platform !== 'linux' || linker === undefined || !fs.existsSync(linker)) {
+      return false;
+    }
     descriptor = fs.openSync(process.execPath);
     const head = Buffer.alloc(2048);
     return head.subarray(0, fs.readSync(descriptor, head)).includes('/ld-musl-');
   } catch {
     return false; // not to be found out, as under --permission
   } finally {
-    if (descriptor !== undefined) fs.closeSync(descriptor);
+    if (descriptor !== undefined) {
+      fs.closeSync(descriptor);
+    }
   }
 }
 

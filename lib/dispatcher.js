@@ -7,15 +7,17 @@
 
 const binding = require('./binding.js');
 const { version } = require('../package.json');
-const { register } = require('./clients.js');
+const { register } = require('./sdk/notifications.js');
 const channels = require('./diagnostics.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
 const { reasonOf } = require('./reason.js');
-const { TemplateIds, checkDecision } = require('./templates.js');
-const { createHandlers, redact } = require('./handlers.js');
+const { TemplateIds, checkDecision } = require('./sdk/variants.js');
+const { createHandlers, redact } = require('./addon-handlers.js');
 
-const STATUS = Object.freeze(Object.fromEntries(binding.statusNames.map((name, code) => [name, code])));
+const STATUS = Object.freeze(
+  Object.fromEntries(binding.statusNames.map((name, code) => [name, code])),
+);
 const LIBRARY = `optimizely-amplitude/${version}`;
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
 const MAX_TIMER_MILLIS = 2 ** 31 - 1;
@@ -37,7 +39,8 @@ const ID_ADVICE = {
   id_missing: 'pass a user id to createUserContext(), or map it with the option resolveUser',
   id_too_short: 'use longer ids, or lower the option minIdLength; Amplitude removes shorter ones',
   id_too_long: 'Amplitude cuts ids at 1024 characters, which would merge users',
-  id_forbidden: 'Amplitude refuses ids such as "anonymous" or "null": give each visitor an id, or return null from resolveUser',
+  id_forbidden:
+    'Amplitude refuses ids such as "anonymous" or "null": give each visitor an id, or return null from resolveUser',
   id_malformed: 'it is not valid Unicode',
 };
 
@@ -68,7 +71,10 @@ class Dispatcher {
     this.#callbacks = createCallbacks(options, this.#log);
     // Bound, since it is handed to notification centres.
     this.onDecision = (notification) => this.#decide(notification, null);
-    lifecycle.add(this, this.#native, { log: this.#log, timeoutMillis: options.flushTimeoutMillis });
+    lifecycle.add(this, this.#native, {
+      log: this.#log,
+      timeoutMillis: options.flushTimeoutMillis,
+    });
     warnOfUrl(options.serverUrl, this.#log);
   }
 
@@ -79,10 +85,14 @@ class Dispatcher {
       return known.detach;
     }
     if (this.#closing !== null) {
-      throw Object.assign(new Error('attach() after close(): create a new dispatcher'), { code: 'ERR_OA_CLOSED' });
+      throw Object.assign(new Error('attach() after close(): create a new dispatcher'), {
+        code: 'ERR_OA_CLOSED',
+      });
     }
     const rules = this.#callbacks === null ? null : this.#callbacks.rulesOf(optimizelyClient);
-    const registration = register(optimizelyClient, (notification) => this.#decide(notification, rules));
+    const registration = register(optimizelyClient, (notification) =>
+      this.#decide(notification, rules),
+    );
     const detach = () => {
       if (this.#clients.get(optimizelyClient)?.detach === detach) {
         this.#clients.delete(optimizelyClient);
@@ -109,7 +119,9 @@ class Dispatcher {
     if (this.#native.stats().pending === 0) {
       return Promise.resolve({ ...NOTHING });
     }
-    return this.#native.flush(this.#timeout(timeoutMillis), abort === true).catch((error) => this.#unreported(error));
+    return this.#native
+      .flush(this.#timeout(timeoutMillis), abort === true)
+      .catch((error) => this.#unreported(error));
   }
 
   close(options) {
@@ -118,7 +130,8 @@ class Dispatcher {
       for (const { detach } of [...this.#clients.values()]) {
         detach();
       }
-      this.#closing = this.#native.close(this.#timeout(timeoutMillis))
+      this.#closing = this.#native
+        .close(this.#timeout(timeoutMillis))
         .catch((error) => this.#unreported(error))
         .finally(() => lifecycle.remove(this.#native));
     }
@@ -147,13 +160,19 @@ class Dispatcher {
       },
       events: { sent: native.eventsSent },
       queue: { bytes: native.queueBytes, highWaterBytes: native.queueHighWaterBytes },
-      lastError: native.lastError && { ...native.lastError, message: redact(native.lastError.message, this.#options.apiKey) },
+      lastError: native.lastError && {
+        ...native.lastError,
+        message: redact(native.lastError.message, this.#options.apiKey),
+      },
     };
   }
 
   setOptOut(optOut) {
     if (typeof optOut !== 'boolean') {
-      throw Object.assign(new TypeError(`setOptOut() expects true or false, got ${typeof optOut}`), { code: 'ERR_OA_OPTION' });
+      throw Object.assign(
+        new TypeError(`setOptOut() expects true or false, got ${typeof optOut}`),
+        { code: 'ERR_OA_OPTION' },
+      );
     }
     this.#native.setOptOut(optOut);
   }
@@ -170,9 +189,12 @@ class Dispatcher {
       }
       const decision = isFlag ? notification.decisionInfo : this.#legacy.read(notification);
       const id = this.#templates.get(decision);
-      const status = id < 0 ? this.#refuse(decision)
-        : this.#callbacks === null ? this.#record(id, notification.userId)
-        : this.#callbacks.record(this.#record, IGNORED, id, decision, notification, rules);
+      const status =
+        id < 0
+          ? this.#refuse(decision)
+          : this.#callbacks === null
+            ? this.#record(id, notification.userId)
+            : this.#callbacks.record(this.#record, IGNORED, id, decision, notification, rules);
       if (status !== STATUS.ok && status !== STATUS.repeat) {
         this.#explain(status);
       }
@@ -194,11 +216,20 @@ class Dispatcher {
   #tell(status, notification, decision) {
     try {
       const { type, userId } = notification;
-      const { flagKey, variationKey, ruleKey, enabled } = decision ?? notification.decisionInfo ?? {};
-      const outcome = status === IGNORED ? 'ignored' : status === INVALID ? 'invalid'
-        : status === STATUS.ok ? 'queued' : binding.statusNames[status];
+      const { flagKey, variationKey, ruleKey, enabled } =
+        decision ?? notification.decisionInfo ?? {};
+      const outcome =
+        status === IGNORED
+          ? 'ignored'
+          : status === INVALID
+            ? 'invalid'
+            : status === STATUS.ok
+              ? 'queued'
+              : binding.statusNames[status];
       if (this.#isTraced) {
-        this.#log.debug(`decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${OUTCOMES[outcome] ?? binding.statusMessages[status]}`);
+        this.#log.debug(
+          `decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${OUTCOMES[outcome] ?? binding.statusMessages[status]}`,
+        );
       }
       channels.decision.publish({ type, userId, flagKey, variationKey, ruleKey, enabled, outcome });
     } catch {
@@ -240,15 +271,24 @@ class Dispatcher {
     }
     this.#invalid++;
     const advice = ID_ADVICE[name];
-    this.#log.warn(name, `a decision is not sent: ${message}${advice === undefined ? '' : ` (${advice})`}`);
+    this.#log.warn(
+      name,
+      `a decision is not sent: ${message}${advice === undefined ? '' : ` (${advice})`}`,
+    );
   }
 
   /** The options of flush() and close(), which reject nothing; what they do not know is said in the log. */
   #readWait(options) {
     const { timeoutMillis, abort, ...unknown } = Object(options ?? {});
-    const names = typeof options === 'object' || options === undefined ? Object.keys(unknown) : [String(options)];
+    const names =
+      typeof options === 'object' || options === undefined
+        ? Object.keys(unknown)
+        : [String(options)];
     if (names.length > 0) {
-      this.#log.warn('wait', `flush() and close() take { timeoutMillis, abort }, not ${names.join(', ')}; the default is used`);
+      this.#log.warn(
+        'wait',
+        `flush() and close() take { timeoutMillis, abort }, not ${names.join(', ')}; the default is used`,
+      );
     }
     return { timeoutMillis, abort };
   }
@@ -258,7 +298,10 @@ class Dispatcher {
       return this.#options.flushTimeoutMillis;
     }
     if (typeof timeoutMillis !== 'number' || !(timeoutMillis >= 0)) {
-      this.#log.warn('timeoutMillis', `timeoutMillis: expected milliseconds, got a ${typeof timeoutMillis}; the default is used`);
+      this.#log.warn(
+        'timeoutMillis',
+        `timeoutMillis: expected milliseconds, got a ${typeof timeoutMillis}; the default is used`,
+      );
       return this.#options.flushTimeoutMillis;
     }
     return Math.min(Math.floor(timeoutMillis), MAX_TIMER_MILLIS);
@@ -274,7 +317,10 @@ class Dispatcher {
 /** Not a method: what the addon holds must hold neither dispatcher, so that both can be collected. */
 function createNative(options, log) {
   const reference = {};
-  const native = new binding.Dispatcher(nativeOptions(options, log), createHandlers(options, log, () => reference.weak.deref()));
+  const native = new binding.Dispatcher(
+    nativeOptions(options, log),
+    createHandlers(options, log, () => reference.weak.deref()),
+  );
   reference.weak = new WeakRef(native);
   return native;
 }
@@ -283,16 +329,21 @@ function createNative(options, log) {
 function createLegacy({ decisionTypes }) {
   const types = new Set(decisionTypes);
   types.delete('flag');
-  return types.size === 0 ? null : { types, read: require('./legacy.js').readLegacyDecision };
+  return types.size === 0 ? null : { types, read: require('./sdk/legacy.js').readLegacyDecision };
 }
 
 /** Loaded only where a callback, or a filter, makes the long way necessary. */
 function createCallbacks(options, log) {
   const { resolveUser, eventProperties, userProperties, includeRollouts } = options;
-  if (resolveUser === null && eventProperties === null && userProperties === null && includeRollouts) {
+  if (
+    resolveUser === null &&
+    eventProperties === null &&
+    userProperties === null &&
+    includeRollouts
+  ) {
     return null;
   }
-  const { Callbacks } = require('./callbacks.js');
+  const { Callbacks } = require('./user-callbacks.js');
   return new Callbacks(options, log);
 }
 
@@ -313,11 +364,18 @@ function nativeOptions(options, log) {
 function warnOfUrl(serverUrl, log) {
   const { protocol, hostname, pathname } = new URL(serverUrl);
   if (pathname === '/') {
-    log.warn('path', 'serverUrl: it has no path, and is posted to as it is; Amplitude listens at /2/httpapi and /batch');
+    log.warn(
+      'path',
+      'serverUrl: it has no path, and is posted to as it is; Amplitude listens at /2/httpapi and /batch',
+    );
   }
-  const isLoopback = hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname);
+  const isLoopback =
+    hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname);
   if (protocol === 'http:' && !isLoopback) {
-    log.warn('http', `serverUrl: decisions and the API key go to ${hostname} unencrypted; use https`);
+    log.warn(
+      'http',
+      `serverUrl: decisions and the API key go to ${hostname} unencrypted; use https`,
+    );
   }
 }
 

@@ -6,7 +6,9 @@
  */
 
 /** Create a dispatcher. Throws a TypeError with code `ERR_OA_OPTION` that names the option that is wrong. */
-export function createDispatcher<T extends DecisionType = 'flag'>(options: DispatcherOptions<T>): Dispatcher;
+export function createDispatcher<T extends DecisionType = 'flag'>(
+  options: DispatcherOptions<T>,
+): Dispatcher;
 
 /** The version of this package, and the addon that it loaded; for bug reports, and for those who watch versions. */
 export function info(): Info;

@@ -20,8 +20,14 @@ const MAX_FLUSH_MILLIS = 10_000;
 function withFlush(handler, dispatcher, options) {
   const { marginMillis = DEFAULT_MARGIN_MILLIS } = options ?? {};
   check(typeof handler === 'function', 'withFlush(handler, dispatcher): handler is not a function');
-  check(typeof dispatcher?.flush === 'function', 'withFlush(handler, dispatcher): dispatcher is not what createDispatcher() returned');
-  check(Number.isFinite(marginMillis) && marginMillis >= 0, 'withFlush(): marginMillis is not a number of milliseconds');
+  check(
+    typeof dispatcher?.flush === 'function',
+    'withFlush(handler, dispatcher): dispatcher is not what createDispatcher() returned',
+  );
+  check(
+    Number.isFinite(marginMillis) && marginMillis >= 0,
+    'withFlush(): marginMillis is not a number of milliseconds',
+  );
 
   const wrapped = async (...args) => {
     try {
@@ -61,12 +67,15 @@ async function flush(dispatcher, args, marginMillis) {
 /** The context is the second argument, or the third of a streaming handler. */
 function timeLeft(args, marginMillis) {
   const context = args.find((arg) => typeof arg?.getRemainingTimeInMillis === 'function');
-  const left = context === undefined ? MAX_FLUSH_MILLIS : context.getRemainingTimeInMillis() - marginMillis;
+  const left =
+    context === undefined ? MAX_FLUSH_MILLIS : context.getRemainingTimeInMillis() - marginMillis;
   return Math.min(Math.max(Number(left) || 0, 0), MAX_FLUSH_MILLIS);
 }
 
 function pickSymbols(descriptors) {
-  return Object.fromEntries(Object.getOwnPropertySymbols(descriptors).map((symbol) => [symbol, descriptors[symbol]]));
+  return Object.fromEntries(
+    Object.getOwnPropertySymbols(descriptors).map((symbol) => [symbol, descriptors[symbol]]),
+  );
 }
 
 function check(condition, message) {

@@ -15,7 +15,10 @@ const entries = new Map(); // native dispatcher -> { log, timeoutMillis, flushed
 const forgotten = new FinalizationRegistry((native) => {
   const entry = entries.get(native);
   if (entry !== undefined) {
-    native.close(entry.timeoutMillis).catch(() => {}).finally(() => forget(native));
+    native
+      .close(entry.timeoutMillis)
+      .catch(() => {})
+      .finally(() => forget(native));
   }
 });
 
@@ -64,8 +67,14 @@ function onExit() {
   for (const [native, { log, flushedAt }] of entries) {
     const lost = native.abort();
     if (lost > 0) {
-      const reason = flushedAt < 0 ? 'await flush() or close() first' : 'the last flush could not deliver them in time';
-      log.error('exit', `the process exits with ${lost} decision${lost === 1 ? '' : 's'} undelivered: ${reason}`);
+      const reason =
+        flushedAt < 0
+          ? 'await flush() or close() first'
+          : 'the last flush could not deliver them in time';
+      log.error(
+        'exit',
+        `the process exits with ${lost} decision${lost === 1 ? '' : 's'} undelivered: ${reason}`,
+      );
     }
   }
 }

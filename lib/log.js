@@ -70,7 +70,10 @@ class Log {
     this.#recent.delete(key); // so that it becomes the last
     this.#recent.set(key, { loggedAt: now, suppressed: 0 });
     const suppressed = entry?.suppressed ?? 0;
-    this.#write(level, suppressed === 0 ? message : `${message} (and ${suppressed} more since the last such line)`);
+    this.#write(
+      level,
+      suppressed === 0 ? message : `${message} (and ${suppressed} more since the last such line)`,
+    );
   }
 
   /** Make room for a key, if there is one that was not logged for an interval. */

@@ -26,12 +26,24 @@ const MAX_GROUP_VALUES = 10;
 const HTTP_V2 = { path: '/2/httpapi', maxBodyBytes: 1_000_000 - 1, throttleMillis: 30_000 };
 const BATCH = { path: '/batch', maxBodyBytes: 20_000_000 - 1, throttleMillis: 15_000 };
 const ORIGINS = { US: 'https://api2.amplitude.com', EU: 'https://api.eu.amplitude.com' };
-const AMPLITUDE_HOSTS = new Set(['api2.amplitude.com', 'api.amplitude.com', 'api.eu.amplitude.com']);
+const AMPLITUDE_HOSTS = new Set([
+  'api2.amplitude.com',
+  'api.amplitude.com',
+  'api.eu.amplitude.com',
+]);
 
-const DECISION_TYPES = ['flag', 'feature', 'feature-variable', 'all-feature-variables', 'ab-test', 'feature-test'];
+const DECISION_TYPES = [
+  'flag',
+  'feature',
+  'feature-variable',
+  'all-feature-variables',
+  'ab-test',
+  'feature-test',
+];
 const LOGGER_METHODS = ['debug', 'info', 'warn', 'error'];
 const PROXY_PROTOCOLS = new Set(['http:', 'https:', 'socks4:', 'socks4a:', 'socks5:', 'socks5h:']);
-const EXPECTED_GROUPS = `an object {type: name or array of names} of at most ${MAX_GROUP_TYPES} types and ` +
+const EXPECTED_GROUPS =
+  `an object {type: name or array of names} of at most ${MAX_GROUP_TYPES} types and ` +
   `${MAX_GROUP_VALUES} names in all, none of them empty`;
 /** Event types that change profiles instead of being events. */
 const PROFILE_EVENT_TYPES = new Set(['$identify', '$groupidentify']);
@@ -51,7 +63,8 @@ const isObject = (value) => typeof value === 'object' && value !== null && !Arra
 /** With the flag `u` a whole pair is one character. */
 const LONE_SURROGATE = /[\ud800-\udfff]/u;
 const isWellFormed = (string) => !LONE_SURROGATE.test(string);
-const shorten = (string, length = 40) => (string.length > length ? `${string.slice(0, length)}...` : string);
+const shorten = (string, length = 40) =>
+  string.length > length ? `${string.slice(0, length)}...` : string;
 const list = (names) => names.map((name) => `'${name}'`).join(', ');
 
 /** A value in a few words. Of objects only the kind: what they hold may be secret, and may be code. */
@@ -65,7 +78,11 @@ function describe(value) {
     case 'bigint':
       return `${shorten(String(value))}n (a bigint)`;
     case 'object':
-      return value === null ? 'null' : Array.isArray(value) ? `an array of ${value.length}` : 'an object';
+      return value === null
+        ? 'null'
+        : Array.isArray(value)
+          ? `an array of ${value.length}`
+          : 'an object';
     case 'undefined':
       return 'undefined';
     default:
@@ -122,12 +139,19 @@ function callback(value) {
 
 /** Text that Amplitude takes as it is. */
 function isText(value, minLength) {
-  return typeof value === 'string' && value.length >= minLength && value.length <= MAX_STRING_LENGTH && isWellFormed(value);
+  return (
+    typeof value === 'string' &&
+    value.length >= minLength &&
+    value.length <= MAX_STRING_LENGTH &&
+    isWellFormed(value)
+  );
 }
 
 function propertyPrefix(value) {
   if (!isText(value, 0)) {
-    throw new Unexpected(`a string of at most ${MAX_STRING_LENGTH} characters, without lone surrogates`);
+    throw new Unexpected(
+      `a string of at most ${MAX_STRING_LENGTH} characters, without lone surrogates`,
+    );
   }
   return value;
 }
@@ -139,7 +163,7 @@ function eventType(value) {
   if (!isText(value, 1) || PROFILE_EVENT_TYPES.has(value)) {
     throw new Unexpected(
       `the name of an event (1 to ${MAX_STRING_LENGTH} characters, not ${list([...PROFILE_EVENT_TYPES])}), ` +
-      'or false to send none',
+        'or false to send none',
     );
   }
   return value;
@@ -148,14 +172,21 @@ function eventType(value) {
 function apiKey(value) {
   const expected = 'the API key of the Amplitude project';
   if (value === undefined || value === '' || value === 'undefined' || value === 'null') {
-    const got = value === undefined || value === '' ? describe(value) : `the word ${JSON.stringify(value)}`;
-    throw new Unexpected(expected, `${got}: is the variable of process.env that it comes from set?`);
+    const got =
+      value === undefined || value === '' ? describe(value) : `the word ${JSON.stringify(value)}`;
+    throw new Unexpected(
+      expected,
+      `${got}: is the variable of process.env that it comes from set?`,
+    );
   }
   if (typeof value !== 'string') {
     throw new Unexpected(expected);
   }
   if (!/^[\x21-\x7e]+$/.test(value)) {
-    throw new Unexpected(expected, 'a string with spaces, line ends or other characters that no key has');
+    throw new Unexpected(
+      expected,
+      'a string with spaces, line ends or other characters that no key has',
+    );
   }
   if (value.length > MAX_STRING_LENGTH) {
     throw new Unexpected(expected, `a string of ${value.length} characters`);
@@ -190,10 +221,12 @@ function proxy(value) {
     return '';
   }
   // A host and port alone would parse as a scheme and a path.
-  const url = parseUrl(typeof value === 'string' && !value.includes('://') ? `http://${value}` : value);
+  const url = parseUrl(
+    typeof value === 'string' && !value.includes('://') ? `http://${value}` : value,
+  );
   if (url === null || !PROXY_PROTOCOLS.has(url.protocol) || url.hostname === '') {
     throw new Unexpected(
-      'the URL of a proxy such as http://proxy.example:3128 (http, https or socks), or \'\' for none',
+      "the URL of a proxy such as http://proxy.example:3128 (http, https or socks), or '' for none",
       describeUrl(value),
     );
   }
@@ -202,7 +235,7 @@ function proxy(value) {
 
 function noProxy(value) {
   if (typeof value !== 'string' || /[\0\r\n]/.test(value)) {
-    throw new Unexpected('host names separated by commas, or \'*\' for all of them');
+    throw new Unexpected("host names separated by commas, or '*' for all of them");
   }
   return value;
 }
@@ -256,7 +289,10 @@ function groupNames(type, value) {
   const names = Array.isArray(value) ? Object.freeze([...value]) : value;
   const all = [names].flat();
   if (!isText(type, 1) || all.length === 0 || !all.every((name) => isText(name, 1))) {
-    throw new Unexpected(EXPECTED_GROUPS, `${describe(value)} for ${JSON.stringify(shorten(type))}`);
+    throw new Unexpected(
+      EXPECTED_GROUPS,
+      `${describe(value)} for ${JSON.stringify(shorten(type))}`,
+    );
   }
   return names;
 }
@@ -324,15 +360,20 @@ const TABLE = {
 function resolveTable(table, options, prefix = '') {
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(table, name)) {
-      const { suggest } = require('./names.js');
-      throw optionError(`unknown option '${prefix}${shorten(name)}': ${suggest(name, Object.keys(table), prefix)}`);
+      const { suggest } = require('./suggest.js');
+      throw optionError(
+        `unknown option '${prefix}${shorten(name)}': ${suggest(name, Object.keys(table), prefix)}`,
+      );
     }
   }
   const resolved = {};
   for (const name of Object.keys(table)) {
     const option = table[name];
     const value = options[name];
-    resolved[name] = value === undefined && !option.required ? option.default : checked(option, value, `option '${prefix}${name}'`);
+    resolved[name] =
+      value === undefined && !option.required
+        ? option.default
+        : checked(option, value, `option '${prefix}${name}'`);
   }
   return resolved;
 }
@@ -342,7 +383,9 @@ function checked({ check, describe: describeValue = describe }, value, what) {
     return check(value);
   } catch (error) {
     if (error instanceof Unexpected) {
-      throw optionError(`${what}: expected ${error.expected}, got ${error.got ?? describeValue(value)}`);
+      throw optionError(
+        `${what}: expected ${error.expected}, got ${error.got ?? describeValue(value)}`,
+      );
     }
     throw error;
   }
@@ -363,7 +406,9 @@ function firstSet(env, names) {
 function proxyFromEnvironment(env, url) {
   const own = url.protocol === 'https:' ? ['https_proxy', 'HTTPS_PROXY'] : ['http_proxy'];
   const found = firstSet(env, [...own, 'all_proxy', 'ALL_PROXY']);
-  return found === undefined ? '' : checked({ check: proxy }, found[1], `environment variable ${found[0]}`);
+  return found === undefined
+    ? ''
+    : checked({ check: proxy }, found[1], `environment variable ${found[0]}`);
 }
 
 /**
@@ -382,10 +427,13 @@ function resolveOptions(options, env = process.env) {
   if (!isObject(options)) {
     // What was given may well be the API key.
     const got = typeof options === 'string' ? 'a string' : describe(options);
-    throw optionError(`createDispatcher() expects its options, createDispatcher({ apiKey: ... }), got ${got}`);
+    throw optionError(
+      `createDispatcher() expects its options, createDispatcher({ apiKey: ... }), got ${got}`,
+    );
   }
   const resolved = resolveTable(TABLE, options);
-  resolved.serverUrl ??= ORIGINS[resolved.serverZone] + (resolved.useBatch ? BATCH.path : HTTP_V2.path);
+  resolved.serverUrl ??=
+    ORIGINS[resolved.serverZone] + (resolved.useBatch ? BATCH.path : HTTP_V2.path);
   const url = new URL(resolved.serverUrl);
   const api = resolved.useBatch || /\/batch\/?$/.test(url.pathname) ? BATCH : HTTP_V2;
   resolved.maxBodyBytes = api.maxBodyBytes;

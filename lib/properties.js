@@ -16,10 +16,14 @@ function toMembers(properties, ownNames) {
     return undefined;
   }
   if (typeof properties !== 'object' || Array.isArray(properties)) {
-    throw new Error(`it returned ${Array.isArray(properties) ? 'an array' : `a ${typeof properties}`} where an object is expected`);
+    throw new Error(
+      `it returned ${Array.isArray(properties) ? 'an array' : `a ${typeof properties}`} where an object is expected`,
+    );
   }
   if (isDeeper(properties, MAX_DEPTH)) {
-    throw new Error(`it returned something that is nested more than ${MAX_DEPTH} levels deep, or contains itself`);
+    throw new Error(
+      `it returned something that is nested more than ${MAX_DEPTH} levels deep, or contains itself`,
+    );
   }
   const plain = typeof properties.toJSON === 'function' ? properties.toJSON('') : properties;
   const json = JSON.stringify(withoutOwn(plain, ownNames)); // throws for a BigInt, and says so
@@ -30,7 +34,11 @@ function toMembers(properties, ownNames) {
 }
 
 function withoutOwn(properties, ownNames) {
-  if (typeof properties !== 'object' || properties === null || !ownNames.some((name) => Object.hasOwn(properties, name))) {
+  if (
+    typeof properties !== 'object' ||
+    properties === null ||
+    !ownNames.some((name) => Object.hasOwn(properties, name))
+  ) {
     return properties;
   }
   const rest = { ...properties };

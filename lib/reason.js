@@ -17,7 +17,10 @@ function isPromise(value) {
   if (value === null || typeof value !== 'object' || typeof value.then !== 'function') {
     return false;
   }
-  value.then(() => {}, () => {});
+  value.then(
+    () => {},
+    () => {},
+  );
   return true;
 }
 

@@ -25,7 +25,10 @@ const BUNDLED = [
 /** Whether this code is somewhere else than in its package. */
 function isBundled() {
   try {
-    return JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')).name !== 'optimizely-amplitude';
+    return (
+      JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')).name !==
+      'optimizely-amplitude'
+    );
   } catch {
     return true;
   }
@@ -51,22 +54,32 @@ function prebuilds() {
   } catch {
     // a clone, or an installation without them
   }
-  return names.length > 0 ? `There are prebuilt addons for ${names.join(' and ')} with glibc.` : 'There is no prebuilt addon in this package.';
+  return names.length > 0
+    ? `There are prebuilt addons for ${names.join(' and ')} with glibc.`
+    : 'There is no prebuilt addon in this package.';
 }
 
 /** "glibc 2.36, ", "musl, ", or nothing. Asks the diagnostic report, which takes a while. */
 function libc() {
-  if (process.platform !== 'linux') return '';
+  if (process.platform !== 'linux') {
+    return '';
+  }
   process.report.excludeNetwork = true; // else it looks up the names of all peers
   const { header, sharedObjects = [] } = process.report.getReport();
-  if (header.glibcVersionRuntime) return `glibc ${header.glibcVersionRuntime}, `;
+  if (header.glibcVersionRuntime) {
+    return `glibc ${header.glibcVersionRuntime}, `;
+  }
   return sharedObjects.some((object) => object.includes('musl')) ? 'musl, ' : '';
 }
 
 function reason({ file, error }) {
-  if (error === null) return 'is not there';
+  if (error === null) {
+    return 'is not there';
+  }
   const machine = machineOf(file);
-  if (machine !== null && machine !== process.arch) return `is built for ${machine}, not for ${process.arch}`;
+  if (machine !== null && machine !== process.arch) {
+    return `is built for ${machine}, not for ${process.arch}`;
+  }
   return error.message.replaceAll('\n', '\n      ');
 }
 
@@ -80,30 +93,41 @@ function machineOf(file) {
   } catch {
     return null;
   }
-  if (head.length < 20 || head.toString('latin1', 0, 4) !== '\x7fELF') return null;
+  if (head.length < 20 || head.toString('latin1', 0, 4) !== '\x7fELF') {
+    return null;
+  }
   const bigEndian = head[5] === 2;
   return ELF_MACHINES[bigEndian ? head.readUInt16BE(18) : head.readUInt16LE(18)] ?? null;
 }
 
 /** What to type. `messages` are those of the dynamic linker. */
 function advice(messages) {
-  const deps = require('../src/deps.js');
+  const deps = require('../src/build/needs.js');
   const text = messages.join('\n');
   const lines = [];
   for (const library of ['libcurl', 'libcjson']) {
     // glibc and musl name the file that they did not find, macOS the library that was not loaded.
-    const lacks = new RegExp(`${library}[\\w.-]*: (cannot open shared object|No such file)|not loaded: \\S*${library}`);
+    const lacks = new RegExp(
+      `${library}[\\w.-]*: (cannot open shared object|No such file)|not loaded: \\S*${library}`,
+    );
     if (lacks.test(text)) {
-      lines.push(`The library ${library} is missing on this machine:`, deps.installAdvice((manager) => deps.MANAGERS[manager].run[library]));
+      lines.push(
+        `The library ${library} is missing on this machine:`,
+        deps.installAdvice((manager) => deps.MANAGERS[manager].run[library]),
+      );
     }
   }
-  if (lines.length > 0) return lines;
+  if (lines.length > 0) {
+    return lines;
+  }
   return [
     'Build it on this machine, with its own Node. First what it is built from:',
     deps.buildAdvice(),
     'then, in the folder of the application:',
     '    npm explore optimizely-amplitude -- npm run compile',
-    ...(messages.length > 0 ? ['An installation copied from another machine, system or container image does not fit.'] : []),
+    ...(messages.length > 0
+      ? ['An installation copied from another machine, system or container image does not fit.']
+      : []),
   ];
 }
 

@@ -18,11 +18,16 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 
-const { packageManager } = require('../src/deps.js');
+const { packageManager } = require('../src/build/needs.js');
 
 const ROOT = path.join(__dirname, '..');
 
-const PREBUILT = path.join(ROOT, 'prebuilds', `${process.platform}-${process.arch}`, 'optimizely-amplitude.node');
+const PREBUILT = path.join(
+  ROOT,
+  'prebuilds',
+  `${process.platform}-${process.arch}`,
+  'optimizely-amplitude.node',
+);
 
 const NODE_TEST_TIMEOUT_MS = 300_000; // of one file; a test that hangs should say so before CI gives up
 
@@ -31,17 +36,52 @@ const skip = (reason) => ({ skip: reason });
 
 const STEPS = [
   { name: 'lint', title: 'ESLint', command: () => tool('eslint/bin/eslint.js', '.') },
-  { name: 'format', title: 'clang-format', command: () => make('lint') },
+  {
+    name: 'format',
+    title: 'Prettier',
+    command: () => tool('prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.'),
+  },
+  { name: 'format-c', title: 'clang-format', command: () => make('lint') },
   { name: 'types', title: 'TypeScript declarations', command: types },
   { name: 'core', title: 'C core', command: () => make('check') },
-  { name: 'core-asan', title: 'C core under ASan and UBSan', command: (all) => sanitized('check-asan', 'address,undefined', all) },
-  { name: 'core-tsan', title: 'C core under TSan', extra: true, command: (all) => sanitized('check-tsan', 'thread', all) },
-  { name: 'fuzz', title: 'fuzzers, a minute each', extra: true, command: () => [...make('fuzz'), 'FUZZ_SECONDS=60'] },
-  { name: 'runtimes', title: 'other versions of Node and npm, to try with', extra: true, command: () => [process.execPath, 'test/support/runtimes.js'] },
+  {
+    name: 'core-asan',
+    title: 'C core under ASan and UBSan',
+    command: (all) => sanitized('check-asan', 'address,undefined', all),
+  },
+  {
+    name: 'core-tsan',
+    title: 'C core under TSan',
+    extra: true,
+    command: (all) => sanitized('check-tsan', 'thread', all),
+  },
+  {
+    name: 'fuzz',
+    title: 'fuzzers, a minute each',
+    extra: true,
+    command: () => [...make('fuzz'), 'FUZZ_SECONDS=60'],
+  },
+  {
+    name: 'runtimes',
+    title: 'other versions of Node and npm, to try with',
+    extra: true,
+    command: () => [process.execPath, 'test/support/runtimes.js'],
+  },
   { name: 'prebuild', title: 'prebuilt addons', extra: true, command: prebuild },
   { name: 'js', title: 'JavaScript and end to end', command: nodeTests },
-  { name: 'nodes', title: 'the same addon on other versions of Node', extra: true, command: (all, files) => [process.execPath, 'test/support/nodes.js', ...files] },
-  { name: 'js-prebuilt', title: 'the same with the prebuilt addon', extra: true, env: { OPTIMIZELY_AMPLITUDE_BINDING: PREBUILT }, command: withPrebuilt },
+  {
+    name: 'nodes',
+    title: 'the same addon on other versions of Node',
+    extra: true,
+    command: (all, files) => [process.execPath, 'test/support/nodes.js', ...files],
+  },
+  {
+    name: 'js-prebuilt',
+    title: 'the same with the prebuilt addon',
+    extra: true,
+    env: { OPTIMIZELY_AMPLITUDE_BINDING: PREBUILT },
+    command: withPrebuilt,
+  },
 ];
 
 function make(target) {
@@ -54,26 +94,41 @@ function tool(file, ...args) {
 }
 
 function types() {
-  return filesBelow('test/types', '.ts').length > 0 ? tool('typescript/bin/tsc', '--noEmit', '-p', 'test/types') : skip('there are none yet');
+  return filesBelow('test/types', '.ts').length > 0
+    ? tool('typescript/bin/tsc', '--noEmit', '-p', 'test/types')
+    : skip('there are none yet');
 }
 
 /** Not every C library has every sanitizer (musl has none). CI may not do without. */
 function sanitized(target, sanitizer, all) {
-  const probe = spawnSync(process.env.CC || 'cc', [`-fsanitize=${sanitizer}`, '-x', 'c', '-', '-o', '/dev/null'], { input: 'int main(void) { return 0; }\n' });
+  const probe = spawnSync(
+    process.env.CC || 'cc',
+    [`-fsanitize=${sanitizer}`, '-x', 'c', '-', '-o', '/dev/null'],
+    { input: 'int main(void) { return 0; }\n' },
+  );
   return all || probe.status === 0 ? make(target) : skip('the C compiler of this machine cannot');
 }
 
 function nodeTests(all, files) {
-  const chosen = files.length > 0 ? files : [...filesBelow('test/js', '.test.js'), ...filesBelow('test/e2e', '.test.js')];
-  if (chosen.length === 0) return skip('there are none yet');
+  const chosen =
+    files.length > 0
+      ? files
+      : [...filesBelow('test/js', '.test.js'), ...filesBelow('test/e2e', '.test.js')];
+  if (chosen.length === 0) {
+    return skip('there are none yet');
+  }
   const args = ['--test', '--test-reporter=spec'];
   const [major, minor] = process.versions.node.split('.').map(Number);
-  if (major > 20 || (major === 20 && minor >= 11)) args.push(`--test-timeout=${NODE_TEST_TIMEOUT_MS}`);
+  if (major > 20 || (major === 20 && minor >= 11)) {
+    args.push(`--test-timeout=${NODE_TEST_TIMEOUT_MS}`);
+  }
   return [process.execPath, ...args, ...chosen];
 }
 
 function prebuild() {
-  return packageManager() === 'apt' ? ['npm', 'run', '--silent', 'prebuild'] : skip('they are made on Debian and Ubuntu');
+  return packageManager() === 'apt'
+    ? ['npm', 'run', '--silent', 'prebuild']
+    : skip('they are made on Debian and Ubuntu');
 }
 
 function withPrebuilt(all, files) {
@@ -81,7 +136,9 @@ function withPrebuilt(all, files) {
 }
 
 function filesBelow(folder, suffix) {
-  if (!fs.existsSync(path.join(ROOT, folder))) return [];
+  if (!fs.existsSync(path.join(ROOT, folder))) {
+    return [];
+  }
   return fs
     .readdirSync(path.join(ROOT, folder), { withFileTypes: true })
     .flatMap((entry) => {
@@ -95,7 +152,11 @@ function filesBelow(folder, suffix) {
 /** Runs a command, shows what it prints, and resolves to that text and whether it succeeded. */
 function run([program, ...args], env) {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+    const child = spawn(program, args, {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
     const texts = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr']) {
       child[name].setEncoding('utf8').on('data', (text) => {
@@ -104,13 +165,20 @@ function run([program, ...args], env) {
       });
     }
     child.on('error', (error) => resolve({ ok: false, text: '', reason: error.message }));
-    child.on('close', (code, signal) => resolve({ ok: code === 0, text: texts.stdout + texts.stderr, reason: signal ?? `exit code ${code}` }));
+    child.on('close', (code, signal) =>
+      resolve({
+        ok: code === 0,
+        text: texts.stdout + texts.stderr,
+        reason: signal ?? `exit code ${code}`,
+      }),
+    );
   });
 }
 
 /** Tests by result, from the closing lines of cmocka and of node's runner. */
 function countTests(text) {
-  const sum = (pattern) => [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
+  const sum = (pattern) =>
+    [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
   return {
     passed: sum(/^\[ {2}PASSED {2}\] (\d+) test/gm) + sum(/^[#ℹ] pass (\d+)$/gm),
     failed: sum(/^\[ {2}FAILED {2}\] (\d+) test\(s\)/gm) + sum(/^[#ℹ] (?:fail|cancelled) (\d+)$/gm),
@@ -124,13 +192,27 @@ async function runStep(step, all, files) {
   const command = step.command(all, files);
   if (command.skip) {
     console.log(`not run: ${command.skip}`);
-    return { name: step.name, verdict: 'not run', detail: command.skip, passed: 0, failed: 0, skipped: 0 };
+    return {
+      name: step.name,
+      verdict: 'not run',
+      detail: command.skip,
+      passed: 0,
+      failed: 0,
+      skipped: 0,
+    };
   }
   const { ok, text, reason } = await run(command, step.env);
   const counts = countTests(text);
-  if (!ok && counts.failed === 0) counts.failed = 1;
+  if (!ok && counts.failed === 0) {
+    counts.failed = 1;
+  }
   const seconds = `${((Date.now() - started) / 1000).toFixed(1)} s`;
-  return { name: step.name, verdict: ok ? 'ok' : 'FAILED', detail: ok ? seconds : `${seconds}, ${reason}`, ...counts };
+  return {
+    name: step.name,
+    verdict: ok ? 'ok' : 'FAILED',
+    detail: ok ? seconds : `${seconds}, ${reason}`,
+    ...counts,
+  };
 }
 
 function parse(argv) {
@@ -143,28 +225,44 @@ function parse(argv) {
     });
     const only = values.only?.split(',');
     const unknown = only?.find((name) => !names.includes(name));
-    if (unknown !== undefined) throw new Error(`there is no step "${unknown}"`);
+    if (unknown !== undefined) {
+      throw new Error(`there is no step "${unknown}"`);
+    }
     return { all: values.all, only, files: positionals };
   } catch (error) {
-    console.error(`${error.message}\nusage: npm test -- [--all] [--only ${names.join(',')}] [FILE...]`);
+    console.error(
+      `${error.message}\nusage: npm test -- [--all] [--only ${names.join(',')}] [FILE...]`,
+    );
     return null;
   }
 }
 
 async function main() {
   const options = parse(process.argv.slice(2));
-  if (options === null) return 2;
+  if (options === null) {
+    return 2;
+  }
   const { all, only, files } = options;
-  const setup = spawnSync(process.execPath, ['test/support/setup.js', '--for', all ? 'ci' : 'test'], { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
-  if (setup.status !== 0) return 1;
+  const setup = spawnSync(
+    process.execPath,
+    ['test/support/setup.js', '--for', all ? 'ci' : 'test'],
+    { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] },
+  );
+  if (setup.status !== 0) {
+    return 1;
+  }
 
   const results = [];
   for (const step of STEPS) {
-    if (only ? only.includes(step.name) : all || !step.extra) results.push(await runStep(step, all, files));
+    if (only ? only.includes(step.name) : all || !step.extra) {
+      results.push(await runStep(step, all, files));
+    }
   }
 
   console.log('\n=== Summary');
-  for (const { name, verdict, detail } of results) console.log(`${verdict.padEnd(8)} ${name.padEnd(10)} ${detail}`);
+  for (const { name, verdict, detail } of results) {
+    console.log(`${verdict.padEnd(8)} ${name.padEnd(10)} ${detail}`);
+  }
   const total = (key) => results.reduce((sum, result) => sum + result[key], 0);
   const skipped = total('skipped') > 0 ? `, ${total('skipped')} skipped` : '';
   console.log(`\n${total('passed')} passed, ${total('failed')} failed${skipped}`);

@@ -33,13 +33,19 @@ function install(dir, subject) {
   const files = SUBJECTS[subject]();
   const zipped = zip(files);
   unzip(zipped, path.join(dir, subject));
-  return { module: path.join(dir, subject, 'index.js'), zipped: zipped.length / 1000, unpacked: unpackedBytes(files) / 1000 };
+  return {
+    module: path.join(dir, subject, 'index.js'),
+    zipped: zipped.length / 1000,
+    unpacked: unpackedBytes(files) / 1000,
+  };
 }
 
 /** Start a process and invoke the function once: milliseconds. */
 function coldStart(node, module, serverUrl) {
   const env = { AMPLITUDE_API_KEY: 'benchmark', AMPLITUDE_SERVER_URL: serverUrl };
-  const { started, loaded, done } = JSON.parse(execFileSync(node, [RUNTIME, module], { env, encoding: 'utf8' }));
+  const { started, loaded, done } = JSON.parse(
+    execFileSync(node, [RUNTIME, module], { env, encoding: 'utf8' }),
+  );
   return { node: started, init: loaded - started, invocation: done - loaded, total: done };
 }
 
@@ -50,11 +56,15 @@ async function run({ serverUrl, quick }) {
     return { tables: [], bars: [] };
   }
   // Where there is no Node 22, this one: it is the same for all.
-  const { name, command } = nodes().find((node) => node.arch === process.arch && /^Node v?22\b/.test(node.name)) ?? nodes()[0];
+  const { name, command } =
+    nodes().find((node) => node.arch === process.arch && /^Node v?22\b/.test(node.name)) ??
+    nodes()[0];
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-cold-'));
   try {
     const subjects = Object.keys(SUBJECTS);
-    const functions = Object.fromEntries(subjects.map((subject) => [subject, install(dir, subject)]));
+    const functions = Object.fromEntries(
+      subjects.map((subject) => [subject, install(dir, subject)]),
+    );
     const runs = Object.fromEntries(subjects.map((subject) => [subject, []]));
     await repeat(quick ? 6 : 21, (round) => {
       for (let i = 0; i < subjects.length; i++) {
@@ -62,21 +72,50 @@ async function run({ serverUrl, quick }) {
         runs[subject].push(coldStart(command[0], functions[subject].module, serverUrl));
       }
     });
-    const results = Object.fromEntries(subjects.map((subject) => [subject, medians(runs[subject])]));
+    const results = Object.fromEntries(
+      subjects.map((subject) => [subject, medians(runs[subject])]),
+    );
     const added = (subject) => results[subject].total - results.none.total;
     return {
-      tables: [{
-        title: `The cold start of a Lambda function, ${name}: milliseconds, and kB`,
-        columns: ['', 'Node itself', 'init', 'first invocation', 'all of it', 'zipped', 'unpacked'],
-        rows: subjects.map((subject) => {
-          const { node, init, invocation, total } = results[subject];
-          const { zipped, unpacked } = functions[subject];
-          return [subject === 'none' ? 'no listener' : NAMES[subject], node, init, invocation, total, zipped, unpacked];
-        }),
-      }],
+      tables: [
+        {
+          title: `The cold start of a Lambda function, ${name}: milliseconds, and kB`,
+          columns: [
+            '',
+            'Node itself',
+            'init',
+            'first invocation',
+            'all of it',
+            'zipped',
+            'unpacked',
+          ],
+          rows: subjects.map((subject) => {
+            const { node, init, invocation, total } = results[subject];
+            const { zipped, unpacked } = functions[subject];
+            return [
+              subject === 'none' ? 'no listener' : NAMES[subject],
+              node,
+              init,
+              invocation,
+              total,
+              zipped,
+              unpacked,
+            ];
+          }),
+        },
+      ],
       bars: [
-        { what: 'added to the cold start of a function', unit: 'ms', value: added('ours'), most: 20 },
-        { what: 'the same, times less than analytics-node', value: added('amplitude') / added('ours'), least: 1.5 },
+        {
+          what: 'added to the cold start of a function',
+          unit: 'ms',
+          value: added('ours'),
+          most: 20,
+        },
+        {
+          what: 'the same, times less than analytics-node',
+          value: added('amplitude') / added('ours'),
+          least: 1.5,
+        },
       ],
     };
   } finally {

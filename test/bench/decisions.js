@@ -29,7 +29,7 @@ function createNotification(userId, flagKey = 'checkout_flow', variationKey = 'o
 
 /** Make `count` decisions of as many users, in turns of the loop. */
 async function decideMany(onDecision, count, firstUser = 0) {
-  for (let made = 0; made < count; ) {
+  for (let made = 0; made < count;) {
     const end = Math.min(count, made + DECISIONS_IN_TURN);
     for (; made < end; made++) {
       onDecision(createNotification(`user_${firstUser + made}`));

@@ -12,7 +12,16 @@ const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
 const { decideMany } = require('./decisions.js');
-const { cpuMicros, inChild, loopMicros, median, medians, repeat, runLimit, serveChild } = require('./measure.js');
+const {
+  cpuMicros,
+  inChild,
+  loopMicros,
+  median,
+  medians,
+  repeat,
+  runLimit,
+  serveChild,
+} = require('./measure.js');
 const { NAMES, connect } = require('./subjects.js');
 
 /** Decisions before the measurement: the machine code is there, the connection open. */
@@ -53,7 +62,10 @@ async function captureBody(folder) {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const { onDecision, flush, close } = await connect('ours', { serverUrl: `http://127.0.0.1:${server.address().port}/2/httpapi`, gzip: false });
+  const { onDecision, flush, close } = await connect('ours', {
+    serverUrl: `http://127.0.0.1:${server.address().port}/2/httpapi`,
+    gzip: false,
+  });
   const filler = decideMany(onDecision, 20 * DECISIONS_IN_BODY, 1_000_000);
   await filler;
   await flush();
@@ -76,7 +88,12 @@ async function run({ serverUrl, quick }) {
   const measure = async (subject, count, gzip = false) => {
     const rounds = subject === 'amplitude' ? 1 : roundsOf(count);
     const options = { subject, count, gzip, serverUrl, rounds };
-    return { subject, count, gzip, ...medians(await repeat(count > 1_000_000 ? 1 : times, () => inChild(__filename, options))) };
+    return {
+      subject,
+      count,
+      gzip,
+      ...medians(await repeat(count > 1_000_000 ? 1 : times, () => inChild(__filename, options))),
+    };
   };
   const limits = { false: [], true: [] };
   const measureLimit = async () => {
@@ -103,32 +120,81 @@ async function run({ serverUrl, quick }) {
   fs.rmSync(folder, { recursive: true });
 
   const limit = { false: median(limits.false), true: median(limits.true) };
-  const find = (subject, count, gzip = false) => rows.find((row) => row.subject === subject && row.count === count && row.gzip === gzip);
+  const find = (subject, count, gzip = false) =>
+    rows.find((row) => row.subject === subject && row.count === count && row.gzip === gzip);
   const million = find('ours', 1_000_000);
   const amplitude = find('amplitude', 20_000);
   const most = sizes.at(-1);
   const order = ['none', 'ours', 'plain', 'amplitude'];
-  rows.sort((a, b) => order.indexOf(a.subject) - order.indexOf(b.subject) || a.gzip - b.gzip || a.count - b.count);
+  rows.sort(
+    (a, b) =>
+      order.indexOf(a.subject) - order.indexOf(b.subject) || a.gzip - b.gzip || a.count - b.count,
+  );
   return {
-    tables: [{
-      title: `End to end: microseconds of CPU for one delivered decision (${Math.round(body.bytes)} bytes of JSON)`,
-      columns: ['', 'decisions', 'gzip', 'CPU', 'of it on the event loop', 'elapsed', 'CPU, times the limit'],
-      rows: [
-        ...rows.map(({ subject, count, gzip, cpu, loop, wall }) => [
-          NAMES[subject], count.toLocaleString('en-US'), gzip ? 'yes' : 'no', cpu, loop, wall, subject === 'none' ? '' : cpu / limit[gzip],
-        ]),
-        ['the limit: a C program sends the same bytes', '1,000,000', 'no', limit.false, '', '', 1],
-        ['the same, compressing them with zlib', '200,000', 'yes', limit.true, '', '', 1],
-      ],
-    }],
+    tables: [
+      {
+        title: `End to end: microseconds of CPU for one delivered decision (${Math.round(body.bytes)} bytes of JSON)`,
+        columns: [
+          '',
+          'decisions',
+          'gzip',
+          'CPU',
+          'of it on the event loop',
+          'elapsed',
+          'CPU, times the limit',
+        ],
+        rows: [
+          ...rows.map(({ subject, count, gzip, cpu, loop, wall }) => [
+            NAMES[subject],
+            count.toLocaleString('en-US'),
+            gzip ? 'yes' : 'no',
+            cpu,
+            loop,
+            wall,
+            subject === 'none' ? '' : cpu / limit[gzip],
+          ]),
+          [
+            'the limit: a C program sends the same bytes',
+            '1,000,000',
+            'no',
+            limit.false,
+            '',
+            '',
+            1,
+          ],
+          ['the same, compressing them with zlib', '200,000', 'yes', limit.true, '', '', 1],
+        ],
+      },
+    ],
     bars: [
       { what: 'CPU of one decision, 1 M', unit: 'µs', value: million.cpu, most: 1.5 },
-      { what: 'times less than analytics-node (20 k)', value: amplitude.cpu / million.cpu, least: 250 },
-      { what: 'times less than plain JavaScript (1 M)', value: find('plain', 1_000_000).cpu / million.cpu, least: 10 },
+      {
+        what: 'times less than analytics-node (20 k)',
+        value: amplitude.cpu / million.cpu,
+        least: 250,
+      },
+      {
+        what: 'times less than plain JavaScript (1 M)',
+        value: find('plain', 1_000_000).cpu / million.cpu,
+        least: 10,
+      },
       { what: 'times the limit program', value: million.cpu / limit.false, most: 6 },
-      { what: 'CPU of one decision, 1 M, gzip', unit: 'µs', value: find('ours', 1_000_000, true).cpu, most: 3 },
-      { what: `CPU of one decision, ${most / 1e6} M against 10 k`, value: find('ours', most).cpu / find('ours', 10_000).cpu, most: 1.3 },
-      { what: 'event loop, times less than analytics-node', value: amplitude.loop / million.loop, least: 100 },
+      {
+        what: 'CPU of one decision, 1 M, gzip',
+        unit: 'µs',
+        value: find('ours', 1_000_000, true).cpu,
+        most: 3,
+      },
+      {
+        what: `CPU of one decision, ${most / 1e6} M against 10 k`,
+        value: find('ours', most).cpu / find('ours', 10_000).cpu,
+        most: 1.3,
+      },
+      {
+        what: 'event loop, times less than analytics-node',
+        value: amplitude.loop / million.loop,
+        least: 100,
+      },
     ],
   };
 }

@@ -16,7 +16,8 @@ const WORK = {
   'fs.stat': () => fs.stat(__filename),
   'dns.lookup': () => dns.lookup('localhost'),
   'crypto.pbkdf2': () => pbkdf2('password', 'salt', 1000, 32, 'sha256'),
-  '4 × pbkdf2 at once': () => Promise.all([1, 2, 3, 4].map(() => pbkdf2('password', 'salt', 1000, 32, 'sha256'))),
+  '4 × pbkdf2 at once': () =>
+    Promise.all([1, 2, 3, 4].map(() => pbkdf2('password', 'salt', 1000, 32, 'sha256'))),
 };
 
 async function timesOf(work, count) {
@@ -47,7 +48,15 @@ async function child({ dispatchers, count, serverUrl }) {
     const times = await timesOf(work, count);
     result[name] = { p50: median(times), p99: quantile(times, 0.99) };
   }
-  await Promise.all(all.map(({ close, dispatcher }) => (dispatcher.setOptOut(true), dispatcher.close({ timeoutMillis: 0 }), close)));
+  await Promise.all(
+    all.map(
+      ({ close, dispatcher }) => (
+        dispatcher.setOptOut(true),
+        dispatcher.close({ timeoutMillis: 0 }),
+        close
+      ),
+    ),
+  );
   return result;
 }
 
@@ -57,20 +66,35 @@ async function run({ quick }) {
   let without;
   const factors = [];
   for (const dispatchers of [0, 1, 2, 8]) {
-    const result = await inChild(__filename, { dispatchers, count: quick ? 200 : 500, serverUrl: sink.url });
+    const result = await inChild(__filename, {
+      dispatchers,
+      count: quick ? 200 : 500,
+      serverUrl: sink.url,
+    });
     without ??= result;
-    rows.push([dispatchers === 0 ? 'without us' : `dispatchers waiting for the server: ${dispatchers}`,
-      ...Object.values(result).flatMap(({ p50, p99 }) => [p50, p99])]);
+    rows.push([
+      dispatchers === 0 ? 'without us' : `dispatchers waiting for the server: ${dispatchers}`,
+      ...Object.values(result).flatMap(({ p50, p99 }) => [p50, p99]),
+    ]);
     factors.push(...Object.keys(WORK).map((name) => result[name].p50 / without[name].p50));
   }
   await sink.stop();
   return {
-    tables: [{
-      title: 'Fairness: milliseconds (median, 99 %) of work in the thread pool while the server takes a second to answer',
-      columns: ['', ...Object.keys(WORK).flatMap((name) => [name, '99 %'])],
-      rows,
-    }],
-    bars: [{ what: 'slow server: slowest other work of the pool, times its time without us', value: Math.max(...factors), most: 2 }],
+    tables: [
+      {
+        title:
+          'Fairness: milliseconds (median, 99 %) of work in the thread pool while the server takes a second to answer',
+        columns: ['', ...Object.keys(WORK).flatMap((name) => [name, '99 %'])],
+        rows,
+      },
+    ],
+    bars: [
+      {
+        what: 'slow server: slowest other work of the pool, times its time without us',
+        value: Math.max(...factors),
+        most: 2,
+      },
+    ],
   };
 }
 

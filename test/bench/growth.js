@@ -3,7 +3,17 @@
 /** Growth: decisions are queued against a dead server, which then comes to life. */
 
 const { decideMany } = require('./decisions.js');
-const { cpuMicros, freePort, inChild, loopMicros, medians, repeat, serveChild, sleep, startSink } = require('./measure.js');
+const {
+  cpuMicros,
+  freePort,
+  inChild,
+  loopMicros,
+  medians,
+  repeat,
+  serveChild,
+  sleep,
+  startSink,
+} = require('./measure.js');
 const { connect } = require('./subjects.js');
 
 async function measured(count, work) {
@@ -37,23 +47,56 @@ async function child({ count, port }) {
   const deliver = await measured(count, flush);
   await close();
   await sink.stop();
-  return { queueCpu: queue.cpu, deliverCpu: deliver.cpu, deliverLoop: deliver.loop, deliverWall: deliver.wall };
+  return {
+    queueCpu: queue.cpu,
+    deliverCpu: deliver.cpu,
+    deliverLoop: deliver.loop,
+    deliverWall: deliver.wall,
+  };
 }
 
 async function run({ quick }) {
   const results = [];
-  for (const count of quick ? [10_000, 100_000, 1_000_000] : [10_000, 100_000, 1_000_000, 5_000_000]) {
+  for (const count of quick
+    ? [10_000, 100_000, 1_000_000]
+    : [10_000, 100_000, 1_000_000, 5_000_000]) {
     const times = count > 1_000_000 || quick ? 1 : 3;
-    results.push([count, medians(await repeat(times, async () => inChild(__filename, { count, port: await freePort() })))]);
+    results.push([
+      count,
+      medians(
+        await repeat(times, async () => inChild(__filename, { count, port: await freePort() })),
+      ),
+    ]);
   }
   const of = (wanted) => results.find(([count]) => count === wanted)[1];
   return {
-    tables: [{
-      title: 'Growth: decisions queued against a dead server, then delivered to a live one: microseconds for one',
-      columns: ['queued', 'CPU to make and queue it', 'CPU to deliver it', 'of it on the event loop', 'elapsed'],
-      rows: results.map(([count, { queueCpu, deliverCpu, deliverLoop, deliverWall }]) => [count.toLocaleString('en-US'), queueCpu, deliverCpu, deliverLoop, deliverWall]),
-    }],
-    bars: [{ what: 'delivery of a decision out of a queue of 1 M, times that of 10 k', value: of(1_000_000).deliverCpu / of(10_000).deliverCpu, most: 1.3 }],
+    tables: [
+      {
+        title:
+          'Growth: decisions queued against a dead server, then delivered to a live one: microseconds for one',
+        columns: [
+          'queued',
+          'CPU to make and queue it',
+          'CPU to deliver it',
+          'of it on the event loop',
+          'elapsed',
+        ],
+        rows: results.map(([count, { queueCpu, deliverCpu, deliverLoop, deliverWall }]) => [
+          count.toLocaleString('en-US'),
+          queueCpu,
+          deliverCpu,
+          deliverLoop,
+          deliverWall,
+        ]),
+      },
+    ],
+    bars: [
+      {
+        what: 'delivery of a decision out of a queue of 1 M, times that of 10 k',
+        value: of(1_000_000).deliverCpu / of(10_000).deliverCpu,
+        most: 1.3,
+      },
+    ],
   };
 }
 

@@ -24,7 +24,10 @@ const WARM_UP = 1500;
 
 async function child({ subject, serverUrl }) {
   const client = createClient();
-  const { onDecision, flush, close, dispatcher } = await connect(subject, { serverUrl, flushIntervalMillis: 1000 });
+  const { onDecision, flush, close, dispatcher } = await connect(subject, {
+    serverUrl,
+    flushIntervalMillis: 1000,
+  });
   const server = http.createServer((request, response) => {
     const user = client.createUserContext(request.url.slice(1), { country: 'US', plan: 'premium' });
     const { variationKey, enabled } = user.decide('checkout_flow');
@@ -97,24 +100,27 @@ async function load(port, count, firstUser) {
   for (let i = 0; i < CONNECTIONS; i++) {
     const socket = net.connect(port, '127.0.0.1');
     await once(socket, 'connect');
-    socket.setNoDelay(true).setEncoding('latin1').on('data', (text) => {
-      if (!text.endsWith('}')) {
-        throw new Error(`the answer came in pieces: ${text}`);
-      }
-      latencies.push(performance.now() - socket.dueAt);
-      if (latencies.length === count) {
-        finished();
-      } else if (due.length > 0) {
-        send(socket, due.shift());
-      } else {
-        idle.push(socket);
-      }
-    });
+    socket
+      .setNoDelay(true)
+      .setEncoding('latin1')
+      .on('data', (text) => {
+        if (!text.endsWith('}')) {
+          throw new Error(`the answer came in pieces: ${text}`);
+        }
+        latencies.push(performance.now() - socket.dueAt);
+        if (latencies.length === count) {
+          finished();
+        } else if (due.length > 0) {
+          send(socket, due.shift());
+        } else {
+          idle.push(socket);
+        }
+      });
     sockets.push(socket);
     idle.push(socket);
   }
   const started = performance.now();
-  for (let planned = 0; planned < count; ) {
+  for (let planned = 0; planned < count;) {
     await sleep(BEAT_MILLIS);
     const target = Math.min(count, Math.floor((performance.now() - started) * REQUESTS_PER_MILLI));
     for (; planned < target; planned++) {
@@ -150,7 +156,8 @@ async function measure(subject, { serverUrl, rounds, count }) {
   const server = await startServer({ subject, serverUrl });
   const results = [];
   let user = 0;
-  for (let round = -1; round < rounds; round++) { // the first warms up
+  for (let round = -1; round < rounds; round++) {
+    // the first warms up
     const result = {};
     for (let i = 0; i < KINDS.length; i++) {
       const kind = KINDS[(i + round + KINDS.length) % KINDS.length];
@@ -181,14 +188,32 @@ async function run({ serverUrl, quick }) {
     [name, cpu[2], added[1], added[2], p99[2]],
   ];
   return {
-    tables: [{
-      title: `A request handler with the real SDK, a new user for each request, ${1000 * REQUESTS_PER_MILLI} requests a second`,
-      columns: ['', 'CPU of a request (µs)', 'added to no listener (%)', 'added to an empty one (%)', 'p99 (ms)'],
-      rows: [...rows(ours, NAMES.ours), ...rows(amplitude, NAMES.amplitude)],
-    }],
+    tables: [
+      {
+        title: `A request handler with the real SDK, a new user for each request, ${1000 * REQUESTS_PER_MILLI} requests a second`,
+        columns: [
+          '',
+          'CPU of a request (µs)',
+          'added to no listener (%)',
+          'added to an empty one (%)',
+          'p99 (ms)',
+        ],
+        rows: [...rows(ours, NAMES.ours), ...rows(amplitude, NAMES.amplitude)],
+      },
+    ],
     bars: [
-      { what: 'added CPU of a request, the listener itself included', unit: '%', value: ours.added[1], most: 3 },
-      { what: 'added CPU of a request, to an empty listener', unit: '%', value: ours.added[2], most: 3 },
+      {
+        what: 'added CPU of a request, the listener itself included',
+        unit: '%',
+        value: ours.added[1],
+        most: 3,
+      },
+      {
+        what: 'added CPU of a request, to an empty listener',
+        unit: '%',
+        value: ours.added[2],
+        most: 3,
+      },
     ],
   };
 }

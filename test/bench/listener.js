@@ -47,7 +47,8 @@ async function child({ kind, subject, enriched, rounds, count, serverUrl }) {
   const nothing = () => {};
   const empty = [];
   const nanos = [];
-  for (let round = -2; round < rounds; round++) { // the first two warm up
+  for (let round = -2; round < rounds; round++) {
+    // the first two warm up
     const from = (round + 2) * count;
     const none = nanosOf(kind, nothing, from, count);
     const some = nanosOf(kind, onDecision, from, count);
@@ -67,11 +68,19 @@ const ROWS = [
   { title: 'one new decision', kind: 'new' },
   { title: 'one repeat', kind: 'repeat', subjects: ['ours', 'plain'] },
   { title: 'one of decideAll with 50 flags', kind: 'all' },
-  { title: 'one new decision, enriched', kind: 'new', enriched: true, subjects: ['ours', 'amplitude'] },
+  {
+    title: 'one new decision, enriched',
+    kind: 'new',
+    enriched: true,
+    subjects: ['ours', 'amplitude'],
+  },
 ];
 
 async function measure({ serverUrl, quick }, { kind, enriched }, subject) {
-  const size = subject === 'amplitude' ? { count: 2000, rounds: 5 } : { count: 20_000, rounds: quick ? 10 : 30 };
+  const size =
+    subject === 'amplitude'
+      ? { count: 2000, rounds: 5 }
+      : { count: 20_000, rounds: quick ? 10 : 30 };
   return inChild(__filename, { kind, subject, enriched, serverUrl, ...size });
 }
 
@@ -89,11 +98,23 @@ async function run(context) {
   }
   const [fresh, again] = results;
   return {
-    tables: [{
-      title: 'The listener: nanoseconds of CPU for one decision, while it is called',
-      columns: ['', 'notification and empty listener', ...SUBJECTS.map((subject) => NAMES[subject])],
-      rows: results.map(({ title, empty, ours, plain, amplitude }) => [title, empty, ours, plain, amplitude]),
-    }],
+    tables: [
+      {
+        title: 'The listener: nanoseconds of CPU for one decision, while it is called',
+        columns: [
+          '',
+          'notification and empty listener',
+          ...SUBJECTS.map((subject) => NAMES[subject]),
+        ],
+        rows: results.map(({ title, empty, ours, plain, amplitude }) => [
+          title,
+          empty,
+          ours,
+          plain,
+          amplitude,
+        ]),
+      },
+    ],
     bars: [
       { what: 'listener, one new decision', unit: 'µs', value: fresh.ours / 1000, most: 0.3 },
       { what: 'listener, one repeat', unit: 'µs', value: again.ours / 1000, most: 0.2 },

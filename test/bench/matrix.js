@@ -7,8 +7,8 @@
  */
 
 const amplitudeSdk = require('@amplitude/analytics-node');
-const { createDispatcher } = require('../..');
-const { ROWS, audit, playRow } = require('../support/matrix');
+const { createDispatcher } = require('../../lib/index.js');
+const { ROWS, audit, playRow } = require('../support/matrix.js');
 
 const API_KEY = 'matrix';
 const FLUSH_TIMEOUT_MILLIS = 60_000; // longer than the pause of throttled users
@@ -38,15 +38,26 @@ function connectOurs(serverUrl, { devices, requestTimeoutMillis }) {
 /** The listener that people paste, with an awaited flush(). */
 async function connectTheirs(serverUrl, { devices, requestTimeoutMillis }) {
   const amplitude = amplitudeSdk.createInstance();
-  await amplitude.init(API_KEY, { serverUrl, requestTimeoutMillis, logLevel: amplitudeSdk.Types.LogLevel.None }).promise;
+  await amplitude.init(API_KEY, {
+    serverUrl,
+    requestTimeoutMillis,
+    logLevel: amplitudeSdk.Types.LogLevel.None,
+  }).promise;
   const results = [];
   return {
     decide({ userId, decisionInfo: { flagKey, variationKey, ruleKey, enabled } }) {
       const user = devices ? { device_id: userId } : { user_id: userId };
-      const identify = new amplitudeSdk.Identify().set(`[Optimizely] ${flagKey}`, enabled ? variationKey : 'off');
+      const identify = new amplitudeSdk.Identify().set(
+        `[Optimizely] ${flagKey}`,
+        enabled ? variationKey : 'off',
+      );
       results.push(
         amplitude.identify(identify, user).promise,
-        amplitude.track('Experiment Viewed', { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled }, user).promise,
+        amplitude.track(
+          'Experiment Viewed',
+          { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled },
+          user,
+        ).promise,
       );
     },
     flush: () => amplitude.flush().promise,
@@ -55,10 +66,11 @@ async function connectTheirs(serverUrl, { devices, requestTimeoutMillis }) {
   };
 }
 
-const measure = (row, connect) => playRow(row, connect, async ({ amplitude, client, decided }) => {
-  await client.close();
-  return audit(row, decided, amplitude.store);
-});
+const measure = (row, connect) =>
+  playRow(row, connect, async ({ amplitude, client, decided }) => {
+    await client.close();
+    return audit(row, decided, amplitude.store);
+  });
 
 const cells = ({ lost, duplicated, outOfOrder }) => [lost, duplicated, outOfOrder].join(' / ');
 
@@ -70,13 +82,18 @@ async function main() {
     theirs.push(await measure(row, connectTheirs));
   }
   const ours = await all;
-  console.log([
-    'Lost / duplicated / out of order, of the decisions that Amplitude would take:',
-    '',
-    '| fault | decisions | optimizely-amplitude | @amplitude/analytics-node |',
-    '| --- | ---: | ---: | ---: |',
-    ...ROWS.map(({ name }, i) => `| ${name} | ${ours[i].decisions} | ${cells(ours[i])} | ${cells(theirs[i])} |`),
-  ].join('\n'));
+  console.log(
+    [
+      'Lost / duplicated / out of order, of the decisions that Amplitude would take:',
+      '',
+      '| fault | decisions | optimizely-amplitude | @amplitude/analytics-node |',
+      '| --- | ---: | ---: | ---: |',
+      ...ROWS.map(
+        ({ name }, i) =>
+          `| ${name} | ${ours[i].decisions} | ${cells(ours[i])} | ${cells(theirs[i])} |`,
+      ),
+    ].join('\n'),
+  );
 }
 
 main().catch((error) => {

@@ -23,7 +23,11 @@ async function startSink({ port = 0, delayMillis = 0 } = {}) {
     sink.stdin.end();
     await once(sink, 'exit');
   };
-  return { url: `http://127.0.0.1:${parseInt(text, 10)}/2/httpapi`, port: parseInt(text, 10), stop };
+  return {
+    url: `http://127.0.0.1:${parseInt(text, 10)}/2/httpapi`,
+    port: parseInt(text, 10),
+    stop,
+  };
 }
 
 /** A port of loopback on which nobody listens, for a moment at least. */
@@ -41,10 +45,20 @@ function runLimit(url, { file, decisions }, count, gzip) {
 
 /** Run child(options) of a benchmark in a process of its own, and resolve to what that resolves to. */
 async function inChild(file, options, execArgv = []) {
-  const child = fork(file, ['--child'], { execArgv, serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(file, ['--child'], {
+    execArgv,
+    serialization: 'advanced',
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   const result = new Promise((resolve, reject) => {
     child.once('message', resolve);
-    child.once('exit', (code, signal) => reject(new Error(`${path.basename(file)} ended with ${signal ?? code}: ${JSON.stringify(options)}`)));
+    child.once('exit', (code, signal) =>
+      reject(
+        new Error(
+          `${path.basename(file)} ended with ${signal ?? code}: ${JSON.stringify(options)}`,
+        ),
+      ),
+    );
   });
   child.send(options);
   try {
@@ -77,7 +91,9 @@ function quantile(values, fraction) {
 
 /** The median of each property over several results. */
 function medians(results) {
-  return Object.fromEntries(Object.keys(results[0]).map((key) => [key, median(results.map((result) => result[key]))]));
+  return Object.fromEntries(
+    Object.keys(results[0]).map((key) => [key, median(results.map((result) => result[key]))]),
+  );
 }
 
 async function repeat(times, measure) {
@@ -103,13 +119,15 @@ function loopMicros() {
   }
 }
 
-const nextTurn = () => new Promise((resolve) => {
-  setImmediate(resolve);
-});
+const nextTurn = () =>
+  new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 
-const sleep = (millis) => new Promise((resolve) => {
-  setTimeout(resolve, millis);
-});
+const sleep = (millis) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, millis);
+  });
 
 /** A number with three significant digits, and no more than it needs. */
 function format(value) {
@@ -120,7 +138,10 @@ function format(value) {
     return '–';
   }
   const digits = value === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return value.toLocaleString('en-US', { minimumFractionDigits: Math.min(digits, 2), maximumFractionDigits: Math.min(digits, 2) });
+  return value.toLocaleString('en-US', {
+    minimumFractionDigits: Math.min(digits, 2),
+    maximumFractionDigits: Math.min(digits, 2),
+  });
 }
 
 function markdown({ title, columns, rows }) {

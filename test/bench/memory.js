@@ -21,7 +21,11 @@ async function residentBytes() {
 
 /** The warm-up's decisions are delivered; then `count` are queued while the server does not answer. */
 async function child({ subject, count, dedupe, port }) {
-  const options = { serverUrl: `http://127.0.0.1:${port}/2/httpapi`, dedupe, ...(subject === 'ours' && { requestTimeoutMillis: NEVER_MILLIS }) };
+  const options = {
+    serverUrl: `http://127.0.0.1:${port}/2/httpapi`,
+    dedupe,
+    ...(subject === 'ours' && { requestTimeoutMillis: NEVER_MILLIS }),
+  };
   const { onDecision, flush, dispatcher } = await connect(subject, options);
   let sink = await startSink({ port });
   const decide = async (from, to) => {
@@ -47,7 +51,13 @@ async function child({ subject, count, dedupe, port }) {
     await flush();
     after = await residentBytes();
   }
-  return { before, queued, after, perDecision: (queued - before) / count, counted: queueBytes / count };
+  return {
+    before,
+    queued,
+    after,
+    perDecision: (queued - before) / count,
+    counted: queueBytes / count,
+  };
 }
 
 const ID_BYTES = 'user_0000000'.length;
@@ -55,8 +65,18 @@ const ID_BYTES = 'user_0000000'.length;
 async function run() {
   const rows = [];
   const measure = async (title, subject, count, dedupe) => {
-    const result = await inChild(__filename, { subject, count, dedupe, port: await freePort() }, ['--expose-gc']);
-    rows.push([title, count.toLocaleString('en-US'), result.counted, result.perDecision, result.before / MEBI, result.queued / MEBI, result.after / MEBI]);
+    const result = await inChild(__filename, { subject, count, dedupe, port: await freePort() }, [
+      '--expose-gc',
+    ]);
+    rows.push([
+      title,
+      count.toLocaleString('en-US'),
+      result.counted,
+      result.perDecision,
+      result.before / MEBI,
+      result.queued / MEBI,
+      result.after / MEBI,
+    ]);
     return result;
   };
   const bare = await measure(`${NAMES.ours}, dedupe: false`, 'ours', MANY, false);
@@ -64,12 +84,29 @@ async function run() {
   await measure(NAMES.plain, 'plain', MANY);
   await measure(NAMES.amplitude, 'amplitude', 20_000);
   return {
-    tables: [{
-      title: `Memory, user ids of ${ID_BYTES} bytes`,
-      columns: ['', 'queued', 'bytes of one, as counted by stats()', 'bytes of one, by RSS', 'RSS before (MiB)', 'RSS queued', 'RSS after delivery'],
-      rows,
-    }],
-    bars: [{ what: 'memory of a queued decision, without its user id', unit: 'bytes', value: Math.max(bare.counted, bare.perDecision) - ID_BYTES, most: 100 }],
+    tables: [
+      {
+        title: `Memory, user ids of ${ID_BYTES} bytes`,
+        columns: [
+          '',
+          'queued',
+          'bytes of one, as counted by stats()',
+          'bytes of one, by RSS',
+          'RSS before (MiB)',
+          'RSS queued',
+          'RSS after delivery',
+        ],
+        rows,
+      },
+    ],
+    bars: [
+      {
+        what: 'memory of a queued decision, without its user id',
+        unit: 'bytes',
+        value: Math.max(bare.counted, bare.perDecision) - ID_BYTES,
+        most: 100,
+      },
+    ],
   };
 }
 

@@ -7,7 +7,7 @@
 
 const binding = require('../../lib/binding.js');
 const { resolveOptions } = require('../../lib/options.js');
-const { TemplateIds } = require('../../lib/templates.js');
+const { TemplateIds } = require('../../lib/sdk/variants.js');
 const { createNotification } = require('./decisions.js');
 const { cpuMicros, inChild, median, repeat, serveChild } = require('./measure.js');
 
@@ -19,8 +19,22 @@ const COUNT = 20_000;
 const HANDLERS = { log() {}, dropped() {}, requested() {}, trustNeeded() {} };
 
 function createNative(dedupe) {
-  const options = resolveOptions({ apiKey: 'benchmark', serverUrl: 'http://127.0.0.1:1/', maxQueueBytes: 2 ** 31, flushQueueSize: 2 ** 32 - 1 });
-  return new binding.Dispatcher({ ...options, library: 'benchmark', dedupe, dedupeWindowMillis: 86_400_000, dedupeMaxEntries: 1_000_000 }, HANDLERS);
+  const options = resolveOptions({
+    apiKey: 'benchmark',
+    serverUrl: 'http://127.0.0.1:1/',
+    maxQueueBytes: 2 ** 31,
+    flushQueueSize: 2 ** 32 - 1,
+  });
+  return new binding.Dispatcher(
+    {
+      ...options,
+      library: 'benchmark',
+      dedupe,
+      dedupeWindowMillis: 86_400_000,
+      dedupeMaxEntries: 1_000_000,
+    },
+    HANDLERS,
+  );
 }
 
 /** Each returns a function of a user id. */
@@ -54,7 +68,10 @@ async function child({ part, repeats }) {
     return (1000 * (cpuMicros() - before)) / users.length;
   };
   const results = await repeat(ROUNDS, (round) => {
-    const users = Array.from({ length: COUNT }, (_, i) => `user_${repeats ? i % REPEATED_USERS : round * COUNT + i}`);
+    const users = Array.from(
+      { length: COUNT },
+      (_, i) => `user_${repeats ? i % REPEATED_USERS : round * COUNT + i}`,
+    );
     const bare = nanosOf((userId) => userId, users);
     return nanosOf(run, users) - bare;
   });
@@ -65,16 +82,26 @@ const ROWS = [
   { title: 'JavaScript finds the template', part: 'template', repeats: true },
   { title: 'into C with the user id, and back', part: 'call', repeats: true },
   { title: 'a repeat: clock, checks, hash, the table in the cache', part: 'record', repeats: true },
-  { title: 'a new one without de-duplication: a record in the queue', part: 'queue', repeats: false },
+  {
+    title: 'a new one without de-duplication: a record in the queue',
+    part: 'queue',
+    repeats: false,
+  },
   { title: 'a new one: the table, up to 800,000 entries', part: 'record', repeats: false },
 ];
 
 async function run({ quick }) {
   const rows = [];
   for (const { title, part, repeats } of ROWS) {
-    rows.push([title, median(await repeat(quick ? 1 : 5, () => inChild(__filename, { part, repeats })))]);
+    rows.push([
+      title,
+      median(await repeat(quick ? 1 : 5, () => inChild(__filename, { part, repeats }))),
+    ]);
   }
-  return { tables: [{ title: 'Parts of the listener: nanoseconds of CPU', columns: ['', 'ns'], rows }], bars: [] };
+  return {
+    tables: [{ title: 'Parts of the listener: nanoseconds of CPU', columns: ['', 'ns'], rows }],
+    bars: [],
+  };
 }
 
 module.exports = { run };

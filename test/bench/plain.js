@@ -63,8 +63,10 @@ class PlainDispatcher {
     const user = quote(userId);
     const inner = user.slice(1, -1);
     const time = Date.now();
-    this.#queue.push(`{"event_type":"$identify","user_id":${user},"time":${time},"insert_id":"i ${inner} ${template.identify}` +
-      `,{"event_type":"Experiment Viewed","user_id":${user},"time":${time},"insert_id":"e ${inner} ${template.event}`);
+    this.#queue.push(
+      `{"event_type":"$identify","user_id":${user},"time":${time},"insert_id":"i ${inner} ${template.identify}` +
+        `,{"event_type":"Experiment Viewed","user_id":${user},"time":${time},"insert_id":"e ${inner} ${template.event}`,
+    );
     if (this.#queue.length >= DECISIONS_IN_BATCH) {
       this.#start();
     } else {
@@ -83,7 +85,12 @@ class PlainDispatcher {
     }
     const what = JSON.stringify([flagKey, variationKey, ruleKey, enabled, this.#day]);
     const id = `${JSON.stringify(what).slice(1, -1)}","library":"${LIBRARY}"`;
-    const properties = { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled };
+    const properties = {
+      flag_key: flagKey,
+      variation_key: variationKey,
+      rule_key: ruleKey,
+      enabled,
+    };
     const value = enabled && variationKey !== null ? variationKey : 'off';
     const template = {
       ruleKey,
@@ -118,12 +125,22 @@ class PlainDispatcher {
 
   async #post(text) {
     const body = this.#gzip ? await gzip(text, { level: 1 }) : Buffer.from(text);
-    const headers = { 'Content-Type': 'application/json', 'Content-Length': body.length, ...(this.#gzip && { 'Content-Encoding': 'gzip' }) };
+    const headers = {
+      'Content-Type': 'application/json',
+      'Content-Length': body.length,
+      ...(this.#gzip && { 'Content-Encoding': 'gzip' }),
+    };
     await new Promise((resolve, reject) => {
-      const request = this.#send(this.#url, { method: 'POST', agent: this.#agent, headers }, (response) => {
-        response.resume();
-        response.on('end', () => (response.statusCode === 200 ? resolve() : reject(new Error(`${response.statusCode}`))));
-      });
+      const request = this.#send(
+        this.#url,
+        { method: 'POST', agent: this.#agent, headers },
+        (response) => {
+          response.resume();
+          response.on('end', () =>
+            response.statusCode === 200 ? resolve() : reject(new Error(`${response.statusCode}`)),
+          );
+        },
+      );
       request.on('error', reject);
       request.end(body);
     });

@@ -15,10 +15,24 @@ const os = require('node:os');
 const { parseArgs } = require('node:util');
 const { format, markdown, startSink } = require('./measure.js');
 
-const BENCHMARKS = ['listener', 'parts', 'delivery', 'memory', 'handler', 'start', 'cold', 'stall', 'fairness', 'growth'];
+const BENCHMARKS = [
+  'listener',
+  'parts',
+  'delivery',
+  'memory',
+  'handler',
+  'start',
+  'cold',
+  'stall',
+  'fairness',
+  'growth',
+];
 
 function parse() {
-  const { values, positionals } = parseArgs({ options: { quick: { type: 'boolean', default: false } }, allowPositionals: true });
+  const { values, positionals } = parseArgs({
+    options: { quick: { type: 'boolean', default: false } },
+    allowPositionals: true,
+  });
   const unknown = positionals.find((name) => !BENCHMARKS.includes(name));
   if (unknown !== undefined) {
     throw new Error(`there is no benchmark '${unknown}', but ${BENCHMARKS.join(', ')}`);
@@ -36,16 +50,26 @@ function summary(bars) {
     columns: ['', 'measured', 'bar', 'met'],
     rows: bars.map((bar) => {
       const { what, unit, value, most, least } = bar;
-      const withUnit = (number) => (unit === undefined ? format(number) : `${format(number)} ${unit}`);
-      return [what, withUnit(value), most === undefined ? `at least ${withUnit(least)}` : `at most ${withUnit(most)}`, isMet(bar) ? 'yes' : 'no'];
+      const withUnit = (number) =>
+        unit === undefined ? format(number) : `${format(number)} ${unit}`;
+      return [
+        what,
+        withUnit(value),
+        most === undefined ? `at least ${withUnit(least)}` : `at most ${withUnit(most)}`,
+        isMet(bar) ? 'yes' : 'no',
+      ];
     }),
   };
 }
 
 async function main() {
   const { quick, names } = parse();
-  execFileSync('make', ['--no-print-directory', '-C', __dirname], { stdio: ['ignore', 'ignore', 'inherit'] });
-  console.log(`Node ${process.version}, ${os.cpus().length} × ${os.cpus()[0].model}, load ${os.loadavg()[0].toFixed(2)} before\n`);
+  execFileSync('make', ['--no-print-directory', '-C', __dirname], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  console.log(
+    `Node ${process.version}, ${os.cpus().length} × ${os.cpus()[0].model}, load ${os.loadavg()[0].toFixed(2)} before\n`,
+  );
   const sink = await startSink();
   const bars = [];
   for (const name of names) {

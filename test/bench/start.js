@@ -6,7 +6,7 @@
  * built here and loads the system's libcurl with the 35 libraries that it needs.
  */
 
-const { stage } = require('../../src/prebuild/stage.js');
+const { stage } = require('../../src/release/stage.js');
 const { notTestable } = require('../support/prebuilds.js');
 const { createNotification } = require('./decisions.js');
 const { cpuMicros, inChild, medians, repeat, serveChild } = require('./measure.js');
@@ -15,7 +15,11 @@ const { NAMES, connect } = require('./subjects.js');
 async function child({ subject, from, serverUrl }) {
   const cpuBefore = cpuMicros();
   const started = performance.now();
-  const { onDecision, flush, close } = await connect(subject, { serverUrl, from, logger: undefined });
+  const { onDecision, flush, close } = await connect(subject, {
+    serverUrl,
+    from,
+    logger: undefined,
+  });
   const created = performance.now();
   const loadCpu = (cpuMicros() - cpuBefore) / 1000;
   onDecision(createNotification('user_1'));
@@ -50,14 +54,20 @@ async function run({ serverUrl, quick }) {
   const results = rows.map(({ title, runs }) => ({ title, ...medians(runs) }));
   const [ours, amplitude] = [results[0], results.at(-1)];
   return {
-    tables: [{
-      title: 'The start of a process: milliseconds',
-      columns: ['', 'load and create', 'CPU of it', 'first decision to awaited flush'],
-      rows: results.map(({ title, load, loadCpu, flush }) => [title, load, loadCpu, flush]),
-    }],
+    tables: [
+      {
+        title: 'The start of a process: milliseconds',
+        columns: ['', 'load and create', 'CPU of it', 'first decision to awaited flush'],
+        rows: results.map(({ title, load, loadCpu, flush }) => [title, load, loadCpu, flush]),
+      },
+    ],
     bars: [
       { what: 'require + createDispatcher', unit: 'ms', value: ours.load, most: 8 },
-      { what: 'the same, times less than analytics-node', value: amplitude.load / ours.load, least: 10 },
+      {
+        what: 'the same, times less than analytics-node',
+        value: amplitude.load / ours.load,
+        least: 10,
+      },
       { what: 'first decision to awaited flush', unit: 'ms', value: ours.flush, most: 3 },
     ],
   };

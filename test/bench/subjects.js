@@ -24,7 +24,15 @@ function connectNone() {
   };
 }
 
-function connectOurs({ serverUrl, gzip, dedupe, enriched, logger = QUIET, from = '../..', ...more }) {
+function connectOurs({
+  serverUrl,
+  gzip,
+  dedupe,
+  enriched,
+  logger = QUIET,
+  from = '../..',
+  ...more
+}) {
   const { createDispatcher } = require(from);
   const dispatcher = createDispatcher({
     apiKey: API_KEY,
@@ -42,7 +50,9 @@ function connectOurs({ serverUrl, gzip, dedupe, enriched, logger = QUIET, from =
     flush: async () => {
       const { pending, dropped } = await dispatcher.flush();
       if (pending + dropped > 0) {
-        throw new Error(`${pending} decisions are pending, ${dropped} dropped: ${dispatcher.stats().lastError?.message}`);
+        throw new Error(
+          `${pending} decisions are pending, ${dropped} dropped: ${dispatcher.stats().lastError?.message}`,
+        );
       }
     },
     close: () => dispatcher.close(),
@@ -53,7 +63,11 @@ function connectOurs({ serverUrl, gzip, dedupe, enriched, logger = QUIET, from =
 function connectPlain({ serverUrl, gzip }) {
   const { PlainDispatcher } = require('./plain.js');
   const dispatcher = new PlainDispatcher({ apiKey: API_KEY, serverUrl, compression: gzip });
-  return { onDecision: dispatcher.onDecision, flush: () => dispatcher.flush(), close: () => dispatcher.close() };
+  return {
+    onDecision: dispatcher.onDecision,
+    flush: () => dispatcher.flush(),
+    close: () => dispatcher.close(),
+  };
 }
 
 /** What people paste into their service, and an awaited flush. It has neither gzip nor de-duplication. */
@@ -82,8 +96,17 @@ async function connectAmplitude({ serverUrl, enriched }) {
     onDecision({ userId, decisionInfo: { flagKey, variationKey, ruleKey, enabled } }) {
       const user = { user_id: userId };
       const more = enriched ? { plan: 'premium', country: 'US' } : undefined;
-      const identify = new Identify().set(`[Optimizely] ${flagKey}`, enabled ? variationKey : 'off');
-      const properties = { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled, ...more };
+      const identify = new Identify().set(
+        `[Optimizely] ${flagKey}`,
+        enabled ? variationKey : 'off',
+      );
+      const properties = {
+        flag_key: flagKey,
+        variation_key: variationKey,
+        rule_key: ruleKey,
+        enabled,
+        ...more,
+      };
       made += 2;
       amplitude.identify(identify, user).promise.then(count);
       amplitude.track('Experiment Viewed', properties, user).promise.then(count);
@@ -91,7 +114,12 @@ async function connectAmplitude({ serverUrl, enriched }) {
   };
 }
 
-const CONNECT = { none: connectNone, ours: connectOurs, plain: connectPlain, amplitude: connectAmplitude };
+const CONNECT = {
+  none: connectNone,
+  ours: connectOurs,
+  plain: connectPlain,
+  amplitude: connectAmplitude,
+};
 
 const connect = async (name, options) => CONNECT[name](options);
 

@@ -11,8 +11,8 @@
 const { createInstance, createStaticProjectConfigManager } = require('@optimizely/optimizely-sdk');
 const fs = require('node:fs');
 const path = require('node:path');
-const { createDispatcher } = require('../..'); // require('optimizely-amplitude') for you
-const { createCollector } = require('../../lib/collector');
+const { createDispatcher } = require('../../lib/index.js'); // require('optimizely-amplitude') for you
+const { createCollector } = require('../../lib/cli/collector/index.js');
 
 const API_KEY = 'demo-key';
 const FLAG = 'checkout_flow';
@@ -51,7 +51,9 @@ async function main() {
 /** The eight lines that a service needs. With a datafile from Optimizely, it would have an sdkKey. */
 function createShop(serverUrl) {
   const datafile = fs.readFileSync(path.join(__dirname, '../support/datafile.json'), 'utf8');
-  const optimizely = createInstance({ projectConfigManager: createStaticProjectConfigManager({ datafile }) });
+  const optimizely = createInstance({
+    projectConfigManager: createStaticProjectConfigManager({ datafile }),
+  });
   const dispatcher = createDispatcher({
     apiKey: API_KEY,
     serverUrl, // not for you: Amplitude is the default
@@ -67,7 +69,10 @@ function visit(optimizely) {
   const events = [];
   for (let i = 0; i < VISITORS; i++) {
     const userId = `user_${i}`;
-    const attributes = { country: chance() < 0.9 ? 'US' : 'FR', plan: chance() < 0.85 ? 'premium' : 'basic' };
+    const attributes = {
+      country: chance() < 0.9 ? 'US' : 'FR',
+      plan: chance() < 0.85 ? 'premium' : 'basic',
+    };
     const user = optimizely.createUserContext(userId, attributes);
 
     const { variationKey } = user.decide(FLAG); // the dispatcher hears it, and that was all
@@ -119,7 +124,12 @@ function countFunnel(store) {
   const steps = ['Experiment Viewed', 'Checkout', 'Purchase'];
   const reached = new Map(); // how many steps each user made
   const counts = {};
-  for (const { user_id: userId, event_type: type, event_properties: properties, decisions } of store.events()) {
+  for (const {
+    user_id: userId,
+    event_type: type,
+    event_properties: properties,
+    decisions,
+  } of store.events()) {
     const step = reached.get(userId) ?? 0;
     if (type !== steps[step] || (step === 0 && properties.flag_key !== FLAG)) {
       continue;
@@ -140,11 +150,14 @@ const BAR_WIDTH = 30;
 
 const number = (value) => value.toLocaleString('en-US');
 const percent = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`;
-const bar = (part, whole, width = BAR_WIDTH) => '█'.repeat(Math.round((width * part) / whole)).padEnd(width, '░');
+const bar = (part, whole, width = BAR_WIDTH) =>
+  '█'.repeat(Math.round((width * part) / whole)).padEnd(width, '░');
 
 /** Print cells below each other: the first column to the left, all others to the right. */
 function printRow(cells, widths) {
-  console.log(`  ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('')}`);
+  console.log(
+    `  ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('')}`,
+  );
 }
 
 function printTitle(title) {
@@ -176,11 +189,16 @@ function printFunnel(store) {
   printRow(['', 'Experiment Viewed >', 'Checkout >', 'Purchase', 'conversion'], widths);
   for (const variation of Object.keys(TEMPTATION)) {
     const [viewed, checkout, purchase] = counts[variation] ?? [0, 0, 0];
-    printRow([variation, ...[viewed, checkout, purchase].map(number), percent(purchase, viewed)], widths);
+    printRow(
+      [variation, ...[viewed, checkout, purchase].map(number), percent(purchase, viewed)],
+      widths,
+    );
   }
   const rate = ([viewed, , purchase]) => purchase / viewed;
   const lift = rate(counts.one_page) / rate(counts.control) - 1;
-  console.log(`\n  The one-page checkout sells ${percent(Math.abs(lift), 1)} ${lift > 0 ? 'more' : 'less'} than the control.`);
+  console.log(
+    `\n  The one-page checkout sells ${percent(Math.abs(lift), 1)} ${lift > 0 ? 'more' : 'less'} than the control.`,
+  );
 }
 
 function printReport(report, { decisions, requests, events }) {

@@ -4,9 +4,15 @@
 
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
-const { createDispatcher } = require('../..');
-const { startAmplitude } = require('../support/amplitude');
-const { MAJORS, US_PREMIUM, createClient, createNotification, decideAs } = require('../support/optimizely');
+const { createDispatcher } = require('../../lib/index.js');
+const { startAmplitude } = require('../support/amplitude.js');
+const {
+  MAJORS,
+  US_PREMIUM,
+  createClient,
+  createNotification,
+  decideAs,
+} = require('../support/optimizely.js');
 
 let amplitude;
 let dispatcher;
@@ -16,8 +22,18 @@ let warnings;
 async function createOther(options) {
   await dispatcher?.close();
   warnings = [];
-  const logger = { debug() {}, info() {}, warn: (message) => warnings.push(message), error: (message) => warnings.push(message) };
-  dispatcher = createDispatcher({ apiKey: 'attach-key', serverUrl: amplitude.httpapi, logger, ...options });
+  const logger = {
+    debug() {},
+    info() {},
+    warn: (message) => warnings.push(message),
+    error: (message) => warnings.push(message),
+  };
+  dispatcher = createDispatcher({
+    apiKey: 'attach-key',
+    serverUrl: amplitude.httpapi,
+    logger,
+    ...options,
+  });
 }
 
 const counts = () => dispatcher.stats().decisions;
@@ -96,7 +112,9 @@ for (const major of MAJORS) {
       const client = createClient(major);
       let heard = 0;
       const names = ['DECISION', 'DECISION:type, userId, attributes, decisionInfo'];
-      names.forEach((name) => client.notificationCenter.addNotificationListener(name, () => heard++));
+      names.forEach((name) =>
+        client.notificationCenter.addNotificationListener(name, () => heard++),
+      );
       const detach = dispatcher.attach(client);
       decideAs(client, 'user_1');
       detach();
@@ -162,7 +180,7 @@ for (const major of MAJORS) {
 describe('attach() to something else', () => {
   const center = { addNotificationListener: () => 1, removeNotificationListener: () => true };
   const RUBBISH = {
-    'nothing': undefined,
+    nothing: undefined,
     'null, as createInstance() of v5 returns it': null,
     'an object': {},
     'an array': [],
@@ -177,12 +195,15 @@ describe('attach() to something else', () => {
   };
   for (const [name, value] of Object.entries(RUBBISH)) {
     it(`${name}: a TypeError that says what to pass`, () => {
-      assert.throws(() => dispatcher.attach(value), (error) => {
-        assert.ok(error instanceof TypeError);
-        assert.equal(error.code, 'ERR_OA_CLIENT');
-        assert.match(error.message, /attach\(\).+client.+createInstance\(\)/);
-        return true;
-      });
+      assert.throws(
+        () => dispatcher.attach(value),
+        (error) => {
+          assert.ok(error instanceof TypeError);
+          assert.equal(error.code, 'ERR_OA_CLIENT');
+          assert.match(error.message, /attach\(\).+client.+createInstance\(\)/);
+          return true;
+        },
+      );
     });
   }
 
@@ -209,7 +230,12 @@ describe('the listener', () => {
 
   const full = () => createNotification('user_1');
   const withInfo = (decisionInfo) => ({ ...full(), decisionInfo });
-  const throwing = (object, name, what) => Object.defineProperty(object, name, { get() { throw what; } });
+  const throwing = (object, name, what) =>
+    Object.defineProperty(object, name, {
+      get() {
+        throw what;
+      },
+    });
   const revoked = () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
@@ -217,8 +243,8 @@ describe('the listener', () => {
   };
 
   const INVALID = {
-    'undefined': undefined,
-    'null': null,
+    undefined: undefined,
+    null: null,
     'a number': 5,
     'a string': 'flag',
     'an empty object': {},
@@ -236,7 +262,9 @@ describe('the listener', () => {
     'a flagKey that is a number': createNotification('user_1', { flagKey: 5 }),
     'a flagKey with a lone surrogate': createNotification('user_1', { flagKey: 'a\ud800b' }),
     'a variationKey that is a number': createNotification('user_1', { variationKey: 5 }),
-    'a variationKey with a lone surrogate': createNotification('user_1', { variationKey: '\udc00' }),
+    'a variationKey with a lone surrogate': createNotification('user_1', {
+      variationKey: '\udc00',
+    }),
     'a ruleKey that is an object': createNotification('user_1', { ruleKey: {} }),
     'a ruleKey with a lone surrogate': createNotification('user_1', { ruleKey: 'a\udbff' }),
     'no enabled': createNotification('user_1', { enabled: undefined }),
@@ -245,8 +273,12 @@ describe('the listener', () => {
     'a userId that throws': throwing(full(), 'userId', new Error('x')),
     'a decisionInfo that throws': throwing(full(), 'decisionInfo', new Error('x')),
     'a flagKey that throws nothing': withInfo(throwing({ enabled: true }, 'flagKey', undefined)),
-    'an enabled that throws null': withInfo(throwing({ flagKey: 'f', variationKey: 'v', ruleKey: 'r' }, 'enabled', null)),
-    'a variationKey that throws a string': withInfo(throwing({ flagKey: 'f', enabled: true, ruleKey: 'r' }, 'variationKey', 'x')),
+    'an enabled that throws null': withInfo(
+      throwing({ flagKey: 'f', variationKey: 'v', ruleKey: 'r' }, 'enabled', null),
+    ),
+    'a variationKey that throws a string': withInfo(
+      throwing({ flagKey: 'f', enabled: true, ruleKey: 'r' }, 'variationKey', 'x'),
+    ),
   };
 
   for (const [name, notification] of Object.entries(INVALID)) {
@@ -263,9 +295,16 @@ describe('the listener', () => {
   }
 
   it('takes a decision without variationKey or ruleKey as one with null', async () => {
-    dispatcher.onDecision(createNotification('user_1', { variationKey: undefined, ruleKey: undefined, enabled: false }));
+    dispatcher.onDecision(
+      createNotification('user_1', { variationKey: undefined, ruleKey: undefined, enabled: false }),
+    );
     const [{ event_properties: properties }] = await viewed();
-    assert.deepEqual(properties, { flag_key: 'checkout_flow', variation_key: null, rule_key: null, enabled: false });
+    assert.deepEqual(properties, {
+      flag_key: 'checkout_flow',
+      variation_key: null,
+      rule_key: null,
+      enabled: false,
+    });
   });
 
   it('is not disturbed by a logger that throws', async () => {
@@ -287,13 +326,13 @@ describe('user ids', () => {
     'control characters': 'user\u0001\u001f\u007f\u0080',
     'quotes and backslashes': '"user\\" \'id\' \\u0041',
     'line ends': 'user\n\r\u2028\u2029id',
-    'emoji': '😀👩‍👩‍👧‍👦🏳️‍🌈',
+    emoji: '😀👩‍👩‍👧‍👦🏳️‍🌈',
     'other scripts': 'пользователь-使用者-משתמש',
     'combining characters': 'u\u0308ser',
     'the last code points': '\u{10ffff}\uffff\ufffd\ufeff',
     'an own property of objects': '__proto__',
-    'JSON': '{"user_id":"x"}',
-    'HTML': '</script><b>&amp;',
+    JSON: '{"user_id":"x"}',
+    HTML: '</script><b>&amp;',
     'spaces around': ' user ',
     '1024 characters': MAX,
     '512 emoji': '😀'.repeat(512),
@@ -305,33 +344,41 @@ describe('user ids', () => {
     assert.deepEqual(await viewers(), ids);
     assert.equal(counts().invalid, 0);
     for (const id of ids.filter((known) => known !== '__proto__')) {
-      assert.equal(amplitude.store.user(id).user_properties['[Optimizely] checkout_flow'], 'one_page');
+      assert.equal(
+        amplitude.store.user(id).user_properties['[Optimizely] checkout_flow'],
+        'one_page',
+      );
     }
   });
 
   it('keys of flags, variations and rules likewise', async () => {
     const texts = Object.values(UNUSUAL).filter((text) => text.length < 1000);
     texts.forEach((text, i) => {
-      dispatcher.onDecision(createNotification(`keys_${i}`, { flagKey: text, variationKey: text, ruleKey: text }));
+      dispatcher.onDecision(
+        createNotification(`keys_${i}`, { flagKey: text, variationKey: text, ruleKey: text }),
+      );
     });
     const events = await viewed();
-    assert.deepEqual(events.map((event) => event.event_properties), texts.map((text) => (
-      { flag_key: text, variation_key: text, rule_key: text, enabled: true }
-    )));
+    assert.deepEqual(
+      events.map((event) => event.event_properties),
+      texts.map((text) => ({ flag_key: text, variation_key: text, rule_key: text, enabled: true })),
+    );
     texts.forEach((text, i) => {
-      assert.deepEqual(amplitude.store.user(`keys_${i}`).user_properties, { [`[Optimizely] ${text}`]: text });
+      assert.deepEqual(amplitude.store.user(`keys_${i}`).user_properties, {
+        [`[Optimizely] ${text}`]: text,
+      });
     });
   });
 
   const REFUSED = {
-    'empty': '',
+    empty: '',
     'shorter than minIdLength': 'abcd',
     '1025 characters': `${MAX}m`,
     '1 MB': 'x'.repeat(1_000_000),
     'a lone high surrogate': 'user\ud83d',
     'a lone low surrogate': '\ude00user',
     'surrogates the wrong way round': 'us\ude00\ud83der',
-    'on Amplitude\'s list': 'anonymous',
+    "on Amplitude's list": 'anonymous',
     'of nobody': '00000000-0000-0000-0000-000000000000',
   };
 
@@ -343,7 +390,10 @@ describe('user ids', () => {
       }
       assert.equal((await viewers()).length, 50);
       const { seen, invalid, accepted, delivered } = counts();
-      assert.deepEqual({ seen, invalid, accepted, delivered }, { seen: 100, invalid: 50, accepted: 50, delivered: 50 });
+      assert.deepEqual(
+        { seen, invalid, accepted, delivered },
+        { seen: 100, invalid: 50, accepted: 50, delivered: 50 },
+      );
       assert.equal(warnings.length, 1, warnings.join('\n'));
       assert.match(warnings[0], /id/);
       assert.ok(warnings[0].length < 500);
@@ -354,9 +404,11 @@ describe('user ids', () => {
     await createOther({ minIdLength: 1 });
     ['a', 'ab', '😀'].forEach((id) => dispatcher.onDecision(createNotification(id)));
     assert.deepEqual(await viewers(), ['a', 'ab', '😀']);
-    ['0', '-1', 'na', 'n/a', '{}', 'nil', 'none', 'null', 'undefined', 'unknown', 'lmy47d'].forEach((id) => {
-      dispatcher.onDecision(createNotification(id));
-    });
+    ['0', '-1', 'na', 'n/a', '{}', 'nil', 'none', 'null', 'undefined', 'unknown', 'lmy47d'].forEach(
+      (id) => {
+        dispatcher.onDecision(createNotification(id));
+      },
+    );
     assert.equal(counts().invalid, 11);
   });
 });

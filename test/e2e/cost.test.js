@@ -9,8 +9,8 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const http = require('node:http');
 const { after, before, describe, it } = require('node:test');
-const { createDispatcher } = require('../..');
-const { createNotification } = require('../support/optimizely');
+const { createDispatcher } = require('../../lib/index.js');
+const { createNotification } = require('../support/optimizely.js');
 
 /** The machine may be busy with something else. */
 const ATTEMPTS = { least: 5, most: 20 };
@@ -93,7 +93,11 @@ describe('the cost of a decision', () => {
   it('does not grow with the queue', async () => {
     const dispatcher = start();
     await costOf(dispatcher, 50_000);
-    await assertRatio(2, () => costOf(dispatcher, 200_000), () => costOf(dispatcher, 20_000));
+    await assertRatio(
+      2,
+      () => costOf(dispatcher, 200_000),
+      () => costOf(dispatcher, 20_000),
+    );
   });
 
   it('does not grow when the table of exposures is full', async () => {
@@ -103,7 +107,11 @@ describe('the cost of a decision', () => {
     for (const dispatcher of [roomy, full]) {
       await costOf(dispatcher, 6 * maxEntries); // until what is evicted was never there when it filled up
     }
-    await assertRatio(2, () => costOf(full, maxEntries), () => costOf(roomy, maxEntries));
+    await assertRatio(
+      2,
+      () => costOf(full, maxEntries),
+      () => costOf(roomy, maxEntries),
+    );
   });
 
   it('is small on the event loop when it is a repeat', async () => {
@@ -119,9 +127,14 @@ describe('the cost of a decision', () => {
       return Number(process.hrtime.bigint() - started);
     };
     const seen = new Map();
-    const remember = ({ userId, decisionInfo }) => seen.set(`${userId} ${decisionInfo.flagKey}`, decisionInfo.variationKey);
+    const remember = ({ userId, decisionInfo }) =>
+      seen.set(`${userId} ${decisionInfo.flagKey}`, decisionInfo.variationKey);
     // Two Map look-ups with a new key, which no listener in JavaScript could do without.
-    await assertRatio(5, () => timeOf(dispatcher.onDecision), () => timeOf(remember));
+    await assertRatio(
+      5,
+      () => timeOf(dispatcher.onDecision),
+      () => timeOf(remember),
+    );
     assert.equal(dispatcher.stats().decisions.accepted, notifications.length);
   });
 

@@ -19,23 +19,52 @@ function listen(t, name) {
 }
 
 test('channels tell of decisions, requests and drops', async (t) => {
-  const [decisions, requests, drops] = ['decision', 'request', 'drop'].map((name) => listen(t, name));
+  const [decisions, requests, drops] = ['decision', 'request', 'drop'].map((name) =>
+    listen(t, name),
+  );
   const { amplitude, dispatcher } = await start(t, { onDrop: undefined });
   for (const userId of ['user_1', 'user_1', 'abc', 'user_2']) {
     dispatcher.onDecision(createNotification(userId));
   }
   dispatcher.onDecision({ type: 'feature', userId: 'user_1', decisionInfo: {} });
-  assert.deepEqual(decisions.map(({ userId, outcome }) => [userId, outcome]),
-    [['user_1', 'queued'], ['user_1', 'repeat'], ['abc', 'id_too_short'], ['user_2', 'queued'], ['user_1', 'ignored']]);
+  assert.deepEqual(
+    decisions.map(({ userId, outcome }) => [userId, outcome]),
+    [
+      ['user_1', 'queued'],
+      ['user_1', 'repeat'],
+      ['abc', 'id_too_short'],
+      ['user_2', 'queued'],
+      ['user_1', 'ignored'],
+    ],
+  );
   assert.deepEqual(decisions[0], {
-    type: 'flag', userId: 'user_1', flagKey: 'checkout_flow', variationKey: 'one_page', ruleKey: 'checkout_ab', enabled: true, outcome: 'queued',
+    type: 'flag',
+    userId: 'user_1',
+    flagKey: 'checkout_flow',
+    variationKey: 'one_page',
+    ruleKey: 'checkout_ab',
+    enabled: true,
+    outcome: 'queued',
   });
 
   amplitude.setFault(amplitude.faults.rejectUsers(['user_2']));
   await dispatcher.flush();
-  assert.deepEqual(requests.map(({ number, decisions: carried, statusCode, retry }) => [number, carried, statusCode, retry]),
-    [[1, 2, 400, false], [2, 1, 200, true]]);
-  assert.deepEqual(drops.map(({ reason, decisions: [{ userId }] }) => [reason, userId]), [['invalid_event', 'user_2']]);
+  assert.deepEqual(
+    requests.map(({ number, decisions: carried, statusCode, retry }) => [
+      number,
+      carried,
+      statusCode,
+      retry,
+    ]),
+    [
+      [1, 2, 400, false],
+      [2, 1, 200, true],
+    ],
+  );
+  assert.deepEqual(
+    drops.map(({ reason, decisions: [{ userId }] }) => [reason, userId]),
+    [['invalid_event', 'user_2']],
+  );
 });
 
 test('the debug log tells the way of a decision', async (t) => {

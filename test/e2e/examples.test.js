@@ -25,10 +25,27 @@ const NODE_MAJOR = Number(process.versions.node.split('.')[0]);
 const FASTIFY = { skip: NODE_MAJOR < 20 && 'Fastify 5 is for Node 20 and later' };
 
 /** What became of a decision of each user; see test/support/optimizely.js. */
-const ONE_PAGE = ['one_page', { flag_key: 'checkout_flow', variation_key: 'one_page', rule_key: 'checkout_ab', enabled: true }];
-const CONTROL = ['off', { flag_key: 'checkout_flow', variation_key: 'control', rule_key: 'checkout_ab', enabled: false }];
-const DELIVERY = ['on', { flag_key: 'checkout_flow', variation_key: 'on', rule_key: 'checkout_targeted_delivery', enabled: true }];
-const search = (variation) => [variation, { flag_key: 'search_ranking', variation_key: variation, rule_key: 'search_ab', enabled: true }];
+const ONE_PAGE = [
+  'one_page',
+  { flag_key: 'checkout_flow', variation_key: 'one_page', rule_key: 'checkout_ab', enabled: true },
+];
+const CONTROL = [
+  'off',
+  { flag_key: 'checkout_flow', variation_key: 'control', rule_key: 'checkout_ab', enabled: false },
+];
+const DELIVERY = [
+  'on',
+  {
+    flag_key: 'checkout_flow',
+    variation_key: 'on',
+    rule_key: 'checkout_targeted_delivery',
+    enabled: true,
+  },
+];
+const search = (variation) => [
+  variation,
+  { flag_key: 'search_ranking', variation_key: variation, rule_key: 'search_ab', enabled: true },
+];
 
 /** Start an example that posts to a stand-in of its own. Resolves to both. */
 async function start(t, ...args) {
@@ -51,9 +68,14 @@ const sentEvents = (amplitude) => amplitude.requests.flatMap(({ body }) => body.
 
 /** That these decisions came, { user: [the property, what the event says] }, once each and nothing else; users in any order. */
 function assertDelivered(amplitude, expected, flagKey = 'checkout_flow') {
-  assert.ok(amplitude.requests.every(({ body, status }) => body.api_key === API_KEY && status === 200));
+  assert.ok(
+    amplitude.requests.every(({ body, status }) => body.api_key === API_KEY && status === 200),
+  );
   const events = sentEvents(amplitude);
-  const of = (type) => events.filter((event) => event.event_type === type).sort((a, b) => (a.user_id < b.user_id ? -1 : 1));
+  const of = (type) =>
+    events
+      .filter((event) => event.event_type === type)
+      .sort((a, b) => (a.user_id < b.user_id ? -1 : 1));
   const users = Object.keys(expected).sort();
   assert.equal(events.length, 2 * users.length);
   assert.deepEqual(
@@ -85,8 +107,13 @@ async function assertServes(t, ...args) {
   const { amplitude, child, ask, origin } = await serve(t, ...args);
   await connectIdle(t, origin);
   const answers = [];
-  for (const user of ['user_9', 'user_0', 'user_9', 'user_11']) answers.push((await ask(`/checkout/${user}${QUERY}`)).json);
-  assert.deepEqual(answers, ['one_page', 'control', 'one_page', 'on'].map((variation) => ({ variation })));
+  for (const user of ['user_9', 'user_0', 'user_9', 'user_11']) {
+    answers.push((await ask(`/checkout/${user}${QUERY}`)).json);
+  }
+  assert.deepEqual(
+    answers,
+    ['one_page', 'control', 'one_page', 'on'].map((variation) => ({ variation })),
+  );
   child.kill('SIGTERM');
   await endsCleanly(child);
   assertDelivered(amplitude, { user_0: CONTROL, user_11: DELIVERY, user_9: ONE_PAGE });
@@ -96,7 +123,8 @@ describe('a server', { concurrency: 2 }, () => {
   it('of Node alone', (t) => assertServes(t, path.join(EXAMPLES, 'http.js')));
   it('of Express', (t) => assertServes(t, path.join(EXAMPLES, 'express.js')));
   it('of Fastify', FASTIFY, (t) => assertServes(t, path.join(EXAMPLES, 'fastify.js')));
-  it('of Next.js, reloaded for each request', (t) => assertServes(t, ROUTE, path.join(EXAMPLES, 'next.mjs')));
+  it('of Next.js, reloaded for each request', (t) =>
+    assertServes(t, ROUTE, path.join(EXAMPLES, 'next.mjs')));
 });
 
 test('a function: delivered when its result is there', async (t) => {
@@ -108,10 +136,19 @@ test('a function: delivered when its result is there', async (t) => {
 });
 
 test('workers: each delivers what it decided, and ends', async (t) => {
-  const { amplitude, child } = await start(t, path.join(EXAMPLES, 'workers.js'), 'user_0', 'user_4');
+  const { amplitude, child } = await start(
+    t,
+    path.join(EXAMPLES, 'workers.js'),
+    'user_0',
+    'user_4',
+  );
   await endsCleanly(child);
   assert.deepEqual(child.stdout.trim().split('\n').sort(), ['user_0: vector', 'user_4: bm25']);
-  assertDelivered(amplitude, { user_0: search('vector'), user_4: search('bm25') }, 'search_ranking');
+  assertDelivered(
+    amplitude,
+    { user_0: search('vector'), user_4: search('bm25') },
+    'search_ranking',
+  );
   assert.equal(amplitude.requests.length, 2);
 });
 
@@ -119,11 +156,20 @@ describe('the migration', () => {
   /** The events of three users, without what says who sent them, and when. */
   async function decide(t, name) {
     const { amplitude, child, ask } = await serve(t, path.join(EXAMPLES, 'migration', name));
-    for (const user of ['user_0', 'user_11', 'user_9']) await ask(`/${user}${QUERY}`);
+    for (const user of ['user_0', 'user_11', 'user_9']) {
+      await ask(`/${user}${QUERY}`);
+    }
     child.kill('SIGTERM');
     await endsCleanly(child);
     assertDelivered(amplitude, { user_0: CONTROL, user_11: DELIVERY, user_9: ONE_PAGE });
-    return sentEvents(amplitude).map(({ event_type, user_id, user_properties, event_properties }) => ({ event_type, user_id, user_properties, event_properties }));
+    return sentEvents(amplitude).map(
+      ({ event_type, user_id, user_properties, event_properties }) => ({
+        event_type,
+        user_id,
+        user_properties,
+        event_properties,
+      }),
+    );
   }
 
   it('changes neither property nor event', async (t) => {
@@ -135,11 +181,19 @@ describe('the migration', () => {
 test('the list of examples has each, and the way to run it', () => {
   const readme = fs.readFileSync(path.join(EXAMPLES, 'README.md'), 'utf8');
   const names = ['', 'migration'].flatMap((folder) =>
-    fs.readdirSync(path.join(EXAMPLES, folder)).filter((name) => /\.m?js$/.test(name)).map((name) => path.posix.join(folder, name)),
+    fs
+      .readdirSync(path.join(EXAMPLES, folder))
+      .filter((name) => /\.m?js$/.test(name))
+      .map((name) => path.posix.join(folder, name)),
   );
   assert.equal(names.length, 9);
   for (const name of names.filter((name) => name !== 'optimizely.js')) {
-    assert.match(readme, new RegExp(`^\\| \\[${name}\\]\\(${name}\\) .*\`node test/.*${name}`, 'm'));
+    assert.match(
+      readme,
+      new RegExp(`^\\| \\[${name}\\]\\(${name}\\) .*\`node test/.*${name}`, 'm'),
+    );
   }
-  for (const [file] of readme.matchAll(/\btest\/[\w/.]+\.m?js\b/g)) assert.ok(fs.existsSync(path.join(ROOT, file)), file);
+  for (const [file] of readme.matchAll(/\btest\/[\w/.]+\.m?js\b/g)) {
+    assert.ok(fs.existsSync(path.join(ROOT, file)), file);
+  }
 });

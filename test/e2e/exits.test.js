@@ -53,12 +53,18 @@ describe('nothing is left to do', CONCURRENT, () => {
   });
 
   it('and the server is silent: it ends after flushTimeoutMillis, and the log counts', async (t) => {
-    const { amplitude, child } = await start(t, { fault: 'silence', options: { flushTimeoutMillis: 300 } });
+    const { amplitude, child } = await start(t, {
+      fault: 'silence',
+      options: { flushTimeoutMillis: 300 },
+    });
     await atOnce(async () => {
       child.send({});
       await child.endsWith(0);
     });
-    assert.match(child.stderr, /^the process exits with 3 decisions undelivered: the last flush could not deliver them in time$/m);
+    assert.match(
+      child.stderr,
+      /^the process exits with 3 decisions undelivered: the last flush could not deliver them in time$/m,
+    );
     assert.equal(amplitude.requests.length, 1);
   });
 
@@ -113,7 +119,11 @@ describe('a forgotten dispatcher', CONCURRENT, () => {
   });
 
   it('gives up after flushTimeoutMillis, and the log counts', async (t) => {
-    const { child } = await start(t, { ...FORGET, fault: 'silence', options: { flushTimeoutMillis: 300 } });
+    const { child } = await start(t, {
+      ...FORGET,
+      fault: 'silence',
+      options: { flushTimeoutMillis: 300 },
+    });
     await atOnce(async () => {
       child.send({ main: 'collect' });
       await child.endsWith(0);
@@ -136,7 +146,9 @@ describe('the process', CONCURRENT, () => {
           child.send({ main });
           await child.endsWith(code);
         });
-        const lost = child.stderr.match(/^the process exits with (\d+) decisions undelivered: await flush\(\) or close\(\) first$/m);
+        const lost = child.stderr.match(
+          /^the process exits with (\d+) decisions undelivered: await flush\(\) or close\(\) first$/m,
+        );
         assert.equal(lost?.[1], state === 'idle' ? undefined : String(DECISIONS), child.stderr);
         assert.equal(viewed(amplitude).length, 0);
       });
@@ -181,7 +193,10 @@ describe('an exit in flight to a silent server', () => {
 
 describe('a signal', CONCURRENT, () => {
   async function terminate(t, setting, options) {
-    const { amplitude, child } = await start(t, { ...setting, options: { ...setting.options, ...options } });
+    const { amplitude, child } = await start(t, {
+      ...setting,
+      options: { ...setting.options, ...options },
+    });
     child.send({ main: 'handleSigterm' });
     await child.printed('listening');
     amplitude.setFault(null);

@@ -16,7 +16,8 @@ const value = (event) => event.event_properties.variation_key;
 
 test('a repeat is suppressed, and a change is sent every time, so that the profile ends where the user is', async (t) => {
   const { amplitude, dispatcher } = await start(t);
-  const decide = (variationKey, enabled = true) => dispatcher.onDecision(createNotification('user_1', { variationKey, enabled }));
+  const decide = (variationKey, enabled = true) =>
+    dispatcher.onDecision(createNotification('user_1', { variationKey, enabled }));
   for (const variation of ['a', 'a', 'off', 'off', 'a', 'a']) {
     decide(variation, variation !== 'off');
   }
@@ -32,7 +33,9 @@ test('a million decisions of 1,000 users and 10 flags are 10,000 exposures', asy
   const { amplitude, dispatcher } = await start(t);
   const notifications = [];
   for (let i = 0; i < 10_000; i++) {
-    notifications.push(createNotification(`user_${i % 1000}`, { flagKey: `flag_${Math.floor(i / 1000)}` }));
+    notifications.push(
+      createNotification(`user_${i % 1000}`, { flagKey: `flag_${Math.floor(i / 1000)}` }),
+    );
   }
   for (let round = 0; round < 100; round++) {
     for (const notification of notifications) {
@@ -43,17 +46,25 @@ test('a million decisions of 1,000 users and 10 flags are 10,000 exposures', asy
   assert.equal(report.delivered, 10_000);
   assert.equal(viewed(amplitude).length, 10_000);
   const { seen, deduplicated, accepted } = dispatcher.stats().decisions;
-  assert.deepEqual({ seen, deduplicated, accepted }, { seen: 1_000_000, deduplicated: 990_000, accepted: 10_000 });
+  assert.deepEqual(
+    { seen, deduplicated, accepted },
+    { seen: 1_000_000, deduplicated: 990_000, accepted: 10_000 },
+  );
 });
 
 test('three processes with the same traffic are counted once', async (t) => {
   const amplitude = await startAmplitude();
   t.after(() => amplitude.close());
-  const children = [1, 2, 3].map(() => fork(require.resolve('../support/fleet-member.js'), [amplitude.httpapi]));
+  const children = [1, 2, 3].map(() =>
+    fork(require.resolve('../support/fleet-member.js'), [amplitude.httpapi]),
+  );
   for (const [code] of await Promise.all(children.map((child) => once(child, 'exit')))) {
     assert.equal(code, 0);
   }
-  const { stored, received } = { stored: viewed(amplitude).length, received: amplitude.requests.flatMap(({ body }) => body.events).length };
+  const { stored, received } = {
+    stored: viewed(amplitude).length,
+    received: amplitude.requests.flatMap(({ body }) => body.events).length,
+  };
   assert.equal(received, 3 * 2 * 600);
   assert.equal(stored, 600);
 });
@@ -87,7 +98,13 @@ test('thousands of random histories, with changes, repeats and refusals, agree w
   const random = seededRandom(20261124);
   const { amplitude, dispatcher, drops } = await start(t, { dedupe: { maxEntries: 10_000 } });
   amplitude.setFault((req, exchange) => refuseBad(exchange));
-  const models = Array.from({ length: USERS }, (_, i) => ({ userId: `user_${i}`, last: null, waiting: [], expected: [], dropped: 0 }));
+  const models = Array.from({ length: USERS }, (_, i) => ({
+    userId: `user_${i}`,
+    last: null,
+    waiting: [],
+    expected: [],
+    dropped: 0,
+  }));
 
   for (let round = 0; round < ROUNDS; round++) {
     for (const model of models) {
@@ -109,7 +126,10 @@ test('thousands of random histories, with changes, repeats and refusals, agree w
   for (const model of models) {
     assert.deepEqual(viewed(amplitude, model.userId).map(value), model.expected);
   }
-  assert.equal(drops.flatMap((drop) => drop.decisions).length, models.reduce((sum, model) => sum + model.dropped, 0));
+  assert.equal(
+    drops.flatMap((drop) => drop.decisions).length,
+    models.reduce((sum, model) => sum + model.dropped, 0),
+  );
   assertReconciles(dispatcher.stats());
 });
 
@@ -124,11 +144,17 @@ function settle(model) {
 }
 
 function refuseBad({ events }) {
-  const indexes = events.flatMap((event, index) => (event.event_properties?.variation_key === 'bad' ? [index] : []));
+  const indexes = events.flatMap((event, index) =>
+    event.event_properties?.variation_key === 'bad' ? [index] : [],
+  );
   if (indexes.length === 0) {
     return undefined;
   }
-  const body = { code: 400, error: 'Invalid field values on some events', events_with_invalid_fields: { event_properties: indexes } };
+  const body = {
+    code: 400,
+    error: 'Invalid field values on some events',
+    events_with_invalid_fields: { event_properties: indexes },
+  };
   return { status: 400, body };
 }
 

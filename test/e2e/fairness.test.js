@@ -4,9 +4,9 @@
 
 const assert = require('node:assert/strict');
 const { it } = require('node:test');
-const { createDispatcher } = require('../..');
-const { startAmplitude } = require('../support/amplitude');
-const { createNotification } = require('../support/optimizely');
+const { createDispatcher } = require('../../lib/index.js');
+const { startAmplitude } = require('../support/amplitude.js');
+const { createNotification } = require('../support/optimizely.js');
 
 // Of four threads, which is the default; what runs before this file may have used the pool already.
 const PLACES = 2;
@@ -17,7 +17,12 @@ it('a dispatcher gets its turn while as many others as there are places send wit
   const ignore = () => {};
   const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
   const connect = (apiKey) => {
-    const dispatcher = createDispatcher({ apiKey, serverUrl: amplitude.httpapi, flushIntervalMillis: 0, logger });
+    const dispatcher = createDispatcher({
+      apiKey,
+      serverUrl: amplitude.httpapi,
+      flushIntervalMillis: 0,
+      logger,
+    });
     t.after(() => dispatcher.close({ timeoutMillis: 0 }));
     return dispatcher;
   };
@@ -26,7 +31,9 @@ it('a dispatcher gets its turn while as many others as there are places send wit
   // Each request that comes in makes the next decision, so there is always one to send.
   let count = 0;
   const decide = (dispatcher) => dispatcher.onDecision(createNotification(`user_${count++}`));
-  const busy = new Map(Array.from({ length: PLACES }, (_, i) => [`busy_${i}`, connect(`busy_${i}`)]));
+  const busy = new Map(
+    Array.from({ length: PLACES }, (_, i) => [`busy_${i}`, connect(`busy_${i}`)]),
+  );
   let enough;
   const sentMany = new Promise((resolve) => {
     enough = resolve;

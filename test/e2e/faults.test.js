@@ -9,10 +9,19 @@
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
-const { createDispatcher } = require('../..');
-const { faults, startAmplitude } = require('../support/amplitude');
-const { createNotification } = require('../support/optimizely');
-const { EVENT_TYPE, ROWS, audit, groupByUser, isWanted, labelOf, playRow, storedLabels } = require('../support/matrix');
+const { createDispatcher } = require('../../lib/index.js');
+const { faults, startAmplitude } = require('../support/amplitude.js');
+const { createNotification } = require('../support/optimizely.js');
+const {
+  EVENT_TYPE,
+  ROWS,
+  audit,
+  groupByUser,
+  isWanted,
+  labelOf,
+  playRow,
+  storedLabels,
+} = require('../support/matrix.js');
 
 const LONG_MILLIS = 60_000; // longer than any of this takes
 const PAUSE_MILLIS = 15_000; // of throttled users at /batch
@@ -31,7 +40,8 @@ function connect(serverUrl, options) {
     apiKey: 'faults',
     serverUrl,
     logger: { debug: ignore, info: ignore, warn: fail, error: ignore },
-    onDrop: ({ decisions, ...rest }) => dropped.push(...decisions.map((decision) => ({ ...rest, ...decision }))),
+    onDrop: ({ decisions, ...rest }) =>
+      dropped.push(...decisions.map((decision) => ({ ...rest, ...decision }))),
     ...options,
   });
   return {
@@ -48,11 +58,15 @@ function connect(serverUrl, options) {
 /** The stats, which reconcile at every moment. */
 function checkedStats(dispatcher) {
   const stats = dispatcher.stats();
-  const { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } = stats.decisions;
+  const { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } =
+    stats.decisions;
   assert.equal(seen, ignored + invalid + deduplicated + accepted);
   assert.equal(accepted, delivered + dropped.total + pending);
   const { total, ...byReason } = dropped;
-  assert.equal(total, Object.values(byReason).reduce((sum, count) => sum + count, 0));
+  assert.equal(
+    total,
+    Object.values(byReason).reduce((sum, count) => sum + count, 0),
+  );
   return stats;
 }
 
@@ -73,11 +87,14 @@ const propertyOf = (flagKey) => `[Optimizely] ${flagKey}`;
 
 // ---- the matrix --------------------------------------------------------------------------------------
 
-const connectRow = (options) => (serverUrl, { devices, requestTimeoutMillis }) => connect(serverUrl, {
-  resolveUser: devices ? ({ userId }) => ({ deviceId: userId }) : undefined,
-  requestTimeoutMillis,
-  ...options,
-});
+const connectRow =
+  (options) =>
+  (serverUrl, { devices, requestTimeoutMillis }) =>
+    connect(serverUrl, {
+      resolveUser: devices ? ({ userId }) => ({ deviceId: userId }) : undefined,
+      requestTimeoutMillis,
+      ...options,
+    });
 
 /** Wait until all that is to arrive has arrived, without a flush; then let the last answer be read. */
 const settleByTimer = (row) => async (client, amplitude, decided) => {
@@ -95,7 +112,10 @@ function assertProfiles(row, decided, store) {
     const last = Object.fromEntries(infos.map((info) => [propertyOf(info.flagKey), valueOf(info)]));
     assert.deepEqual(store.user(userId).user_properties, last, userId);
     // Each event had the properties of its own decision, not those of an earlier one.
-    for (const { decisions, event_properties: { flag_key: flagKey, variation_key: variationKey, enabled } } of store.events({ user: userId, type: EVENT_TYPE })) {
+    for (const {
+      decisions,
+      event_properties: { flag_key: flagKey, variation_key: variationKey, enabled },
+    } of store.events({ user: userId, type: EVENT_TYPE })) {
       assert.equal(decisions[propertyOf(flagKey)], valueOf({ enabled, variationKey }));
     }
   }
@@ -105,8 +125,10 @@ function assertProfiles(row, decided, store) {
 function assertDrops(row, decided, { dropped, stats }) {
   const refused = decided.filter(({ userId }) => !isWanted(row, userId));
   const nameOf = (userId, info) => `${userId} ${labelOf(info)}`;
-  assert.deepEqual(dropped.map((drop) => nameOf(drop.userId, drop)).sort(),
-    refused.map(({ userId, decisionInfo }) => nameOf(userId, decisionInfo)).sort());
+  assert.deepEqual(
+    dropped.map((drop) => nameOf(drop.userId, drop)).sort(),
+    refused.map(({ userId, decisionInfo }) => nameOf(userId, decisionInfo)).sort(),
+  );
   for (const { reason, statusCode, message, insertId } of dropped) {
     assert.equal(reason, row.refused);
     assert.ok(statusCode >= 400 && message.startsWith(`${statusCode}: `), message);
@@ -126,34 +148,49 @@ const isRepeated = ({ requests: [first, second] }) => assert.deepEqual(second.bo
 
 /** What is true of one row alone. */
 const CHECKS = {
-  '408': isRepeated,
+  408: isRepeated,
   '429 without a list': isRepeated,
-  '403 with a firewall\'s page': isRepeated,
+  "403 with a firewall's page": isRepeated,
   'reset after accepting': isRepeated,
-  'redirect': ({ requests }) => assert.ok(requests.every(({ url }) => url === '/2/httpapi'), 'it is not followed'),
-  '503, Retry-After in seconds': ({ requests: [first, second] }) => assert.ok(second.receivedAt - first.receivedAt >= 1000),
-  '503, Retry-After as a date': ({ requests: [first, second] }) => assert.ok(second.receivedAt - first.receivedAt >= 1000),
-  '200 with rubbish': ({ store }) => assert.equal(store.stats().events.duplicates, 0, 'it is not sent again'),
-  'connection closed after each answer': ({ requests }) => assert.ok(new Set(requests.map(({ socketId }) => socketId)).size > 1),
+  redirect: ({ requests }) =>
+    assert.ok(
+      requests.every(({ url }) => url === '/2/httpapi'),
+      'it is not followed',
+    ),
+  '503, Retry-After in seconds': ({ requests: [first, second] }) =>
+    assert.ok(second.receivedAt - first.receivedAt >= 1000),
+  '503, Retry-After as a date': ({ requests: [first, second] }) =>
+    assert.ok(second.receivedAt - first.receivedAt >= 1000),
+  '200 with rubbish': ({ store }) =>
+    assert.equal(store.stats().events.duplicates, 0, 'it is not sent again'),
+  'connection closed after each answer': ({ requests }) =>
+    assert.ok(new Set(requests.map(({ socketId }) => socketId)).size > 1),
 };
 
-const checkRow = (row) => ({ amplitude, client, decided }) => {
-  const { lost, duplicated, outOfOrder } = audit(row, decided, amplitude.store);
-  assert.deepEqual({ lost, duplicated, outOfOrder }, { lost: 0, duplicated: 0, outOfOrder: 0 });
-  assert.equal(client.stats().requests.failed === 0, row.harmless === true);
-  assertProfiles(row, decided, amplitude.store);
-  assertDrops(row, decided, client);
-  CHECKS[row.name]?.(amplitude);
-};
+const checkRow =
+  (row) =>
+  ({ amplitude, client, decided }) => {
+    const { lost, duplicated, outOfOrder } = audit(row, decided, amplitude.store);
+    assert.deepEqual({ lost, duplicated, outOfOrder }, { lost: 0, duplicated: 0, outOfOrder: 0 });
+    assert.equal(client.stats().requests.failed === 0, row.harmless === true);
+    assertProfiles(row, decided, amplitude.store);
+    assertDrops(row, decided, client);
+    CHECKS[row.name]?.(amplitude);
+  };
 
 function matrix() {
   const modes = [
     { mode: 'with an awaited flush' },
-    { mode: 'with the timer only', options: { flushIntervalMillis: 20 }, settleWith: settleByTimer },
+    {
+      mode: 'with the timer only',
+      options: { flushIntervalMillis: 20 },
+      settleWith: settleByTimer,
+    },
   ];
   for (const row of ROWS) {
     for (const { mode, options, settleWith } of modes) {
-      it(`${row.name}, ${mode}`, () => playRow(row, connectRow(options), checkRow(row), settleWith?.(row)));
+      it(`${row.name}, ${mode}`, () =>
+        playRow(row, connectRow(options), checkRow(row), settleWith?.(row)));
     }
   }
 }
@@ -170,18 +207,31 @@ function decideMany(decide, userCount, flagCount, decisionInfo) {
 }
 
 /** The bodies of the requests that had a status, as lists of the labels of their decisions. */
-const carriedBy = (requests, status) => requests.filter((request) => request.status === status)
-  .map(({ body }) => body.events.filter(({ event_type: type }) => type === EVENT_TYPE)
-    .map((event) => `${event.user_id} ${labelOf(event.event_properties)}`));
+const carriedBy = (requests, status) =>
+  requests
+    .filter((request) => request.status === status)
+    .map(({ body }) =>
+      body.events
+        .filter(({ event_type: type }) => type === EVENT_TYPE)
+        .map((event) => `${event.user_id} ${labelOf(event.event_properties)}`),
+    );
 
 /** 400 to any request with events that are bad, which it lists. */
-const rejectEvents = (isBad) => (req, { events }) => {
-  const indexes = [...events.keys()].filter((index) => isBad(events[index]));
-  return indexes.length === 0 ? undefined : {
-    status: 400,
-    body: { code: 400, error: 'Invalid field values on some events', events_with_invalid_fields: { event_properties: indexes } },
+const rejectEvents =
+  (isBad) =>
+  (req, { events }) => {
+    const indexes = [...events.keys()].filter((index) => isBad(events[index]));
+    return indexes.length === 0
+      ? undefined
+      : {
+          status: 400,
+          body: {
+            code: 400,
+            error: 'Invalid field values on some events',
+            events_with_invalid_fields: { event_properties: indexes },
+          },
+        };
   };
-};
 
 function oneAmongMany() {
   it('a throttled user of 1000 waits for its pause, and nobody else does', async (t) => {
@@ -194,7 +244,12 @@ function oneAmongMany() {
 
     // What it decides meanwhile waits as well, behind what it decided before; others go on.
     for (const userId of ['user_500', 'user_1', 'user_500']) {
-      decide(createNotification(userId, { flagKey: 'flag_0', variationKey: `late_${stats().decisions.seen}` }));
+      decide(
+        createNotification(userId, {
+          flagKey: 'flag_0',
+          variationKey: `late_${stats().decisions.seen}`,
+        }),
+      );
     }
     const lateFlushed = flush();
     await amplitude.waitFor(() => countStored(amplitude) === 999 * 2 + 1, PATIENT);
@@ -204,28 +259,48 @@ function oneAmongMany() {
     const { delivered, dropped, pending } = await flushed;
     assert.deepEqual({ delivered, dropped, pending }, { delivered: 2000, dropped: 0, pending: 0 });
     assert.equal((await lateFlushed).pending, 0);
-    assert.deepEqual(storedLabels(amplitude.store, 'user_500'),
-      ['flag_0=one_page', 'flag_1=one_page', 'flag_0=late_2000', 'flag_0=late_2002']);
+    assert.deepEqual(storedLabels(amplitude.store, 'user_500'), [
+      'flag_0=one_page',
+      'flag_1=one_page',
+      'flag_0=late_2000',
+      'flag_0=late_2002',
+    ]);
     assert.equal(stats().decisions.delivered, 2003);
     const refused = amplitude.requests.find(({ status }) => status === 429);
-    const tries = amplitude.requests.filter(({ body }) => body.events.some((event) => event.user_id === 'user_500'));
-    assert.deepEqual(tries.map(({ status }) => status), [429, 200]);
+    const tries = amplitude.requests.filter(({ body }) =>
+      body.events.some((event) => event.user_id === 'user_500'),
+    );
+    assert.deepEqual(
+      tries.map(({ status }) => status),
+      [429, 200],
+    );
     assert.ok(tries[1].receivedAt - refused.answeredAt >= PAUSE_MILLIS);
   });
 
   it('a refused event of 2000 is named, and the other 1999 arrive', async (t) => {
     const { amplitude, decide, flush, dropped, stats } = await start(t);
-    amplitude.setFault(rejectEvents(({ event_properties: properties }) => properties?.variation_key === 'bad'));
+    amplitude.setFault(
+      rejectEvents(({ event_properties: properties }) => properties?.variation_key === 'bad'),
+    );
     decideMany(decide, 500, 4);
     decide(createNotification('user_250', { flagKey: 'flag_2', variationKey: 'bad' }));
     decideMany(decide, 500, 4, { variationKey: 'next' });
     const report = await flush();
     assert.deepEqual([report.delivered, report.dropped, report.pending], [4000, 1, 0]);
     assert.equal(countStored(amplitude), 4000);
-    assert.deepEqual(dropped.map(({ reason, userId, flagKey, variationKey }) => [reason, userId, flagKey, variationKey]),
-      [['invalid_event', 'user_250', 'flag_2', 'bad']]);
-    assert.deepEqual(storedLabels(amplitude.store, 'user_250').filter((label) => label.startsWith('flag_2=')),
-      ['flag_2=one_page', 'flag_2=next']);
+    assert.deepEqual(
+      dropped.map(({ reason, userId, flagKey, variationKey }) => [
+        reason,
+        userId,
+        flagKey,
+        variationKey,
+      ]),
+      [['invalid_event', 'user_250', 'flag_2', 'bad']],
+    );
+    assert.deepEqual(
+      storedLabels(amplitude.store, 'user_250').filter((label) => label.startsWith('flag_2=')),
+      ['flag_2=one_page', 'flag_2=next'],
+    );
     assert.equal(stats().decisions.dropped.invalid_event, 1);
   });
 
@@ -234,42 +309,69 @@ function oneAmongMany() {
     // The shared $identify is refused, too, for the value that it sets.
     amplitude.setFault(rejectEvents((event) => JSON.stringify(event).includes('"bad"')));
     const variations = ['a', 'b', 'bad', 'c'];
-    variations.forEach((variationKey, i) => decide(createNotification('user_1', { flagKey: `flag_${i}`, variationKey })));
+    variations.forEach((variationKey, i) =>
+      decide(createNotification('user_1', { flagKey: `flag_${i}`, variationKey })),
+    );
     await flush();
-    assert.deepEqual(dropped.map(({ flagKey }) => flagKey), ['flag_2']);
+    assert.deepEqual(
+      dropped.map(({ flagKey }) => flagKey),
+      ['flag_2'],
+    );
     assert.deepEqual(storedLabels(amplitude.store, 'user_1'), ['flag_0=a', 'flag_1=b', 'flag_3=c']);
-    assert.deepEqual(amplitude.store.user('user_1').user_properties,
-      { '[Optimizely] flag_0': 'a', '[Optimizely] flag_1': 'b', '[Optimizely] flag_3': 'c' });
+    assert.deepEqual(amplitude.store.user('user_1').user_properties, {
+      '[Optimizely] flag_0': 'a',
+      '[Optimizely] flag_1': 'b',
+      '[Optimizely] flag_3': 'c',
+    });
   });
 }
 
 function retries() {
   for (const attempts of [1, 3]) {
     it(`${attempts}: so many attempts, and then each decision is named`, async (t) => {
-      const { amplitude, decide, flush, dropped, stats } = await start(t, { flushMaxRetries: attempts }, { faults: 'unavailable' });
+      const { amplitude, decide, flush, dropped, stats } = await start(
+        t,
+        { flushMaxRetries: attempts },
+        { faults: 'unavailable' },
+      );
       decideMany(decide, 10, 2);
       const report = await flush();
       assert.deepEqual([report.delivered, report.dropped, report.pending], [0, 20, 0]);
-      assert.deepEqual(amplitude.requests.map(({ status }) => status), Array(attempts).fill(503));
+      assert.deepEqual(
+        amplitude.requests.map(({ status }) => status),
+        Array(attempts).fill(503),
+      );
       assert.equal(dropped.length, 20);
-      assert.ok(dropped.every(({ reason, statusCode }) => reason === 'retries_exhausted' && statusCode === 503));
+      assert.ok(
+        dropped.every(
+          ({ reason, statusCode }) => reason === 'retries_exhausted' && statusCode === 503,
+        ),
+      );
       const { decisions, requests } = stats();
       assert.equal(decisions.dropped.retries_exhausted, 20);
-      assert.deepEqual([requests.sent, requests.retried, requests.failed], [attempts, attempts - 1, attempts]);
+      assert.deepEqual(
+        [requests.sent, requests.retried, requests.failed],
+        [attempts, attempts - 1, attempts],
+      );
     });
   }
 
   it('counts for each decision, whatever its batch was split into', async (t) => {
     const { amplitude, decide, flush, dropped } = await start(t, { flushMaxRetries: 2 });
     const split = faults.tooManyEvents(10);
-    amplitude.setFault((req, exchange) => split(req, exchange) ?? faults.unavailable()(req, exchange));
+    amplitude.setFault(
+      (req, exchange) => split(req, exchange) ?? faults.unavailable()(req, exchange),
+    );
     decideMany(decide, 16, 1);
     await flush();
     const attempts = carriedBy(amplitude.requests, 503).flat();
     assert.equal(dropped.length, 16);
     for (const drop of dropped) {
       assert.equal(drop.reason, 'retries_exhausted');
-      assert.equal(attempts.filter((label) => label === `${drop.userId} ${labelOf(drop)}`).length, 2);
+      assert.equal(
+        attempts.filter((label) => label === `${drop.userId} ${labelOf(drop)}`).length,
+        2,
+      );
     }
   });
 
@@ -304,7 +406,11 @@ function bounds() {
     assert.equal(named.size, decisions.dropped.queue_full);
     const stored = amplitude.store.events({ type: EVENT_TYPE });
     assert.equal(stored.length, decisions.pending);
-    assert.ok(stored.every((event) => !named.has(`queue_full ${event.user_id} ${labelOf(event.event_properties)}`)));
+    assert.ok(
+      stored.every(
+        (event) => !named.has(`queue_full ${event.user_id} ${labelOf(event.event_properties)}`),
+      ),
+    );
     assert.equal(stats().queue.bytes, 0);
 
     // There is room again.
@@ -320,9 +426,14 @@ function profiles() {
     amplitude.setFault([faults.resetAfterAccepting(), split, split, split]);
     // a and b share a $identify, c has its own; then each has its own, and c's might pass for a repeat.
     const values = { a: 'flag_0', b: 'flag_1', c: 'flag_0' };
-    Object.entries(values).forEach(([variationKey, flagKey]) => decide(createNotification('user_1', { flagKey, variationKey })));
+    Object.entries(values).forEach(([variationKey, flagKey]) =>
+      decide(createNotification('user_1', { flagKey, variationKey })),
+    );
     await flush();
-    assert.deepEqual(amplitude.store.user('user_1').user_properties, { '[Optimizely] flag_0': 'c', '[Optimizely] flag_1': 'b' });
+    assert.deepEqual(amplitude.store.user('user_1').user_properties, {
+      '[Optimizely] flag_0': 'c',
+      '[Optimizely] flag_1': 'b',
+    });
     assert.deepEqual(storedLabels(amplitude.store, 'user_1'), ['flag_0=a', 'flag_1=b', 'flag_0=c']);
   });
 }

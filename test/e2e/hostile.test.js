@@ -13,15 +13,27 @@ const { createNotification } = require('../support/optimizely.js');
 const ERRORS = [
   { message: Symbol('no text') },
   Object.create(null),
-  Object.defineProperty(new Error(), 'message', { get() { throw new Error('again'); } }),
+  Object.defineProperty(new Error(), 'message', {
+    get() {
+      throw new Error('again');
+    },
+  }),
   undefined,
 ];
 
 test('errors that cannot be told do not get out of the listener', async (t) => {
   let error;
-  const { amplitude, dispatcher } = await start(t, { eventProperties: () => { throw error; } });
+  const { amplitude, dispatcher } = await start(t, {
+    eventProperties: () => {
+      throw error;
+    },
+  });
   for (error of ERRORS) {
-    dispatcher.onDecision({ get type() { throw error; } });
+    dispatcher.onDecision({
+      get type() {
+        throw error;
+      },
+    });
     dispatcher.onDecision(createNotification(`user_${ERRORS.indexOf(error)}`));
   }
   await dispatcher.flush();
@@ -32,16 +44,38 @@ test('errors that cannot be told do not get out of the listener', async (t) => {
 
 test('what cannot be read twice is counted once', async (t) => {
   const { dispatcher } = await start(t);
-  dispatcher.onDecision({ type: 'feature', userId: 'user_1', get decisionInfo() { throw new Error('never'); } });
+  dispatcher.onDecision({
+    type: 'feature',
+    userId: 'user_1',
+    get decisionInfo() {
+      throw new Error('never');
+    },
+  });
   dispatcher.onDecision(createNotification(Symbol('user')));
   let reads = 0;
-  dispatcher.onDecision({ ...createNotification('user_1'), get userId() { if (reads++ > 0) throw new Error('once'); return 'user_1'; } });
+  dispatcher.onDecision({
+    ...createNotification('user_1'),
+    get userId() {
+      if (reads++ > 0) {
+        throw new Error('once');
+      }
+      return 'user_1';
+    },
+  });
   const { seen, ignored, invalid, accepted } = dispatcher.stats().decisions;
-  assert.deepEqual({ seen, ignored, invalid, accepted }, { seen: 3, ignored: 1, invalid: 1, accepted: 1 });
+  assert.deepEqual(
+    { seen, ignored, invalid, accepted },
+    { seen: 3, ignored: 1, invalid: 1, accepted: 1 },
+  );
 });
 
 test('the accounts are right inside a callback, too', async (t) => {
-  const { dispatcher } = await start(t, { resolveUser: ({ userId }) => { assertReconciles(dispatcher.stats()); return { userId }; } });
+  const { dispatcher } = await start(t, {
+    resolveUser: ({ userId }) => {
+      assertReconciles(dispatcher.stats());
+      return { userId };
+    },
+  });
   dispatcher.onDecision(createNotification('user_1'));
   assert.equal(dispatcher.stats().decisions.accepted, 1);
 });
@@ -52,37 +86,65 @@ test('async callbacks are told apart, and their rejections end nothing', async (
   process.on('unhandledRejection', note);
   t.after(() => process.off('unhandledRejection', note));
   const { dispatcher, logger } = await start(t, {
-    resolveUser: async () => { throw new Error('late'); },
-    onDrop: async () => { throw new Error('late'); },
+    resolveUser: async () => {
+      throw new Error('late');
+    },
+    onDrop: async () => {
+      throw new Error('late');
+    },
   });
   dispatcher.onDecision(createNotification('user_1'));
-  const dropping = await start(t, { optOut: true, onDrop: async () => { throw new Error('late'); } });
+  const dropping = await start(t, {
+    optOut: true,
+    onDrop: async () => {
+      throw new Error('late');
+    },
+  });
   dropping.dispatcher.onDecision(createNotification('user_1'));
   await turn();
   await turn();
   assert.deepEqual(rejections, []);
-  assert.match(logger.lines.find(({ level }) => level === 'warn').message, /resolveUser returned a promise/);
+  assert.match(
+    logger.lines.find(({ level }) => level === 'warn').message,
+    /resolveUser returned a promise/,
+  );
 });
 
 test('a resolveUser that answers wrongly costs the decision, and is told what is wrong', async (t) => {
   const ANSWERS = [
-    [() => { throw new Error('my bug'); }, 'resolveUser threw: my bug'],
+    [
+      () => {
+        throw new Error('my bug');
+      },
+      'resolveUser threw: my bug',
+    ],
     [() => undefined, 'resolveUser returned undefined: return { userId }, { deviceId } or null'],
     [() => 'user_1', 'resolveUser returned a string: return { userId }, { deviceId } or null'],
-    [() => ({ userId: 12345678 }), 'resolveUser returned a userId that is a number: it has to be a string'],
-    [() => ({ userId: 'user_1', deviceId: true }), 'resolveUser returned a deviceId that is a boolean: it has to be a string'],
+    [
+      () => ({ userId: 12345678 }),
+      'resolveUser returned a userId that is a number: it has to be a string',
+    ],
+    [
+      () => ({ userId: 'user_1', deviceId: true }),
+      'resolveUser returned a deviceId that is a boolean: it has to be a string',
+    ],
   ];
   for (const [resolveUser, told] of ANSWERS) {
     const { dispatcher, logger } = await start(t, { resolveUser });
     dispatcher.onDecision(createNotification('user_1'));
     const { seen, invalid, accepted } = dispatcher.stats().decisions;
     assert.deepEqual({ seen, invalid, accepted }, { seen: 1, invalid: 1, accepted: 0 });
-    assert.deepEqual(logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message), [`a decision is not sent: ${told}`]);
+    assert.deepEqual(
+      logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message),
+      [`a decision is not sent: ${told}`],
+    );
   }
 });
 
 test('properties with a toJSON() do not replace the own ones', async (t) => {
-  const { amplitude, dispatcher } = await start(t, { eventProperties: () => ({ toJSON: () => ({ flag_key: 'mine', more: 1 }) }) });
+  const { amplitude, dispatcher } = await start(t, {
+    eventProperties: () => ({ toJSON: () => ({ flag_key: 'mine', more: 1 }) }),
+  });
   dispatcher.onDecision(createNotification('user_1'));
   await dispatcher.flush();
   const [{ event_properties }] = viewed(amplitude);

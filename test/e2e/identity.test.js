@@ -5,24 +5,50 @@
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
 
-const { createClient, createNotification, decideAs, decideAllAs, MAJORS, US_PREMIUM } = require('../support/optimizely.js');
+const {
+  createClient,
+  createNotification,
+  decideAs,
+  decideAllAs,
+  MAJORS,
+  US_PREMIUM,
+} = require('../support/optimizely.js');
 const { assertReconciles, start, storedEvents, viewed } = require('../support/harness.js');
 const { seededRandom } = require('../support/random.js');
 
-const decide = (dispatcher, userId, decisionInfo) => dispatcher.onDecision(createNotification(userId, decisionInfo));
+const decide = (dispatcher, userId, decisionInfo) =>
+  dispatcher.onDecision(createNotification(userId, decisionInfo));
 
 describe('ids', () => {
   test('that Amplitude refuses are counted as invalid, and logged once for each cause', async (t) => {
     const { amplitude, dispatcher, logger } = await start(t);
-    const refused = ['', 'abc', '0', '-1', 'anonymous', 'undefined', 'unknown', '00000000-0000-0000-0000-000000000000', 'x'.repeat(1025), 'half \ud800', null, 12345];
+    const refused = [
+      '',
+      'abc',
+      '0',
+      '-1',
+      'anonymous',
+      'undefined',
+      'unknown',
+      '00000000-0000-0000-0000-000000000000',
+      'x'.repeat(1025),
+      'half \ud800',
+      null,
+      12345,
+    ];
     for (const id of [...refused, ...refused]) {
       decide(dispatcher, id);
     }
     decide(dispatcher, 'x'.repeat(1024));
     await dispatcher.flush();
     assert.equal(dispatcher.stats().decisions.invalid, 2 * refused.length);
-    assert.deepEqual(viewed(amplitude).map((event) => event.user_id), ['x'.repeat(1024)]);
-    const warnings = logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message);
+    assert.deepEqual(
+      viewed(amplitude).map((event) => event.user_id),
+      ['x'.repeat(1024)],
+    );
+    const warnings = logger.lines
+      .filter(({ level }) => level === 'warn')
+      .map(({ message }) => message);
     assert.equal(warnings.length, 5, warnings.join('\n')); // missing, too short, forbidden, too long, malformed
     assertReconciles(dispatcher.stats());
   });
@@ -32,7 +58,10 @@ describe('ids', () => {
     decide(dispatcher, 'a');
     decide(dispatcher, 'äö');
     await dispatcher.flush();
-    assert.deepEqual(viewed(amplitude).map((event) => event.user_id), ['äö']);
+    assert.deepEqual(
+      viewed(amplitude).map((event) => event.user_id),
+      ['äö'],
+    );
     assert.equal(amplitude.requests[0].body.options.min_id_length, 2);
   });
 
@@ -56,18 +85,24 @@ describe('ids', () => {
       decide(dispatcher, userId);
     }
     await dispatcher.flush();
-    assert.deepEqual(viewed(amplitude).map(({ user_id, device_id }) => [user_id, device_id]), [
-      ['amplitude-a', undefined],
-      [undefined, 'device-b'],
-      ['amplitude-c', 'device-c'],
-    ]);
+    assert.deepEqual(
+      viewed(amplitude).map(({ user_id, device_id }) => [user_id, device_id]),
+      [
+        ['amplitude-a', undefined],
+        [undefined, 'device-b'],
+        ['amplitude-c', 'device-c'],
+      ],
+    );
     const { ignored, invalid } = dispatcher.stats().decisions;
     assert.deepEqual({ ignored, invalid }, { ignored: 1, invalid: 2 });
     assertReconciles(dispatcher.stats());
   });
 
   test('a user and a device of the same name are two', async (t) => {
-    const { amplitude, dispatcher } = await start(t, { resolveUser: ({ userId }) => (userId === 'as-user' ? { userId: 'same-name' } : { deviceId: 'same-name' }) });
+    const { amplitude, dispatcher } = await start(t, {
+      resolveUser: ({ userId }) =>
+        userId === 'as-user' ? { userId: 'same-name' } : { deviceId: 'same-name' },
+    });
     decide(dispatcher, 'as-user');
     decide(dispatcher, 'as-device');
     await dispatcher.flush();
@@ -93,10 +128,17 @@ describe('properties', () => {
     dispatcher.onDecision(notification);
     await dispatcher.flush();
     const [identify, event] = storedEvents(amplitude);
-    assert.deepEqual(identify.user_properties, { $set: { '[Optimizely] checkout_flow': 'one_page', plan: 'premium' } });
+    assert.deepEqual(identify.user_properties, {
+      $set: { '[Optimizely] checkout_flow': 'one_page', plan: 'premium' },
+    });
     assert.deepEqual(event.event_properties, {
-      flag_key: 'checkout_flow', variation_key: 'one_page', rule_key: 'checkout_ab', enabled: true,
-      country: 'US', 'quo"te\u0000\n': '\u2028', experiment_id: '9400000001',
+      flag_key: 'checkout_flow',
+      variation_key: 'one_page',
+      rule_key: 'checkout_ab',
+      enabled: true,
+      country: 'US',
+      'quo"te\u0000\n': '\u2028',
+      experiment_id: '9400000001',
       nested: { list: [1, 'zwei', null, { drei: true }] },
     });
     assert.deepEqual(event.groups, { company: ['acme', 'umbrella'] });
@@ -109,7 +151,22 @@ describe('properties', () => {
     for (let i = 0; i < 50; i++) {
       deep = { deep };
     }
-    const bad = [circle, { big: 1n }, deep, 'text', ['list'], new Proxy({}, { ownKeys() { throw new Error('trap'); } }), () => {}];
+    const bad = [
+      circle,
+      { big: 1n },
+      deep,
+      'text',
+      ['list'],
+      new Proxy(
+        {},
+        {
+          ownKeys() {
+            throw new Error('trap');
+          },
+        },
+      ),
+      () => {},
+    ];
     let at = 0;
     const { amplitude, dispatcher, logger } = await start(t, {
       eventProperties: () => {
@@ -126,7 +183,12 @@ describe('properties', () => {
     await dispatcher.flush();
     assert.equal(viewed(amplitude).length, bad.length + 1);
     for (const event of viewed(amplitude)) {
-      assert.deepEqual(Object.keys(event.event_properties), ['flag_key', 'variation_key', 'rule_key', 'enabled']);
+      assert.deepEqual(Object.keys(event.event_properties), [
+        'flag_key',
+        'variation_key',
+        'rule_key',
+        'enabled',
+      ]);
     }
     assert.equal(amplitude.store.user('user_0').user_properties.plan, 'premium');
     assert.equal(logger.lines.filter(({ level }) => level === 'warn').length, 1);
@@ -152,20 +214,36 @@ describe('properties', () => {
     plan = 'premium';
     decide(dispatcher, 'user_1', { flagKey: 'c' });
     await dispatcher.flush();
-    assert.deepEqual(storedEvents(amplitude).map(({ event_type, user_properties }) => user_properties?.$set ?? event_type), [
-      { '[Optimizely] a': 'one_page', '[Optimizely] b': 'one_page', plan: 'free' }, 'Experiment Viewed', 'Experiment Viewed',
-      { '[Optimizely] c': 'one_page', plan: 'premium' }, 'Experiment Viewed',
-    ]);
+    assert.deepEqual(
+      storedEvents(amplitude).map(
+        ({ event_type, user_properties }) => user_properties?.$set ?? event_type,
+      ),
+      [
+        { '[Optimizely] a': 'one_page', '[Optimizely] b': 'one_page', plan: 'free' },
+        'Experiment Viewed',
+        'Experiment Viewed',
+        { '[Optimizely] c': 'one_page', plan: 'premium' },
+        'Experiment Viewed',
+      ],
+    );
   });
 
   test('eventType, propertyPrefix and disabledValue', async (t) => {
-    const silent = await start(t, { eventType: false, propertyPrefix: 'exp: ', disabledValue: 'variation' });
+    const silent = await start(t, {
+      eventType: false,
+      propertyPrefix: 'exp: ',
+      disabledValue: 'variation',
+    });
     decide(silent.dispatcher, 'user_1', { enabled: false, variationKey: 'control' });
     decide(silent.dispatcher, 'user_1', { flagKey: 'none', enabled: false, variationKey: null });
     await silent.dispatcher.flush();
-    assert.deepEqual(storedEvents(silent.amplitude).map(({ event_type, user_properties }) => [event_type, user_properties]), [
-      ['$identify', { $set: { 'exp: checkout_flow': 'control', 'exp: none': 'off' } }],
-    ]);
+    assert.deepEqual(
+      storedEvents(silent.amplitude).map(({ event_type, user_properties }) => [
+        event_type,
+        user_properties,
+      ]),
+      [['$identify', { $set: { 'exp: checkout_flow': 'control', 'exp: none': 'off' } }]],
+    );
     const named = await start(t, { eventType: 'Flag "Seen"' });
     decide(named.dispatcher, 'user_1');
     await named.dispatcher.flush();
@@ -178,14 +256,27 @@ describe('properties', () => {
       let result = '';
       for (let left = 1 + random(most); left > 0; left--) {
         const kind = random(6);
-        const codePoint = kind === 0 ? random(0x20) : kind === 1 ? random(0x80) : kind === 2 ? 0x2028 + random(2)
-          : kind === 3 ? 0x10000 + random(0x10000) : kind === 4 ? 0xe000 + random(0x1ffe) : random(0xd800);
+        const codePoint =
+          kind === 0
+            ? random(0x20)
+            : kind === 1
+              ? random(0x80)
+              : kind === 2
+                ? 0x2028 + random(2)
+                : kind === 3
+                  ? 0x10000 + random(0x10000)
+                  : kind === 4
+                    ? 0xe000 + random(0x1ffe)
+                    : random(0xd800);
         result += String.fromCodePoint(codePoint);
       }
       return result;
     };
     let properties;
-    const { amplitude, dispatcher } = await start(t, { eventProperties: () => properties, minIdLength: 1 });
+    const { amplitude, dispatcher } = await start(t, {
+      eventProperties: () => properties,
+      minIdLength: 1,
+    });
     const sent = [];
     for (let i = 0; i < 3000; i++) {
       properties = { [text(8)]: text(40), list: [text(4), { [text(4)]: text(4) }] };
@@ -195,13 +286,22 @@ describe('properties', () => {
       sent.push({ userId, decisionInfo, properties });
     }
     await dispatcher.flush();
-    const events = amplitude.requests.flatMap(({ rawBytes }) => JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(rawBytes)).events);
+    const events = amplitude.requests.flatMap(
+      ({ rawBytes }) =>
+        JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(rawBytes)).events,
+    );
     const received = events.filter((event) => event.event_type === 'Experiment Viewed');
     assert.equal(received.length, sent.length);
     sent.forEach(({ userId, decisionInfo, properties: added }, i) => {
       const { flagKey, variationKey, ruleKey } = decisionInfo;
       assert.equal(received[i].user_id, userId);
-      assert.deepEqual(received[i].event_properties, { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled: true, ...added });
+      assert.deepEqual(received[i].event_properties, {
+        flag_key: flagKey,
+        variation_key: variationKey,
+        rule_key: ruleKey,
+        enabled: true,
+        ...added,
+      });
     });
   });
 });
@@ -237,14 +337,24 @@ describe('rules', () => {
     decideAllAs(client, 'user_0');
     decideAllAs(client, 'user_11', { country: 'FR' });
     await dispatcher.flush();
-    assert.deepEqual(viewed(amplitude).map(({ event_properties }) => event_properties.rule_key), ['checkout_ab', 'search_ab', 'search_ab']);
+    assert.deepEqual(
+      viewed(amplitude).map(({ event_properties }) => event_properties.rule_key),
+      ['checkout_ab', 'search_ab', 'search_ab'],
+    );
     assert.equal(dispatcher.stats().decisions.ignored, 3);
     assertReconciles(dispatcher.stats());
   });
 });
 
 test('decisions of the older APIs become the same two events', async (t) => {
-  const decisionTypes = ['flag', 'feature', 'feature-variable', 'all-feature-variables', 'ab-test', 'feature-test'];
+  const decisionTypes = [
+    'flag',
+    'feature',
+    'feature-variable',
+    'all-feature-variables',
+    'ab-test',
+    'feature-test',
+  ];
   const { amplitude, dispatcher } = await start(t, { decisionTypes, dedupe: false });
   const client = createClient(6);
   dispatcher.attach(client);
@@ -255,14 +365,22 @@ test('decisions of the older APIs become the same two events', async (t) => {
   client.activate('checkout_ab', 'user_1', US_PREMIUM);
   client.getVariation('checkout_ab', 'user_1'); // in no variation
   await dispatcher.flush();
-  assert.deepEqual(viewed(amplitude).map(({ event_properties: p }) => [p.flag_key, p.variation_key, p.rule_key, p.enabled]), [
-    ['checkout_flow', 'control', 'checkout_ab', false],
-    ['homepage_banner', 'on', null, true],
-    ['checkout_flow', 'control', 'checkout_ab', false],
-    ['legacy_ab', 'a', 'legacy_ab', true],
-    ['checkout_ab', 'control', 'checkout_ab', true],
-    ['checkout_ab', null, 'checkout_ab', false],
-  ]);
+  assert.deepEqual(
+    viewed(amplitude).map(({ event_properties: p }) => [
+      p.flag_key,
+      p.variation_key,
+      p.rule_key,
+      p.enabled,
+    ]),
+    [
+      ['checkout_flow', 'control', 'checkout_ab', false],
+      ['homepage_banner', 'on', null, true],
+      ['checkout_flow', 'control', 'checkout_ab', false],
+      ['legacy_ab', 'a', 'legacy_ab', true],
+      ['checkout_ab', 'control', 'checkout_ab', true],
+      ['checkout_ab', null, 'checkout_ab', false],
+    ],
+  );
 });
 
 test('without consent decisions are counted, and never stored', async (t) => {
@@ -275,10 +393,19 @@ test('without consent decisions are counted, and never stored', async (t) => {
   decide(dispatcher, 'user_2');
   const report = await dispatcher.flush();
   assert.equal(report.delivered, 1);
-  assert.deepEqual(viewed(amplitude).map((event) => event.user_id), ['user_1']);
+  assert.deepEqual(
+    viewed(amplitude).map((event) => event.user_id),
+    ['user_1'],
+  );
   const { opted_out } = dispatcher.stats().decisions.dropped;
   assert.equal(opted_out, 2);
-  assert.deepEqual(drops.map(({ reason, decisions }) => [reason, decisions[0].userId]), [['opted_out', 'user_1'], ['opted_out', 'user_2']]);
+  assert.deepEqual(
+    drops.map(({ reason, decisions }) => [reason, decisions[0].userId]),
+    [
+      ['opted_out', 'user_1'],
+      ['opted_out', 'user_2'],
+    ],
+  );
   assert.throws(() => dispatcher.setOptOut('yes'), { name: 'TypeError', code: 'ERR_OA_OPTION' });
   assertReconciles(dispatcher.stats());
 });

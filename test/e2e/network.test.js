@@ -11,7 +11,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 
-const { createCollector } = require('../../lib/collector');
+const { createCollector } = require('../../lib/cli/collector/index.js');
 const { startAmplitude } = require('../support/amplitude.js');
 const { certificates } = require('../support/certificates.js');
 const { isProxyVariable, startChild } = require('../support/child.js');
@@ -47,7 +47,9 @@ function createLogger() {
     const signal = AbortSignal.timeout(WAIT_MILLIS);
     let line;
     while ((line = lines.find((message) => pattern.test(message))) === undefined) {
-      await once(news, 'line', { signal }).catch(() => assert.fail(`waited for ${pattern} in vain:\n${lines.join('\n')}`));
+      await once(news, 'line', { signal }).catch(() =>
+        assert.fail(`waited for ${pattern} in vain:\n${lines.join('\n')}`),
+      );
     }
     return line;
   };
@@ -57,7 +59,11 @@ function createLogger() {
 /** Start a stand-in for Amplitude and a dispatcher that posts to it. */
 async function start(t, options, amplitudeOptions) {
   const logger = createLogger();
-  const { amplitude, dispatcher } = await harness.start(t, { logger, ...options }, amplitudeOptions);
+  const { amplitude, dispatcher } = await harness.start(
+    t,
+    { logger, ...options },
+    amplitudeOptions,
+  );
   return { amplitude, dispatcher, logger };
 }
 
@@ -65,7 +71,8 @@ const startTls = (t, certificate = 'good', options = {}) =>
   start(t, { caFile: certificates().caFile, ...options }, { tls: certificate });
 
 const hostOf = (amplitude) => new URL(amplitude.url).host;
-const through = ({ url }, credentials) => (credentials ? url.replace('//', `//${credentials}@`) : url);
+const through = ({ url }, credentials) =>
+  credentials ? url.replace('//', `//${credentials}@`) : url;
 
 let users = 0;
 
@@ -101,13 +108,20 @@ async function failThenDeliver(started, reason, mend) {
 }
 
 describe('a proxy', () => {
-  for (const [kind, credentials] of [['without', undefined], ['with', ENCODED]]) {
+  for (const [kind, credentials] of [
+    ['without', undefined],
+    ['with', ENCODED],
+  ]) {
     it(`for http, ${kind} credentials`, async (t) => {
       const proxy = await startProxy(t, { credentials: credentials && PLAIN });
       const started = await start(t, { proxy: through(proxy, credentials) });
       await deliver(started);
       await deliver(started);
-      const expected = { method: 'POST', target: started.amplitude.httpapi, authorization: credentials ? PLAIN : '' };
+      const expected = {
+        method: 'POST',
+        target: started.amplitude.httpapi,
+        authorization: credentials ? PLAIN : '',
+      };
       assert.deepEqual(proxy.requests, [expected, expected]);
       assert.equal(proxy.connections, 1);
     });
@@ -117,7 +131,11 @@ describe('a proxy', () => {
       const started = await startTls(t, 'good', { proxy: through(proxy, credentials) });
       await deliver(started);
       await deliver(started);
-      const expected = { method: 'CONNECT', target: hostOf(started.amplitude), authorization: credentials ? PLAIN : '' };
+      const expected = {
+        method: 'CONNECT',
+        target: hostOf(started.amplitude),
+        authorization: credentials ? PLAIN : '',
+      };
       assert.deepEqual(proxy.requests, [expected]);
       assert.equal(started.amplitude.requests[0].headers['proxy-authorization'], undefined);
     });
@@ -135,9 +153,13 @@ describe('a proxy', () => {
   it('that refuses the credentials of a tunnel: all stays pending, and the log says so', async (t) => {
     const proxy = await startProxy(t, { credentials: PLAIN });
     const started = await startTls(t, 'good', { proxy: through(proxy, 'user:wrong-one') });
-    await failThenDeliver(started, new RegExp(`: no answer: ${hostOf(started.amplitude)}: .*\\b407\\b`), () => {
-      proxy.credentials = 'user:wrong-one';
-    });
+    await failThenDeliver(
+      started,
+      new RegExp(`: no answer: ${hostOf(started.amplitude)}: .*\\b407\\b`),
+      () => {
+        proxy.credentials = 'user:wrong-one';
+      },
+    );
     assert.doesNotMatch(started.logger.lines.join('\n'), /wrong-one/);
   });
 
@@ -168,7 +190,10 @@ describe('a proxy', () => {
     const amplitude = await startAmplitude();
     await amplitude.close();
     const started = await start(t, { proxy: amplitude.url });
-    await failToDeliver(started, new RegExp(`: no answer: ${hostOf(started.amplitude)}: .*connect`, 'i'));
+    await failToDeliver(
+      started,
+      new RegExp(`: no answer: ${hostOf(started.amplitude)}: .*connect`, 'i'),
+    );
   });
 
   it('of the environment is taken for http and https, each its own', async (t) => {
@@ -176,7 +201,10 @@ describe('a proxy', () => {
     setEnv(t, { http_proxy: plain.url, HTTPS_PROXY: secure.url });
     await deliver(await start(t));
     await deliver(await startTls(t));
-    assert.deepEqual([plain, secure].map(({ requests }) => requests.map(({ method }) => method)), [['POST'], ['CONNECT']]);
+    assert.deepEqual(
+      [plain, secure].map(({ requests }) => requests.map(({ method }) => method)),
+      [['POST'], ['CONNECT']],
+    );
   });
 
   const DIRECT = {
@@ -184,12 +212,17 @@ describe('a proxy', () => {
     'no_proxy is for all': { env: { no_proxy: '*' } },
     'the option noProxy names the host': { options: { noProxy: '127.0.0.1' } },
     'the option proxy is none': { options: { proxy: '' } },
-    'only HTTP_PROXY is set, which a client of a CGI program can do': { env: { HTTP_PROXY: 'set', http_proxy: '' } },
+    'only HTTP_PROXY is set, which a client of a CGI program can do': {
+      env: { HTTP_PROXY: 'set', http_proxy: '' },
+    },
   };
   for (const [title, { env = {}, options = {} }] of Object.entries(DIRECT)) {
     it(`is not used when ${title}`, async (t) => {
       const proxy = await startProxy(t);
-      const named = Object.entries({ http_proxy: 'set', ...env }).map(([name, value]) => [name, value === 'set' ? proxy.url : value]);
+      const named = Object.entries({ http_proxy: 'set', ...env }).map(([name, value]) => [
+        name,
+        value === 'set' ? proxy.url : value,
+      ]);
       setEnv(t, Object.fromEntries(named));
       await deliver(await start(t, options));
       assert.equal(proxy.requests.length, 0);
@@ -218,26 +251,37 @@ describe('a certificate', () => {
   async function deliverAsChild(t, env) {
     const amplitude = await startAmplitude({ tls: true });
     t.after(() => amplitude.close());
-    const part = { decisions: 3, options: { serverUrl: amplitude.httpapi, flushMaxRetries: 1 }, end: 'nothing' };
+    const part = {
+      decisions: 3,
+      options: { serverUrl: amplitude.httpapi, flushMaxRetries: 1 },
+      end: 'nothing',
+    };
     const child = startChild(t, [ACTOR, JSON.stringify(part)], { env });
     await child.endsWith(0);
     return { child, stored: harness.viewed(amplitude).length };
   }
 
   it('of a CA in NODE_EXTRA_CA_CERTS is accepted', async (t) => {
-    const { child, stored } = await deliverAsChild(t, { NODE_EXTRA_CA_CERTS: certificates().caFile });
+    const { child, stored } = await deliverAsChild(t, {
+      NODE_EXTRA_CA_CERTS: certificates().caFile,
+    });
     assert.equal(child.stderr, '');
     assert.equal(stored, 3);
   });
 
   it('of a CA that Node does not know is refused', async (t) => {
     const { child, stored } = await deliverAsChild(t, { NODE_EXTRA_CA_CERTS: '' });
-    assert.match(child.stderr, /3 decisions dropped \(retries_exhausted\): no answer: 127\.0\.0\.1:\d+: .*certificate/);
+    assert.match(
+      child.stderr,
+      /3 decisions dropped \(retries_exhausted\): no answer: 127\.0\.0\.1:\d+: .*certificate/,
+    );
     assert.equal(stored, 0);
   });
 
   it('of a CA that the system knows is refused when caFile names others', async (t) => {
-    const started = await startTls(t, 'good', { caFile: __filename.replace(/[^/]*$/, '../support/datafile.json') });
+    const started = await startTls(t, 'good', {
+      caFile: __filename.replace(/[^/]*$/, '../support/datafile.json'),
+    });
     await failToDeliver(started, /: no answer: 127\.0\.0\.1:\d+: .*/);
   });
 
@@ -250,10 +294,14 @@ describe('a certificate', () => {
     it(`that is ${kind} is refused: all stays pending until it is mended, and the log names host and reason`, async (t) => {
       const started = await startTls(t, kind);
       const { amplitude } = started;
-      await failThenDeliver(started, new RegExp(`: no answer: ${hostOf(amplitude)}: .*(${reason.source})`), async () => {
-        assert.equal(amplitude.requests.length, 0);
-        await amplitude.server.setSecureContext(certificates().good);
-      });
+      await failThenDeliver(
+        started,
+        new RegExp(`: no answer: ${hostOf(amplitude)}: .*(${reason.source})`),
+        async () => {
+          assert.equal(amplitude.requests.length, 0);
+          await amplitude.server.setSecureContext(certificates().good);
+        },
+      );
     });
   }
 });
@@ -276,7 +324,12 @@ describe('a host', () => {
     ]) {
       const { logger } = await start(t, { serverUrl });
       const { hostname } = new URL(serverUrl);
-      assert.deepEqual(logger.lines, warned ? [`serverUrl: decisions and the API key go to ${hostname} unencrypted; use https`] : []);
+      assert.deepEqual(
+        logger.lines,
+        warned
+          ? [`serverUrl: decisions and the API key go to ${hostname} unencrypted; use https`]
+          : [],
+      );
     }
   });
 
@@ -284,12 +337,17 @@ describe('a host', () => {
     const amplitude = await startAmplitude();
     t.after(() => amplitude.close());
     const proxy = await startProxy(t, { to: hostOf(amplitude) });
-    const { dispatcher } = await start(t, { serverUrl: 'http://amplitude.invalid/2/httpapi', proxy: proxy.url });
+    const { dispatcher } = await start(t, {
+      serverUrl: 'http://amplitude.invalid/2/httpapi',
+      proxy: proxy.url,
+    });
     await deliver({ amplitude, dispatcher });
     assert.equal(proxy.requests[0].target, 'http://amplitude.invalid/2/httpapi');
   });
 
-  const hasIpv6 = Object.values(os.networkInterfaces()).flat().some(({ address }) => address === '::1');
+  const hasIpv6 = Object.values(os.networkInterfaces())
+    .flat()
+    .some(({ address }) => address === '::1');
   it('with an address of IPv6', { skip: !hasIpv6 && 'there is no IPv6 here' }, async (t) => {
     const collector = createCollector();
     const { url } = await collector.listen(0, '::1');
@@ -314,7 +372,10 @@ describe('a server', () => {
   it('that closes idle connections costs nothing', async (t) => {
     const started = await start(t);
     for (let i = 1; i <= 5; i++) {
-      const [[socket]] = await Promise.all([once(started.amplitude.server, 'connection'), deliver(started)]);
+      const [[socket]] = await Promise.all([
+        once(started.amplitude.server, 'connection'),
+        deliver(started),
+      ]);
       socket.destroy();
       assert.equal(started.amplitude.connections, i);
     }
@@ -333,11 +394,14 @@ describe('a server', () => {
   });
 
   /** Reads one byte of the body in a second. */
-  const readSlowly = Object.assign((req) => {
-    const timer = setInterval(() => req.read(1), 1000);
-    req.socket.on('close', () => clearInterval(timer));
-    return null;
-  }, { beforeReading: true });
+  const readSlowly = Object.assign(
+    (req) => {
+      const timer = setInterval(() => req.read(1), 1000);
+      req.socket.on('close', () => clearInterval(timer));
+      return null;
+    },
+    { beforeReading: true },
+  );
 
   const SLOW = {
     'reads one byte a second': () => readSlowly,
@@ -363,7 +427,9 @@ describe('a server', () => {
       t.after(() => elsewhere.close());
       const started = await start(t);
       started.amplitude.setFault(started.amplitude.faults.redirect(elsewhere.httpapi, status));
-      await failThenDeliver(started, new RegExp(`: ${status}: redirects are not followed`), () => started.amplitude.setFault(null));
+      await failThenDeliver(started, new RegExp(`: ${status}: redirects are not followed`), () =>
+        started.amplitude.setFault(null),
+      );
       assert.equal(elsewhere.connections, 0);
     });
   }

@@ -9,28 +9,47 @@ const { after, before, describe, it } = require('node:test');
 const { once } = require('node:events');
 const http = require('node:http');
 
-const { createDispatcher } = require('../..');
-const { createCollector } = require('../../lib/collector');
-const { asSent } = require('../../lib/collector/store');
-const { findChromium, startChromium } = require('../support/chromium');
-const { createClient, createNotification, decideAs, US_PREMIUM } = require('../support/optimizely');
-const { request } = require('../support/request');
+const { createDispatcher } = require('../../lib/index.js');
+const { createCollector } = require('../../lib/cli/collector/index.js');
+const { asSent } = require('../../lib/cli/collector/store.js');
+const { findChromium, startChromium } = require('../support/chromium.js');
+const {
+  createClient,
+  createNotification,
+  decideAs,
+  US_PREMIUM,
+} = require('../support/optimizely.js');
+const { request } = require('../support/request.js');
 
 /** CI may not do without. */
-const skip = findChromium() === undefined && !process.env.CI && 'Chromium is not installed (apt-get install chromium, or set CHROMIUM)';
+const skip =
+  findChromium() === undefined &&
+  !process.env.CI &&
+  'Chromium is not installed (apt-get install chromium, or set CHROMIUM)';
 const HOSTILE_FLAG = '<script>window.hacked = 1</script>"\'';
 const HOSTILE_USER = '"><img src=x onerror="window.hacked = 2">\'/?#&%';
 const HOSTILE_VARIATION = '</span><svg onload=window.hacked=3>';
 
 /** Functions that run in the page. */
-const feed = () => [...document.querySelectorAll('.feed li')].map((row) => [...row.querySelectorAll('summary > *')].slice(1).map((cell) => cell.textContent));
+const feed = () =>
+  [...document.querySelectorAll('.feed li')].map((row) =>
+    [...row.querySelectorAll('summary > *')].slice(1).map((cell) => cell.textContent),
+  );
 const tableOf = (title) => {
-  const section = [...document.querySelectorAll('.analysis')].find((one) => one.querySelector('h2').textContent === title);
-  return section && [...section.querySelectorAll('tbody tr')].map((row) => [...row.children].map((cell) => cell.textContent));
+  const section = [...document.querySelectorAll('.analysis')].find(
+    (one) => one.querySelector('h2').textContent === title,
+  );
+  return (
+    section &&
+    [...section.querySelectorAll('tbody tr')].map((row) =>
+      [...row.children].map((cell) => cell.textContent),
+    )
+  );
 };
-const click = (selector, text) => [...document.querySelectorAll(selector)].find((one) => one.textContent === text).click();
+const click = (selector, text) =>
+  [...document.querySelectorAll(selector)].find((one) => one.textContent === text).click();
 
-describe('the collector\'s page', { skip }, () => {
+describe("the collector's page", { skip }, () => {
   let browser;
   before(async () => {
     browser = await startChromium();
@@ -42,8 +61,13 @@ describe('the collector\'s page', { skip }, () => {
     const { url } = await collector.listen();
     const client = createClient(6);
     const dispatcher = createDispatcher({
-      apiKey: 'key', serverUrl: `${url}/2/httpapi`, proxy: '', flushIntervalMillis: 20, disabledValue: 'variation',
-      logger: { debug() {}, info() {}, warn() {}, error() {} }, ...options,
+      apiKey: 'key',
+      serverUrl: `${url}/2/httpapi`,
+      proxy: '',
+      flushIntervalMillis: 20,
+      disabledValue: 'variation',
+      logger: { debug() {}, info() {}, warn() {}, error() {} },
+      ...options,
     });
     dispatcher.attach(client);
     t.after(async () => {
@@ -51,14 +75,25 @@ describe('the collector\'s page', { skip }, () => {
       await collector.close();
     });
     const page = await browser.open(`${url}/`);
-    const post = async (events) => assert.equal((await request(`${url}/2/httpapi`, { body: { api_key: 'key', events } })).status, 200);
+    const post = async (events) =>
+      assert.equal(
+        (await request(`${url}/2/httpapi`, { body: { api_key: 'key', events } })).status,
+        200,
+      );
     return { client, collector, dispatcher, page, post, url };
   }
 
   it('says what to do first, and shows decisions as they arrive', async (t) => {
     const { client, page, url } = await start(t);
-    assert.match(await page.waitFor(() => document.querySelector('.empty')?.innerText), /Waiting for the first decision/);
-    assert.ok((await page.evaluate(() => document.querySelector('.code code').textContent)).includes(`serverUrl: '${url}/2/httpapi'`));
+    assert.match(
+      await page.waitFor(() => document.querySelector('.empty')?.innerText),
+      /Waiting for the first decision/,
+    );
+    assert.ok(
+      (await page.evaluate(() => document.querySelector('.code code').textContent)).includes(
+        `serverUrl: '${url}/2/httpapi'`,
+      ),
+    );
     await page.waitFor(() => document.querySelector('#connection').textContent === 'Live');
 
     decideAs(client, 'user_9');
@@ -66,9 +101,13 @@ describe('the collector\'s page', { skip }, () => {
     decideAs(client, 'user_1');
     await page.waitFor(() => document.querySelectorAll('.feed li').length === 2);
     assert.deepEqual(await page.evaluate(feed), [
-      ['user_1', 'checkout_flow', 'control', 'checkout_ab', 'Off'], ['user_9', 'checkout_flow', 'one_page', 'checkout_ab', 'On'],
+      ['user_1', 'checkout_flow', 'control', 'checkout_ab', 'Off'],
+      ['user_9', 'checkout_flow', 'one_page', 'checkout_ab', 'On'],
     ]);
-    assert.equal(await page.evaluate(() => document.querySelector('.empty').checkVisibility()), false);
+    assert.equal(
+      await page.evaluate(() => document.querySelector('.empty').checkVisibility()),
+      false,
+    );
     assert.deepEqual(page.errors, []);
   });
 
@@ -79,7 +118,9 @@ describe('the collector\'s page', { skip }, () => {
     await page.evaluate(() => document.querySelector('.feed summary').focus());
     await page.press('Enter');
     await page.waitFor(() => document.querySelectorAll('.json pre').length === 2);
-    const shown = await page.evaluate(() => [...document.querySelectorAll('.json pre')].map((pre) => JSON.parse(pre.textContent)));
+    const shown = await page.evaluate(() =>
+      [...document.querySelectorAll('.json pre')].map((pre) => JSON.parse(pre.textContent)),
+    );
     assert.deepEqual(shown, collector.store.events().map(asSent));
   });
 
@@ -105,12 +146,28 @@ describe('the collector\'s page', { skip }, () => {
     assert.equal((await dispatcher.flush()).pending, 0);
     await post(events);
     await page.go('/variations');
-    const rows = Object.entries(expected).sort().map(([variation, counts]) =>
-      [variation, ...counts.map(String), `${((100 * counts[2]) / counts[0]).toFixed(1)}%`]);
-    await page.waitFor(`(rows) => JSON.stringify((${tableOf})('Funnel')) === JSON.stringify(rows)`, rows);
-    assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll('.steps select')].map(({ value }) => value)), ['Experiment Viewed', 'Checkout', 'Purchase']);
+    const rows = Object.entries(expected)
+      .sort()
+      .map(([variation, counts]) => [
+        variation,
+        ...counts.map(String),
+        `${((100 * counts[2]) / counts[0]).toFixed(1)}%`,
+      ]);
+    await page.waitFor(
+      `(rows) => JSON.stringify((${tableOf})('Funnel')) === JSON.stringify(rows)`,
+      rows,
+    );
+    assert.deepEqual(
+      await page.evaluate(() =>
+        [...document.querySelectorAll('.steps select')].map(({ value }) => value),
+      ),
+      ['Experiment Viewed', 'Checkout', 'Purchase'],
+    );
     const users = await page.evaluate(tableOf, 'Users and exposures');
-    assert.deepEqual(users.map(([variation, count]) => [variation, count]), rows.map(([variation, viewed]) => [variation, viewed]));
+    assert.deepEqual(
+      users.map(([variation, count]) => [variation, count]),
+      rows.map(([variation, viewed]) => [variation, viewed]),
+    );
 
     // Another choice, and it lives on.
     await page.evaluate(() => {
@@ -120,7 +177,10 @@ describe('the collector\'s page', { skip }, () => {
     });
     await page.waitFor(`() => (${tableOf})('Funnel').every((row) => row[3] === '0')`);
     await post(events.filter(({ event_type: type }) => type === 'Checkout'));
-    await page.waitFor(`(rows) => (${tableOf})('Funnel').every((row, i) => row[3] === rows[i][2])`, rows);
+    await page.waitFor(
+      `(rows) => (${tableOf})('Funnel').every((row, i) => row[3] === rows[i][2])`,
+      rows,
+    );
     assert.deepEqual(page.errors, []);
   });
 
@@ -133,7 +193,9 @@ describe('the collector\'s page', { skip }, () => {
     for (let i = 0; i < 50; i++) {
       decideAs(client, `user_${i}`);
     }
-    await page.waitFor(() => [...document.querySelectorAll('tbody .badge')].some((badge) => badge.textContent === '503'));
+    await page.waitFor(() =>
+      [...document.querySelectorAll('tbody .badge')].some((badge) => badge.textContent === '503'),
+    );
     assert.equal(collector.store.events().length, 0);
     await page.evaluate(click, '#outage button', 'Answer normally');
     await page.waitFor(() => document.querySelector('#outage').hidden);
@@ -152,79 +214,176 @@ describe('the collector\'s page', { skip }, () => {
     await dispatcher.flush();
     const purchase = { user_id: 'user_9', event_type: 'Purchase', insert_id: 'one' };
     await post([purchase, purchase]);
-    await request(`${url}/2/httpapi`, { body: { api_key: 'key', events: [{ ...purchase, insert_id: 7 }] } });
+    await request(`${url}/2/httpapi`, {
+      body: { api_key: 'key', events: [{ ...purchase, insert_id: 7 }] },
+    });
     await page.go('/users/user_9');
     await page.waitFor(() => document.querySelectorAll('.timeline li').length === 5);
-    assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll('.properties > div')].map((row) => row.innerText.split('\n'))),
-      [['[Optimizely] checkout_flow', 'one_page']]);
-    assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll('.timeline li')].map((row) => row.querySelector('.badge')?.textContent ?? 'stored')),
-      ['stored', 'stored', 'stored', 'repeat', 'refused']);
+    assert.deepEqual(
+      await page.evaluate(() =>
+        [...document.querySelectorAll('.properties > div')].map((row) => row.innerText.split('\n')),
+      ),
+      [['[Optimizely] checkout_flow', 'one_page']],
+    );
+    assert.deepEqual(
+      await page.evaluate(() =>
+        [...document.querySelectorAll('.timeline li')].map(
+          (row) => row.querySelector('.badge')?.textContent ?? 'stored',
+        ),
+      ),
+      ['stored', 'stored', 'stored', 'repeat', 'refused'],
+    );
     await page.evaluate(() => document.querySelector('.timeline .refused summary').click());
-    assert.match(await page.waitFor(() => document.querySelector('.timeline .single p')?.textContent), /insert_id is not valid/);
+    assert.match(
+      await page.waitFor(() => document.querySelector('.timeline .single p')?.textContent),
+      /insert_id is not valid/,
+    );
   });
 
   it('shows hostile names as text', async (t) => {
     const { dispatcher, page, post } = await start(t);
-    dispatcher.onDecision(createNotification(HOSTILE_USER, { flagKey: HOSTILE_FLAG, variationKey: HOSTILE_VARIATION, ruleKey: HOSTILE_FLAG }));
+    dispatcher.onDecision(
+      createNotification(HOSTILE_USER, {
+        flagKey: HOSTILE_FLAG,
+        variationKey: HOSTILE_VARIATION,
+        ruleKey: HOSTILE_FLAG,
+      }),
+    );
     await dispatcher.flush();
-    await post([{ user_id: HOSTILE_USER, event_type: HOSTILE_FLAG, event_properties: { [HOSTILE_FLAG]: HOSTILE_VARIATION } }]);
+    await post([
+      {
+        user_id: HOSTILE_USER,
+        event_type: HOSTILE_FLAG,
+        event_properties: { [HOSTILE_FLAG]: HOSTILE_VARIATION },
+      },
+    ]);
 
-    assert.deepEqual(await page.waitFor(`() => document.querySelector('.feed li') && (${feed})()`),
-      [[HOSTILE_USER, HOSTILE_FLAG, HOSTILE_VARIATION, HOSTILE_FLAG, 'On']]);
+    assert.deepEqual(
+      await page.waitFor(`() => document.querySelector('.feed li') && (${feed})()`),
+      [[HOSTILE_USER, HOSTILE_FLAG, HOSTILE_VARIATION, HOSTILE_FLAG, 'On']],
+    );
     await page.evaluate(() => document.querySelector('.feed summary').click());
     await page.waitFor(() => document.querySelectorAll('.json').length === 2);
 
     await page.go('/variations');
     assert.equal((await page.waitFor(`() => (${tableOf})('Funnel')`))[0][0], HOSTILE_VARIATION);
-    assert.equal(await page.evaluate(() => document.querySelector('.controls select').value), HOSTILE_FLAG);
+    assert.equal(
+      await page.evaluate(() => document.querySelector('.controls select').value),
+      HOSTILE_FLAG,
+    );
 
     await page.go('/users');
     await page.waitFor(() => document.querySelector('.names a'));
     await page.evaluate(() => document.querySelector('.names a').click());
-    assert.equal(await page.waitFor(() => document.querySelector('h1.id')?.textContent), HOSTILE_USER);
+    assert.equal(
+      await page.waitFor(() => document.querySelector('h1.id')?.textContent),
+      HOSTILE_USER,
+    );
     await page.waitFor(() => document.querySelectorAll('.timeline li').length === 3);
 
     await page.go('/requests');
     await page.waitFor(() => document.querySelector('tbody .badge'));
     assert.equal(await page.evaluate(() => window.hacked), undefined);
-    assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll('script, img, svg')].map(({ tagName }) => tagName)), ['SCRIPT', 'IMG'], 'the page\'s own');
+    assert.deepEqual(
+      await page.evaluate(() =>
+        [...document.querySelectorAll('script, img, svg')].map(({ tagName }) => tagName),
+      ),
+      ['SCRIPT', 'IMG'],
+      "the page's own",
+    );
     assert.deepEqual(page.errors, []);
   });
 
   it('takes what a browser sends from another origin, and shows it nothing', async (t) => {
     const { collector, url } = await start(t);
-    const server = http.createServer((req, res) => res.writeHead(200, { 'Content-Type': 'text/html' }).end('<title>shop</title><link rel=icon href=data:,>')).listen(0, '127.0.0.1');
+    const server = http
+      .createServer((req, res) =>
+        res
+          .writeHead(200, { 'Content-Type': 'text/html' })
+          .end('<title>shop</title><link rel=icon href=data:,>'),
+      )
+      .listen(0, '127.0.0.1');
     await once(server, 'listening');
     t.after(() => {
       server.close();
       server.closeAllConnections();
     });
     const shop = await browser.open(`http://localhost:${server.address().port}/`);
-    const result = await shop.evaluate(async (endpoint, events, mode) => {
-      const body = (id) => JSON.stringify({ api_key: 'key', events: [{ event_type: 'Seen', device_id: 'device_1', insert_id: id }] });
-      const { code } = await (await fetch(endpoint, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: body('fetch') })).json();
-      navigator.sendBeacon(endpoint, body('beacon'));
-      const isRefused = (promise) => promise.then(() => false, () => true);
-      return [code, await isRefused(fetch(events)), await isRefused(fetch(mode, { method: 'PUT', body: '503' }))];
-    }, `${url}/2/httpapi`, `${url}/events`, `${url}/api/mode`);
+    const result = await shop.evaluate(
+      async (endpoint, events, mode) => {
+        const body = (id) =>
+          JSON.stringify({
+            api_key: 'key',
+            events: [{ event_type: 'Seen', device_id: 'device_1', insert_id: id }],
+          });
+        const { code } = await (
+          await fetch(endpoint, {
+            method: 'POST',
+            headers: { 'Content-Type': 'application/json' },
+            body: body('fetch'),
+          })
+        ).json();
+        navigator.sendBeacon(endpoint, body('beacon'));
+        const isRefused = (promise) =>
+          promise.then(
+            () => false,
+            () => true,
+          );
+        return [
+          code,
+          await isRefused(fetch(events)),
+          await isRefused(fetch(mode, { method: 'PUT', body: '503' })),
+        ];
+      },
+      `${url}/2/httpapi`,
+      `${url}/events`,
+      `${url}/api/mode`,
+    );
     assert.deepEqual(result, [200, true, true]);
     if (collector.store.events().length < 2) {
       await once(collector.store, 'event');
     }
-    assert.deepEqual(collector.store.events().map(({ insert_id: id }) => id).sort(), ['beacon', 'fetch']);
+    assert.deepEqual(
+      collector.store
+        .events()
+        .map(({ insert_id: id }) => id)
+        .sort(),
+      ['beacon', 'fetch'],
+    );
   });
 
   it('fits a narrow screen', async (t) => {
     const { client, dispatcher, page, post } = await start(t);
     decideAs(client, 'user_9');
-    decideAs(client, 'user_with_a_very_long_name_that_nobody_wants_to_read_to_its_end_but_that_exists');
+    decideAs(
+      client,
+      'user_with_a_very_long_name_that_nobody_wants_to_read_to_its_end_but_that_exists',
+    );
     await dispatcher.flush();
-    await post([{ user_id: 'user_9', event_type: 'A very long name of an event that somebody thought was a good idea' }]);
-    await page.send('Emulation.setDeviceMetricsOverride', { width: 360, height: 740, deviceScaleFactor: 1, mobile: true });
+    await post([
+      {
+        user_id: 'user_9',
+        event_type: 'A very long name of an event that somebody thought was a good idea',
+      },
+    ]);
+    await page.send('Emulation.setDeviceMetricsOverride', {
+      width: 360,
+      height: 740,
+      deviceScaleFactor: 1,
+      mobile: true,
+    });
     for (const view of ['decisions', 'variations', 'users', 'users/user_9', 'requests']) {
       await page.go(`/${view}`);
-      await page.waitFor(() => document.querySelector('main .feed li, main .analysis, main .names li, main table'));
-      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth), false, view);
+      await page.waitFor(() =>
+        document.querySelector('main .feed li, main .analysis, main .names li, main table'),
+      );
+      assert.equal(
+        await page.evaluate(
+          () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
+        ),
+        false,
+        view,
+      );
     }
   });
 });

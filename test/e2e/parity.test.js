@@ -20,10 +20,10 @@
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const amplitudeSdk = require('@amplitude/analytics-node');
-const { createDispatcher } = require('../..');
+const { createDispatcher } = require('../../lib/index.js');
 const { version } = require('../../package.json');
-const { startAmplitude } = require('../support/amplitude');
-const { US_PREMIUM, createClient, decideAllAs, decideAs } = require('../support/optimizely');
+const { startAmplitude } = require('../support/amplitude.js');
+const { US_PREMIUM, createClient, decideAllAs, decideAs } = require('../support/optimizely.js');
 
 const DIFFERENT_FIELDS = ['insert_id', 'event_id', 'library', 'time'];
 const TIME_TOLERANCE_MILLIS = 1000;
@@ -32,22 +32,39 @@ const TIME_TOLERANCE_MILLIS = 1000;
 function pasteListener(client, serverUrl) {
   const amplitude = amplitudeSdk.createInstance();
   // Its timer keeps the process alive for the interval, so that is short.
-  const ready = amplitude.init('pasted-key', { serverUrl, flushIntervalMillis: 50, logLevel: amplitudeSdk.Types.LogLevel.None }).promise;
+  const ready = amplitude.init('pasted-key', {
+    serverUrl,
+    flushIntervalMillis: 50,
+    logLevel: amplitudeSdk.Types.LogLevel.None,
+  }).promise;
   const pending = [];
-  client.notificationCenter.addNotificationListener('DECISION', ({ type, userId, decisionInfo }) => {
-    if (type !== 'flag') {
-      return;
-    }
-    const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
-    const identify = new amplitudeSdk.Identify();
-    identify.set(`[Optimizely] ${flagKey}`, enabled && variationKey !== null ? variationKey : 'off');
-    pending.push(
-      amplitude.identify(identify, { user_id: userId }).promise,
-      amplitude.track('Experiment Viewed', {
-        flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled,
-      }, { user_id: userId }).promise,
-    );
-  });
+  client.notificationCenter.addNotificationListener(
+    'DECISION',
+    ({ type, userId, decisionInfo }) => {
+      if (type !== 'flag') {
+        return;
+      }
+      const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
+      const identify = new amplitudeSdk.Identify();
+      identify.set(
+        `[Optimizely] ${flagKey}`,
+        enabled && variationKey !== null ? variationKey : 'off',
+      );
+      pending.push(
+        amplitude.identify(identify, { user_id: userId }).promise,
+        amplitude.track(
+          'Experiment Viewed',
+          {
+            flag_key: flagKey,
+            variation_key: variationKey,
+            rule_key: ruleKey,
+            enabled,
+          },
+          { user_id: userId },
+        ).promise,
+      );
+    },
+  );
   return async () => {
     await ready;
     // Its flush() does not wait for events that are on their way through its plugins; these promises do.
@@ -76,7 +93,13 @@ function unshare(events) {
       continue;
     }
     const name = shared.names.shift();
-    unshared.push({ ...shared.identify, user_properties: { $set: { [name]: shared.identify.user_properties.$set[name] } } }, event);
+    unshared.push(
+      {
+        ...shared.identify,
+        user_properties: { $set: { [name]: shared.identify.user_properties.$set[name] } },
+      },
+      event,
+    );
   }
   assert.deepEqual(shared.names, [], 'each property has its event');
   return unshared;
@@ -137,12 +160,20 @@ describe('this package and the pasted listener', () => {
     const sent = await listen(() => decideAs(client, 'user_9'));
     const fields = (event) => Object.keys(event).sort();
     sent.ours.forEach((event, i) => {
-      assert.deepEqual(fields(event), fields(sent.theirs[i]).filter((field) => field !== 'event_id'));
+      assert.deepEqual(
+        fields(event),
+        fields(sent.theirs[i]).filter((field) => field !== 'event_id'),
+      );
       assert.equal(event.library, `optimizely-amplitude/${version}`);
       assert.match(sent.theirs[i].library, /^amplitude-node-ts\//);
     });
     const [our, their] = [ours.requests[0], theirs.requests[0]];
-    assert.deepEqual(Object.keys(our.body).sort(), Object.keys(their.body).filter((name) => name !== 'client_upload_time').sort());
+    assert.deepEqual(
+      Object.keys(our.body).sort(),
+      Object.keys(their.body)
+        .filter((name) => name !== 'client_upload_time')
+        .sort(),
+    );
     assert.deepEqual(our.body.options, { min_id_length: 5 });
     assert.equal(our.headers['content-type'], their.headers['content-type']);
   });

@@ -4,17 +4,51 @@
 
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
-const { createDispatcher } = require('../..');
+const { createDispatcher } = require('../../lib/index.js');
 const { version } = require('../../package.json');
-const { startAmplitude } = require('../support/amplitude');
-const { DATAFILE, FLAGS, MAJORS, US_PREMIUM, createClient, decideAllAs, decideAs, requireSdk } = require('../support/optimizely');
+const { startAmplitude } = require('../support/amplitude.js');
+const {
+  DATAFILE,
+  FLAGS,
+  MAJORS,
+  US_PREMIUM,
+  createClient,
+  decideAllAs,
+  decideAs,
+  requireSdk,
+} = require('../support/optimizely.js');
 
 const API_KEY = 'e2e-key';
-const CONTROL = { flag_key: 'checkout_flow', variation_key: 'control', rule_key: 'checkout_ab', enabled: false };
-const ONE_PAGE = { flag_key: 'checkout_flow', variation_key: 'one_page', rule_key: 'checkout_ab', enabled: true };
-const BANNER = { flag_key: 'homepage_banner', variation_key: 'on', rule_key: 'default-rollout-banner', enabled: true };
-const DELIVERED_OFF = { flag_key: 'checkout_flow', variation_key: 'off', rule_key: 'default-rollout-checkout', enabled: false };
-const NO_SEARCH = { flag_key: 'search_ranking', variation_key: null, rule_key: null, enabled: false };
+const CONTROL = {
+  flag_key: 'checkout_flow',
+  variation_key: 'control',
+  rule_key: 'checkout_ab',
+  enabled: false,
+};
+const ONE_PAGE = {
+  flag_key: 'checkout_flow',
+  variation_key: 'one_page',
+  rule_key: 'checkout_ab',
+  enabled: true,
+};
+const BANNER = {
+  flag_key: 'homepage_banner',
+  variation_key: 'on',
+  rule_key: 'default-rollout-banner',
+  enabled: true,
+};
+const DELIVERED_OFF = {
+  flag_key: 'checkout_flow',
+  variation_key: 'off',
+  rule_key: 'default-rollout-checkout',
+  enabled: false,
+};
+const NO_SEARCH = {
+  flag_key: 'search_ranking',
+  variation_key: null,
+  rule_key: null,
+  enabled: false,
+};
 
 /** Whole events without what differs at every run; those fields are checked instead. */
 function withoutTimeAndId(events) {
@@ -34,7 +68,12 @@ function expected(userId, ...decisions) {
   }
   return [
     { event_type: '$identify', user_id: userId, library, user_properties: { $set } },
-    ...decisions.map((properties) => ({ event_type: 'Experiment Viewed', user_id: userId, library, event_properties: properties })),
+    ...decisions.map((properties) => ({
+      event_type: 'Experiment Viewed',
+      user_id: userId,
+      library,
+      event_properties: properties,
+    })),
   ];
 }
 
@@ -72,7 +111,11 @@ for (const major of MAJORS) {
         assert.deepEqual(body.options, { min_id_length: 5 });
         return body.events;
       });
-      assert.equal(new Set(sent.map((event) => event.insert_id)).size, sent.length, 'insert_ids are unique');
+      assert.equal(
+        new Set(sent.map((event) => event.insert_id)).size,
+        sent.length,
+        'insert_ids are unique',
+      );
       return sent;
     }
 
@@ -98,14 +141,22 @@ for (const major of MAJORS) {
     it('decide: the control of an experiment has its flag off', async () => {
       decideAs(client, 'user_1');
       await assertSent(expected('user_1', CONTROL));
-      assert.equal(amplitude.store.user('user_1').user_properties['[Optimizely] checkout_flow'], 'off');
+      assert.equal(
+        amplitude.store.user('user_1').user_properties['[Optimizely] checkout_flow'],
+        'off',
+      );
     });
 
     it('decide: a targeted delivery, and the delivery to everyone else', async () => {
       decideAs(client, 'user_11');
       decideAs(client, 'user_2', { country: 'FR' });
       await assertSent(
-        expected('user_11', { flag_key: 'checkout_flow', variation_key: 'on', rule_key: 'checkout_targeted_delivery', enabled: true }),
+        expected('user_11', {
+          flag_key: 'checkout_flow',
+          variation_key: 'on',
+          rule_key: 'checkout_targeted_delivery',
+          enabled: true,
+        }),
         expected('user_2', DELIVERED_OFF),
       );
     });
@@ -121,17 +172,33 @@ for (const major of MAJORS) {
     });
 
     it('decide: the options of decisions change nothing here', async () => {
-      const options = ['DISABLE_DECISION_EVENT', 'EXCLUDE_VARIABLES', 'INCLUDE_REASONS', 'IGNORE_USER_PROFILE_SERVICE'];
-      options.forEach((option, i) => decideAs(client, `qa_user`, { ...US_PREMIUM, nothing: i }, FLAGS[i % 3], [option]));
+      const options = [
+        'DISABLE_DECISION_EVENT',
+        'EXCLUDE_VARIABLES',
+        'INCLUDE_REASONS',
+        'IGNORE_USER_PROFILE_SERVICE',
+      ];
+      options.forEach((option, i) =>
+        decideAs(client, `qa_user`, { ...US_PREMIUM, nothing: i }, FLAGS[i % 3], [option]),
+      );
       const sent = withoutTimeAndId(await flushed());
       // The fourth repeats the flag of the first.
-      assert.deepEqual(sent.filter((event) => event.event_type !== '$identify').map((event) => event.event_properties.flag_key), FLAGS);
+      assert.deepEqual(
+        sent
+          .filter((event) => event.event_type !== '$identify')
+          .map((event) => event.event_properties.flag_key),
+        FLAGS,
+      );
       assert.deepEqual(sent[1].event_properties, ONE_PAGE);
       assert.equal(dispatcher.stats().decisions.deduplicated, 1);
     });
 
     it('decide: attributes are not sent', async () => {
-      decideAs(client, 'user_9', { ...US_PREMIUM, $opt_bucketing_id: 'user_9', email: 'user@example.com' });
+      decideAs(client, 'user_9', {
+        ...US_PREMIUM,
+        $opt_bucketing_id: 'user_9',
+        email: 'user@example.com',
+      });
       await assertSent(expected('user_9', ONE_PAGE));
       assert.doesNotMatch(amplitude.requests[0].rawBytes.toString(), /example\.com|opt_bucketing/);
     });
@@ -143,7 +210,9 @@ for (const major of MAJORS) {
     });
 
     it('decideForKeys: one $identify for the flags', async () => {
-      client.createUserContext('user_1', US_PREMIUM).decideForKeys(['homepage_banner', 'checkout_flow']);
+      client
+        .createUserContext('user_1', US_PREMIUM)
+        .decideForKeys(['homepage_banner', 'checkout_flow']);
       await assertSent(expected('user_1', BANNER, CONTROL));
     });
 
@@ -152,7 +221,9 @@ for (const major of MAJORS) {
       await assertSent(expected('user_1', CONTROL, BANNER, NO_SEARCH));
       assert.equal(amplitude.requests.length, 1);
       assert.deepEqual(amplitude.store.user('user_1').user_properties, {
-        '[Optimizely] checkout_flow': 'off', '[Optimizely] homepage_banner': 'on', '[Optimizely] search_ranking': 'off',
+        '[Optimizely] checkout_flow': 'off',
+        '[Optimizely] homepage_banner': 'on',
+        '[Optimizely] search_ranking': 'off',
       });
     });
 
@@ -165,7 +236,10 @@ for (const major of MAJORS) {
     it('several users: each has an $identify', async () => {
       decideAllAs(client, 'user_1');
       decideAllAs(client, 'user_2', { country: 'FR' });
-      await assertSent(expected('user_1', CONTROL, BANNER, NO_SEARCH), expected('user_2', DELIVERED_OFF, BANNER, NO_SEARCH));
+      await assertSent(
+        expected('user_1', CONTROL, BANNER, NO_SEARCH),
+        expected('user_2', DELIVERED_OFF, BANNER, NO_SEARCH),
+      );
     });
 
     it('a change arrives, and back again: the profile ends where the user is', async () => {
@@ -175,9 +249,17 @@ for (const major of MAJORS) {
         user.decide('checkout_flow');
         user.decide('checkout_flow');
       }
-      const sent = withoutTimeAndId(await flushed()).filter((event) => event.event_type !== '$identify');
-      assert.deepEqual(sent.map((event) => event.event_properties.variation_key), ['one_page', 'control', 'one_page']);
-      assert.equal(amplitude.store.user('user_9').user_properties['[Optimizely] checkout_flow'], 'one_page');
+      const sent = withoutTimeAndId(await flushed()).filter(
+        (event) => event.event_type !== '$identify',
+      );
+      assert.deepEqual(
+        sent.map((event) => event.event_properties.variation_key),
+        ['one_page', 'control', 'one_page'],
+      );
+      assert.equal(
+        amplitude.store.user('user_9').user_properties['[Optimizely] checkout_flow'],
+        'one_page',
+      );
       assert.equal(dispatcher.stats().decisions.deduplicated, 3);
     });
 
@@ -186,9 +268,15 @@ for (const major of MAJORS) {
       flag.setForcedDecision({ flagKey: 'checkout_flow' }, { variationKey: 'one_page' });
       flag.decide('checkout_flow');
       const rule = client.createUserContext('user_20', {});
-      rule.setForcedDecision({ flagKey: 'checkout_flow', ruleKey: 'checkout_ab' }, { variationKey: 'control' });
+      rule.setForcedDecision(
+        { flagKey: 'checkout_flow', ruleKey: 'checkout_ab' },
+        { variationKey: 'control' },
+      );
       rule.decide('checkout_flow');
-      await assertSent(expected('user_19', { ...ONE_PAGE, rule_key: null }), expected('user_20', CONTROL));
+      await assertSent(
+        expected('user_19', { ...ONE_PAGE, rule_key: null }),
+        expected('user_20', CONTROL),
+      );
     });
 
     it('the older APIs are ignored, and counted', async () => {
@@ -205,7 +293,10 @@ for (const major of MAJORS) {
       client.getEnabledFeatures('user_1', US_PREMIUM); // one notification for each flag
       await assertSent();
       const { seen, ignored, accepted, invalid } = dispatcher.stats().decisions;
-      assert.deepEqual({ seen, ignored, accepted, invalid }, { seen: 10, ignored: 10, accepted: 0, invalid: 0 });
+      assert.deepEqual(
+        { seen, ignored, accepted, invalid },
+        { seen: 10, ignored: 10, accepted: 0, invalid: 0 },
+      );
       assert.equal(amplitude.requests.length, 0);
     });
 
@@ -221,7 +312,14 @@ for (const major of MAJORS) {
       await flushed();
       const { decisions, requests, events } = dispatcher.stats();
       assert.deepEqual(
-        [decisions.seen, decisions.deduplicated, decisions.accepted, decisions.delivered, decisions.pending, decisions.dropped.total],
+        [
+          decisions.seen,
+          decisions.deduplicated,
+          decisions.accepted,
+          decisions.delivered,
+          decisions.pending,
+          decisions.dropped.total,
+        ],
         [6, 3, 3, 3, 0, 0],
       );
       assert.equal(requests.sent, 1);
@@ -236,23 +334,38 @@ for (const major of MAJORS) {
         await decideAllOf('user_9').decideForKeysAsync(['checkout_flow', 'homepage_banner']);
         await decideAllOf('user_3').decideAllAsync();
         await assertSent(
-          expected('user_1', CONTROL), expected('user_9', ONE_PAGE, BANNER), expected('user_3', CONTROL, BANNER, NO_SEARCH),
+          expected('user_1', CONTROL),
+          expected('user_9', ONE_PAGE, BANNER),
+          expected('user_3', CONTROL, BANNER, NO_SEARCH),
         );
       });
 
       it('a holdout', async () => {
         const datafile = JSON.parse(DATAFILE);
-        datafile.holdouts = [{
-          id: '9500000001', key: 'global_holdout', status: 'Running', layerId: 'layer_9', audienceIds: [], includedFlags: [], excludedFlags: [],
-          variations: [{ id: '9510000001', key: 'ho_off', featureEnabled: false, variables: [] }],
-          trafficAllocation: [{ entityId: '9510000001', endOfRange: 10_000 }],
-        }];
+        datafile.holdouts = [
+          {
+            id: '9500000001',
+            key: 'global_holdout',
+            status: 'Running',
+            layerId: 'layer_9',
+            audienceIds: [],
+            includedFlags: [],
+            excludedFlags: [],
+            variations: [{ id: '9510000001', key: 'ho_off', featureEnabled: false, variables: [] }],
+            trafficAllocation: [{ entityId: '9510000001', endOfRange: 10_000 }],
+          },
+        ];
         const other = createClient(major, JSON.stringify(datafile));
         dispatcher.attach(other);
         decideAs(other, 'user_9');
-        await assertSent(expected('user_9', {
-          flag_key: 'checkout_flow', variation_key: 'ho_off', rule_key: 'global_holdout', enabled: false,
-        }));
+        await assertSent(
+          expected('user_9', {
+            flag_key: 'checkout_flow',
+            variation_key: 'ho_off',
+            rule_key: 'global_holdout',
+            enabled: false,
+          }),
+        );
         await other.close();
       });
     }
@@ -269,7 +382,11 @@ describe('what options change', () => {
   async function sentWith(options, decide) {
     amplitude.requests.length = 0;
     const client = createClient();
-    const dispatcher = createDispatcher({ apiKey: API_KEY, serverUrl: amplitude.httpapi, ...options });
+    const dispatcher = createDispatcher({
+      apiKey: API_KEY,
+      serverUrl: amplitude.httpapi,
+      ...options,
+    });
     dispatcher.attach(client);
     decide(client);
     await dispatcher.close();
@@ -277,21 +394,37 @@ describe('what options change', () => {
     return amplitude.requests.flatMap(({ body }) => body.events);
   }
 
-  it('disabledValue: \'variation\' records the control by its name, and no variation as off', async () => {
-    const [identify] = await sentWith({ disabledValue: 'variation' }, (client) => decideAllAs(client, 'user_1'));
+  it("disabledValue: 'variation' records the control by its name, and no variation as off", async () => {
+    const [identify] = await sentWith({ disabledValue: 'variation' }, (client) =>
+      decideAllAs(client, 'user_1'),
+    );
     assert.deepEqual(identify.user_properties, {
-      $set: { '[Optimizely] checkout_flow': 'control', '[Optimizely] homepage_banner': 'on', '[Optimizely] search_ranking': 'off' },
+      $set: {
+        '[Optimizely] checkout_flow': 'control',
+        '[Optimizely] homepage_banner': 'on',
+        '[Optimizely] search_ranking': 'off',
+      },
     });
   });
 
   it('eventType: false sends the user property alone; propertyPrefix names it', async () => {
-    const sent = await sentWith({ eventType: false, propertyPrefix: 'flag: ' }, (client) => decideAllAs(client, 'user_1'));
-    assert.deepEqual(sent.map((event) => event.event_type), ['$identify']);
-    assert.deepEqual(Object.keys(sent[0].user_properties.$set), FLAGS.map((flag) => `flag: ${flag}`));
+    const sent = await sentWith({ eventType: false, propertyPrefix: 'flag: ' }, (client) =>
+      decideAllAs(client, 'user_1'),
+    );
+    assert.deepEqual(
+      sent.map((event) => event.event_type),
+      ['$identify'],
+    );
+    assert.deepEqual(
+      Object.keys(sent[0].user_properties.$set),
+      FLAGS.map((flag) => `flag: ${flag}`),
+    );
   });
 
   it('eventType names the event', async () => {
-    const sent = await sentWith({ eventType: 'Gesehen: "é"' }, (client) => decideAs(client, 'user_1'));
+    const sent = await sentWith({ eventType: 'Gesehen: "é"' }, (client) =>
+      decideAs(client, 'user_1'),
+    );
     assert.equal(sent[1].event_type, 'Gesehen: "é"');
   });
 
@@ -303,18 +436,24 @@ describe('what options change', () => {
 
   it('optOut keeps everything, setOptOut lets it go again', async () => {
     const dropped = [];
-    const sent = await sentWith({ optOut: true, onDrop: (drop) => dropped.push(drop) }, (client) => decideAllAs(client, 'user_1'));
+    const sent = await sentWith({ optOut: true, onDrop: (drop) => dropped.push(drop) }, (client) =>
+      decideAllAs(client, 'user_1'),
+    );
     assert.deepEqual(sent, []);
     assert.ok(dropped.length > 0 && dropped.every((drop) => drop.reason === 'opted_out'));
   });
 
   it('a query in serverUrl arrives', async () => {
-    await sentWith({ serverUrl: `${amplitude.httpapi}?a=b&c=%20` }, (client) => decideAs(client, 'user_1'));
+    await sentWith({ serverUrl: `${amplitude.httpapi}?a=b&c=%20` }, (client) =>
+      decideAs(client, 'user_1'),
+    );
     assert.equal(amplitude.requests[0].url, '/2/httpapi?a=b&c=%20');
   });
 
   it('the Batch API takes the same', async () => {
-    const sent = await sentWith({ serverUrl: amplitude.batch }, (client) => decideAllAs(client, 'user_1'));
+    const sent = await sentWith({ serverUrl: amplitude.batch }, (client) =>
+      decideAllAs(client, 'user_1'),
+    );
     assert.equal(amplitude.requests[0].url, '/batch');
     assert.equal(sent.length, 4);
   });
@@ -336,5 +475,8 @@ describe('what options change', () => {
 });
 
 it('every SDK that is tested is the one it is said to be', () => {
-  assert.deepEqual(MAJORS.map((major) => 'createStaticProjectConfigManager' in requireSdk(major)), [true, false, false]);
+  assert.deepEqual(
+    MAJORS.map((major) => 'createStaticProjectConfigManager' in requireSdk(major)),
+    [true, false, false],
+  );
 });

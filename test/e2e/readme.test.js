@@ -22,7 +22,10 @@ function makeProject() {
   fs.mkdirSync(path.join(folder, 'node_modules'));
   fs.symlinkSync(ROOT, path.join(folder, 'node_modules', 'optimizely-amplitude'), 'dir');
   const support = JSON.stringify(path.join(ROOT, 'test', 'support', 'optimizely.js'));
-  fs.writeFileSync(path.join(folder, 'optimizely.js'), `module.exports = require(${support}).createClient(6);\n`);
+  fs.writeFileSync(
+    path.join(folder, 'optimizely.js'),
+    `module.exports = require(${support}).createClient(6);\n`,
+  );
   return folder;
 }
 
@@ -31,7 +34,8 @@ const { createDispatcher } = require('optimizely-amplitude');
 const optimizely = require('./optimizely.js');
 `;
 const ATTACH = 'dispatcher.attach(optimizely);\n';
-const DECIDE = "optimizely.createUserContext('user_1', { country: 'US', plan: 'premium' }).decide('checkout_flow');\n";
+const DECIDE =
+  "optimizely.createUserContext('user_1', { country: 'US', plan: 'premium' }).decide('checkout_flow');\n";
 const INVOKE = `
 exports.handler({ userId: 'user_1' }, { getRemainingTimeInMillis: () => 5000 })
   .then((result) => process.stdout.write(JSON.stringify(result)));
@@ -54,18 +58,31 @@ describe('the examples', () => {
   async function run(name, code) {
     const file = path.join(folder, name);
     fs.writeFileSync(file, code);
-    const child = spawn(process.execPath, ['--require', path.join(ROOT, 'test', 'support', 'divert.js'), file], {
-      cwd: folder,
-      env: { ...process.env, AMPLITUDE_API_KEY: `key-${name}`, TEST_SERVER_URL: amplitude.httpapi },
-    });
+    const child = spawn(
+      process.execPath,
+      ['--require', path.join(ROOT, 'test', 'support', 'divert.js'), file],
+      {
+        cwd: folder,
+        env: {
+          ...process.env,
+          AMPLITUDE_API_KEY: `key-${name}`,
+          TEST_SERVER_URL: amplitude.httpapi,
+        },
+      },
+    );
     const output = { stdout: '', stderr: '' };
     child.stdout.setEncoding('utf8').on('data', (text) => (output.stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text) => (output.stderr += text));
     const code_ = await new Promise((resolve) => child.on('close', resolve));
     assert.equal(code_, 0, output.stderr);
     assert.equal(output.stderr, '');
-    const bodies = amplitude.requests.map((request) => request.body).filter((body) => body.api_key === `key-${name}`);
-    return { stdout: output.stdout, types: bodies.flatMap((body) => body.events.map((event) => event.event_type)) };
+    const bodies = amplitude.requests
+      .map((request) => request.body)
+      .filter((body) => body.api_key === `key-${name}`);
+    return {
+      stdout: output.stdout,
+      types: bodies.flatMap((body) => body.events.map((event) => event.event_type)),
+    };
   }
 
   const DELIVERED = ['$identify', 'Experiment Viewed'];

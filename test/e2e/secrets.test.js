@@ -10,7 +10,7 @@ const path = require('node:path');
 const { after, before, describe, it } = require('node:test');
 const util = require('node:util');
 
-const { createDispatcher } = require('../..');
+const { createDispatcher } = require('../../lib/index.js');
 const { resolveOptions } = require('../../lib/options.js');
 const { faults, startAmplitude } = require('../support/amplitude.js');
 const { certificates } = require('../support/certificates.js');
@@ -26,12 +26,21 @@ const TOKEN = 't0ken-in-the-query';
 const CREDENTIALS = `${USER}:${PASSWORD}`;
 
 /** What shows them: the beginning of the key, which a message may cut, and credentials as they are sent. */
-const SECRETS = [KEY.slice(0, 8), USER, PASSWORD, TOKEN, Buffer.from(CREDENTIALS).toString('base64').slice(0, 20)];
+const SECRETS = [
+  KEY.slice(0, 8),
+  USER,
+  PASSWORD,
+  TOKEN,
+  Buffer.from(CREDENTIALS).toString('base64').slice(0, 20),
+];
 
 /** Fail if any secret is in what was said: text, or anything that can be inspected. */
 function assertDiscreet(...said) {
   for (const part of said) {
-    const text = typeof part === 'string' ? part : util.inspect(part, { depth: Infinity, showHidden: true, maxArrayLength: Infinity });
+    const text =
+      typeof part === 'string'
+        ? part
+        : util.inspect(part, { depth: Infinity, showHidden: true, maxArrayLength: Infinity });
     for (const secret of SECRETS) {
       assert.ok(!text.includes(secret), `${secret} in ${text}`);
     }
@@ -66,21 +75,56 @@ function createTalker(t, options) {
 
 /** Each fault that any request can meet; and those whose answers quote the request. */
 const QUOTING = {
-  'the URL in a text': (req) => ({ status: 404, headers: { 'Content-Type': 'text/plain' }, body: `Cannot POST ${req.url}` }),
-  'the URL in a page': (req) => ({ status: 503, headers: { 'Content-Type': 'text/html' }, body: `<p>Cannot reach <a href="${req.url}">it</a></p>` }),
+  'the URL in a text': (req) => ({
+    status: 404,
+    headers: { 'Content-Type': 'text/plain' },
+    body: `Cannot POST ${req.url}`,
+  }),
+  'the URL in a page': (req) => ({
+    status: 503,
+    headers: { 'Content-Type': 'text/html' },
+    body: `<p>Cannot reach <a href="${req.url}">it</a></p>`,
+  }),
   'the URL in JSON': (req) => ({ status: 404, body: { error: `No route for ${req.url}.` } }),
   'the body': (req, exchange) => ({ status: 502, body: exchange.rawBody.toString() }),
-  'the body in a text': (req, exchange) => ({ status: 502, body: `Cannot read: ${exchange.rawBody}` }),
+  'the body in a text': (req, exchange) => ({
+    status: 502,
+    body: `Cannot read: ${exchange.rawBody}`,
+  }),
   'the API key where a message ends': () => ({ status: 503, body: `${'x '.repeat(92)}${KEY}` }),
   'the API key in a refusal': () => ({ status: 403, body: { error: `The key ${KEY} may not` } }),
   'the API key': () => ({ status: 400, body: { code: 400, error: `Invalid API key: ${KEY}` } }),
-  'the URL in a redirect': (req) => ({ status: 302, headers: { Location: `http://127.0.0.1:9${req.url}` } }),
+  'the URL in a redirect': (req) => ({
+    status: 302,
+    headers: { Location: `http://127.0.0.1:9${req.url}` },
+  }),
 };
 const PLAIN = [
-  'badGatewayPage', 'byteByByte', 'closeAfterAnswer', 'earlyAnswer', 'emptyBody', 'errorAfterAccepting', 'forbidden',
-  'forbiddenPage', 'htmlPage', 'interim', 'invalidApiKey', 'notFound', 'notHttp', 'rateLimited', 'requestTimeout',
-  'resetAfterAccepting', 'resetBeforeAccepting', 'resetBeforeReading', 'rubbish', 'silence', 'tooManyBytes',
-  'truncated', 'truncatedChunked', 'unavailable', 'wrongContentLength',
+  'badGatewayPage',
+  'byteByByte',
+  'closeAfterAnswer',
+  'earlyAnswer',
+  'emptyBody',
+  'errorAfterAccepting',
+  'forbidden',
+  'forbiddenPage',
+  'htmlPage',
+  'interim',
+  'invalidApiKey',
+  'notFound',
+  'notHttp',
+  'rateLimited',
+  'requestTimeout',
+  'resetAfterAccepting',
+  'resetBeforeAccepting',
+  'resetBeforeReading',
+  'rubbish',
+  'silence',
+  'tooManyBytes',
+  'truncated',
+  'truncatedChunked',
+  'unavailable',
+  'wrongContentLength',
 ];
 
 describe('no secret is told when the server answers with', () => {
@@ -96,7 +140,10 @@ describe('no secret is told when the server answers with', () => {
   for (const [name, fault] of Object.entries(all)) {
     it(name, async (t) => {
       const proxy = await startProxy(t, { credentials: CREDENTIALS });
-      const { said, talk } = createTalker(t, { serverUrl: addQuery(amplitude.httpapi), proxy: addCredentials(proxy.url) });
+      const { said, talk } = createTalker(t, {
+        serverUrl: addQuery(amplitude.httpapi),
+        proxy: addCredentials(proxy.url),
+      });
       amplitude.setFault(fault, 1);
       await talk();
       await talk();
@@ -122,9 +169,18 @@ describe('no secret is told when a request fails because of', () => {
       t.after(() => amplitude.close());
       return { serverUrl: addQuery(amplitude.httpapi), caFile: certificates().caFile };
     },
-    'the name of the proxy': () => ({ proxy: addCredentials('http://proxy.invalid:3128'), serverUrl: addQuery('http://127.0.0.1:9/') }),
-    'a proxy whose name libcurl does not take': () => ({ proxy: addCredentials('http://a$b:3128'), serverUrl: addQuery('http://127.0.0.1:9/') }),
-    'a proxy of SOCKS': () => ({ proxy: addCredentials('socks5://127.0.0.1:9'), serverUrl: addQuery('http://127.0.0.1:9/') }),
+    'the name of the proxy': () => ({
+      proxy: addCredentials('http://proxy.invalid:3128'),
+      serverUrl: addQuery('http://127.0.0.1:9/'),
+    }),
+    'a proxy whose name libcurl does not take': () => ({
+      proxy: addCredentials('http://a$b:3128'),
+      serverUrl: addQuery('http://127.0.0.1:9/'),
+    }),
+    'a proxy of SOCKS': () => ({
+      proxy: addCredentials('socks5://127.0.0.1:9'),
+      serverUrl: addQuery('http://127.0.0.1:9/'),
+    }),
     'the name of the server': () => ({ serverUrl: addQuery('http://amplitude.invalid/2/httpapi') }),
     'the port of the server': () => ({ serverUrl: addQuery('http://127.0.0.1:9/2/httpapi') }),
     'a proxy of the environment that is not there': (t) => {
@@ -146,7 +202,11 @@ describe('no secret is told when a request fails because of', () => {
 });
 
 describe('no secret is told by the error for', () => {
-  const good = { apiKey: KEY, serverUrl: addQuery('https://127.0.0.1/'), proxy: addCredentials('http://127.0.0.1:9') };
+  const good = {
+    apiKey: KEY,
+    serverUrl: addQuery('https://127.0.0.1/'),
+    proxy: addCredentials('http://127.0.0.1:9'),
+  };
   const CASES = {
     'an API key with a line end': { ...good, apiKey: `${KEY}\n` },
     'an API key that is too long': { ...good, apiKey: KEY.repeat(1000) },
@@ -169,21 +229,27 @@ describe('no secret is told by the error for', () => {
   };
   for (const [name, options] of Object.entries(CASES)) {
     it(name, () => {
-      assert.throws(() => createDispatcher(options), (error) => {
-        assert.equal(error.code, 'ERR_OA_OPTION');
-        assertDiscreet(error, error.stack, String(error));
-        return true;
-      });
+      assert.throws(
+        () => createDispatcher(options),
+        (error) => {
+          assert.equal(error.code, 'ERR_OA_OPTION');
+          assertDiscreet(error, error.stack, String(error));
+          return true;
+        },
+      );
     });
   }
 
   it('a proxy of the environment', () => {
     const env = { https_proxy: addCredentials('ftp://127.0.0.1:9') };
-    assert.throws(() => resolveOptions({ apiKey: KEY }, env), (error) => {
-      assert.match(error.message, /https_proxy/);
-      assertDiscreet(error, error.stack);
-      return true;
-    });
+    assert.throws(
+      () => resolveOptions({ apiKey: KEY }, env),
+      (error) => {
+        assert.match(error.message, /https_proxy/);
+        assertDiscreet(error, error.stack);
+        return true;
+      },
+    );
   });
 });
 
@@ -197,11 +263,23 @@ describe('no secret is told by a process that', () => {
   };
   const CASES = {
     'calls process.exit()': { part: { end: 'exit' }, code: 7, says: /exits with/ },
-    'throws': { part: { end: 'throw' }, code: 1, says: /thrown on purpose/ },
-    'throws where a flush ends': { part: { end: 'throwAfterFlush' }, code: 1, says: /thrown on purpose/ },
+    throws: { part: { end: 'throw' }, code: 1, says: /thrown on purpose/ },
+    'throws where a flush ends': {
+      part: { end: 'throwAfterFlush' },
+      code: 1,
+      says: /thrown on purpose/,
+    },
     'has nothing left to do': { part: { end: 'nothing' }, code: 0, says: /exits with/ },
-    'crashes for a bad proxy': { part: { options: { ...options, proxy: addCredentials('ftp://127.0.0.1:9') } }, code: 1, says: /ERR_OA_OPTION/ },
-    'crashes for a bad API key': { part: { options: { ...options, apiKey: `${KEY} ` } }, code: 1, says: /ERR_OA_OPTION/ },
+    'crashes for a bad proxy': {
+      part: { options: { ...options, proxy: addCredentials('ftp://127.0.0.1:9') } },
+      code: 1,
+      says: /ERR_OA_OPTION/,
+    },
+    'crashes for a bad API key': {
+      part: { options: { ...options, apiKey: `${KEY} ` } },
+      code: 1,
+      says: /ERR_OA_OPTION/,
+    },
   };
   for (const [name, { part, code, says }] of Object.entries(CASES)) {
     it(name, async (t) => {
@@ -214,6 +292,13 @@ describe('no secret is told by a process that', () => {
 });
 
 it('no secret is told by a dispatcher that is inspected', (t) => {
-  const { dispatcher } = createTalker(t, { serverUrl: addQuery('http://127.0.0.1:9/'), proxy: addCredentials('http://127.0.0.1:9') });
-  assertDiscreet(dispatcher, JSON.stringify(dispatcher), Object.values(dispatcher).map(String).join());
+  const { dispatcher } = createTalker(t, {
+    serverUrl: addQuery('http://127.0.0.1:9/'),
+    proxy: addCredentials('http://127.0.0.1:9'),
+  });
+  assertDiscreet(
+    dispatcher,
+    JSON.stringify(dispatcher),
+    Object.values(dispatcher).map(String).join(),
+  );
 });

@@ -11,9 +11,9 @@
 const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const { isDeepStrictEqual } = require('node:util');
-const { createDispatcher } = require('../..');
-const { faults, startAmplitude } = require('../support/amplitude');
-const { createNotification } = require('../support/optimizely');
+const { createDispatcher } = require('../../lib/index.js');
+const { faults, startAmplitude } = require('../support/amplitude.js');
+const { createNotification } = require('../support/optimizely.js');
 
 const SECONDS = Number(process.env.OA_SOAK_SECONDS ?? 4);
 const SEED = Number(process.env.OA_SOAK_SEED ?? 1);
@@ -54,9 +54,21 @@ function createFaults(amplitude, random, withThrottling) {
   const pick = (list) => list[Math.floor(random() * list.length)];
   const someUsers = () => new Set(Array.from({ length: 3 }, () => pick(USERS)));
   const always = [
-    'unavailable', 'badGatewayPage', 'errorAfterAccepting', 'requestTimeout', 'rateLimited', 'forbiddenPage',
-    'resetBeforeReading', 'resetBeforeAccepting', 'resetAfterAccepting', 'truncated', 'truncatedChunked',
-    'notHttp', 'byteByByte', 'interim', 'closeAfterAnswer',
+    'unavailable',
+    'badGatewayPage',
+    'errorAfterAccepting',
+    'requestTimeout',
+    'rateLimited',
+    'forbiddenPage',
+    'resetBeforeReading',
+    'resetBeforeAccepting',
+    'resetAfterAccepting',
+    'truncated',
+    'truncatedChunked',
+    'notHttp',
+    'byteByByte',
+    'interim',
+    'closeAfterAnswer',
   ].map((name) => faults[name]);
   const makers = [
     ...always,
@@ -70,12 +82,13 @@ function createFaults(amplitude, random, withThrottling) {
     () => restart(amplitude),
     ...(withThrottling ? [() => faults.throttledUsers(someUsers())] : []),
   ];
-  const refusal = () => pick([
-    faults.rejectUsers(BAD_USER),
-    faults.rejectUsers(BAD_USER, { list: 'first' }),
-    faults.rejectUsers(BAD_USER, { list: 'none' }),
-    faults.dailyQuotaUsers(BAD_USER),
-  ]);
+  const refusal = () =>
+    pick([
+      faults.rejectUsers(BAD_USER),
+      faults.rejectUsers(BAD_USER, { list: 'first' }),
+      faults.rejectUsers(BAD_USER, { list: 'none' }),
+      faults.dailyQuotaUsers(BAD_USER),
+    ]);
   const drawn = new Map();
   const draw = () => {
     if (random() >= FAULTS_OF_REQUESTS) {
@@ -105,7 +118,9 @@ class Ledger {
   profilesChecked = 0;
   staleProfiles = 0;
   #unchecked = new Set();
-  #users = new Map(USERS.map((userId) => [userId, { next: 0, latest: -1, missing: new Set(), last: {} }]));
+  #users = new Map(
+    USERS.map((userId) => [userId, { next: 0, latest: -1, missing: new Set(), last: {} }]),
+  );
 
   /** Make a decision that its user never had before. */
   decide(userId, flagKey) {
@@ -142,21 +157,28 @@ class Ledger {
   checkProfiles(store) {
     for (const userId of this.#unchecked) {
       const properties = store.user(userId)?.user_properties;
-      this.staleProfiles += userId !== BAD_USER && !isDeepStrictEqual(properties, this.#users.get(userId).last) ? 1 : 0;
+      this.staleProfiles +=
+        userId !== BAD_USER && !isDeepStrictEqual(properties, this.#users.get(userId).last) ? 1 : 0;
     }
     this.profilesChecked += this.#unchecked.size;
     this.#unchecked.clear();
   }
 }
 
-function assertReconciled({ decisions: { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } }) {
+function assertReconciled({
+  decisions: { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending },
+}) {
   assert.equal(seen, ignored + invalid + deduplicated + accepted);
   assert.equal(accepted, delivered + dropped.total + pending);
 }
 
 it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
   const random = createRandom(SEED);
-  const amplitude = await startAmplitude({ recordBodies: false, maxEvents: 1000, maxInsertIds: 200_000 });
+  const amplitude = await startAmplitude({
+    recordBodies: false,
+    maxEvents: 1000,
+    maxInsertIds: 200_000,
+  });
   t.after(() => amplitude.close());
   const fault = createFaults(amplitude, random, SECONDS >= THROTTLE_FROM_SECONDS);
   const ledger = new Ledger();
@@ -167,7 +189,13 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
     serverUrl: amplitude.batch,
     requestTimeoutMillis: REQUEST_TIMEOUT_MILLIS,
     flushMaxRetries: 1000,
-    logger: { isLevelEnabled: () => false, debug: ignore, info: ignore, warn: ignore, error: ignore },
+    logger: {
+      isLevelEnabled: () => false,
+      debug: ignore,
+      info: ignore,
+      warn: ignore,
+      error: ignore,
+    },
     onDrop({ reason, decisions }) {
       for (const decision of decisions) {
         reasons.add(`${reason} ${decision.userId}`);
@@ -209,14 +237,19 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
 
   const { decisions, requests } = dispatcher.stats();
   assertReconciled({ decisions });
-  t.diagnostic(`${decisions.accepted} decisions, ${requests.sent} requests, ${requests.failed} of them failed, ` +
-    `${ledger.profilesChecked} profiles compared, ` +
-    `${amplitude.store.stats().events.duplicates} events repeated; RSS ${peaks.map((peak) => Math.round(peak / 2 ** 20)).join(', ')} MB`);
+  t.diagnostic(
+    `${decisions.accepted} decisions, ${requests.sent} requests, ${requests.failed} of them failed, ` +
+      `${ledger.profilesChecked} profiles compared, ` +
+      `${amplitude.store.stats().events.duplicates} events repeated; RSS ${peaks.map((peak) => Math.round(peak / 2 ** 20)).join(', ')} MB`,
+  );
   assert.equal(report.pending, 0);
   assert.equal(decisions.accepted, ledger.decided);
   assert.equal(decisions.accepted, decisions.delivered + decisions.dropped.total);
   assert.equal(decisions.dropped.total, ledger.dropped);
-  assert.deepEqual([...reasons].filter((reason) => !EXPECTED_DROPS.includes(reason)), []);
+  assert.deepEqual(
+    [...reasons].filter((reason) => !EXPECTED_DROPS.includes(reason)),
+    [],
+  );
   assert.equal(ledger.missing, 0);
   ledger.checkProfiles(amplitude.store);
   assert.ok(ledger.profilesChecked > 0);
@@ -224,6 +257,9 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
   assert.equal(dispatcher.stats().queue.bytes, 0);
   if (SECONDS >= MEMORY_FROM_SECONDS) {
     assert.equal(fault.drawn.size, fault.kinds, 'every fault was drawn');
-    assert.ok(peaks[3] <= peaks[2] * MEMORY_RATIO, `RSS of the last two quarters: ${peaks[2]} and ${peaks[3]}`);
+    assert.ok(
+      peaks[3] <= peaks[2] * MEMORY_RATIO,
+      `RSS of the last two quarters: ${peaks[2]} and ${peaks[3]}`,
+    );
   }
 });

@@ -13,7 +13,7 @@ const path = require('node:path');
 const { after, before, describe, it } = require('node:test');
 const { promisify } = require('node:util');
 
-const { stage } = require('../../src/prebuild/stage.js');
+const { stage } = require('../../src/release/stage.js');
 const { startAmplitude } = require('../support/amplitude.js');
 const { nodes, npms } = require('../support/runtimes.js');
 const { TARGETS, notTestable } = require('../support/prebuilds.js');
@@ -36,7 +36,13 @@ describe('the packed package', { skip: notTestable() }, () => {
   before(async () => {
     dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-tarball-')));
     const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', dir];
-    [packed] = JSON.parse(execFileSync('npm', args, { cwd: stage(), encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+    [packed] = JSON.parse(
+      execFileSync('npm', args, {
+        cwd: stage(),
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }),
+    );
     env = cleanEnvironment();
     amplitudes.http = await startAmplitude();
     amplitudes.https = await startAmplitude({ tls: true });
@@ -53,10 +59,18 @@ describe('the packed package', { skip: notTestable() }, () => {
     const bin = path.join(dir, 'bin');
     fs.mkdirSync(bin);
     fs.symlinkSync(process.execPath, path.join(bin, 'node'));
-    fs.symlinkSync(fs.realpathSync(execFileSync('sh', ['-c', 'command -v npm'], { encoding: 'utf8' }).trim()), path.join(bin, 'npm'));
+    fs.symlinkSync(
+      fs.realpathSync(execFileSync('sh', ['-c', 'command -v npm'], { encoding: 'utf8' }).trim()),
+      path.join(bin, 'npm'),
+    );
     fs.symlinkSync('/bin/sh', path.join(bin, 'sh'));
     // npm's own settings (a registry, a proxy) stay; those of the `npm test` around this do not.
-    const kept = Object.entries(process.env).filter(([name]) => !/^(npm_(?!config_(registry|cache|.*proxy))|NODE_|OPTIMIZELY_AMPLITUDE|INIT_CWD)/i.test(name));
+    const kept = Object.entries(process.env).filter(
+      ([name]) =>
+        !/^(npm_(?!config_(registry|cache|.*proxy))|NODE_|OPTIMIZELY_AMPLITUDE|INIT_CWD)/i.test(
+          name,
+        ),
+    );
     return { ...Object.fromEntries(kept), PATH: bin };
   }
 
@@ -64,39 +78,75 @@ describe('the packed package', { skip: notTestable() }, () => {
   async function install(name, cli, flags) {
     const project = path.join(dir, name.replace(/\W/g, '-'));
     fs.mkdirSync(project);
-    fs.writeFileSync(path.join(project, 'package.json'), '{ "name": "application", "private": true }\n');
+    fs.writeFileSync(
+      path.join(project, 'package.json'),
+      '{ "name": "application", "private": true }\n',
+    );
     const command = cli === null ? ['npm'] : [process.execPath, cli];
     const args = ['install', '--prefer-offline', ...flags, path.join(dir, packed.filename)];
-    const { stdout, stderr } = await runFile(command[0], [...command.slice(1), ...args], { cwd: project, env });
+    const { stdout, stderr } = await runFile(command[0], [...command.slice(1), ...args], {
+      cwd: project,
+      env,
+    });
     return { project, said: (stdout + stderr).replace(UNKNOWN_CONFIG, '') };
   }
 
   it('is small, and has what it should', () => {
     const names = packed.files.map((file) => file.path);
-    for (const target of TARGETS) assert.ok(names.includes(`prebuilds/${target}/optimizely-amplitude.node`), target);
-    for (const name of ['LICENSE', 'README.md', 'CHANGELOG.md', 'prebuilds/SBOM.json', 'prebuilds/LICENSES', 'src/addon.gypi']) {
+    for (const target of TARGETS) {
+      assert.ok(names.includes(`prebuilds/${target}/optimizely-amplitude.node`), target);
+    }
+    for (const name of [
+      'LICENSE',
+      'README.md',
+      'CHANGELOG.md',
+      'prebuilds/SBOM.json',
+      'prebuilds/LICENSES',
+      'src/build/addon.gypi',
+    ]) {
       assert.ok(names.includes(name), name);
     }
-    assert.deepEqual(names.filter((name) => !/^((lib|src|prebuilds)\/|[\w.]+$)/.test(name)), []);
-    assert.deepEqual(names.filter((name) => /^(src\/prebuild|test|build)\//.test(name)), []);
+    assert.deepEqual(
+      names.filter((name) => !/^((lib|src|prebuilds)\/|[\w.]+$)/.test(name)),
+      [],
+    );
+    assert.deepEqual(
+      names.filter((name) => /^(src\/prebuild|test|build)\//.test(name)),
+      [],
+    );
     assert.ok(packed.unpackedSize < MAX_UNPACKED_BYTES, `${packed.unpackedSize} bytes`);
   });
 
   it('is resolved alike by Node, TypeScript and bundlers (publint, arethetypeswrong)', () => {
-    const tool = (name, ...args) => execFileSync(process.execPath, [path.join(ROOT, 'node_modules', ...name), ...args, packed.filename], { cwd: dir, encoding: 'utf8' });
-    assert.match(tool(['publint', 'src', 'cli.js'], '--strict'), /All good!/);
-    assert.match(tool(['@arethetypeswrong', 'cli', 'dist', 'index.js'], '--no-color', '--no-emoji'), /No problems found/);
+    const tool = (name, ...args) =>
+      execFileSync(
+        process.execPath,
+        [path.join(ROOT, 'node_modules', ...name), ...args, packed.filename],
+        { cwd: dir, encoding: 'utf8' },
+      );
+    assert.match(tool(['publint', 'src', 'cli/main.js'], '--strict'), /All good!/);
+    assert.match(
+      tool(['@arethetypeswrong', 'cli', 'dist', 'index.js'], '--no-color', '--no-emoji'),
+      /No problems found/,
+    );
   });
 
   it('has nothing that a package manager would run', () => {
     // npm, pnpm and Yarn run node-gyp for a binding.gyp at the top; all of them ask, or warn, for install scripts.
     assert.ok(!packed.files.some((file) => file.path === 'binding.gyp'));
-    const { scripts } = JSON.parse(fs.readFileSync(path.join(ROOT, 'build', 'package', 'package.json'), 'utf8'));
-    assert.deepEqual(Object.keys(scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name)), []);
+    const { scripts } = JSON.parse(
+      fs.readFileSync(path.join(ROOT, 'build', 'package', 'package.json'), 'utf8'),
+    );
+    assert.deepEqual(
+      Object.keys(scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name)),
+      [],
+    );
   });
 
   it('cannot be built where it is tried', () => {
-    const found = COMPILERS.filter((name) => env.PATH.split(path.delimiter).some((folder) => fs.existsSync(path.join(folder, name))));
+    const found = COMPILERS.filter((name) =>
+      env.PATH.split(path.delimiter).some((folder) => fs.existsSync(path.join(folder, name))),
+    );
     assert.deepEqual(found, []);
   });
 
@@ -105,7 +155,9 @@ describe('the packed package', { skip: notTestable() }, () => {
       it(`is installed by ${[name, ...flags].join(' ')} without a warning`, async () => {
         const { project, said } = await install([name, ...flags].join(' '), cli, flags);
         assert.doesNotMatch(said, /warn|deprecat|error|approve|script/i);
-        const installed = fs.readdirSync(path.join(project, 'node_modules')).filter((entry) => !entry.startsWith('.'));
+        const installed = fs
+          .readdirSync(path.join(project, 'node_modules'))
+          .filter((entry) => !entry.startsWith('.'));
         assert.deepEqual(installed.sort(), ['node-addon-api', 'optimizely-amplitude']);
       });
     }
@@ -116,27 +168,41 @@ describe('the packed package', { skip: notTestable() }, () => {
 
     before(async () => {
       ({ project } = await install('application', null, ['--ignore-scripts']));
-      fs.copyFileSync(path.join(ROOT, 'test', 'support', 'deliver.js'), path.join(project, 'deliver.js'));
+      fs.copyFileSync(
+        path.join(ROOT, 'test', 'support', 'deliver.js'),
+        path.join(project, 'deliver.js'),
+      );
     });
 
     async function assertDelivers(amplitude, [program, ...args], file) {
       const before = amplitude.requests.length;
       const caFile = amplitude.caFile ? [amplitude.caFile] : [];
-      const { stdout, stderr } = await runFile(program, [...args, file, amplitude.httpapi, ...caFile], { cwd: project, env });
+      const { stdout, stderr } = await runFile(
+        program,
+        [...args, file, amplitude.httpapi, ...caFile],
+        { cwd: project, env },
+      );
       assert.deepEqual(JSON.parse(stdout), { delivered: 1, pending: 0, sameInEsm: true });
       assert.equal(stderr, '');
       assert.equal(amplitude.requests.length, before + 1);
     }
 
     it('in an application that esbuild bundles, but for this package', async () => {
-      const options = { entryPoints: ['deliver.js'], outfile: 'bundle.js', bundle: true, platform: 'node', external: ['optimizely-amplitude'] };
+      const options = {
+        entryPoints: ['deliver.js'],
+        outfile: 'bundle.js',
+        bundle: true,
+        platform: 'node',
+        external: ['optimizely-amplitude'],
+      };
       require('esbuild').buildSync({ ...options, absWorkingDir: project, logLevel: 'error' });
       await assertDelivers(amplitudes.http, [process.execPath], 'bundle.js');
     });
 
     for (const { name, command } of nodes()) {
       for (const scheme of ['http', 'https']) {
-        it(`over ${scheme} with ${name}`, () => assertDelivers(amplitudes[scheme], command, 'deliver.js'));
+        it(`over ${scheme} with ${name}`, () =>
+          assertDelivers(amplitudes[scheme], command, 'deliver.js'));
       }
     }
   });

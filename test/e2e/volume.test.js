@@ -7,9 +7,9 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const path = require('node:path');
 const { after, afterEach, beforeEach, describe, it } = require('node:test');
-const { createDispatcher } = require('../..');
-const { faults, startAmplitude } = require('../support/amplitude');
-const { createClient, createNotification, decideAs } = require('../support/optimizely');
+const { createDispatcher } = require('../../lib/index.js');
+const { faults, startAmplitude } = require('../support/amplitude.js');
+const { createClient, createNotification, decideAs } = require('../support/optimizely.js');
 
 const ROOT = path.join(__dirname, '../..');
 const MANY = 100_000;
@@ -20,16 +20,23 @@ const ZERO = { delivered: 0, dropped: 0, pending: 0 };
 
 /** A report without its duration, which is checked instead. */
 function counts({ durationMillis, ...rest }) {
-  assert.ok(durationMillis >= 0 && durationMillis < FOREVER_MILLIS, `durationMillis: ${durationMillis}`);
+  assert.ok(
+    durationMillis >= 0 && durationMillis < FOREVER_MILLIS,
+    `durationMillis: ${durationMillis}`,
+  );
   return rest;
 }
 
 function assertReconciled(dispatcher) {
-  const { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } = dispatcher.stats().decisions;
+  const { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } =
+    dispatcher.stats().decisions;
   assert.equal(seen, ignored + invalid + deduplicated + accepted);
   assert.equal(accepted, delivered + dropped.total + pending);
   const { total, ...reasons } = dropped;
-  assert.equal(total, Object.values(reasons).reduce((sum, count) => sum + count, 0));
+  assert.equal(
+    total,
+    Object.values(reasons).reduce((sum, count) => sum + count, 0),
+  );
 }
 
 describe('many decisions', () => {
@@ -40,15 +47,26 @@ describe('many decisions', () => {
 
   /** A stand-in that forgets bodies but keeps the variations of each user, in order of arrival. */
   async function start() {
-    const amplitude = await startAmplitude({ recordBodies: false, maxEvents: 1, maxUsers: 1, maxInsertIds: 10 * MANY });
-    const arrived = new Map();
-    amplitude.store.on('event', ({ event_type: type, user_id: userId, event_properties: properties }) => {
-      if (type === 'Experiment Viewed') {
-        arrived.set(userId, [...(arrived.get(userId) ?? []), properties.variation_key]);
-      }
+    const amplitude = await startAmplitude({
+      recordBodies: false,
+      maxEvents: 1,
+      maxUsers: 1,
+      maxInsertIds: 10 * MANY,
     });
+    const arrived = new Map();
+    amplitude.store.on(
+      'event',
+      ({ event_type: type, user_id: userId, event_properties: properties }) => {
+        if (type === 'Experiment Viewed') {
+          arrived.set(userId, [...(arrived.get(userId) ?? []), properties.variation_key]);
+        }
+      },
+    );
     const dispatcher = createDispatcher({
-      apiKey: 'volume-key', serverUrl: amplitude.httpapi, flushTimeoutMillis: FOREVER_MILLIS, logger: QUIET,
+      apiKey: 'volume-key',
+      serverUrl: amplitude.httpapi,
+      flushTimeoutMillis: FOREVER_MILLIS,
+      logger: QUIET,
     });
     running.push(dispatcher, amplitude);
     return { amplitude, arrived, dispatcher };
@@ -89,7 +107,7 @@ describe('many decisions', () => {
     return new Map(Array.from({ length: users }, (_, i) => [`user_${i}`, variations]));
   }
 
-  it('of fewer users, in one go: each user\'s arrive in order', async () => {
+  it("of fewer users, in one go: each user's arrive in order", async () => {
     const { amplitude, arrived, dispatcher } = await start();
     const expected = decideInTurn(dispatcher);
     assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: MANY });
@@ -101,13 +119,25 @@ describe('many decisions', () => {
   it('while requests fail in every way: the same', async () => {
     const { amplitude, arrived, dispatcher } = await start();
     amplitude.setFault([
-      'ok', faults.errorAfterAccepting(), 'ok', faults.resetBeforeAccepting(), faults.unavailable(), 'ok',
-      faults.resetAfterAccepting(), faults.truncated(), faults.badGatewayPage(), 'ok', faults.tooManyEvents(500),
+      'ok',
+      faults.errorAfterAccepting(),
+      'ok',
+      faults.resetBeforeAccepting(),
+      faults.unavailable(),
+      'ok',
+      faults.resetAfterAccepting(),
+      faults.truncated(),
+      faults.badGatewayPage(),
+      'ok',
+      faults.tooManyEvents(500),
     ]);
     const expected = decideInTurn(dispatcher);
     assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: MANY });
     assert.deepEqual(arrived, expected);
-    assert.ok(amplitude.store.stats().events.duplicates > 0, 'what was accepted twice was counted once');
+    assert.ok(
+      amplitude.store.stats().events.duplicates > 0,
+      'what was accepted twice was counted once',
+    );
     assertReconciled(dispatcher);
   });
 });
@@ -187,14 +217,19 @@ describe('flush() and close()', () => {
     amplitude.setFault([held]);
     decide(4);
     const patient = dispatcher.flush();
-    assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 20 })), { ...ZERO, pending: 4 });
+    assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 20 })), {
+      ...ZERO,
+      pending: 4,
+    });
     assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 0 })), { ...ZERO, pending: 4 });
     held.release();
     assert.deepEqual(counts(await patient), { ...ZERO, delivered: 4 });
   });
 
   it('what is dropped is neither delivered nor pending', async () => {
-    amplitude.setFault(faults.rejectUsers([`user_${nextUser}`, `user_${nextUser + 2}`], { list: 'first' }));
+    amplitude.setFault(
+      faults.rejectUsers([`user_${nextUser}`, `user_${nextUser + 2}`], { list: 'first' }),
+    );
     decide(5);
     assert.deepEqual(counts(await dispatcher.flush()), { delivered: 3, dropped: 2, pending: 0 });
     assert.equal(dispatcher.stats().decisions.dropped.invalid_event, 2);
@@ -218,8 +253,13 @@ describe('flush() and close()', () => {
   it('with abort: the dead request is given up, and the next flush starts afresh', async () => {
     amplitude.setFault(['silence']);
     decide(5);
-    assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 50, abort: true })), { ...ZERO, pending: 5 });
-    await amplitude.waitFor(() => amplitude.requests.length === 1 && amplitude.requests[0].complete);
+    assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 50, abort: true })), {
+      ...ZERO,
+      pending: 5,
+    });
+    await amplitude.waitFor(
+      () => amplitude.requests.length === 1 && amplitude.requests[0].complete,
+    );
     assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: 5 });
     assert.equal(amplitude.requests.length, 2);
     const ids = amplitude.requests.map(({ body }) => body.events.map((event) => event.insert_id));
@@ -246,7 +286,10 @@ describe('flush() and close()', () => {
   it('deadlines that are none are replaced', async () => {
     for (const timeoutMillis of [NaN, -1, '5', null, {}, Infinity]) {
       decide(1);
-      assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis })), { ...ZERO, delivered: 1 });
+      assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis })), {
+        ...ZERO,
+        delivered: 1,
+      });
     }
   });
 
@@ -258,7 +301,10 @@ describe('flush() and close()', () => {
     assert.deepEqual(counts(await closing), { ...ZERO, delivered: 7 });
     decide(1);
     const { decisions } = dispatcher.stats();
-    assert.deepEqual([decisions.accepted, decisions.delivered, decisions.dropped.closed], [10, 7, 3]);
+    assert.deepEqual(
+      [decisions.accepted, decisions.delivered, decisions.dropped.closed],
+      [10, 7, 3],
+    );
     assert.deepEqual(counts(await dispatcher.flush()), ZERO);
     assertReconciled(dispatcher);
   });
@@ -267,7 +313,10 @@ describe('flush() and close()', () => {
     amplitude.setFault('silence');
     const earliest = Date.now();
     decide(300);
-    assert.deepEqual(counts(await dispatcher.close({ timeoutMillis: 50 })), { ...ZERO, dropped: 300 });
+    assert.deepEqual(counts(await dispatcher.close({ timeoutMillis: 50 })), {
+      ...ZERO,
+      dropped: 300,
+    });
     await new Promise(setImmediate);
     const dropped = drops.flatMap(({ reason, message, statusCode, decisions }) => {
       assert.equal(reason, 'closed');
@@ -281,7 +330,12 @@ describe('flush() and close()', () => {
     assert.match(userId, /^user_\d+$/);
     assert.ok(time >= earliest && time <= Date.now());
     assert.match(insertId, /^[0-9a-f]{32}$/);
-    assert.deepEqual(rest, { flagKey: 'checkout_flow', variationKey: 'one_page', ruleKey: 'checkout_ab', enabled: true });
+    assert.deepEqual(rest, {
+      flagKey: 'checkout_flow',
+      variationKey: 'one_page',
+      ruleKey: 'checkout_ab',
+      enabled: true,
+    });
     assert.equal(new Set(dropped.map((decision) => decision.userId)).size, 300);
     assertReconciled(dispatcher);
   });
@@ -309,7 +363,10 @@ describe('a process', () => {
       const client = createClient();
       dispatcher.attach(client);
       (async () => { ${program} })();`;
-    const child = spawn(process.execPath, ['-e', source], { stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 });
+    const child = spawn(process.execPath, ['-e', source], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 60_000,
+    });
     const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr']) {
       child[name].setEncoding('utf8').on('data', (text) => {
@@ -323,25 +380,42 @@ describe('a process', () => {
   const ENDS = {
     'that decided nothing': ['', 0],
     'that flushed': ['decideAs(client, "user_1"); await dispatcher.flush();', 2],
-    'that flushed twice': ['for (const id of ["user_1", "user_2"]) { decideAs(client, id); await dispatcher.flush(); }', 4],
+    'that flushed twice': [
+      'for (const id of ["user_1", "user_2"]) { decideAs(client, id); await dispatcher.flush(); }',
+      4,
+    ],
     'that closed': ['decideAs(client, "user_1"); await dispatcher.close();', 2],
     'that did not flush, after its decisions were delivered': ['decideAs(client, "user_1");', 2],
-    'that flushed a thousand': ['for (let i = 0; i < 1000; i++) decideAs(client, `user_${i}`); await dispatcher.flush();', 2000],
+    'that flushed a thousand': [
+      'for (let i = 0; i < 1000; i++) decideAs(client, `user_${i}`); await dispatcher.flush();',
+      2000,
+    ],
   };
   for (const [name, [program, events]] of Object.entries(ENDS)) {
     it(`${name} ends by itself`, async () => {
-      assert.deepEqual(await run(program), { code: 0, signal: null, stdout: '', stderr: '', events });
+      assert.deepEqual(await run(program), {
+        code: 0,
+        signal: null,
+        stdout: '',
+        stderr: '',
+        events,
+      });
     });
   }
 
   it('ends at the deadline of its last flush when the server is silent', async () => {
-    const program = 'decideAs(client, "user_1"); console.log((await dispatcher.close({ timeoutMillis: 100 })).dropped);';
+    const program =
+      'decideAs(client, "user_1"); console.log((await dispatcher.close({ timeoutMillis: 100 })).dropped);';
     const { code, signal, stdout, events } = await run(program, 'silence');
-    assert.deepEqual({ code, signal, stdout, events }, { code: 0, signal: null, stdout: '1\n', events: 0 });
+    assert.deepEqual(
+      { code, signal, stdout, events },
+      { code: 0, signal: null, stdout: '1\n', events: 0 },
+    );
   });
 
   it('that exits does so at once, and says what is lost', async () => {
-    const program = 'decideAs(client, "user_1"); dispatcher.flush(); setImmediate(() => process.exit(7));';
+    const program =
+      'decideAs(client, "user_1"); dispatcher.flush(); setImmediate(() => process.exit(7));';
     const { code, signal, stderr } = await run(program, 'silence');
     assert.deepEqual({ code, signal }, { code: 7, signal: null });
     assert.match(stderr, /1 decision undelivered/);

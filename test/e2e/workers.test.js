@@ -23,7 +23,11 @@ const CONCURRENT = { concurrency: 4 };
  */
 async function start(t, { fault, options, decisions = DECISIONS, workers = [{}], main = {} } = {}) {
   const part = (serverUrl) => {
-    const complete = (own) => ({ decisions, ...own, options: { serverUrl, ...options, ...own.options } });
+    const complete = (own) => ({
+      decisions,
+      ...own,
+      options: { serverUrl, ...options, ...own.options },
+    });
     return { ...(main.options ? complete(main) : main), workers: workers.map(complete) };
   };
   return startActor(t, part, { fault });
@@ -37,7 +41,8 @@ async function startIn(t, { reached, ...setting }) {
   return { amplitude, child };
 }
 
-const countExits = (child, code) => child.stdout.split('\n').filter((line) => line === `worker exited with ${code}`).length;
+const countExits = (child, code) =>
+  child.stdout.split('\n').filter((line) => line === `worker exited with ${code}`).length;
 
 /** A copy of the package in another folder: as when two dependencies bring it. */
 function copyPackage(t) {
@@ -67,12 +72,22 @@ describe('a Worker', CONCURRENT, () => {
         assert.equal(countExits(child, code), 1, child.output);
         assert.equal(viewed(amplitude).length, 0);
         const counted = workers !== 'terminate' && state !== 'idle'; // nothing of ours runs in a terminated Worker
-        assert.equal(/^the process exits with 3 decisions undelivered/m.test(child.stderr), counted, child.stderr);
+        assert.equal(
+          /^the process exits with 3 decisions undelivered/m.test(child.stderr),
+          counted,
+          child.stderr,
+        );
       });
     }
   }
 
-  const { idle, queued, 'backing off': backingOff, parked, 'in flight to a silent server': inFlight } = STATES;
+  const {
+    idle,
+    queued,
+    'backing off': backingOff,
+    parked,
+    'in flight to a silent server': inFlight,
+  } = STATES;
 
   for (const [state, setting] of Object.entries({ idle, queued, 'backing off': backingOff })) {
     it(`has nothing left to do while ${state}: all is delivered`, async (t) => {
@@ -86,7 +101,10 @@ describe('a Worker', CONCURRENT, () => {
     });
   }
 
-  for (const [state, setting] of Object.entries({ parked, 'in flight to a silent server': inFlight })) {
+  for (const [state, setting] of Object.entries({
+    parked,
+    'in flight to a silent server': inFlight,
+  })) {
     it(`has nothing left to do while ${state}: it is given up in time, and the log counts`, async (t) => {
       const options = { ...setting.options, requestTimeoutMillis: 300, flushTimeoutMillis: 300 };
       const { child } = await startIn(t, { ...setting, options });
@@ -117,7 +135,11 @@ describe('a Worker', CONCURRENT, () => {
   });
 
   it('forgets its dispatcher, and is terminated', async (t) => {
-    const { child } = await start(t, { fault: 'silence', options: EAGER, workers: [{ forget: true }] });
+    const { child } = await start(t, {
+      fault: 'silence',
+      options: EAGER,
+      workers: [{ forget: true }],
+    });
     await child.printed('ready', 2);
     await atOnce(async () => {
       child.send({ workers: 'terminate' });
@@ -127,7 +149,8 @@ describe('a Worker', CONCURRENT, () => {
 });
 
 describe('many Workers', () => {
-  const parts = (count, more) => Array.from({ length: count }, (_, i) => ({ user: `worker_${i}`, ...more }));
+  const parts = (count, more) =>
+    Array.from({ length: count }, (_, i) => ({ user: `worker_${i}`, ...more }));
 
   it('that live only briefly: nothing is lost, and nothing is sent twice', async (t) => {
     const { amplitude, child } = await start(t, { workers: parts(50, { end: 'nothing' }) });
@@ -141,7 +164,11 @@ describe('many Workers', () => {
   });
 
   it('that are terminated while some wait for a silent server, and some for a place in the thread pool', async (t) => {
-    const { amplitude, child } = await start(t, { fault: 'silence', options: EAGER, workers: parts(10) });
+    const { amplitude, child } = await start(t, {
+      fault: 'silence',
+      options: EAGER,
+      workers: parts(10),
+    });
     await child.printed('ready', 11);
     await amplitude.nextRequest();
     await atOnce(async () => {
@@ -151,7 +178,10 @@ describe('many Workers', () => {
     assert.equal(countExits(child, 1), 10, child.output);
   });
 
-  for (const [main, code] of [['exit', 7], ['throw', 1]]) {
+  for (const [main, code] of [
+    ['exit', 7],
+    ['throw', 1],
+  ]) {
     it(`and a main thread that comes to "${main}" while requests of both are in flight to a silent server`, async (t) => {
       const { amplitude, child } = await start(t, {
         fault: 'silence',
@@ -187,7 +217,10 @@ describe('many Workers', () => {
 
 describe('two copies of the package', CONCURRENT, () => {
   it('in one process: both deliver', async (t) => {
-    const { amplitude, child } = await start(t, { workers: [], main: { package: [ROOT, copyPackage(t)], options: {} } });
+    const { amplitude, child } = await start(t, {
+      workers: [],
+      main: { package: [ROOT, copyPackage(t)], options: {} },
+    });
     await child.printed('ready');
     child.send({});
     await child.endsWith(0);
@@ -198,7 +231,10 @@ describe('two copies of the package', CONCURRENT, () => {
   it('one in the main thread, and both in Workers: all deliver', async (t) => {
     const copy = copyPackage(t);
     const { amplitude, child } = await start(t, {
-      workers: [{ user: 'both', package: [ROOT, copy] }, { user: 'one', package: copy }],
+      workers: [
+        { user: 'both', package: [ROOT, copy] },
+        { user: 'one', package: copy },
+      ],
       main: { user: 'main', options: {} },
     });
     await child.printed('ready', 3);

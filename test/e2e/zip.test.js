@@ -24,7 +24,11 @@ const MAX_ZIPPED_BYTES = 600_000;
 const runFile = promisify(execFile);
 
 function skip(node) {
-  return notTestable() || (node === undefined && 'there is no Node 22 for it here; `node test/support/runtimes.js` fetches it');
+  return (
+    notTestable() ||
+    (node === undefined &&
+      'there is no Node 22 for it here; `node test/support/runtimes.js` fetches it')
+  );
 }
 
 for (const arch of ARCHS) {
@@ -51,25 +55,52 @@ for (const arch of ARCHS) {
 
     it('has the addon for that processor, and no other', () => {
       const addons = Object.keys(files).filter((name) => name.endsWith('.node'));
-      assert.deepEqual(addons, [`node_modules/optimizely-amplitude/prebuilds/linux-${arch}/optimizely-amplitude.node`]);
+      assert.deepEqual(addons, [
+        `node_modules/optimizely-amplitude/prebuilds/linux-${arch}/optimizely-amplitude.node`,
+      ]);
     });
 
     it('delivers before the result is there', async () => {
       const [program, ...args] = node.command;
       const env = { AMPLITUDE_API_KEY: 'zip-key', AMPLITUDE_SERVER_URL: amplitude.httpapi };
-      const event = { pathParameters: { userId: 'user_9' }, queryStringParameters: { country: 'US', plan: 'premium' } };
+      const event = {
+        pathParameters: { userId: 'user_9' },
+        queryStringParameters: { country: 'US', plan: 'premium' },
+      };
       const module = path.join(dir, 'index.js');
       // The process is gone with the result: what comes later than that never comes.
-      const { stdout, stderr } = await runFile(program, [...args, RUNTIME, module, JSON.stringify(event)], { cwd: dir, env });
+      const { stdout, stderr } = await runFile(
+        program,
+        [...args, RUNTIME, module, JSON.stringify(event)],
+        { cwd: dir, env },
+      );
       assert.equal(stderr, '');
       assert.deepEqual(JSON.parse(JSON.parse(stdout).result.body), { variation: 'one_page' });
-      assert.deepEqual(amplitude.requests.map(({ status }) => status), [200]);
-      const { api_key: apiKey, events: [identify, viewed, ...more] } = amplitude.requests[0].body;
+      assert.deepEqual(
+        amplitude.requests.map(({ status }) => status),
+        [200],
+      );
+      const {
+        api_key: apiKey,
+        events: [identify, viewed, ...more],
+      } = amplitude.requests[0].body;
       assert.equal(apiKey, 'zip-key');
-      assert.deepEqual([identify.user_id, identify.user_properties], ['user_9', { $set: { '[Optimizely] checkout_flow': 'one_page' } }]);
+      assert.deepEqual(
+        [identify.user_id, identify.user_properties],
+        ['user_9', { $set: { '[Optimizely] checkout_flow': 'one_page' } }],
+      );
       assert.deepEqual(
         [viewed.event_type, viewed.user_id, viewed.event_properties],
-        ['Experiment Viewed', 'user_9', { flag_key: 'checkout_flow', variation_key: 'one_page', rule_key: 'checkout_ab', enabled: true }],
+        [
+          'Experiment Viewed',
+          'user_9',
+          {
+            flag_key: 'checkout_flow',
+            variation_key: 'one_page',
+            rule_key: 'checkout_ab',
+            enabled: true,
+          },
+        ],
       );
       assert.deepEqual(more, []);
     });

@@ -22,7 +22,9 @@ app.get('/checkout/:userId', async (request, response) => {
 });
 
 const server = app.listen(process.env.PORT ?? 3000, (error) => {
-  if (error) throw error;
+  if (error) {
+    throw error;
+  }
   console.log(`http://localhost:${server.address().port}`);
 });
 

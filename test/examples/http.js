@@ -26,7 +26,9 @@ const server = http.createServer((request, response) => {
 });
 
 ready.then(() => {
-  server.listen(process.env.PORT ?? 3000, () => console.log(`http://localhost:${server.address().port}`));
+  server.listen(process.env.PORT ?? 3000, () =>
+    console.log(`http://localhost:${server.address().port}`),
+  );
 });
 
 process.once('SIGTERM', async () => {

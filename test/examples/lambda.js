@@ -17,5 +17,9 @@ exports.handler = withFlush(async ({ pathParameters, queryStringParameters }) =>
   await ready;
   const user = optimizely.createUserContext(pathParameters.userId, queryStringParameters);
   const { variationKey } = user.decide('checkout_flow');
-  return { statusCode: 200, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ variation: variationKey }) };
+  return {
+    statusCode: 200,
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ variation: variationKey }),
+  };
 }, dispatcher);

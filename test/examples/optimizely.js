@@ -6,7 +6,9 @@ const { createInstance, createStaticProjectConfigManager } = require('@optimizel
 
 const datafile = JSON.stringify(require('../support/datafile.json'));
 
-const optimizely = createInstance({ projectConfigManager: createStaticProjectConfigManager({ datafile }) });
+const optimizely = createInstance({
+  projectConfigManager: createStaticProjectConfigManager({ datafile }),
+});
 
 /** Resolves when decisions can be made; without a datafile in time too: every flag is off then, and you are up. */
 const ready = optimizely.onReady({ timeout: 3000 }).catch((error) => {

@@ -5,14 +5,18 @@
 const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const sdk = require('@amplitude/analytics-node');
-const { faults, startAmplitude } = require('../support/amplitude');
+const { faults, startAmplitude } = require('../support/amplitude.js');
 
 /** A client of its own, which sends soon: its timers would keep the process alive. */
 async function connect(t, options) {
   const amplitude = await startAmplitude(options);
   t.after(() => amplitude.close());
   const client = sdk.createInstance();
-  await client.init('key', { serverUrl: amplitude.httpapi, flushIntervalMillis: 10, logLevel: sdk.Types.LogLevel.None }).promise;
+  await client.init('key', {
+    serverUrl: amplitude.httpapi,
+    flushIntervalMillis: 10,
+    logLevel: sdk.Types.LogLevel.None,
+  }).promise;
   return { amplitude, client };
 }
 
@@ -24,7 +28,10 @@ it('delivers events and properties', async (t) => {
     client.track('Seen', { a: 1 }, { user_id: 'user_1' }),
   ];
   await client.flush().promise;
-  assert.deepEqual((await Promise.all(results.map(({ promise }) => promise))).map(({ code }) => code), [200, 200]);
+  assert.deepEqual(
+    (await Promise.all(results.map(({ promise }) => promise))).map(({ code }) => code),
+    [200, 200],
+  );
   const user = amplitude.store.user('user_1');
   assert.deepEqual(user.user_properties, { '[Optimizely] flag': 'on', visits: 2 });
   const [seen] = amplitude.store.events({ type: 'Seen' });
@@ -33,9 +40,19 @@ it('delivers events and properties', async (t) => {
 });
 
 it('understands a refusal of some events, and an outage', async (t) => {
-  const { amplitude, client } = await connect(t, { faults: ['unavailable', faults.rejectUsers('user_bad')] });
-  const results = ['user_1', 'user_bad', 'user_2'].map((user) => client.track('Seen', {}, { user_id: user }).promise);
-  assert.deepEqual((await Promise.all(results)).map(({ code }) => code), [200, 400, 200]);
-  assert.deepEqual(amplitude.requests.map(({ status }) => status), [503, 400, 200]);
+  const { amplitude, client } = await connect(t, {
+    faults: ['unavailable', faults.rejectUsers('user_bad')],
+  });
+  const results = ['user_1', 'user_bad', 'user_2'].map(
+    (user) => client.track('Seen', {}, { user_id: user }).promise,
+  );
+  assert.deepEqual(
+    (await Promise.all(results)).map(({ code }) => code),
+    [200, 400, 200],
+  );
+  assert.deepEqual(
+    amplitude.requests.map(({ status }) => status),
+    [503, 400, 200],
+  );
   assert.equal(amplitude.store.user('user_bad'), undefined);
 });

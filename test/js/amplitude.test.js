@@ -10,12 +10,17 @@ const http = require('node:http');
 const net = require('node:net');
 const tls = require('node:tls');
 const zlib = require('node:zlib');
-const { certificates } = require('../support/certificates');
-const { faults, startAmplitude } = require('../support/amplitude');
-const { request } = require('../support/request');
+const { certificates } = require('../support/certificates.js');
+const { faults, startAmplitude } = require('../support/amplitude.js');
+const { request } = require('../support/request.js');
 
 let inserted = 0;
-const event = (user, fields) => ({ event_type: 'Seen', user_id: user, insert_id: `id-${++inserted}`, ...fields });
+const event = (user, fields) => ({
+  event_type: 'Seen',
+  user_id: user,
+  insert_id: `id-${++inserted}`,
+  ...fields,
+});
 const upload = (...users) => ({ api_key: 'key', events: users.map((user) => event(user)) });
 
 async function start(t, options) {
@@ -52,7 +57,9 @@ describe('a fault that is an answer', () => {
     htmlPage: { status: 200, type: 'text/html' },
     errorAfterAccepting: { status: 500, stored: 3 },
   };
-  for (const [name, { status, type = 'application/json', stored = 0, ...rest }] of Object.entries(cases)) {
+  for (const [name, { status, type = 'application/json', stored = 0, ...rest }] of Object.entries(
+    cases,
+  )) {
     it(name, async (t) => {
       const answer = await failOnce(t, name);
       assert.equal(answer.status, status);
@@ -66,7 +73,10 @@ describe('a fault that is an answer', () => {
   }
 
   it('redirect', async (t) => {
-    const { status, headers } = await failOnce(t, faults.redirect('http://127.0.0.1:1/elsewhere', 307));
+    const { status, headers } = await failOnce(
+      t,
+      faults.redirect('http://127.0.0.1:1/elsewhere', 307),
+    );
     assert.equal(status, 307);
     assert.equal(headers.location, 'http://127.0.0.1:1/elsewhere');
   });
@@ -93,48 +103,95 @@ describe('a fault that is about some events', () => {
   };
   const devices = () => ({
     api_key: 'key',
-    events: ['device_a', 'device_b', 'device_b'].map((device) => event('user_a', { device_id: device })),
+    events: ['device_a', 'device_b', 'device_b'].map((device) =>
+      event('user_a', { device_id: device }),
+    ),
   });
 
   it('throttles', async (t) => {
-    assert.deepEqual(listed(await failOnce(t, faults.throttledUsers('user_b'))),
-      { eps_threshold: 30, throttled_devices: {}, throttled_users: { user_b: 31 }, throttled_events: [1] });
-    assert.deepEqual(listed(await failOnce(t, faults.throttledUsers(['user_c'], { listEvents: false, threshold: 1000 }))),
-      { eps_threshold: 1000, throttled_devices: {}, throttled_users: { user_c: 1001 } });
-    assert.deepEqual(listed(await failOnce(t, faults.throttledEvents((user) => user !== 'user_b'))),
-      { eps_threshold: 30, throttled_devices: {}, throttled_users: {}, throttled_events: [0, 2] });
-    assert.deepEqual(listed(await failOnce(t, faults.throttledDevices('device_b'), devices())),
-      { eps_threshold: 30, throttled_devices: { device_b: 31 }, throttled_users: {}, throttled_events: [1, 2] });
+    assert.deepEqual(listed(await failOnce(t, faults.throttledUsers('user_b'))), {
+      eps_threshold: 30,
+      throttled_devices: {},
+      throttled_users: { user_b: 31 },
+      throttled_events: [1],
+    });
+    assert.deepEqual(
+      listed(
+        await failOnce(
+          t,
+          faults.throttledUsers(['user_c'], { listEvents: false, threshold: 1000 }),
+        ),
+      ),
+      { eps_threshold: 1000, throttled_devices: {}, throttled_users: { user_c: 1001 } },
+    );
+    assert.deepEqual(
+      listed(
+        await failOnce(
+          t,
+          faults.throttledEvents((user) => user !== 'user_b'),
+        ),
+      ),
+      { eps_threshold: 30, throttled_devices: {}, throttled_users: {}, throttled_events: [0, 2] },
+    );
+    assert.deepEqual(listed(await failOnce(t, faults.throttledDevices('device_b'), devices())), {
+      eps_threshold: 30,
+      throttled_devices: { device_b: 31 },
+      throttled_users: {},
+      throttled_events: [1, 2],
+    });
   });
 
   it('knows the daily quota', async (t) => {
     assert.deepEqual(listed(await failOnce(t, faults.dailyQuotaUsers(new Set(['user_a'])))), {
-      eps_threshold: 500_000, throttled_devices: {}, throttled_users: {},
-      exceeded_daily_quota_users: { user_a: 500_001 }, throttled_events: [0],
+      eps_threshold: 500_000,
+      throttled_devices: {},
+      throttled_users: {},
+      exceeded_daily_quota_users: { user_a: 500_001 },
+      throttled_events: [0],
     });
-    assert.deepEqual(listed(await failOnce(t, faults.dailyQuotaDevices('device_a'), devices())).exceeded_daily_quota_devices,
-      { device_a: 500_001 });
+    assert.deepEqual(
+      listed(await failOnce(t, faults.dailyQuotaDevices('device_a'), devices()))
+        .exceeded_daily_quota_devices,
+      { device_a: 500_001 },
+    );
   });
 
   it('rejects', async (t) => {
     const users = ['user_a', 'user_c'];
-    const rejected = async (options) => listed(await failOnce(t, faults.rejectUsers(users, options)));
+    const rejected = async (options) =>
+      listed(await failOnce(t, faults.rejectUsers(users, options)));
     assert.deepEqual(await rejected(), { events_with_invalid_fields: { user_id: [0, 2] } });
-    assert.deepEqual(await rejected({ list: 'first', field: 'time' }), { events_with_invalid_fields: { time: [0] } });
+    assert.deepEqual(await rejected({ list: 'first', field: 'time' }), {
+      events_with_invalid_fields: { time: [0] },
+    });
     assert.deepEqual(await rejected({ list: 'none' }), {});
-    assert.deepEqual(await rejected({ map: 'events_with_missing_fields' }), { events_with_missing_fields: { user_id: [0, 2] } });
-    assert.deepEqual(listed(await failOnce(t, faults.silencedDevices('device_b'), devices())).silenced_events, [1, 2]);
+    assert.deepEqual(await rejected({ map: 'events_with_missing_fields' }), {
+      events_with_missing_fields: { user_id: [0, 2] },
+    });
+    assert.deepEqual(
+      listed(await failOnce(t, faults.silencedDevices('device_b'), devices())).silenced_events,
+      [1, 2],
+    );
   });
 
   it('leaves requests without these events alone', async (t) => {
-    for (const name of ['throttledUsers', 'throttledEvents', 'dailyQuotaUsers', 'rejectUsers', 'silencedDevices']) {
+    for (const name of [
+      'throttledUsers',
+      'throttledEvents',
+      'dailyQuotaUsers',
+      'rejectUsers',
+      'silencedDevices',
+    ]) {
       const { status, stored } = await failOnce(t, faults[name]('somebody'));
       assert.deepEqual([status, stored], [200, 3]);
     }
   });
 
   it('has bounds of size', async (t) => {
-    const compressed = { body: zlib.gzipSync(JSON.stringify(upload('user_a'))), headers: { 'Content-Encoding': 'gzip' } };
+    const compressed = {
+      body: zlib.gzipSync(JSON.stringify(upload('user_a'))),
+      headers: { 'Content-Encoding': 'gzip' },
+    };
     const { length } = JSON.stringify(upload('user_a'));
     const amplitude = await start(t);
     const statusWith = async (fault, options) => {
@@ -143,18 +200,30 @@ describe('a fault that is about some events', () => {
     };
     assert.equal(await statusWith(faults.tooManyBytes(length - 1), compressed), 413);
     assert.equal(await statusWith(faults.tooManyBytes(length), compressed), 200);
-    assert.equal(await statusWith(faults.tooManyEvents(1), { body: upload('user_a', 'user_b') }), 413);
-    assert.equal(await statusWith(faults.tooManyEvents(2), { body: upload('user_a', 'user_b') }), 200);
+    assert.equal(
+      await statusWith(faults.tooManyEvents(1), { body: upload('user_a', 'user_b') }),
+      413,
+    );
+    assert.equal(
+      await statusWith(faults.tooManyEvents(2), { body: upload('user_a', 'user_b') }),
+      200,
+    );
   });
 });
 
 describe('a fault of the connection', () => {
   it('resets it, with or without accepting', async (t) => {
     const before = await failOnce(t, 'resetBeforeAccepting');
-    assert.deepEqual([before.error.code, before.stored, before.record.status], ['ECONNRESET', 0, null]);
+    assert.deepEqual(
+      [before.error.code, before.stored, before.record.status],
+      ['ECONNRESET', 0, null],
+    );
     assert.ok(before.record.rawBytes.length > 0);
     const after = await failOnce(t, 'resetAfterAccepting');
-    assert.deepEqual([after.error.code, after.stored, after.record.status], ['ECONNRESET', 3, null]);
+    assert.deepEqual(
+      [after.error.code, after.stored, after.record.status],
+      ['ECONNRESET', 3, null],
+    );
     const early = await failOnce(t, 'resetBeforeReading');
     assert.ok(early.error);
     assert.deepEqual([early.stored, early.record.rawBytes, early.record.complete], [0, null, true]);
@@ -174,7 +243,10 @@ describe('a fault of the connection', () => {
   it('promises more than it sends', async (t) => {
     const amplitude = await start(t, { faults: faults.wrongContentLength(10) });
     const controller = new AbortController();
-    const answer = request(amplitude.httpapi, { body: upload('user_a'), signal: controller.signal });
+    const answer = request(amplitude.httpapi, {
+      body: upload('user_a'),
+      signal: controller.signal,
+    });
     await amplitude.waitFor(({ store }) => store.events().length === 1);
     controller.abort();
     await assert.rejects(answer, { name: 'AbortError' });
@@ -188,9 +260,15 @@ describe('a fault of the connection', () => {
   it('never answers', async (t) => {
     const amplitude = await start(t, { faults: 'silence' });
     const controller = new AbortController();
-    const answer = request(amplitude.httpapi, { body: upload('user_a'), signal: controller.signal });
+    const answer = request(amplitude.httpapi, {
+      body: upload('user_a'),
+      signal: controller.signal,
+    });
     const silent = await amplitude.nextRequest();
-    assert.deepEqual([silent.status, silent.answeredAt, silent.body.events[0].user_id], [null, null, 'user_a']);
+    assert.deepEqual(
+      [silent.status, silent.answeredAt, silent.body.events[0].user_id],
+      [null, null, 'user_a'],
+    );
     controller.abort();
     await assert.rejects(answer, { name: 'AbortError' });
     assert.equal(amplitude.store.events().length, 0);
@@ -205,7 +283,10 @@ describe('a fault of the connection', () => {
     assert.equal(held.waiting, 2);
     assert.equal(amplitude.store.events().length, 0);
     held.release();
-    assert.deepEqual((await Promise.all(answers)).map(({ status }) => status), [200, 200]);
+    assert.deepEqual(
+      (await Promise.all(answers)).map(({ status }) => status),
+      [200, 200],
+    );
   });
 
   it('delays the answer', async (t) => {
@@ -219,7 +300,10 @@ describe('a fault of the connection', () => {
 
   it('answers before the body was read', async (t) => {
     const amplitude = await start(t, { faults: faults.earlyAnswer(413) });
-    const req = http.request(amplitude.httpapi, { method: 'POST', headers: { 'Content-Length': 1000 } });
+    const req = http.request(amplitude.httpapi, {
+      method: 'POST',
+      headers: { 'Content-Length': 1000 },
+    });
     req.on('error', () => {});
     req.flushHeaders();
     const [res] = await once(req, 'response');
@@ -231,8 +315,10 @@ describe('a fault of the connection', () => {
     const amplitude = await start(t, { faults: 'closeAfterAnswer' });
     const socket = net.connect(new URL(amplitude.url).port, '127.0.0.1');
     const body = JSON.stringify(upload('user_a'));
-    socket.write('POST /batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n' +
-      `Content-Length: ${body.length}\r\n\r\n${body}`);
+    socket.write(
+      'POST /batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n' +
+        `Content-Length: ${body.length}\r\n\r\n${body}`,
+    );
     const chunks = [];
     for await (const chunk of socket) {
       chunks.push(chunk);
@@ -249,11 +335,18 @@ describe('the stand-in', () => {
     t.after(() => agent.destroy());
     const body = { api_key: 'key', events: [event('abc', { device_id: 'device_1' })] };
     const raw = zlib.gzipSync(JSON.stringify(body));
-    await request(`${amplitude.batch}?a=b`, { body: raw, agent, headers: { 'Content-Encoding': 'gzip', 'X-Test': '1' } });
+    await request(`${amplitude.batch}?a=b`, {
+      body: raw,
+      agent,
+      headers: { 'Content-Encoding': 'gzip', 'X-Test': '1' },
+    });
     await request(amplitude.httpapi, { body: '{', agent });
     await request(amplitude.httpapi, { body });
     const [first, second, third] = amplitude.requests;
-    assert.deepEqual([first.method, first.url, first.headers['x-test'], first.status], ['POST', '/batch?a=b', '1', 200]);
+    assert.deepEqual(
+      [first.method, first.url, first.headers['x-test'], first.status],
+      ['POST', '/batch?a=b', '1', 200],
+    );
     assert.deepEqual(first.rawBytes, raw);
     assert.deepEqual(first.body, body);
     assert.ok(first.answeredAt >= first.receivedAt);
@@ -267,7 +360,10 @@ describe('the stand-in', () => {
     const amplitude = await start(t, { faults: ['unavailable', 'ok', faults.status(500)] });
     const post = async () => (await request(amplitude.httpapi, { body: upload('user_a') })).status;
     assert.equal((await request(`${amplitude.url}/stats`)).status, 200);
-    assert.deepEqual([await post(), await post(), await post(), await post()], [503, 200, 500, 200]);
+    assert.deepEqual(
+      [await post(), await post(), await post(), await post()],
+      [503, 200, 500, 200],
+    );
     amplitude.setFault('rateLimited', 2);
     assert.deepEqual([await post(), await post(), await post()], [429, 429, 200]);
     amplitude.setFault('forbidden');
@@ -279,25 +375,38 @@ describe('the stand-in', () => {
 
   it('waits for what happens', async (t) => {
     const amplitude = await start(t);
-    const both = amplitude.waitFor(({ requests }) => requests.length === 2 && requests.map(({ status }) => status));
+    const both = amplitude.waitFor(
+      ({ requests }) => requests.length === 2 && requests.map(({ status }) => status),
+    );
     const next = amplitude.nextRequest();
     await request(amplitude.httpapi, { body: upload('user_a') });
     await request(amplitude.httpapi, { body: upload('user_b') });
     assert.equal((await next).body.events[0].user_id, 'user_a');
     assert.equal((await amplitude.nextRequest()).body.events[0].user_id, 'user_b');
     assert.deepEqual((await both).length, 2);
-    await assert.rejects(amplitude.waitFor(() => false, { timeoutMillis: 1 }), /in vain; 2 requests: 200 200/);
-    await assert.rejects(amplitude.waitFor(() => {
-      throw new Error('mine');
-    }), /mine/);
+    await assert.rejects(
+      amplitude.waitFor(() => false, { timeoutMillis: 1 }),
+      /in vain; 2 requests: 200 200/,
+    );
+    await assert.rejects(
+      amplitude.waitFor(() => {
+        throw new Error('mine');
+      }),
+      /mine/,
+    );
   });
 
   it('restarts on the same port with the same store', async (t) => {
     const amplitude = await start(t, { faults: 'silence' });
     const { url } = amplitude;
     const silent = request(amplitude.httpapi, { body: upload('user_a') });
-    await Promise.all([amplitude.nextRequest().then(() => amplitude.stop()), assert.rejects(silent, { code: 'ECONNRESET' })]);
-    await assert.rejects(request(amplitude.httpapi, { body: upload('user_a') }), { code: 'ECONNREFUSED' });
+    await Promise.all([
+      amplitude.nextRequest().then(() => amplitude.stop()),
+      assert.rejects(silent, { code: 'ECONNRESET' }),
+    ]);
+    await assert.rejects(request(amplitude.httpapi, { body: upload('user_a') }), {
+      code: 'ECONNREFUSED',
+    });
     await amplitude.start();
     amplitude.setFault(null);
     assert.equal(amplitude.url, url);
@@ -324,11 +433,17 @@ describe('TLS', () => {
     const ca = fs.readFileSync(amplitude.caFile);
     assert.match(amplitude.httpapi, /^https:/);
     for (const host of ['127.0.0.1', 'localhost']) {
-      const answer = await request(amplitude.httpapi.replace('127.0.0.1', host), { body: upload('user_a'), ca, family: 4 });
+      const answer = await request(amplitude.httpapi.replace('127.0.0.1', host), {
+        body: upload('user_a'),
+        ca,
+        family: 4,
+      });
       assert.equal(answer.status, 200);
     }
     amplitude.setFault('resetAfterAccepting', 1);
-    await assert.rejects(request(amplitude.httpapi, { body: upload('user_a'), ca }), { code: 'ECONNRESET' });
+    await assert.rejects(request(amplitude.httpapi, { body: upload('user_a'), ca }), {
+      code: 'ECONNRESET',
+    });
     await assert.rejects(request(amplitude.httpapi, { body: upload('user_a') }), /certificate/);
   });
 
@@ -350,7 +465,11 @@ describe('TLS', () => {
   it('takes options of its own', async (t) => {
     assert.equal(certificates(), certificates());
     const amplitude = await start(t, { tls: { ...certificates().good, maxVersion: 'TLSv1.2' } });
-    const socket = tls.connect({ port: new URL(amplitude.url).port, host: '127.0.0.1', rejectUnauthorized: false });
+    const socket = tls.connect({
+      port: new URL(amplitude.url).port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+    });
     await once(socket, 'secureConnect');
     assert.equal(socket.getProtocol(), 'TLSv1.2');
     socket.destroy();

@@ -22,7 +22,9 @@ function filesBelow(folder) {
 }
 
 // What stands in for a system's libraries in a prebuilt addon follows their rules, not ours.
-const nativeFiles = filesBelow('src').filter((file) => /\.(c|h|cc)$/.test(file) && !file.startsWith('src/prebuild/'));
+const nativeFiles = filesBelow('src').filter(
+  (file) => /\.(c|h|cc)$/.test(file) && !file.startsWith('src/release/'),
+);
 const coreFiles = nativeFiles.filter((file) => file.startsWith('src/core/'));
 
 /** What a source includes: { own: of the project, foreign: of the system and of libraries }. */
@@ -36,12 +38,17 @@ function includesOf(file) {
 
 /** A source without its comments, strings and include lines. */
 function codeOf(file) {
-  return read(file).replace(/\/\*[\s\S]*?\*\/|\/\/.*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+'|^\s*#\s*include.*/gm, ' ');
+  return read(file).replace(
+    /\/\*[\s\S]*?\*\/|\/\/.*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+'|^\s*#\s*include.*/gm,
+    ' ',
+  );
 }
 
 /** The core files, apart from `exceptions`, whose code has `pattern`. */
 function coreFilesWith(pattern, exceptions) {
-  return coreFiles.filter((file) => !exceptions.includes(path.basename(file)) && pattern.test(codeOf(file)));
+  return coreFiles.filter(
+    (file) => !exceptions.includes(path.basename(file)) && pattern.test(codeOf(file)),
+  );
 }
 
 /** The core files that include a foreign header which matches `pattern`. */
@@ -50,7 +57,7 @@ function coreFilesIncluding(pattern) {
 }
 
 test('the binding sees only the public header of the core', () => {
-  assert.deepEqual(includesOf('src/binding.cc').own, ['core/oa.h']);
+  assert.deepEqual(includesOf('src/host/node/binding.cc').own, ['oa.h']);
 });
 
 test('the core sees no header of Node', () => {
@@ -66,16 +73,33 @@ test('each library has one user', () => {
 test('leaves know no sibling', () => {
   for (const file of coreFiles) {
     const module = path.basename(file).replace(/\.[ch]$/, '');
-    if (!LEAVES.includes(module)) continue;
-    const siblings = includesOf(file).own.filter((name) => name !== `${module}.h` && !LEAVES_MAY_SEE.includes(name));
+    if (!LEAVES.includes(module)) {
+      continue;
+    }
+    const siblings = includesOf(file).own.filter(
+      (name) => name !== `${module}.h` && !LEAVES_MAY_SEE.includes(name),
+    );
     assert.deepEqual(siblings, [], file);
   }
 });
 
 test('the loop, the heap and the clock have one door each', () => {
-  assert.deepEqual(coreFilesWith(/\buv_(timer|queue_work|async|check|prepare|idle)/, ['deliver.c', 'dispatcher.c', 'dispatcher.h']), []);
-  assert.deepEqual(coreFilesWith(/\b(malloc|calloc|realloc|free|strdup|strndup)\s*\(/, ['mem.c']), []);
-  assert.deepEqual(coreFilesWith(/\b(clock_gettime|gettimeofday|time|uv_hrtime|uv_now)\s*\(/, ['clock.c']), []);
+  assert.deepEqual(
+    coreFilesWith(/\buv_(timer|queue_work|async|check|prepare|idle)/, [
+      'deliver.c',
+      'dispatcher.c',
+      'dispatcher.h',
+    ]),
+    [],
+  );
+  assert.deepEqual(
+    coreFilesWith(/\b(malloc|calloc|realloc|free|strdup|strndup)\s*\(/, ['mem.c']),
+    [],
+  );
+  assert.deepEqual(
+    coreFilesWith(/\b(clock_gettime|gettimeofday|time|uv_hrtime|uv_now)\s*\(/, ['clock.c']),
+    [],
+  );
 });
 
 test('the environment is read by nothing in the core', () => {
@@ -87,12 +111,18 @@ test('no name has a double underscore', () => {
   const compilers = /^__(cplusplus|[A-Za-z]+__|has_[a-z_]+|builtin_[a-z_]+)$/;
   for (const file of nativeFiles) {
     const names = codeOf(file).match(/\b\w*__\w*/g) ?? [];
-    assert.deepEqual(names.filter((name) => !compilers.test(name)), [], file);
+    assert.deepEqual(
+      names.filter((name) => !compilers.test(name)),
+      [],
+      file,
+    );
   }
 });
 
 test('every source of the core is built into the addon', () => {
-  const listed = [...read('src/addon.gypi').matchAll(/'([\w/]+\.cc?)'/g)].map(([, file]) => `src/${file}`);
+  const listed = [...read('src/build/addon.gypi').matchAll(/'\.\.\/([\w/]+\.cc?)'/g)].map(
+    ([, file]) => `src/${file}`,
+  );
   assert.deepEqual(listed.sort(), nativeFiles.filter((file) => !file.endsWith('.h')).sort());
 });
 

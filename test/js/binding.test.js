@@ -34,7 +34,9 @@ const PRINT_RESULT = `
 function loadIn(t, files, env = {}, runtime = {}) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-binding-')));
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const ours = ['lib/binding.js', 'lib/unloadable.js', 'package.json', 'src/deps.js'].map((file) => [file, fs.readFileSync(path.join(ROOT, file))]);
+  const ours = ['lib/binding.js', 'lib/unloadable.js', 'package.json', 'src/build/needs.js'].map(
+    (file) => [file, fs.readFileSync(path.join(ROOT, file))],
+  );
   for (const [file, content] of [...ours, ...Object.entries(files)]) {
     fs.mkdirSync(path.dirname(path.join(dir, file)), { recursive: true });
     fs.writeFileSync(path.join(dir, file), content);
@@ -74,9 +76,14 @@ test('an addon that was never built: every place, this machine, and what to type
   assert.equal(cause, undefined);
   assert.ok(message.includes(`${process.platform}-${process.arch}`));
   assert.ok(message.includes(`Node ${process.version}`));
-  if (process.platform === 'linux') assert.match(message, /glibc \d+\.\d+|musl/);
+  if (process.platform === 'linux') {
+    assert.match(message, /glibc \d+\.\d+|musl/);
+  }
   for (const place of [PREBUILT, RELEASE, 'build/Debug/optimizely_amplitude.node']) {
-    assert.ok(message.includes(`${path.join(dir, place)}\n      is not there`), `${place} in ${message}`);
+    assert.ok(
+      message.includes(`${path.join(dir, place)}\n      is not there`),
+      `${place} in ${message}`,
+    );
   }
   assert.match(message, /(apt-get|dnf|apk|brew) /);
   assert.match(message, /npm explore optimizely-amplitude -- npm run compile/);
@@ -90,24 +97,38 @@ test('a file that is no addon: what the dynamic linker says, which is the cause 
   assert.match(message, /copied from another machine/);
 });
 
-test('an addon for another processor is named as one', { skip: process.platform !== 'linux' && 'the files are ELF' }, (t) => {
-  const { name, elf } = foreignElf();
-  const { code, message } = loadIn(t, { [PREBUILT]: elf });
-  assert.equal(code, 'ERR_OA_ADDON');
-  assert.ok(message.includes(`${PREBUILT}\n      is built for ${name}, not for ${process.arch}`), message);
-});
+test(
+  'an addon for another processor is named as one',
+  { skip: process.platform !== 'linux' && 'the files are ELF' },
+  (t) => {
+    const { name, elf } = foreignElf();
+    const { code, message } = loadIn(t, { [PREBUILT]: elf });
+    assert.equal(code, 'ERR_OA_ADDON');
+    assert.ok(
+      message.includes(`${PREBUILT}\n      is built for ${name}, not for ${process.arch}`),
+      message,
+    );
+  },
+);
 
-test('a shared library that is missing: the package that carries it', { skip: process.platform !== 'linux' && 'the file is patched as ELF' }, (t) => {
-  const addon = fs.readFileSync(ADDON);
-  const at = addon.indexOf('libcjson.so.1\0');
-  assert.ok(at > 0, 'the addon needs libcjson');
-  addon.write('libcjson.so.9', at, 'latin1');
-  const { code, message } = loadIn(t, { [RELEASE]: addon });
-  assert.equal(code, 'ERR_OA_ADDON');
-  assert.match(message, /libcjson\.so\.9/);
-  assert.match(message, /The library libcjson is missing on this machine:\n +\S*.*\b(libcjson1|cjson)\b/);
-  assert.doesNotMatch(message, /npm run compile/);
-});
+test(
+  'a shared library that is missing: the package that carries it',
+  { skip: process.platform !== 'linux' && 'the file is patched as ELF' },
+  (t) => {
+    const addon = fs.readFileSync(ADDON);
+    const at = addon.indexOf('libcjson.so.1\0');
+    assert.ok(at > 0, 'the addon needs libcjson');
+    addon.write('libcjson.so.9', at, 'latin1');
+    const { code, message } = loadIn(t, { [RELEASE]: addon });
+    assert.equal(code, 'ERR_OA_ADDON');
+    assert.match(message, /libcjson\.so\.9/);
+    assert.match(
+      message,
+      /The library libcjson is missing on this machine:\n +\S*.*\b(libcjson1|cjson)\b/,
+    );
+    assert.doesNotMatch(message, /npm run compile/);
+  },
+);
 
 test('the addon that was built here goes before a prebuilt one, and gives way to it when it does not load', (t) => {
   const addon = fs.readFileSync(ADDON);
@@ -116,10 +137,22 @@ test('the addon that was built here goes before a prebuilt one, and gives way to
 });
 
 test('a runtime without OpenSSL 3 is told so, and a prebuilt addon is not tried on it', (t) => {
-  for (const [version, words] of [['1.1.1', 'OpenSSL 1.1.1'], ['4.0.0', 'OpenSSL 4.0.0'], [undefined, 'none']]) {
-    const { code, message } = loadIn(t, { [PREBUILT]: fs.readFileSync(ADDON) }, {}, { openssl: version });
+  for (const [version, words] of [
+    ['1.1.1', 'OpenSSL 1.1.1'],
+    ['4.0.0', 'OpenSSL 4.0.0'],
+    [undefined, 'none'],
+  ]) {
+    const { code, message } = loadIn(
+      t,
+      { [PREBUILT]: fs.readFileSync(ADDON) },
+      {},
+      { openssl: version },
+    );
     assert.equal(code, 'ERR_OA_ADDON');
-    assert.ok(message.includes(`uses the OpenSSL 3 of the runtime, and this runtime has ${words}`), message);
+    assert.ok(
+      message.includes(`uses the OpenSSL 3 of the runtime, and this runtime has ${words}`),
+      message,
+    );
     assert.match(message, /npm run compile/);
   }
 });
@@ -127,16 +160,27 @@ test('a runtime without OpenSSL 3 is told so, and a prebuilt addon is not tried 
 /** Where musl's linker is on this processor. */
 const MUSL_LINKER = `/lib/ld-musl-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}.so.1`;
 
-test('a system with musl is told so, and a prebuilt addon is not tried on it', { skip: process.platform !== 'linux' && 'the file is ELF' }, (t) => {
-  const files = { [PREBUILT]: fs.readFileSync(ADDON), node: `\x7fELF...${MUSL_LINKER}` };
-  const { message } = loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER });
-  assert.ok(message.includes('is built for glibc, and this system uses musl'), message);
-});
+test(
+  'a system with musl is told so, and a prebuilt addon is not tried on it',
+  { skip: process.platform !== 'linux' && 'the file is ELF' },
+  (t) => {
+    const files = { [PREBUILT]: fs.readFileSync(ADDON), node: `\x7fELF...${MUSL_LINKER}` };
+    const { message } = loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER });
+    assert.ok(message.includes('is built for glibc, and this system uses musl'), message);
+  },
+);
 
-test('a system that has musl beside its glibc is no system with musl', { skip: process.platform !== 'linux' && 'the file is ELF' }, (t) => {
-  const files = { [PREBUILT]: fs.readFileSync(ADDON), node: '\x7fELF.../lib64/ld-linux-x86-64.so.2' };
-  assert.ok(loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER }).keys.length > 0);
-});
+test(
+  'a system that has musl beside its glibc is no system with musl',
+  { skip: process.platform !== 'linux' && 'the file is ELF' },
+  (t) => {
+    const files = {
+      [PREBUILT]: fs.readFileSync(ADDON),
+      node: '\x7fELF.../lib64/ld-linux-x86-64.so.2',
+    };
+    assert.ok(loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER }).keys.length > 0);
+  },
+);
 
 test('code that was bundled is told to stay outside of the bundle', (t) => {
   const { code, message } = loadIn(t, { 'package.json': '{"name":"application"}' });
@@ -146,20 +190,38 @@ test('code that was bundled is told to stay outside of the bundle', (t) => {
   assert.doesNotMatch(message, /npm run compile/);
 });
 
-const PERMISSION_FLAG = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';
-const NO_PERMISSIONS = !process.allowedNodeEnvironmentFlags.has('--allow-addons') && 'this Node cannot forbid it';
+const PERMISSION_FLAG = process.allowedNodeEnvironmentFlags.has('--permission')
+  ? '--permission'
+  : '--experimental-permission';
+const NO_PERMISSIONS =
+  !process.allowedNodeEnvironmentFlags.has('--allow-addons') && 'this Node cannot forbid it';
 
 test('a process that may read nothing but the package loads it', { skip: NO_PERMISSIONS }, (t) => {
   const { dir } = loadIn(t, { [PREBUILT]: fs.readFileSync(ADDON) });
-  const args = [PERMISSION_FLAG, '--allow-addons', `--allow-fs-read=${dir}/*`, '--no-warnings', '-p', "Object.keys(require('./lib/binding.js')).length > 0"];
-  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: dir, encoding: 'utf8', env: { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: '' } });
+  const args = [
+    PERMISSION_FLAG,
+    '--allow-addons',
+    `--allow-fs-read=${dir}/*`,
+    '--no-warnings',
+    '-p',
+    "Object.keys(require('./lib/binding.js')).length > 0",
+  ];
+  const { stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd: dir,
+    encoding: 'utf8',
+    env: { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: '' },
+  });
   assert.equal(stdout, 'true\n', stderr);
 });
 
 test('another build can be named, and is then the only one tried', (t) => {
   const { keys } = loadIn(t, {}, { OPTIMIZELY_AMPLITUDE_BINDING: ADDON });
   assert.ok(Array.isArray(keys));
-  const { message } = loadIn(t, { [RELEASE]: fs.readFileSync(ADDON) }, { OPTIMIZELY_AMPLITUDE_BINDING: '/nonexistent.node' });
+  const { message } = loadIn(
+    t,
+    { [RELEASE]: fs.readFileSync(ADDON) },
+    { OPTIMIZELY_AMPLITUDE_BINDING: '/nonexistent.node' },
+  );
   assert.ok(message.includes('/nonexistent.node\n      is not there'));
   assert.ok(!message.includes(RELEASE));
 });

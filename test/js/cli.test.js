@@ -6,11 +6,11 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const path = require('node:path');
 const readline = require('node:readline');
-const { createCollector } = require('../../lib/collector');
-const { request } = require('../support/request');
+const { createCollector } = require('../../lib/cli/collector/index.js');
+const { request } = require('../support/request.js');
 const { version } = require('../../package.json');
 
-const CLI = path.join(__dirname, '../../lib/cli.js');
+const CLI = path.join(__dirname, '../../lib/cli/main.js');
 
 function run(t, ...args) {
   const child = spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -43,11 +43,11 @@ describe('the command line', () => {
 
   const mistakes = {
     'a command is missing': [],
-    'unknown command \'collect\'': ['collect'],
-    'unexpected argument \'8787\'': ['collector', '8787'],
-    'Unknown option \'--prot\'': ['collector', '--prot', '1'],
-    '--port must be a number from 0 to 65535, not \'http\'': ['collector', '--port', 'http'],
-    'not \'65536\'': ['collector', '--port', '65536'],
+    "unknown command 'collect'": ['collect'],
+    "unexpected argument '8787'": ['collector', '8787'],
+    "Unknown option '--prot'": ['collector', '--prot', '1'],
+    "--port must be a number from 0 to 65535, not 'http'": ['collector', '--port', 'http'],
+    "not '65536'": ['collector', '--port', '65536'],
   };
   for (const [message, args] of Object.entries(mistakes)) {
     it(`refuses: ${args.join(' ') || 'nothing'}`, async (t) => {
@@ -64,8 +64,11 @@ describe('the command line', () => {
     t.after(() => collector.close());
     const { code, stderr } = await finish(t, 'collector', '--port', String(port));
     assert.equal(code, 1);
-    assert.equal(stderr, `optimizely-amplitude: cannot listen on 127.0.0.1:${port}: ` +
-      'the port is in use; choose another one with --port\n');
+    assert.equal(
+      stderr,
+      `optimizely-amplitude: cannot listen on 127.0.0.1:${port}: ` +
+        'the port is in use; choose another one with --port\n',
+    );
   });
 
   for (const signal of ['SIGINT', 'SIGTERM']) {
@@ -82,7 +85,12 @@ describe('the command line', () => {
       const body = JSON.stringify({ api_key: 'secret', events: [event, event] });
       assert.equal((await request(serverUrl, { body })).status, 200);
       const line = await nextLine();
-      assert.match(line, new RegExp(`POST {2}/2/httpapi {2}200 {2}${body.length} bytes {2}2 events \\(1 duplicates\\)$`));
+      assert.match(
+        line,
+        new RegExp(
+          `POST {2}/2/httpapi {2}200 {2}${body.length} bytes {2}2 events \\(1 duplicates\\)$`,
+        ),
+      );
       await request(serverUrl, { body: '{' });
       assert.match(await nextLine(), /400 {2}1 bytes {2}Invalid JSON request body$/);
 

@@ -5,21 +5,35 @@ const { describe, it } = require('node:test');
 const http = require('node:http');
 const path = require('node:path');
 const zlib = require('node:zlib');
-const { createCollector } = require('../../lib/collector');
-const { parseOrigin } = require('../../lib/collector/forward');
-const { startAmplitude } = require('../support/amplitude');
-const { request } = require('../support/request');
+const { createCollector } = require('../../lib/cli/collector/index.js');
+const { parseOrigin } = require('../../lib/cli/collector/forward.js');
+const { startAmplitude } = require('../support/amplitude.js');
+const { request } = require('../support/request.js');
 
 const HOSTILE = '<script>alert(1)</script>"\'&\u2028';
 const BROWSER = { Accept: 'text/html,application/xhtml+xml' };
 
 let inserted = 0;
-const event = (fields) => ({ event_type: 'Seen', user_id: 'user_1', insert_id: `id-${++inserted}`, time: 1, ...fields });
-const exposure = (user, flag, variation, fields) => event({
-  event_type: 'Experiment Viewed', user_id: user,
-  event_properties: { flag_key: flag, variation_key: variation, rule_key: 'rule', enabled: true }, ...fields,
+const event = (fields) => ({
+  event_type: 'Seen',
+  user_id: 'user_1',
+  insert_id: `id-${++inserted}`,
+  time: 1,
+  ...fields,
 });
-const identify = (user, flag, value) => event({ event_type: '$identify', user_id: user, user_properties: { $set: { [`[Optimizely] ${flag}`]: value } } });
+const exposure = (user, flag, variation, fields) =>
+  event({
+    event_type: 'Experiment Viewed',
+    user_id: user,
+    event_properties: { flag_key: flag, variation_key: variation, rule_key: 'rule', enabled: true },
+    ...fields,
+  });
+const identify = (user, flag, value) =>
+  event({
+    event_type: '$identify',
+    user_id: user,
+    user_properties: { $set: { [`[Optimizely] ${flag}`]: value } },
+  });
 
 async function start(t, options) {
   const collector = createCollector(options);
@@ -30,7 +44,8 @@ async function start(t, options) {
     collector,
     url,
     get: (target, headers) => request(url + target, { headers }),
-    post: (events, headers, target = '/2/httpapi') => request(url + target, { body: { api_key: 'key', events }, headers }),
+    post: (events, headers, target = '/2/httpapi') =>
+      request(url + target, { body: { api_key: 'key', events }, headers }),
     put: (mode, headers) => request(`${url}/api/mode`, { method: 'PUT', body: mode, headers }),
   };
 }
@@ -69,7 +84,10 @@ describe('the page', () => {
   it('loads nothing from elsewhere, and nothing inline', async (t) => {
     const { get } = await start(t);
     const { text, headers } = await get('/', BROWSER);
-    assert.match(headers['content-security-policy'], /^default-src 'none'; script-src 'self'; style-src 'self'/);
+    assert.match(
+      headers['content-security-policy'],
+      /^default-src 'none'; script-src 'self'; style-src 'self'/,
+    );
     assert.doesNotMatch(headers['content-security-policy'], /unsafe|\*|data:/);
     assert.equal(headers['x-content-type-options'], 'nosniff');
     assert.doesNotMatch(text, /https?:\/\/|<script>|<style|\son\w+=|style=/);
@@ -80,14 +98,33 @@ describe('the page', () => {
 
   it('serves its own files alone', async (t) => {
     const { get } = await start(t);
-    for (const target of ['/page/', '/page/../index.js', '/page/%2e%2e/index.js', '/page/..%2findex.js', '/page/nothing.mjs', '/page/index.html/']) {
+    for (const target of [
+      '/page/',
+      '/page/../index.js',
+      '/page/%2e%2e/index.js',
+      '/page/..%2findex.js',
+      '/page/nothing.mjs',
+      '/page/index.html/',
+    ]) {
       assert.equal((await get(target)).status, 404, target);
     }
   });
 
   it('is small', async (t) => {
     const { get } = await start(t);
-    const files = ['index.html', 'style.css', 'app.mjs', 'charts.mjs', 'decisions.mjs', 'dom.mjs', 'format.mjs', 'model.mjs', 'requests.mjs', 'users.mjs', 'variations.mjs'];
+    const files = [
+      'index.html',
+      'style.css',
+      'app.mjs',
+      'charts.mjs',
+      'decisions.mjs',
+      'dom.mjs',
+      'format.mjs',
+      'model.mjs',
+      'requests.mjs',
+      'users.mjs',
+      'variations.mjs',
+    ];
     let bytes = 0;
     for (const file of files) {
       bytes += (await get(`/page/${file}`)).text.length;
@@ -96,8 +133,17 @@ describe('the page', () => {
   });
 
   it('makes CSV that no spreadsheet runs', async () => {
-    const { csv, bytes, percent } = await import(path.join(__dirname, '../../lib/collector/page/format.mjs'));
-    assert.equal(csv([['a', 'b,"c"'], ['=1+1', 2], ['-x', -3]]), 'a,"b,""c"""\r\n\'=1+1,2\r\n\'-x,-3\r\n');
+    const { csv, bytes, percent } = await import(
+      path.join(__dirname, '../../lib/cli/collector/page/format.mjs')
+    );
+    assert.equal(
+      csv([
+        ['a', 'b,"c"'],
+        ['=1+1', 2],
+        ['-x', -3],
+      ]),
+      'a,"b,""c"""\r\n\'=1+1,2\r\n\'-x,-3\r\n',
+    );
     assert.deepEqual([bytes(999), bytes(1500), bytes(2e6)], ['999 B', '1.5 kB', '2.0 MB']);
     assert.deepEqual([percent(1, 3), percent(1, 0)], ['33.3%', '–']);
   });
@@ -107,11 +153,32 @@ describe('who may look', () => {
   it('is nobody by another name, on loopback', async (t) => {
     const { get, url } = await start(t);
     const { port } = new URL(url);
-    for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, `[::1]:${port}`, `127.1.2.3:${port}`, `app.localhost:${port}`]) {
+    for (const host of [
+      `localhost:${port}`,
+      `127.0.0.1:${port}`,
+      `[::1]:${port}`,
+      `127.1.2.3:${port}`,
+      `app.localhost:${port}`,
+    ]) {
       assert.equal((await get('/stats', { Host: host })).status, 200, host);
     }
-    for (const host of ['evil.example', `evil.example:${port}`, '127.0.0.1.evil.example', 'localhost.evil.example', '10.0.0.1', '@']) {
-      for (const target of ['/', '/stats', '/events', '/users/user_1', '/api/stream', '/api/summary', '/page/app.mjs']) {
+    for (const host of [
+      'evil.example',
+      `evil.example:${port}`,
+      '127.0.0.1.evil.example',
+      'localhost.evil.example',
+      '10.0.0.1',
+      '@',
+    ]) {
+      for (const target of [
+        '/',
+        '/stats',
+        '/events',
+        '/users/user_1',
+        '/api/stream',
+        '/api/summary',
+        '/page/app.mjs',
+      ]) {
         assert.equal((await get(target, { Host: host })).status, 403, host);
       }
     }
@@ -121,7 +188,11 @@ describe('who may look', () => {
     const collector = createCollector();
     const { port } = await collector.listen(0, '0.0.0.0');
     t.after(() => collector.close());
-    assert.equal((await request(`http://127.0.0.1:${port}/stats`, { headers: { Host: 'build-machine:1' } })).status, 200);
+    assert.equal(
+      (await request(`http://127.0.0.1:${port}/stats`, { headers: { Host: 'build-machine:1' } }))
+        .status,
+      200,
+    );
   });
 
   it('is no page of another origin', async (t) => {
@@ -133,22 +204,43 @@ describe('who may look', () => {
       assert.equal(answer.headers['access-control-allow-origin'], undefined);
       assert.equal((await put('503', { Origin: origin })).status, 403);
     }
-    assert.equal((await request(`${url}/api/mode`, { method: 'OPTIONS', headers: { Origin: 'https://evil.example' } })).status, 403);
+    assert.equal(
+      (
+        await request(`${url}/api/mode`, {
+          method: 'OPTIONS',
+          headers: { Origin: 'https://evil.example' },
+        })
+      ).status,
+      403,
+    );
   });
 });
 
 describe('the browser SDK', () => {
   it('may send events from pages of this machine', async (t) => {
     const { post, url, collector } = await start(t);
-    for (const origin of ['http://localhost:3000', 'http://127.0.0.1:5173', 'https://app.localhost', 'http://[::1]:8080']) {
+    for (const origin of [
+      'http://localhost:3000',
+      'http://127.0.0.1:5173',
+      'https://app.localhost',
+      'http://[::1]:8080',
+    ]) {
       const preflight = await request(`${url}/2/httpapi`, {
-        method: 'OPTIONS', headers: { Origin: origin, 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'content-type' },
+        method: 'OPTIONS',
+        headers: {
+          Origin: origin,
+          'Access-Control-Request-Method': 'POST',
+          'Access-Control-Request-Headers': 'content-type',
+        },
       });
       assert.equal(preflight.status, 204);
       assert.equal(preflight.headers['access-control-allow-origin'], origin);
       assert.match(preflight.headers['access-control-allow-headers'], /Content-Type/);
       const answer = await post([event()], { Origin: origin });
-      assert.deepEqual([answer.status, answer.headers['access-control-allow-origin']], [200, origin]);
+      assert.deepEqual(
+        [answer.status, answer.headers['access-control-allow-origin']],
+        [200, origin],
+      );
     }
     assert.equal(collector.store.stats().requests.total, 4, 'preflights are not counted');
   });
@@ -157,7 +249,10 @@ describe('the browser SDK', () => {
     const { post, collector } = await start(t, { allowOrigins: ['https://shop.example'] });
     for (const origin of ['https://evil.example', 'http://localhost.evil.example', 'null']) {
       const answer = await post([event()], { Origin: origin });
-      assert.deepEqual([answer.status, answer.headers['access-control-allow-origin']], [403, undefined]);
+      assert.deepEqual(
+        [answer.status, answer.headers['access-control-allow-origin']],
+        [403, undefined],
+      );
     }
     assert.equal(collector.store.events().length, 0);
     assert.equal((await post([event()], { Origin: 'https://shop.example' })).status, 200);
@@ -165,7 +260,15 @@ describe('the browser SDK', () => {
 
   it('may use a beacon, which is plain text', async (t) => {
     const { post, collector } = await start(t);
-    assert.equal((await post([event()], { Origin: 'http://localhost:3000', 'Content-Type': 'text/plain;charset=UTF-8' })).status, 200);
+    assert.equal(
+      (
+        await post([event()], {
+          Origin: 'http://localhost:3000',
+          'Content-Type': 'text/plain;charset=UTF-8',
+        })
+      ).status,
+      200,
+    );
     assert.equal(collector.store.events().length, 1);
   });
 });
@@ -178,15 +281,26 @@ describe('the stream', () => {
     assert.match(stream.res.headers['content-type'], /^text\/event-stream/);
     const { name, data } = await stream.next();
     assert.equal(name, 'start');
-    assert.deepEqual(data.decisions.map(({ user, flag, variation, identify: update, event: viewed }) =>
-      [user, flag, variation, update.event_type, viewed.event_type]), [['user_1', 'flag', 'a', '$identify', 'Experiment Viewed']]);
+    assert.deepEqual(
+      data.decisions.map(({ user, flag, variation, identify: update, event: viewed }) => [
+        user,
+        flag,
+        variation,
+        update.event_type,
+        viewed.event_type,
+      ]),
+      [['user_1', 'flag', 'a', '$identify', 'Experiment Viewed']],
+    );
     assert.equal(data.requests.length, 1);
     assert.deepEqual([data.state.mode, data.state.users, data.state.sums.events], ['normal', 1, 3]);
 
     await post([exposure(HOSTILE, HOSTILE, HOSTILE)]);
     const news = await stream.next();
     assert.equal(news.name, 'news');
-    assert.deepEqual(news.data.decisions.map(({ user, flag, variation }) => [user, flag, variation]), [[HOSTILE, HOSTILE, HOSTILE]]);
+    assert.deepEqual(
+      news.data.decisions.map(({ user, flag, variation }) => [user, flag, variation]),
+      [[HOSTILE, HOSTILE, HOSTILE]],
+    );
     assert.equal(news.data.requests[0].events, 1);
   });
 
@@ -194,7 +308,11 @@ describe('the stream', () => {
     const { post, url } = await start(t);
     const stream = await listen(t, url);
     await stream.next();
-    await post(Array.from({ length: 2000 }, (item, n) => exposure(`user_${n}`, 'flag', 'a')), {}, '/batch');
+    await post(
+      Array.from({ length: 2000 }, (item, n) => exposure(`user_${n}`, 'flag', 'a')),
+      {},
+      '/batch',
+    );
     const { data } = await stream.next();
     assert.equal(data.decisions.length, 100);
     assert.equal(data.decisions.at(-1).user, 'user_1999');
@@ -203,13 +321,21 @@ describe('the stream', () => {
 
   it('leaves out events that are too large to be told', async (t) => {
     const { post, url, get } = await start(t);
-    const properties = Object.fromEntries(Array.from({ length: 60 }, (item, n) => [`p${n}`, 'x'.repeat(1000)]));
+    const properties = Object.fromEntries(
+      Array.from({ length: 60 }, (item, n) => [`p${n}`, 'x'.repeat(1000)]),
+    );
     const large = exposure('user_1', 'flag', 'a');
     Object.assign(large.event_properties, properties);
     await post([large]);
     const { data } = await (await listen(t, url)).next();
-    assert.deepEqual(data.decisions.map(({ user, event: told }) => [user, told]), [['user_1', null]]);
-    assert.equal((await get('/api/user?id=user_1')).json.items[0].event.event_properties.p0.length, 1000);
+    assert.deepEqual(
+      data.decisions.map(({ user, event: told }) => [user, told]),
+      [['user_1', null]],
+    );
+    assert.equal(
+      (await get('/api/user?id=user_1')).json.items[0].event.event_properties.p0.length,
+      1000,
+    );
   });
 
   it('does not serve any number of clients, and forgets those that go', async (t) => {
@@ -236,16 +362,31 @@ describe('what the page asks for', () => {
     await post([event({ time: 'yesterday' })]);
     const { json } = await get('/api/user?id=user_1');
     assert.deepEqual(json.properties, [['[Optimizely] flag', 'a']]);
-    assert.deepEqual(json.items.map(({ outcome, reason }) => [outcome, reason]),
-      [['stored', null], ['stored', null], ['repeat', null], ['refused', 'time is not valid']]);
+    assert.deepEqual(
+      json.items.map(({ outcome, reason }) => [outcome, reason]),
+      [
+        ['stored', null],
+        ['stored', null],
+        ['repeat', null],
+        ['refused', 'time is not valid'],
+      ],
+    );
     assert.equal((await get('/api/user?id=nobody')).status, 404);
     await post([event({ user_id: 'abc' })]);
-    assert.equal((await get('/api/user?id=abc')).status, 404, 'the id was removed before the event was refused');
+    assert.equal(
+      (await get('/api/user?id=abc')).status,
+      404,
+      'the id was removed before the event was refused',
+    );
   });
 
   it('is users by a part of their id', async (t) => {
     const { get, post } = await start(t);
-    await post([event({ user_id: HOSTILE }), event({ user_id: 'user_2' }), event({ user_id: undefined, device_id: 'device_1' })]);
+    await post([
+      event({ user_id: HOSTILE }),
+      event({ user_id: 'user_2' }),
+      event({ user_id: undefined, device_id: 'device_1' }),
+    ]);
     const find = async (text) => (await get(`/api/users?q=${encodeURIComponent(text)}`)).json;
     assert.deepEqual(await find(''), { users: [HOSTILE, 'user_2', 'device_1'], total: 3 });
     assert.deepEqual((await find('<script>')).users, [HOSTILE]);
@@ -253,10 +394,18 @@ describe('what the page asks for', () => {
 
   it('is an analysis', async (t) => {
     const { get, post } = await start(t);
-    const ask = async () => (await get(`/api/analysis?flag=${encodeURIComponent(HOSTILE)}&step=Experiment%20Viewed&step=Seen&days=1`)).json.rows;
+    const ask = async () =>
+      (
+        await get(
+          `/api/analysis?flag=${encodeURIComponent(HOSTILE)}&step=Experiment%20Viewed&step=Seen&days=1`,
+        )
+      ).json.rows;
     assert.deepEqual(await ask(), []);
     await post([identify('user_1', HOSTILE, 'a'), exposure('user_1', HOSTILE, 'a'), event()]);
-    assert.deepEqual((await ask()).map(({ variation, funnel }) => [variation, funnel]), [['a', [1, 1]]]);
+    assert.deepEqual(
+      (await ask()).map(({ variation, funnel }) => [variation, funnel]),
+      [['a', [1, 1]]],
+    );
     assert.deepEqual((await get('/api/summary')).json.flags, [{ flag: HOSTILE, users: 1 }]);
     for (const query of ['', '?flag=a', '?flag=a&step=b&days=x', '?flag=a&step=b&days=-1']) {
       assert.equal((await get(`/api/analysis${query}`)).status, 400, query);
@@ -299,11 +448,19 @@ describe('forwarding', () => {
     const amplitude = await startAmplitude({ apiKeys: ['key'] });
     t.after(() => amplitude.close());
     const { collector, url } = await start(t, { forward: amplitude.url });
-    const raw = zlib.gzipSync(JSON.stringify({ api_key: 'key', events: [event(), identify('user_1', 'flag', 'a')] }));
-    const answer = await request(`${url}/batch?x=1`, { body: raw, headers: { 'Content-Encoding': 'gzip' } });
+    const raw = zlib.gzipSync(
+      JSON.stringify({ api_key: 'key', events: [event(), identify('user_1', 'flag', 'a')] }),
+    );
+    const answer = await request(`${url}/batch?x=1`, {
+      body: raw,
+      headers: { 'Content-Encoding': 'gzip' },
+    });
     assert.deepEqual([answer.status, answer.json.events_ingested], [200, 2]);
     const [forwarded] = amplitude.requests;
-    assert.deepEqual([forwarded.url, forwarded.headers['content-encoding'], forwarded.headers.host], ['/batch?x=1', 'gzip', new URL(amplitude.url).host]);
+    assert.deepEqual(
+      [forwarded.url, forwarded.headers['content-encoding'], forwarded.headers.host],
+      ['/batch?x=1', 'gzip', new URL(amplitude.url).host],
+    );
     assert.ok(forwarded.rawBytes.equals(raw));
     assert.equal(collector.store.user('user_1').user_properties['[Optimizely] flag'], 'a');
   });
@@ -312,9 +469,15 @@ describe('forwarding', () => {
     const amplitude = await startAmplitude({ apiKeys: ['key'] });
     t.after(() => amplitude.close());
     const { collector, post, url } = await start(t, { forward: amplitude.url });
-    assert.deepEqual((await request(`${url}/2/httpapi`, { body: { api_key: 'other', events: [event()] } })).json, { code: 400, error: 'Invalid API key: other' });
+    assert.deepEqual(
+      (await request(`${url}/2/httpapi`, { body: { api_key: 'other', events: [event()] } })).json,
+      { code: 400, error: 'Invalid API key: other' },
+    );
     assert.equal((await post([event({ time: 'x' })])).status, 400);
-    assert.deepEqual(collector.store.refusals().map(({ reason }) => reason), ['time is not valid']);
+    assert.deepEqual(
+      collector.store.refusals().map(({ reason }) => reason),
+      ['time is not valid'],
+    );
     assert.equal(collector.store.events().length, 0);
     amplitude.setFault(amplitude.faults.retryAfter(7), 1);
     const later = await post([event()]);
@@ -336,7 +499,12 @@ describe('forwarding', () => {
 describe('memory', () => {
   it('is bounded by the size of what is kept', async (t) => {
     const { collector, post } = await start(t, { maxEventBytes: 100_000 });
-    const big = () => event({ event_properties: Object.fromEntries(Array.from({ length: 40 }, (item, n) => [`p${n}`, 'x'.repeat(1000)])) });
+    const big = () =>
+      event({
+        event_properties: Object.fromEntries(
+          Array.from({ length: 40 }, (item, n) => [`p${n}`, 'x'.repeat(1000)]),
+        ),
+      });
     for (let i = 0; i < 5; i++) {
       assert.equal((await post([big()])).status, 200);
     }
@@ -345,6 +513,10 @@ describe('memory', () => {
     const same = big();
     await post([same]);
     await post([same]);
-    assert.equal(collector.store.duplicates().length, 0, 'one that is larger than all room for them is not kept');
+    assert.equal(
+      collector.store.duplicates().length,
+      0,
+      'one that is larger than all room for them is not kept',
+    );
   });
 });

@@ -4,13 +4,19 @@ const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
 const net = require('node:net');
 const zlib = require('node:zlib');
-const { createCollector } = require('../../lib/collector');
-const { Store } = require('../../lib/collector/store');
-const { request } = require('../support/request');
+const { createCollector } = require('../../lib/cli/collector/index.js');
+const { Store } = require('../../lib/cli/collector/store.js');
+const { request } = require('../support/request.js');
 
 let inserted = 0;
-const event = (fields) => ({ event_type: 'Seen', user_id: 'user_1', insert_id: `id-${++inserted}`, ...fields });
-const identify = (userProperties, fields) => event({ event_type: '$identify', user_properties: userProperties, ...fields });
+const event = (fields) => ({
+  event_type: 'Seen',
+  user_id: 'user_1',
+  insert_id: `id-${++inserted}`,
+  ...fields,
+});
+const identify = (userProperties, fields) =>
+  event({ event_type: '$identify', user_properties: userProperties, ...fields });
 const upload = (events, more) => ({ api_key: 'key', events, ...more });
 
 /** A started collector which is closed when the test ends, with a function that posts to it. */
@@ -22,7 +28,8 @@ async function start(t, options) {
     ...collector,
     store: collector.store,
     url: collector.url,
-    post: (body, { path = '/2/httpapi', headers } = {}) => request(collector.url + path, { method: 'POST', body, headers }),
+    post: (body, { path = '/2/httpapi', headers } = {}) =>
+      request(collector.url + path, { method: 'POST', body, headers }),
     get: (path) => request(collector.url + path),
   };
 }
@@ -37,11 +44,17 @@ describe('a request', () => {
     const { post, store } = await start(t, { now: () => 1234 });
     const body = JSON.stringify(upload([event(), event()]));
     for (const path of ['/2/httpapi', '/batch', '/2/httpapi?source=test']) {
-      const answer = await post(body, { path, headers: { 'Content-Type': 'application/json; charset=utf-8' } });
+      const answer = await post(body, {
+        path,
+        headers: { 'Content-Type': 'application/json; charset=utf-8' },
+      });
       assert.equal(answer.status, 200);
       assert.match(answer.headers['content-type'], /^application\/json/);
       assert.deepEqual(answer.json, {
-        code: 200, events_ingested: 2, payload_size_bytes: body.length, server_upload_time: 1234,
+        code: 200,
+        events_ingested: 2,
+        payload_size_bytes: body.length,
+        server_upload_time: 1234,
       });
     }
     assert.equal(store.events().length, 2);
@@ -54,7 +67,10 @@ describe('a request', () => {
     const answer = await post(zlib.gzipSync(json), { headers });
     assert.equal(answer.json.payload_size_bytes, Buffer.byteLength(json));
     assert.equal(store.events()[0].event_properties.text, 'ü');
-    refused(await post(zlib.gzipSync(json).subarray(0, -9), { headers }), 'Invalid JSON request body');
+    refused(
+      await post(zlib.gzipSync(json).subarray(0, -9), { headers }),
+      'Invalid JSON request body',
+    );
     refused(await post(json, { headers }), 'Invalid JSON request body');
     assert.equal((await post(json, { headers: { 'Content-Encoding': 'br' } })).status, 415);
     assert.equal(store.events().length, 1);
@@ -63,11 +79,21 @@ describe('a request', () => {
   it('is refused when it is not JSON', async (t) => {
     const { post } = await start(t);
     refused(await post(''), 'Missing request body');
-    for (const body of ['{', '[]', 'null', '"text"', '1', Buffer.from('{"api_key":"\xff"}', 'latin1')]) {
+    for (const body of [
+      '{',
+      '[]',
+      'null',
+      '"text"',
+      '1',
+      Buffer.from('{"api_key":"\xff"}', 'latin1'),
+    ]) {
       refused(await post(body), 'Invalid JSON request body');
     }
     const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
-    refused(await post(JSON.stringify(upload([event()])), { headers: form }), 'Invalid JSON request body');
+    refused(
+      await post(JSON.stringify(upload([event()])), { headers: form }),
+      'Invalid JSON request body',
+    );
   });
 
   it('is refused without api_key or events', async (t) => {
@@ -95,7 +121,9 @@ describe('a request', () => {
     };
     assert.equal((await post(ofSize(1_000_000))).status, 200);
     tooLarge(await post(ofSize(1_000_001)));
-    tooLarge(await post(zlib.gzipSync(ofSize(1_000_001)), { headers: { 'Content-Encoding': 'gzip' } }));
+    tooLarge(
+      await post(zlib.gzipSync(ofSize(1_000_001)), { headers: { 'Content-Encoding': 'gzip' } }),
+    );
     tooLarge(await post(ofSize(5_000_000)));
     assert.equal((await post(ofSize(20_000_000), { path: '/batch' })).status, 200);
     tooLarge(await post(ofSize(20_000_001), { path: '/batch' }));
@@ -120,7 +148,10 @@ describe('a request', () => {
   it('for anything else is answered with JSON', async (t) => {
     const { get, post, url } = await start(t);
     for (const path of ['/nothing', '/2/httpapi/', '/users', '//']) {
-      assert.deepEqual((await post({}, { path })).json, { code: 404, error: 'Invalid request path' });
+      assert.deepEqual((await post({}, { path })).json, {
+        code: 404,
+        error: 'Invalid request path',
+      });
     }
     const wrongMethod = await get('/batch');
     assert.deepEqual(wrongMethod.json, { code: 405, error: 'Method not allowed' });
@@ -132,40 +163,110 @@ describe('a request', () => {
 describe('the validation of events', () => {
   it('lists every bad event by the field that is wrong', async (t) => {
     const { post, store } = await start(t);
-    refused(await post(upload([
-      event(), event({ time: '2026-11-24T15:03:03Z' }), event({ time: 1.5 }), event({ insert_id: 7 }),
-      event({ event_properties: [] }), event({ groups: { a: {} } }), event({ user_properties: { $set: {}, plain: 1 } }),
-      event({ user_properties: { $set: 1 } }), event({ time: '1' }),
-    ])), 'Invalid field values on some events', {
-      events_with_invalid_fields: {
-        time: [1, 2, 8], insert_id: [3], event_properties: [4], groups: [5], user_properties: [6, 7],
+    refused(
+      await post(
+        upload([
+          event(),
+          event({ time: '2026-11-24T15:03:03Z' }),
+          event({ time: 1.5 }),
+          event({ insert_id: 7 }),
+          event({ event_properties: [] }),
+          event({ groups: { a: {} } }),
+          event({ user_properties: { $set: {}, plain: 1 } }),
+          event({ user_properties: { $set: 1 } }),
+          event({ time: '1' }),
+        ]),
+      ),
+      'Invalid field values on some events',
+      {
+        events_with_invalid_fields: {
+          time: [1, 2, 8],
+          insert_id: [3],
+          event_properties: [4],
+          groups: [5],
+          user_properties: [6, 7],
+        },
       },
-    });
-    refused(await post(upload([event(), event({ event_type: undefined }), event({ user_id: undefined }), event({ time: 'x' })])),
+    );
+    refused(
+      await post(
+        upload([
+          event(),
+          event({ event_type: undefined }),
+          event({ user_id: undefined }),
+          event({ time: 'x' }),
+        ]),
+      ),
       'Request missing required field',
-      { events_with_missing_fields: { event_type: [1], user_id: [2] }, events_with_invalid_fields: { time: [3] } });
+      {
+        events_with_missing_fields: { event_type: [1], user_id: [2] },
+        events_with_invalid_fields: { time: [3] },
+      },
+    );
     assert.deepEqual(store.events(), []);
   });
 
   it('lists only the first bad event of a field if it is told to', async (t) => {
     const { post } = await start(t, { badIndexes: 'first' });
-    refused(await post(upload([event({ time: 'x' }), event({ time: 'x', insert_id: 1 }), event({ insert_id: 2 })])),
-      'Invalid field values on some events', { events_with_invalid_fields: { time: [0], insert_id: [1] } });
+    refused(
+      await post(
+        upload([event({ time: 'x' }), event({ time: 'x', insert_id: 1 }), event({ insert_id: 2 })]),
+      ),
+      'Invalid field values on some events',
+      { events_with_invalid_fields: { time: [0], insert_id: [1] } },
+    );
   });
 
   it('refuses the ids that stand for nobody', async (t) => {
     const { post } = await start(t);
-    const ids = ['anonymous', 'nil', 'none', 'null', 'n/a', 'na', 'undefined', 'unknown', '',
-      '00000000-0000-0000-0000-000000000000', '{}', 'lmy47d', '0', '-1', 12345];
-    refused(await post(upload([event(), ...ids.map((id) => event({ user_id: id })), event({ device_id: 'unknown' })])),
+    const ids = [
+      'anonymous',
+      'nil',
+      'none',
+      'null',
+      'n/a',
+      'na',
+      'undefined',
+      'unknown',
+      '',
+      '00000000-0000-0000-0000-000000000000',
+      '{}',
+      'lmy47d',
+      '0',
+      '-1',
+      12345,
+    ];
+    refused(
+      await post(
+        upload([
+          event(),
+          ...ids.map((id) => event({ user_id: id })),
+          event({ device_id: 'unknown' }),
+        ]),
+      ),
       'Invalid field values on some events',
-      { events_with_invalid_fields: { user_id: ids.map((id, index) => index + 1), device_id: [ids.length + 1] } });
+      {
+        events_with_invalid_fields: {
+          user_id: ids.map((id, index) => index + 1),
+          device_id: [ids.length + 1],
+        },
+      },
+    );
   });
 
   it('removes short ids, and refuses events that are left with none', async (t) => {
     const { post, store } = await start(t);
-    refused(await post(upload([event({ user_id: 'abcd' }), event({ user_id: 'abcd', device_id: 'abcd' }), event()])),
-      'Invalid id length for user_id or device_id', { events_with_invalid_id_lengths: { user_id: [0, 1] } });
+    refused(
+      await post(
+        upload([
+          event({ user_id: 'abcd' }),
+          event({ user_id: 'abcd', device_id: 'abcd' }),
+          event(),
+        ]),
+      ),
+      'Invalid id length for user_id or device_id',
+      { events_with_invalid_id_lengths: { user_id: [0, 1] } },
+    );
     await post(upload([event({ user_id: 'abcd', device_id: 'device_1' })]));
     assert.equal(store.user('abcd'), undefined);
     assert.equal(store.user('device_1').events.length, 1);
@@ -175,69 +276,142 @@ describe('the validation of events', () => {
 
   it('refuses events with one short id if it is told to', async (t) => {
     const { post } = await start(t, { shortIds: 'refuse' });
-    refused(await post(upload([event({ device_id: 'abcd' })])),
-      'Invalid id length for user_id or device_id', { events_with_invalid_id_lengths: { device_id: [0] } });
+    refused(
+      await post(upload([event({ device_id: 'abcd' })])),
+      'Invalid id length for user_id or device_id',
+      { events_with_invalid_id_lengths: { device_id: [0] } },
+    );
   });
 
   it('truncates strings and refuses depth', async (t) => {
     const { post, store } = await start(t);
     const nested = (depth) => (depth === 1 ? {} : { a: nested(depth - 1) });
     const long = 'x'.repeat(1025);
-    const answer = await post(upload([
-      event({ user_id: long, event_properties: { long, list: [{ long }] }, user_properties: { $set: { long } } }),
-      event({ event_properties: nested(40) }),
-    ]));
+    const answer = await post(
+      upload([
+        event({
+          user_id: long,
+          event_properties: { long, list: [{ long }] },
+          user_properties: { $set: { long } },
+        }),
+        event({ event_properties: nested(40) }),
+      ]),
+    );
     assert.equal(answer.status, 200);
     const [stored] = store.events();
     const short = long.slice(1);
     assert.deepEqual(stored.event_properties, { long: short, list: [{ long: short }] });
     assert.deepEqual(store.user(short).user_properties, { long: short });
-    refused(await post(upload([event({ event_properties: nested(41) }), event({ unheard_of: nested(41) })])),
-      'Invalid field values on some events', { events_with_invalid_fields: { event_properties: [0], unheard_of: [1] } });
+    refused(
+      await post(
+        upload([event({ event_properties: nested(41) }), event({ unheard_of: nested(41) })]),
+      ),
+      'Invalid field values on some events',
+      { events_with_invalid_fields: { event_properties: [0], unheard_of: [1] } },
+    );
   });
 
   it('takes null as absent, and the time of arrival in place of none', async (t) => {
     const { post, store } = await start(t, { now: () => 1234 });
-    const fields = { device_id: null, insert_id: null, time: null, event_properties: null, user_properties: null, groups: null };
+    const fields = {
+      device_id: null,
+      insert_id: null,
+      time: null,
+      event_properties: null,
+      user_properties: null,
+      groups: null,
+    };
     assert.equal((await post(upload([event(fields), event({ time: 5 })]))).status, 200);
-    assert.deepEqual(store.events().map(({ time }) => time), [1234, 5]);
+    assert.deepEqual(
+      store.events().map(({ time }) => time),
+      [1234, 5],
+    );
   });
 
   it('knows the limits of groups', async (t) => {
     const { post, store } = await start(t);
     const values = (count) => Array.from({ length: count }, (item, index) => `value ${index}`);
     const types = (count) => Object.fromEntries(values(count).map((type) => [type, 'x']));
-    assert.equal((await post(upload([event({ groups: { company: values(10) } }), event({ groups: types(5) })]))).status, 200);
+    assert.equal(
+      (
+        await post(
+          upload([event({ groups: { company: values(10) } }), event({ groups: types(5) })]),
+        )
+      ).status,
+      200,
+    );
     assert.deepEqual(store.events()[0].groups, { company: values(10) });
-    refused(await post(upload([event({ groups: { company: values(11) } }), event({ groups: types(6) })])),
-      'Invalid field values on some events', { events_with_invalid_fields: { groups: [0, 1] } });
+    refused(
+      await post(upload([event({ groups: { company: values(11) } }), event({ groups: types(6) })])),
+      'Invalid field values on some events',
+      { events_with_invalid_fields: { groups: [0, 1] } },
+    );
   });
 });
 
 describe('the properties of a user', () => {
   const propertiesAfter = (...changes) => {
     const store = new Store();
-    store.ingest('key', changes.map((change) => identify(change)));
+    store.ingest(
+      'key',
+      changes.map((change) => identify(change)),
+    );
     return store.user('user_1').user_properties;
   };
 
   it('are changed by every operation', () => {
-    assert.deepEqual(propertiesAfter({ $set: { a: 1, b: null } }, { $set: { a: 2 } }), { a: 2, b: null });
-    assert.deepEqual(propertiesAfter({ $setOnce: { a: 1 } }, { $setOnce: { a: 2, b: 3 } }), { a: 1, b: 3 });
-    assert.deepEqual(propertiesAfter({ $add: { a: 1 } }, { $add: { a: 2.5 } }, { $add: { a: '-1' } }), { a: 2.5 });
-    assert.deepEqual(propertiesAfter({ $set: { a: 1 } }, { $append: { a: [2, 1], b: 5 } }), { a: [1, 2, 1], b: [5] });
-    assert.deepEqual(propertiesAfter({ $set: { a: [1] } }, { $prepend: { a: [2, 3] } }), { a: [2, 3, 1] });
-    assert.deepEqual(propertiesAfter({ $set: { a: [1] } }, { $preInsert: { a: [2, 1] } }), { a: [2, 1] });
-    assert.deepEqual(propertiesAfter({ $set: { a: [1] } }, { $postInsert: { a: [1, 2] } }), { a: [1, 2] });
-    assert.deepEqual(propertiesAfter({ $set: { a: [1, 2, 1], b: 1 } }, { $remove: { a: 1, b: 1, c: 1 } }), { a: [2], b: 1 });
-    assert.deepEqual(propertiesAfter({ $set: { a: 1, b: 2 } }, { $unset: { a: '-', c: '-' } }), { b: 2 });
+    assert.deepEqual(propertiesAfter({ $set: { a: 1, b: null } }, { $set: { a: 2 } }), {
+      a: 2,
+      b: null,
+    });
+    assert.deepEqual(propertiesAfter({ $setOnce: { a: 1 } }, { $setOnce: { a: 2, b: 3 } }), {
+      a: 1,
+      b: 3,
+    });
+    assert.deepEqual(
+      propertiesAfter({ $add: { a: 1 } }, { $add: { a: 2.5 } }, { $add: { a: '-1' } }),
+      { a: 2.5 },
+    );
+    assert.deepEqual(propertiesAfter({ $set: { a: 1 } }, { $append: { a: [2, 1], b: 5 } }), {
+      a: [1, 2, 1],
+      b: [5],
+    });
+    assert.deepEqual(propertiesAfter({ $set: { a: [1] } }, { $prepend: { a: [2, 3] } }), {
+      a: [2, 3, 1],
+    });
+    assert.deepEqual(propertiesAfter({ $set: { a: [1] } }, { $preInsert: { a: [2, 1] } }), {
+      a: [2, 1],
+    });
+    assert.deepEqual(propertiesAfter({ $set: { a: [1] } }, { $postInsert: { a: [1, 2] } }), {
+      a: [1, 2],
+    });
+    assert.deepEqual(
+      propertiesAfter({ $set: { a: [1, 2, 1], b: 1 } }, { $remove: { a: 1, b: 1, c: 1 } }),
+      { a: [2], b: 1 },
+    );
+    assert.deepEqual(propertiesAfter({ $set: { a: 1, b: 2 } }, { $unset: { a: '-', c: '-' } }), {
+      b: 2,
+    });
     assert.deepEqual(propertiesAfter({ $set: { a: 1 } }, { $clearAll: '-' }), {});
   });
 
   it('are changed in the order of the server, not of the request', () => {
-    const all = { $remove: { a: 9 }, $postInsert: { a: 5 }, $preInsert: { a: 4 }, $prepend: { a: 3 }, $append: { a: [2, 9] },
-      $add: { n: 1 }, $setOnce: { n: 9 }, $set: { a: 1, n: 1 }, $unset: { n: '-' }, $clearAll: '-' };
-    assert.deepEqual(propertiesAfter({ $set: { old: 1, n: 7 } }, all), { a: [4, 3, 1, 2, 5], n: 2 });
+    const all = {
+      $remove: { a: 9 },
+      $postInsert: { a: 5 },
+      $preInsert: { a: 4 },
+      $prepend: { a: 3 },
+      $append: { a: [2, 9] },
+      $add: { n: 1 },
+      $setOnce: { n: 9 },
+      $set: { a: 1, n: 1 },
+      $unset: { n: '-' },
+      $clearAll: '-',
+    };
+    assert.deepEqual(propertiesAfter({ $set: { old: 1, n: 7 } }, all), {
+      a: [4, 3, 1, 2, 5],
+      n: 2,
+    });
   });
 
   it('may come with any event, with operations or without', () => {
@@ -254,7 +428,10 @@ describe('the properties of a user', () => {
     const store = new Store();
     store.ingest('key', [identify(JSON.parse('{"$set":{"__proto__":"a","constructor":"b"}}'))]);
     const { user_properties: properties } = store.user('user_1');
-    assert.deepEqual(Object.entries(properties), [['__proto__', 'a'], ['constructor', 'b']]);
+    assert.deepEqual(Object.entries(properties), [
+      ['__proto__', 'a'],
+      ['constructor', 'b'],
+    ]);
   });
 
   it('are bounded', () => {
@@ -262,25 +439,43 @@ describe('the properties of a user', () => {
     const many = (count) => Array.from({ length: count }, (item, n) => [`property ${n}`, n]);
     store.ingest('key', [
       identify({ $set: { list: 1 } }),
-      identify({ $set: Object.fromEntries(many(1000)) }), identify({ $set: { list: 'is known', new: 1 } }),
+      identify({ $set: Object.fromEntries(many(1000)) }),
+      identify({ $set: { list: 'is known', new: 1 } }),
     ]);
     const { list } = store.user('user_1').user_properties;
     assert.equal(list, 'is known');
     assert.equal(Object.keys(store.user('user_1').user_properties).length, 1000);
     assert.equal(store.user('user_1').user_properties.new, undefined);
-    store.ingest('key', [identify({ $unset: { list: '-' } }), identify({ $append: { list: many(10_001) } })]);
+    store.ingest('key', [
+      identify({ $unset: { list: '-' } }),
+      identify({ $append: { list: many(10_001) } }),
+    ]);
     assert.equal(store.user('user_1').user_properties.list.length, 10_000);
-    store.ingest('key', many(101).map(([device]) => event({ device_id: device })));
+    store.ingest(
+      'key',
+      many(101).map(([device]) => event({ device_id: device })),
+    );
     assert.equal(store.user('user_1').device_ids.length, 100);
   });
 
   it('apply to the events that come after the change', () => {
     const store = new Store();
     const set = (value) => identify({ $set: { '[Optimizely] flag': value, other: 1 } });
-    store.ingest('key', [event(), set('a'), event(), event({ user_id: 'user_2' }), set('b'), event(), event()]);
+    store.ingest('key', [
+      event(),
+      set('a'),
+      event(),
+      event({ user_id: 'user_2' }),
+      set('b'),
+      event(),
+      event(),
+    ]);
     const seen = store.events({ user: 'user_1', type: 'Seen' });
     const flag = (value) => ({ '[Optimizely] flag': value });
-    assert.deepEqual(seen.map(({ decisions }) => decisions), [{}, flag('a'), flag('b'), flag('b')]);
+    assert.deepEqual(
+      seen.map(({ decisions }) => decisions),
+      [{}, flag('a'), flag('b'), flag('b')],
+    );
     assert.equal(seen[2].decisions, seen[3].decisions, 'and are not copied for each of them');
     assert.deepEqual(store.user('user_2').events[0].decisions, {});
   });
@@ -301,8 +496,13 @@ describe('an insert_id', () => {
   it('counts once for each device and project, whoever the user is', () => {
     const store = new Store();
     const make = (fields) => event({ insert_id: 'one', ...fields });
-    store.ingest('key', [make(), make({ user_id: 'user_2' }), make({ device_id: 'device_1' }),
-      make({ device_id: 'device_2' }), make({ device_id: 'device_1' })]);
+    store.ingest('key', [
+      make(),
+      make({ user_id: 'user_2' }),
+      make({ device_id: 'device_1' }),
+      make({ device_id: 'device_2' }),
+      make({ device_id: 'device_1' }),
+    ]);
     store.ingest('another key', [make()]);
     assert.equal(store.events().length, 4);
   });
@@ -337,7 +537,10 @@ describe('an insert_id', () => {
 describe('the store', () => {
   it('forgets the oldest events', () => {
     const store = new Store({ maxEvents: 3 });
-    store.ingest('key', [1, 2, 3, 4, 5].map((n) => event({ n, user_id: n % 2 ? 'user_odd' : 'user_even' })));
+    store.ingest(
+      'key',
+      [1, 2, 3, 4, 5].map((n) => event({ n, user_id: n % 2 ? 'user_odd' : 'user_even' })),
+    );
     const numbers = (events) => events.map(({ n }) => n);
     assert.deepEqual(numbers(store.events()), [3, 4, 5]);
     assert.deepEqual(numbers(store.user('user_odd').events), [3, 5]);
@@ -378,7 +581,8 @@ describe('the store', () => {
 
   it('needs time in proportion to the events', () => {
     const elapsed = (count) => {
-      const makeBatch = (batch, b) => Array.from({ length: 1000 }, (item, n) => event({ user_id: `user_${b}_${n >> 1}` }));
+      const makeBatch = (batch, b) =>
+        Array.from({ length: 1000 }, (item, n) => event({ user_id: `user_${b}_${n >> 1}` }));
       const batches = Array.from({ length: count / 1000 }, makeBatch);
       const store = new Store({ maxEvents: 5000, maxUsers: 1000, maxInsertIds: 5000 });
       const startedAt = process.hrtime.bigint();
@@ -397,7 +601,13 @@ describe('the store', () => {
     }
     await post(upload([event({ insert_id: 'a' }), event({ insert_id: 'a' })]));
     await post('{');
-    assert.deepEqual(seen, [['event', 'a'], ['duplicate', 'a'], ['request', 200], ['request', 400], ['refused', 400]]);
+    assert.deepEqual(seen, [
+      ['event', 'a'],
+      ['duplicate', 'a'],
+      ['request', 200],
+      ['request', 400],
+      ['refused', 400],
+    ]);
   });
 });
 
@@ -405,12 +615,24 @@ describe('the views', () => {
   it('show a user', async (t) => {
     const { get, post } = await start(t);
     const id = 'ü/user?#%';
-    await post(upload([identify({ $set: { a: 1 } }, { user_id: id, device_id: 'device_1' }), event({ user_id: id })]));
+    await post(
+      upload([
+        identify({ $set: { a: 1 } }, { user_id: id, device_id: 'device_1' }),
+        event({ user_id: id }),
+      ]),
+    );
     await post(upload([event({ user_id: undefined, device_id: 'device_2' })]));
     const { status, json } = await get(`/users/${encodeURIComponent(id)}`);
     assert.equal(status, 200);
-    assert.deepEqual({ ...json, events: json.events.map(({ event_type: type }) => type) },
-      { user_id: id, device_ids: ['device_1'], user_properties: { a: 1 }, events: ['$identify', 'Seen'] });
+    assert.deepEqual(
+      { ...json, events: json.events.map(({ event_type: type }) => type) },
+      {
+        user_id: id,
+        device_ids: ['device_1'],
+        user_properties: { a: 1 },
+        events: ['$identify', 'Seen'],
+      },
+    );
     assert.equal((await get('/users/device_2')).json.user_id, null);
     for (const unknown of ['/users/somebody', '/users/%', '/users/']) {
       assert.deepEqual((await get(unknown)).json, { code: 404, error: 'Unknown user' });
@@ -419,7 +641,14 @@ describe('the views', () => {
 
   it('show events', async (t) => {
     const { get, post } = await start(t);
-    await post(upload([event({ n: 1 }), event({ n: 2, user_id: 'user_2' }), event({ n: 3 }), identify({ a: 1 }, { n: 4 })]));
+    await post(
+      upload([
+        event({ n: 1 }),
+        event({ n: 2, user_id: 'user_2' }),
+        event({ n: 3 }),
+        identify({ a: 1 }, { n: 4 }),
+      ]),
+    );
     const numbers = async (query) => (await get(`/events?${query}`)).json.events.map(({ n }) => n);
     assert.deepEqual(await numbers(''), [1, 2, 3, 4]);
     assert.deepEqual(await numbers('user=user_1'), [1, 3, 4]);
@@ -456,7 +685,10 @@ describe('the server', () => {
 
   it('does not time out, and takes large headers', async (t) => {
     const { server, url } = await start(t);
-    assert.deepEqual([server.keepAliveTimeout, server.headersTimeout, server.requestTimeout], [0, 0, 0]);
+    assert.deepEqual(
+      [server.keepAliveTimeout, server.headersTimeout, server.requestTimeout],
+      [0, 0, 0],
+    );
     assert.equal((await request(url, { headers: { 'X-Large': 'x'.repeat(100_000) } })).status, 200);
   });
 
@@ -484,7 +716,9 @@ describe('the server', () => {
       store.once('request', resolve);
     });
     const socket = net.connect(server.address().port, '127.0.0.1');
-    socket.write('POST /2/httpapi HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{');
+    socket.write(
+      'POST /2/httpapi HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{',
+    );
     server.once('request', () => socket.destroy());
     assert.equal((await recorded).status, null);
     assert.equal((await post(upload([event()]))).status, 200);
@@ -503,7 +737,9 @@ describe('the server', () => {
   });
 
   it('answers a defect with 500', async (t) => {
-    const { post, store } = await start(t, { intercept: () => Promise.reject(new Error('a defect')) });
+    const { post, store } = await start(t, {
+      intercept: () => Promise.reject(new Error('a defect')),
+    });
     assert.deepEqual((await post(upload([event()]))).json, { code: 500, error: 'a defect' });
     assert.equal(store.events().length, 0);
   });

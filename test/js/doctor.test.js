@@ -9,16 +9,17 @@ const http = require('node:http');
 const net = require('node:net');
 const os = require('node:os');
 const path = require('node:path');
-const { runDoctor } = require('../../lib/doctor');
-const { send } = require('../../lib/network');
-const { startAmplitude } = require('../support/amplitude');
+const { runDoctor } = require('../../lib/cli/doctor/index.js');
+const { send } = require('../../lib/cli/http-client.js');
+const { startAmplitude } = require('../support/amplitude.js');
 
-const CLI = path.join(__dirname, '../../lib/cli.js');
+const CLI = path.join(__dirname, '../../lib/cli/main.js');
 const DATAFILE = path.join(__dirname, '../support/datafile.json');
 const KEY = 'a-key-that-is-known';
 
 const check = (result, name) => result.checks.find((one) => one.name === name);
-const failures = (result) => result.checks.filter(({ status }) => status === 'fail').map(({ name }) => name);
+const failures = (result) =>
+  result.checks.filter(({ status }) => status === 'fail').map(({ name }) => name);
 
 async function start(t, options) {
   const amplitude = await startAmplitude({ apiKeys: [KEY], ...options });
@@ -59,21 +60,55 @@ describe('the doctor', () => {
   it('finds a good set-up good', async (t) => {
     const amplitude = await start(t, { tls: true });
     const result = await examine({
-      serverUrl: amplitude.httpapi, caFile: amplitude.caFile, datafile: DATAFILE, user: 'user_9', attributes: { country: 'US', plan: 'premium' },
+      serverUrl: amplitude.httpapi,
+      caFile: amplitude.caFile,
+      datafile: DATAFILE,
+      user: 'user_9',
+      attributes: { country: 'US', plan: 'premium' },
       sendTestEvent: true,
     });
     assert.deepEqual(failures(result), []);
     assert.equal(result.ok, true);
-    assert.deepEqual(result.checks.map(({ name, status }) => [name, status]),
-      ['addon', 'options', 'dns', 'connect', 'tls', 'answer', 'key', 'clock', 'datafile', 'user', 'test event'].map((name) => [name, 'pass']));
-    assert.match(check(result, 'addon').message, /(build|prebuilds)\/[\w-]+\/optimizely[-_]amplitude\.node, libcurl\/\S+ OpenSSL\/\S+/);
+    assert.deepEqual(
+      result.checks.map(({ name, status }) => [name, status]),
+      [
+        'addon',
+        'options',
+        'dns',
+        'connect',
+        'tls',
+        'answer',
+        'key',
+        'clock',
+        'datafile',
+        'user',
+        'test event',
+      ].map((name) => [name, 'pass']),
+    );
+    assert.match(
+      check(result, 'addon').message,
+      /(build|prebuilds)\/[\w-]+\/optimizely[-_]amplitude\.node, libcurl\/\S+ OpenSSL\/\S+/,
+    );
     assert.match(check(result, 'tls').message, /^TLSv1\.3, .*ca\.pem$/);
-    assert.match(check(result, 'datafile').message, /revision 1.*3 flags: checkout_flow, homepage_banner, search_ranking/);
+    assert.match(
+      check(result, 'datafile').message,
+      /revision 1.*3 flags: checkout_flow, homepage_banner, search_ranking/,
+    );
     const { message, events } = check(result, 'user');
-    assert.match(message, /checkout_flow = one_page \(on, rule checkout_ab\).*search_ranking = no variation \(off\)/);
-    assert.deepEqual(events.map(({ event_type: type }) => type), ['$identify', 'Experiment Viewed', 'Experiment Viewed', 'Experiment Viewed']);
+    assert.match(
+      message,
+      /checkout_flow = one_page \(on, rule checkout_ab\).*search_ranking = no variation \(off\)/,
+    );
+    assert.deepEqual(
+      events.map(({ event_type: type }) => type),
+      ['$identify', 'Experiment Viewed', 'Experiment Viewed', 'Experiment Viewed'],
+    );
     assert.equal(events[0].user_properties.$set['[Optimizely] checkout_flow'], 'one_page');
-    assert.equal(amplitude.store.user('optimizely-amplitude-doctor').events.length, 2, 'the test event alone has arrived');
+    assert.equal(
+      amplitude.store.user('optimizely-amplitude-doctor').events.length,
+      2,
+      'the test event alone has arrived',
+    );
     assert.equal(amplitude.store.stats().users, 1);
   });
 
@@ -81,7 +116,10 @@ describe('the doctor', () => {
     const amplitude = await start(t);
     assert.equal((await examine({ serverUrl: amplitude.httpapi })).ok, true);
     assert.equal(amplitude.store.events().length, 0);
-    assert.deepEqual(amplitude.requests.map(({ status }) => status), [400]);
+    assert.deepEqual(
+      amplitude.requests.map(({ status }) => status),
+      [400],
+    );
   });
 
   it('can send a test event again', async (t) => {
@@ -106,9 +144,13 @@ describe('the doctor', () => {
     const there = await start(t);
     const result = await examine({ serverUrl: here.httpapi, otherZone: ['EU', there.httpapi] });
     assert.match(check(result, 'key').message, /belongs to the zone EU/);
-    assert.equal(check(result, 'key').remedy, 'use serverZone: \'EU\'');
+    assert.equal(check(result, 'key').remedy, "use serverZone: 'EU'");
     await there.stop();
-    assert.match(check(await examine({ serverUrl: here.httpapi, otherZone: ['EU', there.httpapi] }), 'key').message, /not known/);
+    assert.match(
+      check(await examine({ serverUrl: here.httpapi, otherZone: ['EU', there.httpapi] }), 'key')
+        .message,
+      /not known/,
+    );
   });
 
   it('misses a key', async (t) => {
@@ -160,7 +202,10 @@ describe('the doctor', () => {
     const noTls = await examine({ serverUrl: amplitude.httpapi.replace('http:', 'https:') });
     assert.match(check(noTls, 'tls').message, /does not speak TLS/);
     amplitude.setFault('notHttp', 1);
-    assert.match(check(await examine({ serverUrl: amplitude.httpapi }), 'answer').message, /not HTTP/);
+    assert.match(
+      check(await examine({ serverUrl: amplitude.httpapi }), 'answer').message,
+      /not HTTP/,
+    );
   });
 
   const answers = {
@@ -184,7 +229,14 @@ describe('the doctor', () => {
   it('finds a clock that is wrong', async (t) => {
     const amplitude = await start(t);
     const past = new Date(Date.now() - 3_600_000).toUTCString();
-    amplitude.setFault(amplitude.faults.answer({ status: 400, headers: { Date: past }, body: { code: 400, error: 'x' } }), 1);
+    amplitude.setFault(
+      amplitude.faults.answer({
+        status: 400,
+        headers: { Date: past },
+        body: { code: 400, error: 'x' },
+      }),
+      1,
+    );
     const result = await examine({ serverUrl: amplitude.httpapi });
     assert.deepEqual(failures(result), ['clock']);
     assert.match(check(result, 'clock').message, /36\d\d s ahead/);
@@ -199,10 +251,20 @@ describe('the doctor and proxies', () => {
       asked = req;
       tunnel(req, socket, head);
     });
-    const result = await examine({ serverUrl: amplitude.httpapi, caFile: amplitude.caFile, proxy: `http://me:secret@${proxy}` });
+    const result = await examine({
+      serverUrl: amplitude.httpapi,
+      caFile: amplitude.caFile,
+      proxy: `http://me:secret@${proxy}`,
+    });
     assert.deepEqual(failures(result), []);
-    assert.equal(check(result, 'proxy').message, `http://${proxy} connects to ${new URL(amplitude.url).host}`);
-    assert.equal(asked.headers['proxy-authorization'], `Basic ${Buffer.from('me:secret').toString('base64')}`);
+    assert.equal(
+      check(result, 'proxy').message,
+      `http://${proxy} connects to ${new URL(amplitude.url).host}`,
+    );
+    assert.equal(
+      asked.headers['proxy-authorization'],
+      `Basic ${Buffer.from('me:secret').toString('base64')}`,
+    );
     assert.doesNotMatch(JSON.stringify(result), /secret/);
   });
 
@@ -210,8 +272,14 @@ describe('the doctor and proxies', () => {
   for (const [status, remedy] of Object.entries(refusals)) {
     it(`names one that answers ${status}`, async (t) => {
       const amplitude = await start(t, { tls: true });
-      const proxy = await startProxy(t, (req, socket) => socket.end(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`));
-      const result = await examine({ serverUrl: amplitude.httpapi, caFile: amplitude.caFile, proxy: `http://${proxy}` });
+      const proxy = await startProxy(t, (req, socket) =>
+        socket.end(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`),
+      );
+      const result = await examine({
+        serverUrl: amplitude.httpapi,
+        caFile: amplitude.caFile,
+        proxy: `http://${proxy}`,
+      });
       assert.deepEqual(failures(result), ['proxy']);
       assert.match(check(result, 'proxy').remedy, remedy);
     });
@@ -225,11 +293,14 @@ describe('the doctor and proxies', () => {
 
   it('asks one for http, and leaves out what is exempt', async (t) => {
     const amplitude = await start(t);
-    const proxy = http.createServer((req, res) => res.end(JSON.stringify({ url: req.url }))).listen(0, '127.0.0.1');
+    const proxy = http
+      .createServer((req, res) => res.end(JSON.stringify({ url: req.url })))
+      .listen(0, '127.0.0.1');
     await once(proxy, 'listening');
     t.after(() => proxy.close());
     const options = { proxy: `http://127.0.0.1:${proxy.address().port}` };
-    const ask = async (more) => JSON.parse((await send(`${amplitude.url}/stats`, { ...options, ...more })).body);
+    const ask = async (more) =>
+      JSON.parse((await send(`${amplitude.url}/stats`, { ...options, ...more })).body);
     assert.deepEqual(await ask(), { url: `${amplitude.url}/stats` });
     for (const noProxy of ['*', '127.0.0.1', '10.0.0.0/8, 127.0.0.0/8', 'x.example,127.0.0.1']) {
       assert.ok((await ask({ noProxy })).requests, noProxy);
@@ -257,7 +328,11 @@ describe('the doctor and Optimizely', () => {
   for (const [text, message] of Object.entries(bad)) {
     it(`refuses as a datafile: ${text || 'nothing'}`, async (t) => {
       const amplitude = await start(t);
-      const result = await examine({ serverUrl: amplitude.httpapi, datafile: inFile(t, text), user: 'user_1' });
+      const result = await examine({
+        serverUrl: amplitude.httpapi,
+        datafile: inFile(t, text),
+        user: 'user_1',
+      });
       assert.deepEqual(failures(result), ['datafile']);
       assert.match(check(result, 'datafile').message, message);
       assert.ok(check(result, 'datafile').remedy);
@@ -266,17 +341,35 @@ describe('the doctor and Optimizely', () => {
 
   it('reads a datafile from a URL', async (t) => {
     const amplitude = await start(t);
-    const server = http.createServer((req, res) => (req.url === '/d.json' ? res.end(fs.readFileSync(DATAFILE)) : res.writeHead(403).end())).listen(0, '127.0.0.1');
+    const server = http
+      .createServer((req, res) =>
+        req.url === '/d.json' ? res.end(fs.readFileSync(DATAFILE)) : res.writeHead(403).end(),
+      )
+      .listen(0, '127.0.0.1');
     await once(server, 'listening');
     t.after(() => server.close());
     const url = `http://127.0.0.1:${server.address().port}`;
-    assert.match(check(await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/d.json` }), 'datafile').message, /3 flags/);
-    const unknown = check(await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/other.json` }), 'datafile');
+    assert.match(
+      check(await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/d.json` }), 'datafile')
+        .message,
+      /3 flags/,
+    );
+    const unknown = check(
+      await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/other.json` }),
+      'datafile',
+    );
     assert.match(`${unknown.message} ${unknown.remedy}`, /no such datafile.*SDK key/);
-    assert.match(check(await examine({ serverUrl: amplitude.httpapi, datafile: '/nowhere.json' }), 'datafile').message, /cannot be read \(ENOENT\)/);
+    assert.match(
+      check(await examine({ serverUrl: amplitude.httpapi, datafile: '/nowhere.json' }), 'datafile')
+        .message,
+      /cannot be read \(ENOENT\)/,
+    );
   });
 
-  for (const [user, message] of [['abc', /shorter than/], ['anonymous', /./]]) {
+  for (const [user, message] of [
+    ['abc', /shorter than/],
+    ['anonymous', /./],
+  ]) {
     it(`refuses the id ${user}`, async (t) => {
       const amplitude = await start(t);
       const result = await examine({ serverUrl: amplitude.httpapi, user });
@@ -284,7 +377,10 @@ describe('the doctor and Optimizely', () => {
       assert.match(check(result, 'user').message, message);
       assert.match(check(result, 'user').remedy, /id/);
       if (user === 'abc') {
-        assert.equal((await examine({ serverUrl: amplitude.httpapi, user, minIdLength: 3 })).ok, true);
+        assert.equal(
+          (await examine({ serverUrl: amplitude.httpapi, user, minIdLength: 3 })).ok,
+          true,
+        );
       }
     });
   }
@@ -292,7 +388,10 @@ describe('the doctor and Optimizely', () => {
 
 describe('the command', () => {
   async function run(t, args, env = {}) {
-    const child = spawn(process.execPath, [CLI, 'doctor', ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [CLI, 'doctor', ...args], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     t.after(() => child.kill('SIGKILL'));
     const output = { stdout: '', stderr: '' };
     for (const name of Object.keys(output)) {
@@ -306,21 +405,40 @@ describe('the command', () => {
 
   it('prints a line for each check, and succeeds', async (t) => {
     const amplitude = await start(t);
-    const { code, stdout, stderr } = await run(t, ['--server-url', amplitude.httpapi, '--proxy', '', '--user', 'user_1'], { AMPLITUDE_API_KEY: KEY });
+    const { code, stdout, stderr } = await run(
+      t,
+      ['--server-url', amplitude.httpapi, '--proxy', '', '--user', 'user_1'],
+      { AMPLITUDE_API_KEY: KEY },
+    );
     assert.deepEqual([code, stderr], [0, '']);
     assert.match(stdout, /^ {2}ok {4}addon .*\n {2}ok {4}options .*\n {2}ok {4}dns /);
     assert.match(stdout, /"event_type":"\$identify","user_id":"user_1"/);
   });
 
   it('says what to do, and fails', async (t) => {
-    const { code, stdout, stderr } = await run(t, ['--server-url', 'http://127.0.0.1:1', '--proxy', '', '--api-key', KEY]);
+    const { code, stdout, stderr } = await run(t, [
+      '--server-url',
+      'http://127.0.0.1:1',
+      '--proxy',
+      '',
+      '--api-key',
+      KEY,
+    ]);
     assert.equal(code, 1);
     assert.match(stdout, /FAIL {2}connect .*\n +-> check host and port/);
     assert.match(stderr, /1 check failed/);
   });
 
   it('prints JSON', async (t) => {
-    const { code, stdout } = await run(t, ['--json', '--server-url', 'http://127.0.0.1:1', '--proxy', '', '--api-key', KEY]);
+    const { code, stdout } = await run(t, [
+      '--json',
+      '--server-url',
+      'http://127.0.0.1:1',
+      '--proxy',
+      '',
+      '--api-key',
+      KEY,
+    ]);
     const result = JSON.parse(stdout);
     assert.deepEqual([code, result.ok, failures(result)], [1, false, ['connect']]);
   });

@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
 
-const { info } = require('../..');
+const { info } = require('../../lib/index.js');
 const { version } = require('../../package.json');
 
 test('info() tells of the package, the addon that is loaded, and what that is linked with', async () => {
@@ -15,9 +15,17 @@ test('info() tells of the package, the addon that is loaded, and what that is li
   assert.deepEqual(Object.keys(told), ['version', 'addon', 'prebuilt', 'libraries']);
   assert.equal(told.version, version);
   assert.ok(fs.statSync(told.addon).isFile());
-  assert.equal(told.prebuilt, path.relative(path.join(__dirname, '../..'), told.addon).startsWith('prebuilds'));
+  assert.equal(
+    told.prebuilt,
+    path.relative(path.join(__dirname, '../..'), told.addon).startsWith('prebuilds'),
+  );
   const named = Object.fromEntries(told.libraries.map((library) => [library.name, library]));
-  for (const [name, license] of [['libcurl', 'curl'], ['OpenSSL', 'Apache-2.0'], ['cJSON', 'MIT'], ['xxHash', 'BSD-2-Clause']]) {
+  for (const [name, license] of [
+    ['libcurl', 'curl'],
+    ['OpenSSL', 'Apache-2.0'],
+    ['cJSON', 'MIT'],
+    ['xxHash', 'BSD-2-Clause'],
+  ]) {
     assert.match(named[name].version, /^\d+\.\d+\.\d+/, name);
     assert.equal(named[name].license, license);
   }

@@ -36,7 +36,8 @@ const awslambda = {
   streamifyResponse(handler, options) {
     handler[Symbol.for('aws.lambda.runtime.handler.streaming')] = 'response';
     if (typeof options?.highWaterMark === 'number') {
-      handler[Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark')] = options.highWaterMark;
+      handler[Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark')] =
+        options.highWaterMark;
     }
     return handler;
   },
@@ -58,7 +59,8 @@ describe('the result of a handler', () => {
         }
       });
     },
-    'that takes a callback and is async': async (event, context, callback) => { // eslint-disable-line no-unused-vars
+    'that takes a callback and is async': async (event, context, callback) => {
+      void [context, callback]; // declared, since withFlush() counts parameters
       return event.answer();
     },
     'that takes a callback and throws before': (event, context, callback) => {
@@ -72,7 +74,10 @@ describe('the result of a handler', () => {
         dispatcher.happened.push('handler');
         return 42;
       };
-      assert.equal(await withFlush(handler, dispatcher)({ answer }, contextWith(3000), () => {}), 42);
+      assert.equal(
+        await withFlush(handler, dispatcher)({ answer }, contextWith(3000), () => {}),
+        42,
+      );
       assert.deepEqual([...dispatcher.happened], FLUSHED);
     });
 
@@ -82,7 +87,10 @@ describe('the result of a handler', () => {
         dispatcher.happened.push('handler');
         throw failure;
       };
-      await assert.rejects(withFlush(handler, dispatcher)({ answer }, contextWith(3000), () => {}), (error) => error === failure);
+      await assert.rejects(
+        withFlush(handler, dispatcher)({ answer }, contextWith(3000), () => {}),
+        (error) => error === failure,
+      );
       assert.deepEqual([...dispatcher.happened], FLUSHED);
     });
   }
@@ -104,11 +112,21 @@ describe('a streaming handler', () => {
   };
   const options = { highWaterMark: 1024 };
   const WRAPPINGS = {
-    'wrapped before it is streamified': (dispatcher) => awslambda.streamifyResponse(withFlush(handler, dispatcher), options),
+    'wrapped before it is streamified': (dispatcher) =>
+      awslambda.streamifyResponse(withFlush(handler, dispatcher), options),
     'wrapped after it was streamified': (dispatcher) =>
-      withFlush(awslambda.streamifyResponse((...args) => handler(...args), options), dispatcher),
+      withFlush(
+        awslambda.streamifyResponse((...args) => handler(...args), options),
+        dispatcher,
+      ),
     'of three arguments, wrapped after it was streamified': (dispatcher) =>
-      withFlush(awslambda.streamifyResponse((event, stream, context) => handler(event, stream, context), options), dispatcher),
+      withFlush(
+        awslambda.streamifyResponse(
+          (event, stream, context) => handler(event, stream, context),
+          options,
+        ),
+        dispatcher,
+      ),
   };
   for (const [title, wrap] of Object.entries(WRAPPINGS)) {
     it(`${title} is marked as one, and flushed in its time`, async () => {
@@ -126,7 +144,12 @@ describe('a streaming handler', () => {
 describe('the flush', () => {
   const TIMES = [
     { title: 'ends 500 ms before the time is up', left: 3000, timeout: 2500 },
-    { title: 'ends marginMillis before the time is up', left: 3000, options: { marginMillis: 1000 }, timeout: 2000 },
+    {
+      title: 'ends marginMillis before the time is up',
+      left: 3000,
+      options: { marginMillis: 1000 },
+      timeout: 2000,
+    },
     { title: 'may use all of the time', left: 3000, options: { marginMillis: 0 }, timeout: 3000 },
     { title: 'is not waited for when there is no time', left: 300, timeout: 0 },
     { title: 'takes 10 s at most', left: 900_000, timeout: 10_000 },
@@ -136,7 +159,11 @@ describe('the flush', () => {
   for (const { title, left, options, timeout } of TIMES) {
     it(title, async () => {
       const dispatcher = noteFlushes();
-      await withFlush(async () => {}, dispatcher, options)({}, left === undefined ? {} : contextWith(left));
+      await withFlush(
+        async () => {},
+        dispatcher,
+        options,
+      )({}, left === undefined ? {} : contextWith(left));
       assert.deepEqual(dispatcher.happened.options, { timeoutMillis: timeout, abort: true });
     });
   }
@@ -162,11 +189,18 @@ describe('the flush', () => {
         throw new Error('of the context');
       },
     };
-    for (const [dispatcher, context] of [[rejecting, {}], [throwing, {}], [noteFlushes(), broken]]) {
+    for (const [dispatcher, context] of [
+      [rejecting, {}],
+      [throwing, {}],
+      [noteFlushes(), broken],
+    ]) {
       assert.equal(await withFlush(async () => 42, dispatcher)({}, context), 42);
-      await assert.rejects(withFlush(async () => {
-        throw new Error('of the handler');
-      }, dispatcher)({}, context), /of the handler/);
+      await assert.rejects(
+        withFlush(async () => {
+          throw new Error('of the handler');
+        }, dispatcher)({}, context),
+        /of the handler/,
+      );
     }
   });
 });
@@ -186,7 +220,11 @@ describe('bad arguments', () => {
   };
   for (const [title, args] of Object.entries(CASES)) {
     it(`${title}: a TypeError that says so`, () => {
-      assert.throws(() => withFlush(...args), { name: 'TypeError', code: 'ERR_OA_LAMBDA', message: /^withFlush\(.*\):/ });
+      assert.throws(() => withFlush(...args), {
+        name: 'TypeError',
+        code: 'ERR_OA_LAMBDA',
+        message: /^withFlush\(.*\):/,
+      });
     });
   }
 
@@ -200,12 +238,16 @@ describe('bad arguments', () => {
 describe('an invocation that meets a silent server', () => {
   it('returns in time, and the next one delivers what both decided', async (t) => {
     const { amplitude, dispatcher } = await start(t, { requestTimeoutMillis: LONG_MILLIS });
-    const handler = withFlush(async ({ variations }) => {
-      for (const variationKey of variations) {
-        dispatcher.onDecision(createNotification('user_1', { variationKey }));
-      }
-      return variations.length;
-    }, dispatcher, { marginMillis: 100 });
+    const handler = withFlush(
+      async ({ variations }) => {
+        for (const variationKey of variations) {
+          dispatcher.onDecision(createNotification('user_1', { variationKey }));
+        }
+        return variations.length;
+      },
+      dispatcher,
+      { marginMillis: 100 },
+    );
 
     amplitude.setFault('silence', 1);
     const started = performance.now();
@@ -215,7 +257,10 @@ describe('an invocation that meets a silent server', () => {
     assert.equal(dispatcher.stats().decisions.pending, 2);
 
     assert.equal(await handler({ variations: ['c', 'd'] }, contextWith(LONG_MILLIS)), 2);
-    assert.deepEqual(viewed(amplitude).map((event) => event.event_properties.variation_key), ['a', 'b', 'c', 'd']);
+    assert.deepEqual(
+      viewed(amplitude).map((event) => event.event_properties.variation_key),
+      ['a', 'b', 'c', 'd'],
+    );
     assert.equal(amplitude.store.user('user_1').user_properties['[Optimizely] checkout_flow'], 'd');
     const { delivered, pending, dropped } = dispatcher.stats().decisions;
     assert.deepEqual([delivered, pending, dropped.total], [4, 0, 0]);
@@ -223,19 +268,32 @@ describe('an invocation that meets a silent server', () => {
 
   it('whose events were accepted all the same: they are counted once', async (t) => {
     const { amplitude, dispatcher } = await start(t, { requestTimeoutMillis: LONG_MILLIS });
-    const handler = withFlush(async ({ userId }) => dispatcher.onDecision(createNotification(userId)), dispatcher, { marginMillis: 100 });
+    const handler = withFlush(
+      async ({ userId }) => dispatcher.onDecision(createNotification(userId)),
+      dispatcher,
+      { marginMillis: 100 },
+    );
     amplitude.setFault(amplitude.faults.accepted(amplitude.faults.silence()), 1);
     await handler({ userId: 'user_1' }, contextWith(400));
     await handler({ userId: 'user_2' }, contextWith(LONG_MILLIS));
-    assert.deepEqual(viewed(amplitude).map((event) => event.user_id), ['user_1', 'user_2']);
+    assert.deepEqual(
+      viewed(amplitude).map((event) => event.user_id),
+      ['user_1', 'user_2'],
+    );
   });
 
   it('with the time used up: returns at once, and the next one delivers', async (t) => {
     const { amplitude, dispatcher } = await start(t);
-    const handler = withFlush(async ({ userId }) => dispatcher.onDecision(createNotification(userId)), dispatcher);
+    const handler = withFlush(
+      async ({ userId }) => dispatcher.onDecision(createNotification(userId)),
+      dispatcher,
+    );
     await handler({ userId: 'user_1' }, contextWith(10));
     await handler({ userId: 'user_2' }, contextWith(LONG_MILLIS));
-    assert.deepEqual(viewed(amplitude).map((event) => event.user_id), ['user_1', 'user_2']);
+    assert.deepEqual(
+      viewed(amplitude).map((event) => event.user_id),
+      ['user_1', 'user_2'],
+    );
   });
 });
 
@@ -265,7 +323,10 @@ describe('a function that is frozen between two invocations', () => {
     assert.deepEqual(users(amplitude), ['user_1', 'user_2', 'user_3']);
     const [first, second, third, ...more] = amplitude.requests.map(({ socketId }) => socketId);
     assert.ok(first === second && third !== second && more.length === 0);
-    assert.deepEqual([requests.sent, requests.failed, decisions.delivered, lastError], [3, 0, 3, null]);
+    assert.deepEqual(
+      [requests.sent, requests.failed, decisions.delivered, lastError],
+      [3, 0, 3, null],
+    );
     assert.equal(child.output, '');
   });
 

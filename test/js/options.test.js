@@ -5,7 +5,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { describe, it, test } = require('node:test');
-const { resolveOptions } = require('../../lib/options');
+const { resolveOptions } = require('../../lib/options.js');
 
 const SECRET = 'hunter2-secret';
 const apiKey = 'a-key';
@@ -60,41 +60,72 @@ test('the defaults', () => {
     maxBodyBytes: 999_999,
     throttleMillis: 30_000,
   });
-  assert.ok(Object.isFrozen(resolved) && Object.isFrozen(resolved.dedupe) && Object.isFrozen(resolved.decisionTypes));
+  assert.ok(
+    Object.isFrozen(resolved) &&
+      Object.isFrozen(resolved.dedupe) &&
+      Object.isFrozen(resolved.decisionTypes),
+  );
 });
 
 test('undefined is as good as absent', () => {
-  const names = Object.keys(resolve({})).filter((name) => !['apiKey', 'maxBodyBytes', 'throttleMillis'].includes(name));
-  assert.deepEqual(resolve(Object.fromEntries(names.map((name) => [name, undefined]))), resolve({}));
+  const names = Object.keys(resolve({})).filter(
+    (name) => !['apiKey', 'maxBodyBytes', 'throttleMillis'].includes(name),
+  );
+  assert.deepEqual(
+    resolve(Object.fromEntries(names.map((name) => [name, undefined]))),
+    resolve({}),
+  );
   assert.deepEqual(resolve({ dedupe: { windowMillis: undefined } }), resolve({}));
 });
 
 test('every option is refused when it is null, a symbol, NaN or of no use, and named', () => {
-  const names = Object.keys(resolve({})).filter((name) => !['maxBodyBytes', 'throttleMillis'].includes(name));
+  const names = Object.keys(resolve({})).filter(
+    (name) => !['maxBodyBytes', 'throttleMillis'].includes(name),
+  );
   for (const name of names) {
     for (const value of [null, Symbol('x'), NaN, -1, 1.5, Infinity, [], 5n, new Map()]) {
-      if (name === 'groups' && value instanceof Map) continue; // an object without own properties: no groups
-      if (name === 'dedupe' && value instanceof Map) continue;
-      assert.match(refusal(() => resolve({ [name]: value })), new RegExp(`^option '${name}': expected .+, got .+`));
+      if (name === 'groups' && value instanceof Map) {
+        continue;
+      } // an object without own properties: no groups
+      if (name === 'dedupe' && value instanceof Map) {
+        continue;
+      }
+      assert.match(
+        refusal(() => resolve({ [name]: value })),
+        new RegExp(`^option '${name}': expected .+, got .+`),
+      );
     }
   }
 });
 
 test('what is not an object of options is refused without being shown', () => {
   for (const value of [undefined, null, SECRET, 5, [], () => {}]) {
-    assert.match(refusal(() => resolveOptions(value)), /^createDispatcher\(\) expects its options/);
+    assert.match(
+      refusal(() => resolveOptions(value)),
+      /^createDispatcher\(\) expects its options/,
+    );
   }
 });
 
 describe('apiKey', () => {
   it('is missed with a hint to the environment', () => {
     for (const value of [undefined, '', 'undefined', 'null']) {
-      assert.match(refusal(() => resolve({ apiKey: value })), /^option 'apiKey': .+process\.env/);
+      assert.match(
+        refusal(() => resolve({ apiKey: value })),
+        /^option 'apiKey': .+process\.env/,
+      );
     }
   });
 
   it('is refused without being shown', () => {
-    for (const value of [`${SECRET} `, `${SECRET}\n`, `"${SECRET}é"`, SECRET.repeat(100), { SECRET }, 12345]) {
+    for (const value of [
+      `${SECRET} `,
+      `${SECRET}\n`,
+      `"${SECRET}é"`,
+      SECRET.repeat(100),
+      { SECRET },
+      12345,
+    ]) {
       const message = refusal(() => resolve({ apiKey: value }));
       assert.match(message, /^option 'apiKey': expected the API key/);
       assert.ok(!message.includes('12345'));
@@ -118,7 +149,10 @@ describe('numbers', () => {
         assert.equal(resolve({ [name]: value })[name], value);
       }
       for (const value of [min - 1, max + 1, `${min}`, true, { valueOf: () => min }]) {
-        assert.match(refusal(() => resolve({ [name]: value })), new RegExp(`^option '${name}': expected an integer from ${min} to ${max}`));
+        assert.match(
+          refusal(() => resolve({ [name]: value })),
+          new RegExp(`^option '${name}': expected an integer from ${min} to ${max}`),
+        );
       }
     });
   }
@@ -136,31 +170,80 @@ describe('serverUrl and what follows from it', () => {
     [{}, 'https://api2.amplitude.com/2/httpapi', true, 999_999, 30_000],
     [{ useBatch: true }, 'https://api2.amplitude.com/batch', true, 19_999_999, 15_000],
     [{ serverZone: 'EU' }, 'https://api.eu.amplitude.com/2/httpapi', true, 999_999, 30_000],
-    [{ serverZone: 'EU', useBatch: true }, 'https://api.eu.amplitude.com/batch', true, 19_999_999, 15_000],
-    [{ serverUrl: 'https://api.amplitude.com/2/httpapi' }, 'https://api.amplitude.com/2/httpapi', true, 999_999, 30_000],
-    [{ serverUrl: 'http://h:8080/a/?b=c&d=%20' }, 'http://h:8080/a/?b=c&d=%20', false, 999_999, 30_000],
-    [{ serverUrl: 'http://h/x', useBatch: true, serverZone: 'EU' }, 'http://h/x', false, 19_999_999, 15_000],
+    [
+      { serverZone: 'EU', useBatch: true },
+      'https://api.eu.amplitude.com/batch',
+      true,
+      19_999_999,
+      15_000,
+    ],
+    [
+      { serverUrl: 'https://api.amplitude.com/2/httpapi' },
+      'https://api.amplitude.com/2/httpapi',
+      true,
+      999_999,
+      30_000,
+    ],
+    [
+      { serverUrl: 'http://h:8080/a/?b=c&d=%20' },
+      'http://h:8080/a/?b=c&d=%20',
+      false,
+      999_999,
+      30_000,
+    ],
+    [
+      { serverUrl: 'http://h/x', useBatch: true, serverZone: 'EU' },
+      'http://h/x',
+      false,
+      19_999_999,
+      15_000,
+    ],
     [{ serverUrl: 'http://h/x/batch?to=us' }, 'http://h/x/batch?to=us', false, 19_999_999, 15_000],
     [{ serverUrl: 'http://h/batch/' }, 'http://h/batch/', false, 19_999_999, 15_000],
-    [{ serverUrl: 'http://h/rebatched?x=/batch' }, 'http://h/rebatched?x=/batch', false, 999_999, 30_000],
+    [
+      { serverUrl: 'http://h/rebatched?x=/batch' },
+      'http://h/rebatched?x=/batch',
+      false,
+      999_999,
+      30_000,
+    ],
     [{ serverUrl: ' HTTP://H/x#y ' }, 'http://h/x', false, 999_999, 30_000],
     [{ serverUrl: 'http://h/x', compression: true }, 'http://h/x', true, 999_999, 30_000],
     [{ compression: false }, 'https://api2.amplitude.com/2/httpapi', false, 999_999, 30_000],
   ];
   for (const [options, serverUrl, compression, maxBodyBytes, throttleMillis] of CASES) {
     it(JSON.stringify(options), () => {
-      const { serverUrl: url, compression: compress, maxBodyBytes: bytes, throttleMillis: pause } = resolve(options);
-      assert.deepEqual([url, compress, bytes, pause], [serverUrl, compression, maxBodyBytes, throttleMillis]);
+      const {
+        serverUrl: url,
+        compression: compress,
+        maxBodyBytes: bytes,
+        throttleMillis: pause,
+      } = resolve(options);
+      assert.deepEqual(
+        [url, compress, bytes, pause],
+        [serverUrl, compression, maxBodyBytes, throttleMillis],
+      );
     });
   }
 
   it('must be absolute, http or https, and without credentials, which are not shown', () => {
     const bad = [
-      '', 'localhost:8080/x', '/2/httpapi', 'ftp://h/', 'http://', `http://u:${SECRET}@h/`, `ftp://u:${SECRET}@h/`,
-      `u:${SECRET}@h`, `h/x?token=${SECRET}`, new URL('http://h/'),
+      '',
+      'localhost:8080/x',
+      '/2/httpapi',
+      'ftp://h/',
+      'http://',
+      `http://u:${SECRET}@h/`,
+      `ftp://u:${SECRET}@h/`,
+      `u:${SECRET}@h`,
+      `h/x?token=${SECRET}`,
+      new URL('http://h/'),
     ];
     for (const serverUrl of bad) {
-      assert.match(refusal(() => resolve({ serverUrl })), /^option 'serverUrl': expected an absolute http or https URL/);
+      assert.match(
+        refusal(() => resolve({ serverUrl })),
+        /^option 'serverUrl': expected an absolute http or https URL/,
+      );
     }
   });
 });
@@ -168,15 +251,33 @@ describe('serverUrl and what follows from it', () => {
 describe('dedupe', () => {
   it('is false, or as given, or completed', () => {
     assert.equal(resolve({ dedupe: false }).dedupe, null);
-    assert.deepEqual(resolve({ dedupe: {} }).dedupe, { windowMillis: 86_400_000, maxEntries: 1_000_000 });
-    assert.deepEqual(resolve({ dedupe: { windowMillis: 1000, maxEntries: 1 } }).dedupe, { windowMillis: 1000, maxEntries: 1 });
+    assert.deepEqual(resolve({ dedupe: {} }).dedupe, {
+      windowMillis: 86_400_000,
+      maxEntries: 1_000_000,
+    });
+    assert.deepEqual(resolve({ dedupe: { windowMillis: 1000, maxEntries: 1 } }).dedupe, {
+      windowMillis: 1000,
+      maxEntries: 1,
+    });
   });
 
   it('is refused with the name of the part that is wrong', () => {
-    assert.match(refusal(() => resolve({ dedupe: true })), /^option 'dedupe': /);
-    assert.match(refusal(() => resolve({ dedupe: { windowMillis: 0 } })), /^option 'dedupe\.windowMillis': /);
-    assert.match(refusal(() => resolve({ dedupe: { maxEntries: 0 } })), /^option 'dedupe\.maxEntries': /);
-    assert.equal(refusal(() => resolve({ dedupe: { ttl: 5 } })), 'unknown option \'dedupe.ttl\': did you mean \'dedupe.windowMillis\'?');
+    assert.match(
+      refusal(() => resolve({ dedupe: true })),
+      /^option 'dedupe': /,
+    );
+    assert.match(
+      refusal(() => resolve({ dedupe: { windowMillis: 0 } })),
+      /^option 'dedupe\.windowMillis': /,
+    );
+    assert.match(
+      refusal(() => resolve({ dedupe: { maxEntries: 0 } })),
+      /^option 'dedupe\.maxEntries': /,
+    );
+    assert.equal(
+      refusal(() => resolve({ dedupe: { ttl: 5 } })),
+      "unknown option 'dedupe.ttl': did you mean 'dedupe.windowMillis'?",
+    );
   });
 });
 
@@ -184,8 +285,18 @@ describe('texts', () => {
   it('eventType is a name, or false for none', () => {
     assert.equal(resolve({ eventType: '$exposure' }).eventType, '$exposure');
     assert.equal(resolve({ eventType: false }).eventType, null);
-    for (const eventType of ['', true, 'x'.repeat(1025), '$identify', '$groupidentify', 'a\ud800']) {
-      assert.match(refusal(() => resolve({ eventType })), /^option 'eventType': /);
+    for (const eventType of [
+      '',
+      true,
+      'x'.repeat(1025),
+      '$identify',
+      '$groupidentify',
+      'a\ud800',
+    ]) {
+      assert.match(
+        refusal(() => resolve({ eventType })),
+        /^option 'eventType': /,
+      );
     }
   });
 
@@ -193,7 +304,10 @@ describe('texts', () => {
     assert.equal(resolve({ propertyPrefix: '' }).propertyPrefix, '');
     assert.equal(resolve({ propertyPrefix: 'é😀"\0' }).propertyPrefix, 'é😀"\0');
     for (const propertyPrefix of ['x'.repeat(1025), 'a\udc00']) {
-      assert.match(refusal(() => resolve({ propertyPrefix })), /^option 'propertyPrefix': /);
+      assert.match(
+        refusal(() => resolve({ propertyPrefix })),
+        /^option 'propertyPrefix': /,
+      );
     }
   });
 
@@ -201,14 +315,22 @@ describe('texts', () => {
     assert.equal(resolve({ disabledValue: 'variation' }).disabledValue, 'variation');
     assert.equal(
       refusal(() => resolve({ serverZone: 'eu' })),
-      'option \'serverZone\': expected one of \'US\', \'EU\', got "eu" (a string)',
+      "option 'serverZone': expected one of 'US', 'EU', got \"eu\" (a string)",
     );
   });
 });
 
 describe('decisionTypes', () => {
-  it('are known types, each once, and not the caller\'s array', () => {
-    const given = ['flag', 'feature', 'flag', 'feature-variable', 'all-feature-variables', 'ab-test', 'feature-test'];
+  it("are known types, each once, and not the caller's array", () => {
+    const given = [
+      'flag',
+      'feature',
+      'flag',
+      'feature-variable',
+      'all-feature-variables',
+      'ab-test',
+      'feature-test',
+    ];
     const { decisionTypes } = resolve({ decisionTypes: given });
     assert.deepEqual(decisionTypes, [...new Set(given)]);
     assert.ok(Object.isFrozen(decisionTypes) && !Object.isFrozen(given));
@@ -216,7 +338,10 @@ describe('decisionTypes', () => {
 
   it('are refused when there is none, or one that is unknown', () => {
     for (const decisionTypes of [[], ['flags'], ['flag', undefined], 'flag']) {
-      assert.match(refusal(() => resolve({ decisionTypes })), /^option 'decisionTypes': expected an array of 'flag'/);
+      assert.match(
+        refusal(() => resolve({ decisionTypes })),
+        /^option 'decisionTypes': expected an array of 'flag'/,
+      );
     }
   });
 });
@@ -231,15 +356,29 @@ describe('groups', () => {
     assert.equal(resolve({ groups: {} }).groups, null);
   });
 
-  it('are within Amplitude\'s limits', () => {
+  it("are within Amplitude's limits", () => {
     const names = (count) => Array.from({ length: count }, (_, i) => `n${i}`);
     assert.ok(resolve({ groups: { a: names(9), b: 'x' } }).groups);
     const bad = [
-      { a: names(11) }, { a: names(10), b: 'x' }, Object.fromEntries(names(6).map((name) => [name, 'x'])),
-      { a: '' }, { a: [] }, { a: [''] }, { a: 5 }, { a: null }, { a: undefined }, { a: [['x']] }, { a: ['\ud800'] }, { '': 'x' }, ['a'],
+      { a: names(11) },
+      { a: names(10), b: 'x' },
+      Object.fromEntries(names(6).map((name) => [name, 'x'])),
+      { a: '' },
+      { a: [] },
+      { a: [''] },
+      { a: 5 },
+      { a: null },
+      { a: undefined },
+      { a: [['x']] },
+      { a: ['\ud800'] },
+      { '': 'x' },
+      ['a'],
     ];
     for (const groups of bad) {
-      assert.match(refusal(() => resolve({ groups })), /^option 'groups': /);
+      assert.match(
+        refusal(() => resolve({ groups })),
+        /^option 'groups': /,
+      );
     }
   });
 });
@@ -249,13 +388,21 @@ describe('functions', () => {
     for (const name of ['resolveUser', 'eventProperties', 'userProperties', 'onDrop']) {
       const callback = () => null;
       assert.equal(resolve({ [name]: callback })[name], callback);
-      assert.match(refusal(() => resolve({ [name]: {} })), new RegExp(`^option '${name}': expected a function, got an object`));
+      assert.match(
+        refusal(() => resolve({ [name]: {} })),
+        new RegExp(`^option '${name}': expected a function, got an object`),
+      );
     }
   });
 
   it('logger has all four, own or inherited', () => {
     assert.equal(resolve({ logger: console }).logger, console);
-    const inherited = new (class { debug() {} info() {} warn() {} error() {} })();
+    const inherited = new (class {
+      debug() {}
+      info() {}
+      warn() {}
+      error() {}
+    })();
     assert.equal(resolve({ logger: inherited }).logger, inherited);
     assert.match(
       refusal(() => resolve({ logger: { debug() {}, info() {}, warn: 5 } })),
@@ -273,10 +420,22 @@ describe('caFile', () => {
   it('must be there and a file', () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'options-'));
     try {
-      assert.match(refusal(() => resolve({ caFile: path.join(folder, 'none.pem') })), /^option 'caFile': .+cannot be read \(ENOENT\)/);
-      assert.match(refusal(() => resolve({ caFile: folder })), /is not a file$/);
-      assert.match(refusal(() => resolve({ caFile: '' })), /^option 'caFile': /);
-      assert.match(refusal(() => resolve({ caFile: 'a\0b' })), /^option 'caFile': /);
+      assert.match(
+        refusal(() => resolve({ caFile: path.join(folder, 'none.pem') })),
+        /^option 'caFile': .+cannot be read \(ENOENT\)/,
+      );
+      assert.match(
+        refusal(() => resolve({ caFile: folder })),
+        /is not a file$/,
+      );
+      assert.match(
+        refusal(() => resolve({ caFile: '' })),
+        /^option 'caFile': /,
+      );
+      assert.match(
+        refusal(() => resolve({ caFile: 'a\0b' })),
+        /^option 'caFile': /,
+      );
     } finally {
       fs.rmdirSync(folder);
     }
@@ -289,7 +448,11 @@ describe('proxy', () => {
     // options, environment, proxy
     [{}, { https_proxy: 'http://a:1' }, 'http://a:1/'],
     [{}, { HTTPS_PROXY: 'http://a:1' }, 'http://a:1/'],
-    [{}, { https_proxy: 'http://a:1', HTTPS_PROXY: 'http://b:1', all_proxy: 'http://c:1' }, 'http://a:1/'],
+    [
+      {},
+      { https_proxy: 'http://a:1', HTTPS_PROXY: 'http://b:1', all_proxy: 'http://c:1' },
+      'http://a:1/',
+    ],
     [{}, { http_proxy: 'http://a:1' }, null],
     [{}, { https_proxy: '', all_proxy: 'socks5h://a:1' }, 'socks5h://a:1'],
     [{}, { ALL_PROXY: 'a:1' }, 'http://a:1/'],
@@ -308,9 +471,21 @@ describe('proxy', () => {
   }
 
   it('is refused without its credentials, also from the environment', () => {
-    for (const proxy of [`ftp://u:${SECRET}@a`, `http://u:${SECRET}@`, `u:${SECRET}@a:99999`, 'http://', 'a b']) {
-      assert.match(refusal(() => resolve({ proxy })), /^option 'proxy': expected the URL of a proxy/);
-      assert.match(refusal(() => resolve({}, { HTTPS_PROXY: proxy })), /^environment variable HTTPS_PROXY: expected the URL of a proxy/);
+    for (const proxy of [
+      `ftp://u:${SECRET}@a`,
+      `http://u:${SECRET}@`,
+      `u:${SECRET}@a:99999`,
+      'http://',
+      'a b',
+    ]) {
+      assert.match(
+        refusal(() => resolve({ proxy })),
+        /^option 'proxy': expected the URL of a proxy/,
+      );
+      assert.match(
+        refusal(() => resolve({}, { HTTPS_PROXY: proxy })),
+        /^environment variable HTTPS_PROXY: expected the URL of a proxy/,
+      );
       assert.equal(resolve({ proxy: '' }, { HTTPS_PROXY: proxy }).proxy, null);
     }
   });
@@ -320,31 +495,66 @@ describe('proxy', () => {
     assert.equal(resolve({}, { no_proxy: '', NO_PROXY: 'b' }).noProxy, 'b');
     assert.equal(resolve({ noProxy: 'c' }, { no_proxy: 'a' }).noProxy, 'c');
     assert.equal(resolve({ noProxy: '' }, { no_proxy: 'a' }).noProxy, null);
-    assert.match(refusal(() => resolve({ noProxy: ['a'] })), /^option 'noProxy': /);
+    assert.match(
+      refusal(() => resolve({ noProxy: ['a'] })),
+      /^option 'noProxy': /,
+    );
   });
 });
 
 describe('unknown names', () => {
   const NEAREST = {
-    apikey: 'apiKey', api_key: 'apiKey', 'API-KEY': 'apiKey', apiKe: 'apiKey', paiKey: 'apiKey',
-    flushIntervalMs: 'flushIntervalMillis', flush_interval_millis: 'flushIntervalMillis', flushInterval: 'flushIntervalMillis',
-    flushQueSize: 'flushQueueSize', batchSize: 'flushQueueSize', flushAt: 'flushQueueSize',
-    flushTimeoutMs: 'flushTimeoutMillis', timeout: 'requestTimeoutMillis', timeoutMillis: 'requestTimeoutMillis',
-    apiUrl: 'serverUrl', serverURL: 'serverUrl', endpoint: 'serverUrl', region: 'serverZone', serverzone: 'serverZone',
-    maxRetries: 'flushMaxRetries', useBatchApi: 'useBatch', gzip: 'compression', optout: 'optOut', loggerProvider: 'logger',
-    minIdLenght: 'minIdLength', deduplication: 'dedupe', eventProps: undefined, onDropped: 'onDrop', CAFile: 'caFile',
-    foo: undefined, '': undefined, constructor: undefined, hasOwnProperty: undefined, ['x'.repeat(100_000)]: undefined,
+    apikey: 'apiKey',
+    api_key: 'apiKey',
+    'API-KEY': 'apiKey',
+    apiKe: 'apiKey',
+    paiKey: 'apiKey',
+    flushIntervalMs: 'flushIntervalMillis',
+    flush_interval_millis: 'flushIntervalMillis',
+    flushInterval: 'flushIntervalMillis',
+    flushQueSize: 'flushQueueSize',
+    batchSize: 'flushQueueSize',
+    flushAt: 'flushQueueSize',
+    flushTimeoutMs: 'flushTimeoutMillis',
+    timeout: 'requestTimeoutMillis',
+    timeoutMillis: 'requestTimeoutMillis',
+    apiUrl: 'serverUrl',
+    serverURL: 'serverUrl',
+    endpoint: 'serverUrl',
+    region: 'serverZone',
+    serverzone: 'serverZone',
+    maxRetries: 'flushMaxRetries',
+    useBatchApi: 'useBatch',
+    gzip: 'compression',
+    optout: 'optOut',
+    loggerProvider: 'logger',
+    minIdLenght: 'minIdLength',
+    deduplication: 'dedupe',
+    eventProps: undefined,
+    onDropped: 'onDrop',
+    CAFile: 'caFile',
+    foo: undefined,
+    '': undefined,
+    constructor: undefined,
+    hasOwnProperty: undefined,
+    ['x'.repeat(100_000)]: undefined,
   };
   for (const [name, nearest] of Object.entries(NEAREST)) {
     it(`${JSON.stringify(name.slice(0, 40))}: ${nearest}`, () => {
       const message = refusal(() => resolve({ [name]: SECRET }));
       assert.ok(message.startsWith(`unknown option '${name.slice(0, 40)}`), message);
-      assert.ok(message.endsWith(nearest === undefined ? 'noProxy, caFile' : `did you mean '${nearest}'?`), message);
+      assert.ok(
+        message.endsWith(nearest === undefined ? 'noProxy, caFile' : `did you mean '${nearest}'?`),
+        message,
+      );
       assert.ok(message.length < 1000);
     });
   }
 
   it('come before what is missing', () => {
-    assert.equal(refusal(() => resolveOptions({ api_key: SECRET })), 'unknown option \'api_key\': did you mean \'apiKey\'?');
+    assert.equal(
+      refusal(() => resolveOptions({ api_key: SECRET })),
+      "unknown option 'api_key': did you mean 'apiKey'?",
+    );
   });
 });

@@ -14,7 +14,14 @@ const { TARGETS, fileOf, notTestable } = require('../support/prebuilds.js');
 const ROOT = path.join(__dirname, '..', '..');
 const MAX_BYTES = 600_000;
 const GLIBC = [2, 28]; // what Node 18 to 26 themselves need
-const SYSTEM_LIBRARIES = ['libc.so.6', 'libm.so.6', 'libpthread.so.0', 'libdl.so.2', 'ld-linux-x86-64.so.2', 'ld-linux-aarch64.so.1'];
+const SYSTEM_LIBRARIES = [
+  'libc.so.6',
+  'libm.so.6',
+  'libpthread.so.0',
+  'libdl.so.2',
+  'ld-linux-x86-64.so.2',
+  'ld-linux-aarch64.so.1',
+];
 const ZLIB = ['deflate', 'deflateBound', 'deflateEnd', 'deflateInit2_', 'deflateReset'];
 const LOAD_RUNS = 7;
 const LOAD_SHARE = 0.25; // of the start of Node itself; it is 0.13 where the whole takes 8 ms
@@ -27,8 +34,17 @@ function output(program, ...args) {
 
 /** The symbols that the dynamic linker sees: [{ name, version, defined, weak }]. */
 function dynamicSymbols(file) {
-  const rows = output('readelf', '-W', '--dyn-syms', file).matchAll(/^\s*\d+: \w+\s+\d+ \w+\s+(\w+)\s+\w+\s+(\w+) ([^@\s]+)(?:@@?(\S+))?/gm);
-  return [...rows].filter(([, bind]) => bind !== 'LOCAL').map(([, bind, section, name, version]) => ({ name, version, defined: section !== 'UND', weak: bind === 'WEAK' }));
+  const rows = output('readelf', '-W', '--dyn-syms', file).matchAll(
+    /^\s*\d+: \w+\s+\d+ \w+\s+(\w+)\s+\w+\s+(\w+) ([^@\s]+)(?:@@?(\S+))?/gm,
+  );
+  return [...rows]
+    .filter(([, bind]) => bind !== 'LOCAL')
+    .map(([, bind, section, name, version]) => ({
+      name,
+      version,
+      defined: section !== 'UND',
+      weak: bind === 'WEAK',
+    }));
 }
 
 /** What a glibc version is above GLIBC, as in "GLIBC_2.34". */
@@ -50,36 +66,65 @@ for (const target of TARGETS) {
     });
 
     it('needs the C library and nothing else of the system', () => {
-      const libraries = [...output('readelf', '-W', '-d', file).matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, name]) => name);
+      const libraries = [
+        ...output('readelf', '-W', '-d', file).matchAll(/\(NEEDED\).*\[(.+)\]/g),
+      ].map(([, name]) => name);
       assert.ok(libraries.includes('libc.so.6'));
-      assert.deepEqual(libraries.filter((name) => !SYSTEM_LIBRARIES.includes(name)), []);
+      assert.deepEqual(
+        libraries.filter((name) => !SYSTEM_LIBRARIES.includes(name)),
+        [],
+      );
     });
 
     it(`runs with glibc ${GLIBC.join('.')}`, () => {
       const versions = new Set(symbols.flatMap(({ version }) => version ?? []));
-      assert.deepEqual([...versions].filter((version) => !version.startsWith('GLIBC_') || isNewer(version)), []);
+      assert.deepEqual(
+        [...versions].filter((version) => !version.startsWith('GLIBC_') || isNewer(version)),
+        [],
+      );
     });
 
     it('is bound to its own symbols, at once, and is never unmapped', () => {
-      assert.match(output('readelf', '-W', '-d', file), /\(FLAGS\)\s+SYMBOLIC BIND_NOW[^]*\(FLAGS_1\)\s+Flags: NOW NODELETE/);
+      assert.match(
+        output('readelf', '-W', '-d', file),
+        /\(FLAGS\)\s+SYMBOLIC BIND_NOW[^]*\(FLAGS_1\)\s+Flags: NOW NODELETE/,
+      );
     });
 
     it('shows the two entry points of Node-API', () => {
       const shown = symbols.filter(({ defined }) => defined).map(({ name }) => name);
-      assert.deepEqual(shown.sort(), ['napi_register_module_v1', 'node_api_module_get_api_version_v1']);
+      assert.deepEqual(shown.sort(), [
+        'napi_register_module_v1',
+        'node_api_module_get_api_version_v1',
+      ]);
     });
 
     it('takes from Node what is meant: no HTTP/2, no C++, of zlib only compression', () => {
-      assert.deepEqual(fromNode.filter((name) => /^(nghttp2_|_Z|inflate|Brotli|ares_|llhttp_)/.test(name)), []);
-      assert.deepEqual(fromNode.filter((name) => /^(deflate|compress|crc32|adler32|zlib|gz)/.test(name)).sort(), ZLIB);
+      assert.deepEqual(
+        fromNode.filter((name) => /^(nghttp2_|_Z|inflate|Brotli|ares_|llhttp_)/.test(name)),
+        [],
+      );
+      assert.deepEqual(
+        fromNode.filter((name) => /^(deflate|compress|crc32|adler32|zlib|gz)/.test(name)).sort(),
+        ZLIB,
+      );
       assert.ok(fromNode.includes('SSL_connect') && fromNode.includes('uv_queue_work'));
     });
 
     for (const { name, arch, command } of nodes()) {
-      if (target !== `linux-${arch}`) continue;
+      if (target !== `linux-${arch}`) {
+        continue;
+      }
       it(`finds all of that in ${name}`, () => {
-        const exported = new Set(dynamicSymbols(command.at(-1)).filter(({ defined }) => defined).map((symbol) => symbol.name));
-        assert.deepEqual(fromNode.filter((symbol) => !exported.has(symbol)), []);
+        const exported = new Set(
+          dynamicSymbols(command.at(-1))
+            .filter(({ defined }) => defined)
+            .map((symbol) => symbol.name),
+        );
+        assert.deepEqual(
+          fromNode.filter((symbol) => !exported.has(symbol)),
+          [],
+        );
       });
     }
   });
@@ -90,8 +135,14 @@ test('what is linked in is listed, with its licence', { skip }, () => {
   const sbom = JSON.parse(fs.readFileSync(path.join(ROOT, 'prebuilds', 'SBOM.json'), 'utf8'));
   const licences = fs.readFileSync(path.join(ROOT, 'prebuilds', 'LICENSES'), 'utf8');
   assert.equal(sbom.bomFormat, 'CycloneDX');
-  assert.deepEqual([sbom.metadata.component.name, sbom.metadata.component.version], [name, version]);
-  assert.deepEqual(sbom.components.map((component) => component.name), ['curl', 'cJSON', 'xxHash', 'node-addon-api']);
+  assert.deepEqual(
+    [sbom.metadata.component.name, sbom.metadata.component.version],
+    [name, version],
+  );
+  assert.deepEqual(
+    sbom.components.map((component) => component.name),
+    ['curl', 'cJSON', 'xxHash', 'node-addon-api'],
+  );
   for (const component of sbom.components) {
     assert.match(component.version, /^\d+\.\d+/);
     assert.ok(component.licenses[0].license.id);
@@ -102,28 +153,55 @@ test('what is linked in is listed, with its licence', { skip }, () => {
   assert.match(licences, /Yann Collet/);
 });
 
-test('the addon tells the same versions as the list', { skip: skip || (`linux-${process.arch}` !== TARGETS[0] && 'it is for another processor') }, () => {
-  const { components } = JSON.parse(fs.readFileSync(path.join(ROOT, 'prebuilds', 'SBOM.json'), 'utf8'));
-  const env = { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: fileOf(TARGETS[0]) };
-  const { prebuilt, libraries } = JSON.parse(execFileSync(process.execPath, ['-p', "JSON.stringify(require('.').info())"], { cwd: ROOT, env, encoding: 'utf8' }));
-  assert.equal(prebuilt, true);
-  for (const [name, inList] of [['libcurl', 'curl'], ['cJSON', 'cJSON'], ['xxHash', 'xxHash']]) {
-    const { version, licenses } = components.find((component) => component.name === inList);
-    const library = libraries.find((candidate) => candidate.name === name);
-    assert.ok(version.startsWith(library.version), `${name}: ${version}, ${library.version}`);
-    assert.equal(library.license, licenses[0].license.id);
-  }
-});
+test(
+  'the addon tells the same versions as the list',
+  { skip: skip || (`linux-${process.arch}` !== TARGETS[0] && 'it is for another processor') },
+  () => {
+    const { components } = JSON.parse(
+      fs.readFileSync(path.join(ROOT, 'prebuilds', 'SBOM.json'), 'utf8'),
+    );
+    const env = { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: fileOf(TARGETS[0]) };
+    const { prebuilt, libraries } = JSON.parse(
+      execFileSync(process.execPath, ['-p', "JSON.stringify(require('.').info())"], {
+        cwd: ROOT,
+        env,
+        encoding: 'utf8',
+      }),
+    );
+    assert.equal(prebuilt, true);
+    for (const [name, inList] of [
+      ['libcurl', 'curl'],
+      ['cJSON', 'cJSON'],
+      ['xxHash', 'xxHash'],
+    ]) {
+      const { version, licenses } = components.find((component) => component.name === inList);
+      const library = libraries.find((candidate) => candidate.name === name);
+      assert.ok(version.startsWith(library.version), `${name}: ${version}, ${library.version}`);
+      assert.equal(library.license, licenses[0].license.id);
+    }
+  },
+);
 
-test('loading it takes a small part of the start of Node', { skip: skip || (`linux-${process.arch}` !== TARGETS[0] && 'it is for another processor') }, () => {
-  const script = `
+test(
+  'loading it takes a small part of the start of Node',
+  { skip: skip || (`linux-${process.arch}` !== TARGETS[0] && 'it is for another processor') },
+  () => {
+    const script = `
     const cpu = () => { const { user, system } = process.cpuUsage(); return user + system; };
     const start = cpu();
     require('.').createDispatcher({ apiKey: 'key', serverUrl: 'http://127.0.0.1:1/' });
     console.log(JSON.stringify([start, cpu() - start]));
     process.exit();`;
-  const env = { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: fileOf(`linux-${process.arch}`) };
-  const runs = Array.from({ length: LOAD_RUNS }, () => JSON.parse(execFileSync(process.execPath, ['-e', script], { cwd: ROOT, env, encoding: 'utf8' })));
-  const [start, load] = [0, 1].map((i) => Math.min(...runs.map((run) => run[i])));
-  assert.ok(load < start * LOAD_SHARE, `${load} us of processor time, the start of Node takes ${start} us`);
-});
+    const env = { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: fileOf(`linux-${process.arch}`) };
+    const runs = Array.from({ length: LOAD_RUNS }, () =>
+      JSON.parse(
+        execFileSync(process.execPath, ['-e', script], { cwd: ROOT, env, encoding: 'utf8' }),
+      ),
+    );
+    const [start, load] = [0, 1].map((i) => Math.min(...runs.map((run) => run[i])));
+    assert.ok(
+      load < start * LOAD_SHARE,
+      `${load} us of processor time, the start of Node takes ${start} us`,
+    );
+  },
+);

@@ -9,7 +9,11 @@ const test = require('node:test');
 
 test('the declarations fit real clients when a bundler resolves them', () => {
   const project = path.join(__dirname, '..', 'types', 'tsconfig.bundler.json');
-  const { stdout, status } = spawnSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', project], { encoding: 'utf8' });
+  const { stdout, status } = spawnSync(
+    process.execPath,
+    [require.resolve('typescript/bin/tsc'), '-p', project],
+    { encoding: 'utf8' },
+  );
   assert.equal(stdout, '');
   assert.equal(status, 0);
 });

@@ -6,24 +6,41 @@ const { Identify, flush, identify, init, track } = require('@amplitude/analytics
 const { setImmediate: nextTurn } = require('node:timers/promises');
 const { optimizely, ready } = require('../examples/optimizely.js');
 
-const started = init(process.env.AMPLITUDE_API_KEY, { serverUrl: process.env.AMPLITUDE_SERVER_URL }).promise;
+const started = init(process.env.AMPLITUDE_API_KEY, {
+  serverUrl: process.env.AMPLITUDE_SERVER_URL,
+}).promise;
 
 let undelivered = 0;
 
 async function deliver({ promise }) {
   undelivered++;
   const { code, message } = await promise;
-  if (code !== 200) throw new Error(message);
+  if (code !== 200) {
+    throw new Error(message);
+  }
   undelivered--;
 }
 
-optimizely.notificationCenter.addNotificationListener('DECISION', ({ type, userId, decisionInfo }) => {
-  if (type !== 'flag') return;
-  const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
-  const user = { user_id: userId };
-  deliver(identify(new Identify().set(`[Optimizely] ${flagKey}`, enabled ? variationKey : 'off'), user));
-  deliver(track('Experiment Viewed', { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled }, user));
-});
+optimizely.notificationCenter.addNotificationListener(
+  'DECISION',
+  ({ type, userId, decisionInfo }) => {
+    if (type !== 'flag') {
+      return;
+    }
+    const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
+    const user = { user_id: userId };
+    deliver(
+      identify(new Identify().set(`[Optimizely] ${flagKey}`, enabled ? variationKey : 'off'), user),
+    );
+    deliver(
+      track(
+        'Experiment Viewed',
+        { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled },
+        user,
+      ),
+    );
+  },
+);
 
 exports.handler = async ({ pathParameters, queryStringParameters }) => {
   await ready;

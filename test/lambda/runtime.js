@@ -16,7 +16,10 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const TIMEOUT_MILLIS = 60_000;
-const EVENT = { pathParameters: { userId: 'user_9' }, queryStringParameters: { country: 'US', plan: 'premium' } };
+const EVENT = {
+  pathParameters: { userId: 'user_9' },
+  queryStringParameters: { country: 'US', plan: 'premium' },
+};
 
 async function main([module, event]) {
   const { handler } = require(path.resolve(module));

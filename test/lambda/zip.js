@@ -15,7 +15,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { stage } = require('../../src/prebuild/stage.js');
+const { stage } = require('../../src/release/stage.js');
 const { notTestable } = require('../support/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
@@ -30,7 +30,14 @@ const ATTRIBUTES = { os: UNIX, attrs: READABLE, mtime: new Date(1980, 0, 1) }; /
 
 /** A handler's module and all that it requires, but for this package, as one file. */
 function bundle(handler) {
-  const options = { entryPoints: [handler], bundle: true, minify: true, platform: 'node', target: 'node22', external: [PACKAGE] };
+  const options = {
+    entryPoints: [handler],
+    bundle: true,
+    minify: true,
+    platform: 'node',
+    target: 'node22',
+    external: [PACKAGE],
+  };
   return esbuild.buildSync({ ...options, write: false, logLevel: 'error' }).outputFiles[0].contents;
 }
 
@@ -47,8 +54,15 @@ function packageFiles(arch) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-stage-'));
   try {
     const folder = stage(path.join(dir, PACKAGE));
-    const names = filesBelow(folder).filter((name) => !name.endsWith('.node') || name.startsWith(`prebuilds/linux-${arch}/`));
-    return Object.fromEntries(names.map((name) => [`node_modules/${PACKAGE}/${name}`, fs.readFileSync(path.join(folder, name))]));
+    const names = filesBelow(folder).filter(
+      (name) => !name.endsWith('.node') || name.startsWith(`prebuilds/linux-${arch}/`),
+    );
+    return Object.fromEntries(
+      names.map((name) => [
+        `node_modules/${PACKAGE}/${name}`,
+        fs.readFileSync(path.join(folder, name)),
+      ]),
+    );
   } finally {
     fs.rmSync(dir, { recursive: true });
   }
@@ -56,7 +70,12 @@ function packageFiles(arch) {
 
 /** Zip { name: contents }. */
 function zip(files) {
-  return zipSync(Object.fromEntries(Object.entries(files).map(([name, contents]) => [name, [contents, ATTRIBUTES]])), { level: 9 });
+  return zipSync(
+    Object.fromEntries(
+      Object.entries(files).map(([name, contents]) => [name, [contents, ATTRIBUTES]]),
+    ),
+    { level: 9 },
+  );
 }
 
 /** Unpack what zip() made. */
@@ -90,10 +109,14 @@ function main() {
     const zipped = zip(files);
     const file = path.join(folder, `${arch}.zip`);
     fs.writeFileSync(file, zipped);
-    console.log(`${path.relative(ROOT, file)}: ${inKilobytes(zipped.length)}, unpacked ${inKilobytes(unpackedBytes(files))}, of which index.js ${inKilobytes(files['index.js'].length)}`);
+    console.log(
+      `${path.relative(ROOT, file)}: ${inKilobytes(zipped.length)}, unpacked ${inKilobytes(unpackedBytes(files))}, of which index.js ${inKilobytes(files['index.js'].length)}`,
+    );
   }
 }
 
-if (require.main === module) main();
+if (require.main === module) {
+  main();
+}
 
 module.exports = { ARCHS, bundle, functionFiles, unpackedBytes, unzip, zip };

@@ -46,8 +46,11 @@ function decide(dispatcher, first, count) {
   }
 }
 
-const dispatchers = part.options === undefined ? [] : [part.package ?? ROOT].flat().map(createDispatcher);
-dispatchers.forEach((dispatcher, index) => decide(dispatcher, index * part.decisions, part.decisions));
+const dispatchers =
+  part.options === undefined ? [] : [part.package ?? ROOT].flat().map(createDispatcher);
+dispatchers.forEach((dispatcher, index) =>
+  decide(dispatcher, index * part.decisions, part.decisions),
+);
 let [first] = dispatchers;
 if (part.forget) {
   dispatchers.length = 0;

@@ -7,9 +7,9 @@
 
 const { EventEmitter } = require('node:events');
 const zlib = require('node:zlib');
-const { createCollector } = require('../../lib/collector');
-const { certificates } = require('./certificates');
-const { faults, findFault } = require('./faults');
+const { createCollector } = require('../../lib/cli/collector/index.js');
+const { certificates } = require('./certificates.js');
+const { faults, findFault } = require('./faults.js');
 
 const DEFAULT_TIMEOUT_MILLIS = 10_000;
 
@@ -42,7 +42,10 @@ class RecordedRequest {
   get body() {
     if (this.#body === undefined && this.rawBytes !== null) {
       try {
-        const json = this.headers['content-encoding'] === 'gzip' ? zlib.gunzipSync(this.rawBytes) : this.rawBytes;
+        const json =
+          this.headers['content-encoding'] === 'gzip'
+            ? zlib.gunzipSync(this.rawBytes)
+            : this.rawBytes;
         this.#body = JSON.parse(json);
       } catch {
         // Not JSON, or not gzip.
@@ -183,8 +186,16 @@ class Amplitude {
         }
       };
       const timer = setTimeout(() => {
-        const statuses = this.requests.map((request) => request.status ?? 'none').slice(-20).join(' ');
-        settle(reject, new Error(`waited for ${timeoutMillis} ms in vain; ${this.requests.length} requests: ${statuses}`));
+        const statuses = this.requests
+          .map((request) => request.status ?? 'none')
+          .slice(-20)
+          .join(' ');
+        settle(
+          reject,
+          new Error(
+            `waited for ${timeoutMillis} ms in vain; ${this.requests.length} requests: ${statuses}`,
+          ),
+        );
       }, timeoutMillis);
       this.#changes.on('change', check);
       check();

@@ -15,7 +15,12 @@ const LOCAL = 'DNS:localhost,IP:127.0.0.1,IP:::1';
 const KINDS = {
   good: { ca: 'ca', names: LOCAL, from: '20200101000000Z', to: '21200101000000Z' },
   expired: { ca: 'ca', names: LOCAL, from: '20200101000000Z', to: '20200102000000Z' },
-  wrongHost: { ca: 'ca', names: 'DNS:another.invalid', from: '20200101000000Z', to: '21200101000000Z' },
+  wrongHost: {
+    ca: 'ca',
+    names: 'DNS:another.invalid',
+    from: '20200101000000Z',
+    to: '21200101000000Z',
+  },
   untrusted: { ca: 'stranger', names: LOCAL, from: '20200101000000Z', to: '21200101000000Z' },
 };
 
@@ -62,19 +67,59 @@ function generate() {
 
   fs.writeFileSync(file('request.cnf'), requestConfig);
   for (const ca of ['ca', 'stranger']) {
-    openssl('req', '-x509', '-config', 'request.cnf', ...newKey, '-days', '36500', '-subj', `/CN=test ${ca}`,
-      '-keyout', `${ca}.key`, '-out', `${ca}.pem`);
+    openssl(
+      'req',
+      '-x509',
+      '-config',
+      'request.cnf',
+      ...newKey,
+      '-days',
+      '36500',
+      '-subj',
+      `/CN=test ${ca}`,
+      '-keyout',
+      `${ca}.key`,
+      '-out',
+      `${ca}.pem`,
+    );
     fs.writeFileSync(file(`${ca}.index`), '');
     fs.writeFileSync(file(`${ca}.serial`), '01');
   }
   const certificates = { caFile: file('ca.pem') };
   for (const [kind, { ca, names, from, to }] of Object.entries(KINDS)) {
     fs.writeFileSync(file(`${kind}.cnf`), caConfig(directory, ca, names));
-    openssl('req', '-config', 'request.cnf', '-new', ...newKey, '-subj', `/CN=${kind}`,
-      '-keyout', `${kind}.key`, '-out', `${kind}.csr`);
-    openssl('ca', '-batch', '-notext', '-config', `${kind}.cnf`, '-in', `${kind}.csr`, '-out', `${kind}.pem`,
-      '-startdate', from, '-enddate', to);
-    certificates[kind] = { key: fs.readFileSync(file(`${kind}.key`)), cert: fs.readFileSync(file(`${kind}.pem`)) };
+    openssl(
+      'req',
+      '-config',
+      'request.cnf',
+      '-new',
+      ...newKey,
+      '-subj',
+      `/CN=${kind}`,
+      '-keyout',
+      `${kind}.key`,
+      '-out',
+      `${kind}.csr`,
+    );
+    openssl(
+      'ca',
+      '-batch',
+      '-notext',
+      '-config',
+      `${kind}.cnf`,
+      '-in',
+      `${kind}.csr`,
+      '-out',
+      `${kind}.pem`,
+      '-startdate',
+      from,
+      '-enddate',
+      to,
+    );
+    certificates[kind] = {
+      key: fs.readFileSync(file(`${kind}.key`)),
+      cert: fs.readFileSync(file(`${kind}.pem`)),
+    };
   }
   return certificates;
 }

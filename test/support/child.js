@@ -27,7 +27,11 @@ class Child {
   #checks = new Set();
 
   constructor(args, { env, cwd } = {}) {
-    this.#process = spawn(process.execPath, args, { cwd, env: plainEnv(env), stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    this.#process = spawn(process.execPath, args, {
+      cwd,
+      env: plainEnv(env),
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
     for (const name of ['stdout', 'stderr']) {
       this.#process[name].setEncoding('utf8').on('data', (text) => {
         this[name] += text;
@@ -60,7 +64,13 @@ class Child {
         }
       };
       this.#checks.add(check);
-      this.ended.then(({ code, signal }) => reject(new Error(`ended (${signal ?? code}) before it printed ${pattern}:\n${this.output}`)), reject);
+      this.ended.then(
+        ({ code, signal }) =>
+          reject(
+            new Error(`ended (${signal ?? code}) before it printed ${pattern}:\n${this.output}`),
+          ),
+        reject,
+      );
       check();
     });
   }
@@ -72,7 +82,10 @@ class Child {
   /** Resolve to what the child sends in answer to `message`. */
   async ask(message) {
     this.send(message);
-    const [answer] = await Promise.race([once(this.#process, 'message'), this.ended.then(() => [])]);
+    const [answer] = await Promise.race([
+      once(this.#process, 'message'),
+      this.ended.then(() => []),
+    ]);
     assert.ok(answer !== undefined, `ended before it answered:\n${this.output}`);
     return answer;
   }

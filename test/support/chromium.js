@@ -13,10 +13,23 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const CANDIDATES = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+const CANDIDATES = [
+  process.env.CHROMIUM,
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+];
 const FLAGS = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-dev-shm-usage',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--remote-debugging-pipe',
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-dev-shm-usage',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--remote-debugging-pipe',
 ];
 const TIMEOUT_MILLIS = 20_000;
 
@@ -36,7 +49,9 @@ class Page {
   /** Take an event of the protocol. */
   note(method, params) {
     if (method === 'Runtime.exceptionThrown') {
-      this.errors.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text);
+      this.errors.push(
+        params.exceptionDetails.exception?.description ?? params.exceptionDetails.text,
+      );
     } else if (method === 'Log.entryAdded' && params.entry.level === 'error') {
       this.errors.push(`${params.entry.text} ${params.entry.url ?? ''}`);
     }
@@ -49,7 +64,11 @@ class Page {
   /** Resolve to what a function returns in the page; arguments and result are JSON. */
   async evaluate(fn, ...args) {
     const expression = `(${fn})(...${JSON.stringify(args)})`;
-    const { result, exceptionDetails } = await this.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true });
+    const { result, exceptionDetails } = await this.send('Runtime.evaluate', {
+      expression,
+      awaitPromise: true,
+      returnByValue: true,
+    });
     if (exceptionDetails) {
       throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
     }
@@ -58,7 +77,8 @@ class Page {
 
   /** Resolve to what a function returns in the page, as soon as that is truthy; it is asked at every change of the page. */
   waitFor(fn, ...args) {
-    return this.evaluate(`async (...args) => {
+    return this.evaluate(
+      `async (...args) => {
       const ask = ${fn};
       return new Promise((resolve, reject) => {
         const check = () => {
@@ -74,7 +94,9 @@ class Page {
         observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
         check();
       });
-    }`, ...args);
+    }`,
+      ...args,
+    );
   }
 
   /** Go to a part of the page, as a link does. */
@@ -86,7 +108,13 @@ class Page {
 
   async press(key) {
     const text = { Enter: '\r', ' ': ' ' }[key];
-    await this.send('Input.dispatchKeyEvent', { type: 'keyDown', key, code: key === ' ' ? 'Space' : key, text, windowsVirtualKeyCode: { Enter: 13, ' ': 32, Tab: 9 }[key] });
+    await this.send('Input.dispatchKeyEvent', {
+      type: 'keyDown',
+      key,
+      code: key === ' ' ? 'Space' : key,
+      text,
+      windowsVirtualKeyCode: { Enter: 13, ' ': 32, Tab: 9 }[key],
+    });
     await this.send('Input.dispatchKeyEvent', { type: 'keyUp', key });
   }
 }
@@ -139,9 +167,14 @@ class Chromium {
       await page.send(`${domain}.enable`);
     }
     await page.send('Page.navigate', { url });
-    await page.evaluate(() => new Promise((resolve) => {
-      document.readyState === 'complete' ? resolve() : addEventListener('load', () => resolve());
-    }));
+    await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          document.readyState === 'complete'
+            ? resolve()
+            : addEventListener('load', () => resolve());
+        }),
+    );
     return page;
   }
 
@@ -160,7 +193,9 @@ async function startChromium() {
     throw new Error('Chromium is not installed');
   }
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-chromium-'));
-  const child = spawn(findChromium(), [...FLAGS, `--user-data-dir=${profile}`], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+  const child = spawn(findChromium(), [...FLAGS, `--user-data-dir=${profile}`], {
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+  });
   await once(child, 'spawn');
   child.stdio[3].on('error', () => {}); // it went away; whoever waits for it times out
   return new Chromium(child, profile);

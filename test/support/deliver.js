@@ -12,14 +12,24 @@ const { createDispatcher } = require('optimizely-amplitude');
 const { withFlush } = require('optimizely-amplitude/lambda');
 
 const [serverUrl, caFile] = process.argv.slice(2);
-const dispatcher = createDispatcher({ apiKey: 'test-key', serverUrl, caFile, requestTimeoutMillis: 30_000 });
+const dispatcher = createDispatcher({
+  apiKey: 'test-key',
+  serverUrl,
+  caFile,
+  requestTimeoutMillis: 30_000,
+});
 
 const handler = withFlush(async () => {
   dispatcher.onDecision({
     type: 'flag',
     userId: 'user_1',
     attributes: {},
-    decisionInfo: { flagKey: 'checkout_flow', variationKey: 'one_page', ruleKey: 'checkout_ab', enabled: true },
+    decisionInfo: {
+      flagKey: 'checkout_flow',
+      variationKey: 'one_page',
+      ruleKey: 'checkout_ab',
+      enabled: true,
+    },
   });
 }, dispatcher);
 
@@ -27,5 +37,7 @@ handler({}, { getRemainingTimeInMillis: () => 60_000 })
   .then(() => import('optimizely-amplitude'))
   .then((esm) => {
     const { delivered, pending } = dispatcher.stats().decisions;
-    console.log(JSON.stringify({ delivered, pending, sameInEsm: esm.createDispatcher === createDispatcher }));
+    console.log(
+      JSON.stringify({ delivered, pending, sameInEsm: esm.createDispatcher === createDispatcher }),
+    );
   });

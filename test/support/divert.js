@@ -8,4 +8,5 @@
 const options = require('../../lib/options.js');
 
 const { resolveOptions } = options;
-options.resolveOptions = (given, env) => resolveOptions({ serverUrl: process.env.TEST_SERVER_URL, ...given }, env);
+options.resolveOptions = (given, env) =>
+  resolveOptions({ serverUrl: process.env.TEST_SERVER_URL, ...given }, env);

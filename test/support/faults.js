@@ -15,7 +15,8 @@ const { once } = require('node:events');
 const http = require('node:http');
 const { setImmediate: nextTurn, setTimeout: sleep } = require('node:timers/promises');
 
-const HTML = '<html><head><title>Error</title></head><body><h1>Something went wrong</h1></body></html>';
+const HTML =
+  '<html><head><title>Error</title></head><body><h1>Something went wrong</h1></body></html>';
 const refusal = (code, error, more) => ({ status: code, body: { code, error, ...more } });
 const page = (status, body = HTML) => ({ status, headers: { 'Content-Type': 'text/html' }, body });
 
@@ -44,7 +45,11 @@ function indexesOf(events, field, wanted) {
 function rawAnswer({ status, headers, body = '' }, contentLength) {
   const payload = Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
   const lines = [`HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? ''}`];
-  const all = { 'Content-Type': 'application/json', 'Content-Length': contentLength ?? payload.length, ...headers };
+  const all = {
+    'Content-Type': 'application/json',
+    'Content-Length': contentLength ?? payload.length,
+    ...headers,
+  };
   for (const [name, value] of Object.entries(all)) {
     lines.push(`${name}: ${value}`);
   }
@@ -78,7 +83,8 @@ function write(socket, bytes) {
 // ---- answers -------------------------------------------------------------------------------------
 
 /** A status with Amplitude's kind of JSON. */
-const status = (code = 500, error = http.STATUS_CODES[code], headers = {}) =>
+const status =
+  (code = 500, error = http.STATUS_CODES[code], headers = {}) =>
   () => ({ ...refusal(code, error), headers });
 
 /** Any answer: `{status, headers, body}`. */
@@ -106,21 +112,31 @@ const notFound = () => status(404, 'Invalid request path');
 const invalidApiKey = () => () => refusal(400, 'Invalid API key: this one');
 
 /** A redirect to another URL. */
-const redirect = (url, code = 302) => () => ({ status: code, headers: { Location: url } });
+const redirect =
+  (url, code = 302) =>
+  () => ({ status: code, headers: { Location: url } });
 
 /** An answer without body. */
-const emptyBody = (code = 200) => () => ({ status: code });
+const emptyBody =
+  (code = 200) =>
+  () => ({ status: code });
 
 /** 200 (or another status) with something that is no JSON. */
-const rubbish = (code = 200) => () => ({ status: code, body: '{"code":200,"events_inge\u0000\u0001' });
+const rubbish =
+  (code = 200) =>
+  () => ({ status: code, body: '{"code":200,"events_inge\u0000\u0001' });
 
 /** 200 (or another status) with an HTML page. */
-const htmlPage = (code = 200) => () => page(code);
+const htmlPage =
+  (code = 200) =>
+  () =>
+    page(code);
 
 /** A Retry-After: seconds, or a Date (sent as an HTTP date), or any text. */
-const retryAfter = (value, code = 503) => status(code, undefined, {
-  'Retry-After': value instanceof Date ? value.toUTCString() : String(value),
-});
+const retryAfter = (value, code = 503) =>
+  status(code, undefined, {
+    'Retry-After': value instanceof Date ? value.toUTCString() : String(value),
+  });
 
 // ---- refusals of some events ------------------------------------------------------------------------
 
@@ -128,7 +144,12 @@ const retryAfter = (value, code = 503) => status(code, undefined, {
 const rateLimited = () => status(429, 'Too many requests');
 
 /** A 429 that is sent as long as there are events whose `field` matches. */
-function throttle(field, wanted, list, { listEvents = true, listNames = true, threshold = 30 } = {}) {
+function throttle(
+  field,
+  wanted,
+  list,
+  { listEvents = true, listNames = true, threshold = 30 } = {},
+) {
   return (req, { events }) => {
     const indexes = indexesOf(events, field, wanted);
     if (indexes.length === 0) {
@@ -149,10 +170,12 @@ function throttle(field, wanted, list, { listEvents = true, listNames = true, th
 const throttledUsers = (users, options) => throttle('user_id', users, 'throttled_users', options);
 
 /** The same for devices. */
-const throttledDevices = (devices, options) => throttle('device_id', devices, 'throttled_devices', options);
+const throttledDevices = (devices, options) =>
+  throttle('device_id', devices, 'throttled_devices', options);
 
 /** 429 that lists indexes of events, but neither users nor devices. */
-const throttledEvents = (users) => throttle('user_id', users, 'throttled_users', { listNames: false });
+const throttledEvents = (users) =>
+  throttle('user_id', users, 'throttled_users', { listNames: false });
 
 /** 429 because these users are over the quota of a day. */
 const dailyQuotaUsers = (users, options) =>
@@ -160,41 +183,58 @@ const dailyQuotaUsers = (users, options) =>
 
 /** The same for devices. */
 const dailyQuotaDevices = (devices, options) =>
-  throttle('device_id', devices, 'exceeded_daily_quota_devices', { threshold: 500_000, ...options });
+  throttle('device_id', devices, 'exceeded_daily_quota_devices', {
+    threshold: 500_000,
+    ...options,
+  });
 
 /** 413 to any request of more than so many bytes, uncompressed. */
-const tooManyBytes = (limit = 0) => (req, { bytes }) => (bytes > limit ? refusal(413, 'Payload too large') : undefined);
+const tooManyBytes =
+  (limit = 0) =>
+  (req, { bytes }) =>
+    bytes > limit ? refusal(413, 'Payload too large') : undefined;
 
 /** 413 to any request of more than so many events. */
-const tooManyEvents = (limit = 0) =>
-  (req, { events }) => (events.length > limit ? refusal(413, 'Payload too large') : undefined);
+const tooManyEvents =
+  (limit = 0) =>
+  (req, { events }) =>
+    events.length > limit ? refusal(413, 'Payload too large') : undefined;
 
 /**
  * 400 to any request with events of these users. `list`: 'all' their indexes, the 'first' one, or
  * 'none'; `field` and `map` say what is wrong with them.
  */
-const rejectUsers = (users, { list = 'all', field = 'user_id', map = 'events_with_invalid_fields' } = {}) =>
+const rejectUsers =
+  (users, { list = 'all', field = 'user_id', map = 'events_with_invalid_fields' } = {}) =>
   (req, { events }) => {
     const indexes = indexesOf(events, 'user_id', users);
     if (indexes.length === 0) {
       return undefined;
     }
     const listed = { all: indexes, first: indexes.slice(0, 1), none: [] }[list];
-    return refusal(400, 'Invalid field values on some events', list === 'none' ? {} : { [map]: { [field]: listed } });
+    return refusal(
+      400,
+      'Invalid field values on some events',
+      list === 'none' ? {} : { [map]: { [field]: listed } },
+    );
   };
 
 /** 400 to any request with events of these devices, which are silenced. */
-const silencedDevices = (devices) => (req, { events }) => {
-  const indexes = indexesOf(events, 'device_id', devices);
-  return indexes.length === 0 ? undefined : refusal(400, 'Events silenced for device_id', {
-    eps_threshold: 100,
-    exceeded_daily_quota_devices: {},
-    silenced_devices: [...new Set(indexes.map((index) => events[index].device_id))],
-    silenced_events: indexes,
-    throttled_devices: {},
-    throttled_events: [],
-  });
-};
+const silencedDevices =
+  (devices) =>
+  (req, { events }) => {
+    const indexes = indexesOf(events, 'device_id', devices);
+    return indexes.length === 0
+      ? undefined
+      : refusal(400, 'Events silenced for device_id', {
+          eps_threshold: 100,
+          exceeded_daily_quota_devices: {},
+          silenced_devices: [...new Set(indexes.map((index) => events[index].device_id))],
+          silenced_events: indexes,
+          throttled_devices: {},
+          throttled_events: [],
+        });
+  };
 
 // ---- after the events were accepted ------------------------------------------------------------------
 
@@ -222,10 +262,17 @@ const resetBeforeAccepting = () => (req) => {
 const resetBeforeReading = () => Object.assign(resetBeforeAccepting(), { beforeReading: true });
 
 /** An answer is sent before the body is read, and the connection closed. */
-const earlyAnswer = (code = 413) => Object.assign((req, exchange) => {
-  exchange.send({ ...refusal(code, http.STATUS_CODES[code]), headers: { Connection: 'close' } });
-  return null;
-}, { beforeReading: true });
+const earlyAnswer = (code = 413) =>
+  Object.assign(
+    (req, exchange) => {
+      exchange.send({
+        ...refusal(code, http.STATUS_CODES[code]),
+        headers: { Connection: 'close' },
+      });
+      return null;
+    },
+    { beforeReading: true },
+  );
 
 /** No answer at all. */
 const silence = () => () => null;
@@ -248,70 +295,90 @@ function held() {
 const delayed = (millis) => () => sleep(millis);
 
 /** The usual answer, one byte at a time, with an optional pause between them. */
-const byteByByte = (pauseMillis = 0) => async ({ socket }, exchange) => {
-  const reply = exchange.accept();
-  exchange.sent(reply.status);
-  socket.setNoDelay(true);
-  for (const byte of rawAnswer({ ...reply, headers: { Connection: 'close' } })) {
-    await write(socket, Buffer.from([byte]));
-    await (pauseMillis > 0 ? sleep(pauseMillis) : nextTurn());
-    if (socket.destroyed) {
-      return null;
+const byteByByte =
+  (pauseMillis = 0) =>
+  async ({ socket }, exchange) => {
+    const reply = exchange.accept();
+    exchange.sent(reply.status);
+    socket.setNoDelay(true);
+    for (const byte of rawAnswer({ ...reply, headers: { Connection: 'close' } })) {
+      await write(socket, Buffer.from([byte]));
+      await (pauseMillis > 0 ? sleep(pauseMillis) : nextTurn());
+      if (socket.destroyed) {
+        return null;
+      }
     }
-  }
-  socket.end();
-  return null;
-};
+    socket.end();
+    return null;
+  };
 
 /** A Content-Length that is larger than what is sent before the connection ends. */
-const truncated = () => async ({ socket }, exchange) => {
-  const reply = exchange.accept();
-  exchange.sent(reply.status);
-  const bytes = rawAnswer(reply);
-  await write(socket, bytes.subarray(0, bytes.length - 10));
-  socket.destroy();
-  return null;
-};
+const truncated =
+  () =>
+  async ({ socket }, exchange) => {
+    const reply = exchange.accept();
+    exchange.sent(reply.status);
+    const bytes = rawAnswer(reply);
+    await write(socket, bytes.subarray(0, bytes.length - 10));
+    socket.destroy();
+    return null;
+  };
 
 /** A chunked answer whose last chunk never comes. */
-const truncatedChunked = () => async ({ socket }, exchange) => {
-  exchange.accept();
-  exchange.sent(200);
-  await write(socket, 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n' +
-    'c\r\n{"code":200,\r\n');
-  socket.destroy();
-  return null;
-};
+const truncatedChunked =
+  () =>
+  async ({ socket }, exchange) => {
+    exchange.accept();
+    exchange.sent(200);
+    await write(
+      socket,
+      'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n' +
+        'c\r\n{"code":200,\r\n',
+    );
+    socket.destroy();
+    return null;
+  };
 
 /** A Content-Length that is wrong: by so many bytes (too large: the client waits in vain), or any text. */
-const wrongContentLength = (wrong = -10) => async ({ socket }, exchange) => {
-  const reply = exchange.accept();
-  exchange.sent(reply.status);
-  const right = Buffer.byteLength(JSON.stringify(reply.body));
-  await write(socket, rawAnswer(reply, typeof wrong === 'number' ? right + wrong : wrong));
-  return null;
-};
+const wrongContentLength =
+  (wrong = -10) =>
+  async ({ socket }, exchange) => {
+    const reply = exchange.accept();
+    exchange.sent(reply.status);
+    const right = Buffer.byteLength(JSON.stringify(reply.body));
+    await write(socket, rawAnswer(reply, typeof wrong === 'number' ? right + wrong : wrong));
+    return null;
+  };
 
 /** Something that is not HTTP. */
-const notHttp = () => async ({ socket }) => {
-  await write(socket, 'SSH-2.0-OpenSSH_9.9\r\n');
-  socket.destroy();
-  return null;
-};
+const notHttp =
+  () =>
+  async ({ socket }) => {
+    await write(socket, 'SSH-2.0-OpenSSH_9.9\r\n');
+    socket.destroy();
+    return null;
+  };
 
 /** Interim answers (100 Continue, 103 Early Hints), and then the usual one. */
-const interim = (codes = [100, 103]) => async ({ socket }) => {
-  for (const code of codes) {
-    await write(socket, `HTTP/1.1 ${code} ${http.STATUS_CODES[code]}\r\n${code === 103 ? 'Link: </x>\r\n' : ''}\r\n`);
-  }
-  return undefined;
-};
+const interim =
+  (codes = [100, 103]) =>
+  async ({ socket }) => {
+    for (const code of codes) {
+      await write(
+        socket,
+        `HTTP/1.1 ${code} ${http.STATUS_CODES[code]}\r\n${code === 103 ? 'Link: </x>\r\n' : ''}\r\n`,
+      );
+    }
+    return undefined;
+  };
 
 /** The usual answer, as if the connection could be used again; but it is closed. */
-const closeAfterAnswer = () => ({ socket }, { res }) => {
-  once(res, 'finish').then(() => socket.end());
-  return undefined;
-};
+const closeAfterAnswer =
+  () =>
+  ({ socket }, { res }) => {
+    once(res, 'finish').then(() => socket.end());
+    return undefined;
+  };
 
 const faults = {
   accepted,

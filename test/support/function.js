@@ -5,7 +5,7 @@
  * and is answered with the dispatcher's counts when the handler's result is there.
  */
 
-const { createDispatcher } = require('../..');
+const { createDispatcher } = require('../../lib/index.js');
 const { withFlush } = require('../../lib/lambda.js');
 const { createNotification } = require('./optimizely.js');
 

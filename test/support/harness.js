@@ -4,14 +4,20 @@
 
 const assert = require('node:assert/strict');
 
-const { createDispatcher } = require('../..');
+const { createDispatcher } = require('../../lib/index.js');
 const { startAmplitude } = require('./amplitude.js');
 
 /** A logger that keeps what it is told, as { level, message }. */
 function recordingLogger() {
   const lines = [];
   const write = (level) => (message) => lines.push({ level, message });
-  return { lines, debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+  return {
+    lines,
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+  };
 }
 
 /**
@@ -39,17 +45,22 @@ async function start(t, options = {}, amplitudeOptions = {}) {
 }
 
 /** Every event that was stored, in order. */
-const storedEvents = (amplitude, query = {}) => amplitude.store.events({ limit: Infinity, ...query });
+const storedEvents = (amplitude, query = {}) =>
+  amplitude.store.events({ limit: Infinity, ...query });
 
 const viewed = (amplitude, user) => storedEvents(amplitude, { user, type: 'Experiment Viewed' });
 
 /** The sums that stats() promises, at any moment. */
 function assertReconciles(stats) {
-  const { seen, ignored, invalid, deduplicated, accepted, delivered, pending, dropped } = stats.decisions;
+  const { seen, ignored, invalid, deduplicated, accepted, delivered, pending, dropped } =
+    stats.decisions;
   assert.equal(seen, ignored + invalid + deduplicated + accepted);
   assert.equal(accepted, delivered + dropped.total + pending);
   const { total, ...reasons } = dropped;
-  assert.equal(total, Object.values(reasons).reduce((sum, count) => sum + count, 0));
+  assert.equal(
+    total,
+    Object.values(reasons).reduce((sum, count) => sum + count, 0),
+  );
 }
 
 module.exports = { assertReconciles, recordingLogger, start, storedEvents, viewed };

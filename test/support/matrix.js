@@ -16,8 +16,8 @@
  * - `harmless`: the answer can be used as it is.
  */
 
-const { faults, startAmplitude } = require('./amplitude');
-const { createNotification } = require('./optimizely');
+const { faults, startAmplitude } = require('./amplitude.js');
+const { createNotification } = require('./optimizely.js');
 
 const EVENT_TYPE = 'Experiment Viewed';
 const USER_COUNT = 60;
@@ -31,16 +31,24 @@ const BAD_USERS = Object.freeze(['user_7', 'user_11', 'user_40']);
 
 /** 403 in JSON to any request with events of these users, which it does not name. */
 const forbiddenFor = (bad) => (req, exchange) =>
-  (exchange.events.some((event) => bad.includes(event.user_id)) ? faults.forbidden()(req, exchange) : undefined);
+  exchange.events.some((event) => bad.includes(event.user_id))
+    ? faults.forbidden()(req, exchange)
+    : undefined;
 
 /** 429 that lists but the last of the events that it is about. */
 const throttledLastEvent = (users) => (req, exchange) => {
   const answer = faults.throttledEvents(users)(req, exchange);
-  return answer && { ...answer, body: { ...answer.body, throttled_events: answer.body.throttled_events.slice(-1) } };
+  return (
+    answer && {
+      ...answer,
+      body: { ...answer.body, throttled_events: answer.body.throttled_events.slice(-1) },
+    }
+  );
 };
 
 /** 503 that asks for a second attempt in 1 to 2 s: HTTP dates are whole seconds. */
-const retryAtDate = () => (req, exchange) => faults.retryAfter(new Date(Date.now() + 2000))(req, exchange);
+const retryAtDate = () => (req, exchange) =>
+  faults.retryAfter(new Date(Date.now() + 2000))(req, exchange);
 
 const ROWS = [
   { name: '503', fault: () => faults.unavailable() },
@@ -49,19 +57,65 @@ const ROWS = [
   { name: '408', fault: () => faults.requestTimeout() },
   { name: '503, Retry-After in seconds', fault: () => faults.retryAfter(1), times: 1 },
   { name: '503, Retry-After as a date', fault: retryAtDate, times: 1 },
-  { name: '429 for some users', fault: () => faults.throttledUsers(BAD_USERS), times: 1, pauses: true },
-  { name: '429 for some devices', fault: () => faults.throttledDevices(BAD_USERS), times: 1, pauses: true, devices: true },
-  { name: '429 that lists events only', fault: () => faults.throttledEvents(BAD_USERS), times: 1, pauses: true },
-  { name: '429 that lists one event of a user', fault: () => throttledLastEvent(BAD_USERS), times: 1, pauses: true },
+  {
+    name: '429 for some users',
+    fault: () => faults.throttledUsers(BAD_USERS),
+    times: 1,
+    pauses: true,
+  },
+  {
+    name: '429 for some devices',
+    fault: () => faults.throttledDevices(BAD_USERS),
+    times: 1,
+    pauses: true,
+    devices: true,
+  },
+  {
+    name: '429 that lists events only',
+    fault: () => faults.throttledEvents(BAD_USERS),
+    times: 1,
+    pauses: true,
+  },
+  {
+    name: '429 that lists one event of a user',
+    fault: () => throttledLastEvent(BAD_USERS),
+    times: 1,
+    pauses: true,
+  },
   { name: '429 without a list', fault: () => faults.rateLimited() },
-  { name: '429 for the daily quota', fault: () => faults.dailyQuotaUsers(BAD_USERS), times: Infinity, refused: 'quota_exceeded' },
+  {
+    name: '429 for the daily quota',
+    fault: () => faults.dailyQuotaUsers(BAD_USERS),
+    times: Infinity,
+    refused: 'quota_exceeded',
+  },
   { name: '413 by bytes', fault: () => faults.tooManyBytes(8000), times: Infinity },
   { name: '413 by events', fault: () => faults.tooManyEvents(50), times: Infinity },
-  { name: '400 that lists the bad events', fault: () => faults.rejectUsers(BAD_USERS), times: Infinity, refused: 'invalid_event' },
-  { name: '400 that lists the first bad event', fault: () => faults.rejectUsers(BAD_USERS, { list: 'first' }), times: Infinity, refused: 'invalid_event' },
-  { name: '400 without a list', fault: () => faults.rejectUsers(BAD_USERS, { list: 'none' }), times: Infinity, refused: 'invalid_event' },
-  { name: '403 for some events, without a list', fault: () => forbiddenFor(BAD_USERS), times: Infinity, refused: 'invalid_event' },
-  { name: '403 with a firewall\'s page', fault: () => faults.forbiddenPage() },
+  {
+    name: '400 that lists the bad events',
+    fault: () => faults.rejectUsers(BAD_USERS),
+    times: Infinity,
+    refused: 'invalid_event',
+  },
+  {
+    name: '400 that lists the first bad event',
+    fault: () => faults.rejectUsers(BAD_USERS, { list: 'first' }),
+    times: Infinity,
+    refused: 'invalid_event',
+  },
+  {
+    name: '400 without a list',
+    fault: () => faults.rejectUsers(BAD_USERS, { list: 'none' }),
+    times: Infinity,
+    refused: 'invalid_event',
+  },
+  {
+    name: '403 for some events, without a list',
+    fault: () => forbiddenFor(BAD_USERS),
+    times: Infinity,
+    refused: 'invalid_event',
+  },
+  { name: "403 with a firewall's page", fault: () => faults.forbiddenPage() },
   { name: '404', fault: () => faults.notFound() },
   { name: 'redirect', fault: () => faults.redirect('/elsewhere') },
   { name: 'connection refused, then a restart', stopped: true },
@@ -71,18 +125,43 @@ const ROWS = [
   { name: 'answer cut short', fault: () => faults.truncated() },
   { name: 'chunked answer cut short', fault: () => faults.truncatedChunked() },
   { name: 'Content-Length too small', fault: () => faults.wrongContentLength(-10), harmless: true },
-  { name: 'Content-Length too large', fault: () => faults.wrongContentLength(10), requestTimeoutMillis: SHORT_TIMEOUT_MILLIS },
+  {
+    name: 'Content-Length too large',
+    fault: () => faults.wrongContentLength(10),
+    requestTimeoutMillis: SHORT_TIMEOUT_MILLIS,
+  },
   { name: 'Content-Length that is no number', fault: () => faults.wrongContentLength('many') },
   { name: 'no HTTP', fault: () => faults.notHttp() },
   { name: '500 with an empty body', fault: () => faults.emptyBody(500) },
-  { name: '200 with an empty body', fault: () => faults.accepted(faults.emptyBody()), harmless: true },
+  {
+    name: '200 with an empty body',
+    fault: () => faults.accepted(faults.emptyBody()),
+    harmless: true,
+  },
   { name: '200 with rubbish', fault: () => faults.accepted(faults.rubbish()), harmless: true },
-  { name: '200 with an HTML page', fault: () => faults.accepted(faults.htmlPage()), harmless: true },
-  { name: 'silence until the timeout', fault: () => faults.silence(), requestTimeoutMillis: SHORT_TIMEOUT_MILLIS },
-  { name: 'silence after accepting', fault: () => faults.accepted(faults.silence()), requestTimeoutMillis: SHORT_TIMEOUT_MILLIS },
+  {
+    name: '200 with an HTML page',
+    fault: () => faults.accepted(faults.htmlPage()),
+    harmless: true,
+  },
+  {
+    name: 'silence until the timeout',
+    fault: () => faults.silence(),
+    requestTimeoutMillis: SHORT_TIMEOUT_MILLIS,
+  },
+  {
+    name: 'silence after accepting',
+    fault: () => faults.accepted(faults.silence()),
+    requestTimeoutMillis: SHORT_TIMEOUT_MILLIS,
+  },
   { name: 'one byte at a time', fault: () => faults.byteByByte(), harmless: true },
   { name: '1xx before the answer', fault: () => faults.interim(), harmless: true },
-  { name: 'connection closed after each answer', fault: () => faults.closeAfterAnswer(), times: Infinity, harmless: true },
+  {
+    name: 'connection closed after each answer',
+    fault: () => faults.closeAfterAnswer(),
+    times: Infinity,
+    harmless: true,
+  },
 ];
 
 /**
@@ -95,7 +174,13 @@ function createTraffic() {
     for (const [i, userId] of users.entries()) {
       const flags = round % 2 === 0 ? FLAGS : [FLAGS[(round + i) % FLAGS.length]];
       for (const flagKey of flags) {
-        rounds.push(createNotification(userId, { flagKey, variationKey: `v${round}`, enabled: (round + i) % 5 > 0 }));
+        rounds.push(
+          createNotification(userId, {
+            flagKey,
+            variationKey: `v${round}`,
+            enabled: (round + i) % 5 > 0,
+          }),
+        );
       }
     }
   }
@@ -112,8 +197,12 @@ function groupByUser(decided) {
 }
 
 /** What tells a decision from the user's others, of a notification's decisionInfo or of an event's properties. */
-const labelOf = ({ flagKey, flag_key: flag = flagKey, variationKey, variation_key: variation = variationKey }) =>
-  `${flag}=${variation}`;
+const labelOf = ({
+  flagKey,
+  flag_key: flag = flagKey,
+  variationKey,
+  variation_key: variation = variationKey,
+}) => `${flag}=${variation}`;
 
 /** Labels of a user's decisions, in the order in which the stand-in stored them. */
 const storedLabels = (store, user) =>
@@ -165,7 +254,11 @@ async function playRow(row, connect, look, settle = (client) => client.flush()) 
     }
     decided.slice(0, half).forEach(client.decide);
     const settled = settle(client, amplitude, decided.slice(0, half));
-    const met = row.stopped ? client.failed : amplitude.waitFor(({ requests }) => requests.length > 0, { timeoutMillis: PATIENCE_MILLIS });
+    const met = row.stopped
+      ? client.failed
+      : amplitude.waitFor(({ requests }) => requests.length > 0, {
+          timeoutMillis: PATIENCE_MILLIS,
+        });
     await Promise.race([met ?? settled, settled]);
     if (row.stopped) {
       await amplitude.start();

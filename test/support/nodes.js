@@ -16,18 +16,25 @@ const ROOT = path.join(__dirname, '..', '..');
 /** Exits, Workers, callback scopes, certificates, and the whole way of a decision. */
 const FILES = [
   'test/js/lambda.test.js',
-  ...['attach', 'exits', 'identity', 'network', 'payloads', 'secrets', 'workers'].map((name) => `test/e2e/${name}.test.js`),
+  ...['attach', 'exits', 'identity', 'network', 'payloads', 'secrets', 'workers'].map(
+    (name) => `test/e2e/${name}.test.js`,
+  ),
 ];
 
 function main(files) {
   const [, ...others] = nodes().filter(({ arch }) => arch === process.arch);
   if (others.length === 0) {
-    console.error('There are no other versions of Node here; fetch them: node test/support/runtimes.js');
+    console.error(
+      'There are no other versions of Node here; fetch them: node test/support/runtimes.js',
+    );
     return 1;
   }
   const failed = others.filter(({ name, command: [program, ...args] }) => {
     console.log(`\n--- ${name}`);
-    const { status } = spawnSync(program, [...args, '--test', '--test-reporter=spec', ...files], { cwd: ROOT, stdio: 'inherit' });
+    const { status } = spawnSync(program, [...args, '--test', '--test-reporter=spec', ...files], {
+      cwd: ROOT,
+      stdio: 'inherit',
+    });
     return status !== 0;
   });
   if (failed.length > 0) {

@@ -38,14 +38,22 @@ const quietly = { dispatchEvent: (event, callback) => callback({ statusCode: 200
 function createClient(major = 6, datafile = DATAFILE) {
   const sdk = requireSdk(major);
   if (major >= 6) {
-    return sdk.createInstance({ projectConfigManager: sdk.createStaticProjectConfigManager({ datafile }) });
+    return sdk.createInstance({
+      projectConfigManager: sdk.createStaticProjectConfigManager({ datafile }),
+    });
   }
   sdk.setLogger(null);
   return sdk.createInstance({ datafile, odpOptions: { disabled: true }, eventDispatcher: quietly });
 }
 
 /** Decide one flag for a user, as an application does; return the decision. */
-function decideAs(client, userId, attributes = US_PREMIUM, flagKey = 'checkout_flow', options = []) {
+function decideAs(
+  client,
+  userId,
+  attributes = US_PREMIUM,
+  flagKey = 'checkout_flow',
+  options = [],
+) {
   return client.createUserContext(userId, attributes).decide(flagKey, options);
 }
 

@@ -13,17 +13,25 @@ const fileOf = (target) => path.join(ROOT, 'prebuilds', target, 'optimizely-ampl
 /** The time of the last change below `file`, in ms. */
 function changedAt(file) {
   const stat = fs.statSync(file);
-  if (!stat.isDirectory()) return stat.mtimeMs;
+  if (!stat.isDirectory()) {
+    return stat.mtimeMs;
+  }
   return Math.max(...fs.readdirSync(file).map((name) => changedAt(path.join(file, name))));
 }
 
 /** Why they cannot be tested, or false: what node:test takes as `skip`. */
 function notTestable() {
-  if (process.platform !== 'linux') return 'they are for Linux';
+  if (process.platform !== 'linux') {
+    return 'they are for Linux';
+  }
   for (const target of TARGETS) {
     const file = fileOf(target);
-    if (!fs.existsSync(file)) return 'there are none; `npm run prebuild` makes them';
-    if (fs.statSync(file).mtimeMs < changedAt(path.join(ROOT, 'src'))) return 'they are older than the sources; `npm run prebuild` makes them anew';
+    if (!fs.existsSync(file)) {
+      return 'there are none; `npm run prebuild` makes them';
+    }
+    if (fs.statSync(file).mtimeMs < changedAt(path.join(ROOT, 'src'))) {
+      return 'they are older than the sources; `npm run prebuild` makes them anew';
+    }
   }
   return false;
 }

@@ -20,7 +20,12 @@ const net = require('node:net');
 async function startProxy(t, { credentials = null, refusal, to = null, tls } = {}) {
   const proxy = { requests: [], connections: 0, credentials };
   const sockets = new Set();
-  const answer = { status: 407, headers: { 'Proxy-Authenticate': 'Basic realm="test"' }, body: 'Credentials, please', ...refusal };
+  const answer = {
+    status: 407,
+    headers: { 'Proxy-Authenticate': 'Basic realm="test"' },
+    body: 'Credentials, please',
+    ...refusal,
+  };
 
   /** Note a request; tell whether it may pass. */
   function admit({ method, url, headers }) {
@@ -35,7 +40,14 @@ async function startProxy(t, { credentials = null, refusal, to = null, tls } = {
     const [hostname, port] = (to ?? host).split(':');
     const headers = { ...req.headers };
     delete headers['proxy-authorization'];
-    const onward = http.request({ hostname, port, path: pathname + search, method: req.method, headers, agent: false });
+    const onward = http.request({
+      hostname,
+      port,
+      path: pathname + search,
+      method: req.method,
+      headers,
+      agent: false,
+    });
     onward.on('error', () => res.destroy());
     onward.on('response', (reply) => {
       delete reply.headers.connection; // which is that of the connection onward
@@ -56,8 +68,12 @@ async function startProxy(t, { credentials = null, refusal, to = null, tls } = {
   server.on('connect', (req, socket) => {
     socket.on('error', () => {});
     if (!admit(req)) {
-      const headers = Object.entries(answer.headers).map(([name, value]) => `${name}: ${value}\r\n`).join('');
-      socket.end(`HTTP/1.1 ${answer.status} No\r\n${headers}Content-Length: ${answer.body.length}\r\n\r\n${answer.body}`);
+      const headers = Object.entries(answer.headers)
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+        .join('');
+      socket.end(
+        `HTTP/1.1 ${answer.status} No\r\n${headers}Content-Length: ${answer.body.length}\r\n\r\n${answer.body}`,
+      );
       return;
     }
     const { hostname, port } = new URL(`http://${to ?? req.url}`);

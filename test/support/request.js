@@ -12,14 +12,20 @@ const https = require('node:https');
  */
 function request(url, { method, body, headers, ...options } = {}) {
   return new Promise((resolve, reject) => {
-    const payload = body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    const payload =
+      body === undefined || typeof body === 'string' || Buffer.isBuffer(body)
+        ? body
+        : JSON.stringify(body);
     const { request: start } = url.startsWith('https:') ? https : http;
     const interim = [];
     const req = start(url, {
       method: method ?? (body === undefined ? 'GET' : 'POST'),
       agent: false,
       headers: {
-        ...(payload !== undefined && { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload) }),
+        ...(payload !== undefined && {
+          'Content-Type': 'application/json',
+          'Content-Length': Buffer.byteLength(payload),
+        }),
         ...headers,
       },
       ...options,

@@ -20,4 +20,6 @@ const server = http.createServer(async ({ url, headers }, response) => {
   response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
 });
 
-server.listen(process.env.PORT ?? 3000, () => console.log(`http://localhost:${server.address().port}`));
+server.listen(process.env.PORT ?? 3000, () =>
+  console.log(`http://localhost:${server.address().port}`),
+);

@@ -17,53 +17,90 @@ const FOLDER = path.join(__dirname, '..', '..', 'build', 'nodes');
 
 const THIS_MAJOR = Number(process.versions.node.split('.')[0]);
 const NODES = [
-  ...[18, 20, 22, 24, 26].filter((major) => major !== THIS_MAJOR).map((major) => ({ arch: process.arch, major, folder: `${major}` })),
-  ...(process.arch === 'x64' ? [20, 22].map((major) => ({ arch: 'arm64', major, folder: `arm64-${major}` })) : []),
+  ...[18, 20, 22, 24, 26]
+    .filter((major) => major !== THIS_MAJOR)
+    .map((major) => ({ arch: process.arch, major, folder: `${major}` })),
+  ...(process.arch === 'x64'
+    ? [20, 22].map((major) => ({ arch: 'arm64', major, folder: `arm64-${major}` }))
+    : []),
 ];
 const NPMS = [10, 11].map((major) => ({ major, folder: `npm-${major}` }));
 
 /** How a program for `arch` is started here: [], [the emulator], or null. */
 function emulator(arch) {
-  if (arch === process.arch) return [];
+  if (arch === process.arch) {
+    return [];
+  }
   const names = arch === 'arm64' ? ['qemu-aarch64-static', 'qemu-aarch64'] : [];
-  const files = process.env.PATH.split(path.delimiter).flatMap((folder) => names.map((name) => path.join(folder, name)));
+  const files = process.env.PATH.split(path.delimiter).flatMap((folder) =>
+    names.map((name) => path.join(folder, name)),
+  );
   const found = files.find((file) => fs.existsSync(file));
   return found === undefined ? null : [found, '-L', '/usr/aarch64-linux-gnu'];
 }
 
 /** The Nodes that are there and run here, this one first: [{ name, arch, command }]. */
 function nodes() {
-  const found = [{ name: `Node ${process.version} (this one)`, arch: process.arch, command: [process.execPath] }];
+  const found = [
+    { name: `Node ${process.version} (this one)`, arch: process.arch, command: [process.execPath] },
+  ];
   for (const { arch, major, folder } of NODES) {
     const file = path.join(FOLDER, folder, 'node_modules', `node-linux-${arch}`, 'bin', 'node');
     const prefix = emulator(arch);
-    if (prefix !== null && fs.existsSync(file)) found.push({ name: `Node ${major} on ${arch}`, arch, command: [...prefix, file] });
+    if (prefix !== null && fs.existsSync(file)) {
+      found.push({ name: `Node ${major} on ${arch}`, arch, command: [...prefix, file] });
+    }
   }
   return found;
 }
 
 /** The npms that are there: [{ name, cli }], where node runs `cli`. The one on the PATH has the cli null. */
 function npms() {
-  const found = NPMS.map(({ major, folder }) => ({ name: `npm ${major}`, cli: path.join(FOLDER, folder, 'node_modules', 'npm', 'bin', 'npm-cli.js') }));
+  const found = NPMS.map(({ major, folder }) => ({
+    name: `npm ${major}`,
+    cli: path.join(FOLDER, folder, 'node_modules', 'npm', 'bin', 'npm-cli.js'),
+  }));
   return [{ name: 'this npm', cli: null }, ...found.filter(({ cli }) => fs.existsSync(cli))];
 }
 
 function fetch(name, major, folder) {
   const dir = path.join(FOLDER, folder);
-  if (fs.existsSync(path.join(dir, 'node_modules', name, 'package.json'))) return;
+  if (fs.existsSync(path.join(dir, 'node_modules', name, 'package.json'))) {
+    return;
+  }
   fs.mkdirSync(dir, { recursive: true });
   console.log(`runtimes: ${name}@${major}`);
   // Forced, because one for another processor is wanted as well.
-  const flags = ['--prefix', dir, '--no-save', '--force', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  execFileSync('npm', ['install', ...flags, `${name}@${major}`], { cwd: dir, stdio: ['ignore', 'ignore', 'inherit'] });
+  const flags = [
+    '--prefix',
+    dir,
+    '--no-save',
+    '--force',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ];
+  execFileSync('npm', ['install', ...flags, `${name}@${major}`], {
+    cwd: dir,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
 }
 
 function main() {
-  if (process.platform !== 'linux') return;
-  for (const { arch, major, folder } of NODES) fetch(`node-linux-${arch}`, major, folder);
-  for (const { major, folder } of NPMS) fetch('npm', major, folder);
+  if (process.platform !== 'linux') {
+    return;
+  }
+  for (const { arch, major, folder } of NODES) {
+    fetch(`node-linux-${arch}`, major, folder);
+  }
+  for (const { major, folder } of NPMS) {
+    fetch('npm', major, folder);
+  }
 }
 
-if (require.main === module) main();
+if (require.main === module) {
+  main();
+}
 
 module.exports = { nodes, npms };

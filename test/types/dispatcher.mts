@@ -7,7 +7,11 @@ const dispatcher: Dispatcher = createDispatcher({ apiKey: 'key' });
 const same: typeof createDispatcher = defaultExport.createDispatcher;
 
 const installed: Info = info();
-const texts: (string | null)[] = [installed.version, installed.addon, ...installed.libraries.flatMap(({ name, version, license }) => [name, version, license])];
+const texts: (string | null)[] = [
+  installed.version,
+  installed.addon,
+  ...installed.libraries.flatMap(({ name, version, license }) => [name, version, license]),
+];
 const prebuilt: boolean = installed.prebuilt;
 
 const report: FlushReport = await dispatcher.flush();
@@ -19,12 +23,29 @@ dispatcher.setOptOut(true);
 
 const { decisions, requests, events, queue, lastError }: Stats = dispatcher.stats();
 const numbers: number[] = [
-  decisions.seen, decisions.ignored, decisions.invalid, decisions.deduplicated, decisions.accepted,
-  decisions.delivered, decisions.pending, decisions.dropped.total,
-  decisions.dropped.invalid_event, decisions.dropped.invalid_api_key, decisions.dropped.payload_too_large,
-  decisions.dropped.quota_exceeded, decisions.dropped.retries_exhausted, decisions.dropped.queue_full,
-  decisions.dropped.opted_out, decisions.dropped.closed,
-  requests.sent, requests.retried, requests.failed, requests.bytes, events.sent, queue.bytes, queue.highWaterBytes,
+  decisions.seen,
+  decisions.ignored,
+  decisions.invalid,
+  decisions.deduplicated,
+  decisions.accepted,
+  decisions.delivered,
+  decisions.pending,
+  decisions.dropped.total,
+  decisions.dropped.invalid_event,
+  decisions.dropped.invalid_api_key,
+  decisions.dropped.payload_too_large,
+  decisions.dropped.quota_exceeded,
+  decisions.dropped.retries_exhausted,
+  decisions.dropped.queue_full,
+  decisions.dropped.opted_out,
+  decisions.dropped.closed,
+  requests.sent,
+  requests.retried,
+  requests.failed,
+  requests.bytes,
+  events.sent,
+  queue.bytes,
+  queue.highWaterBytes,
 ];
 const error: string | undefined = lastError?.message;
 

@@ -23,7 +23,8 @@ createDispatcher({
   propertyPrefix: '',
   disabledValue: 'variation',
   decisionTypes: ['flag', 'ab-test'],
-  resolveUser: ({ userId, attributes }) => (userId === '' ? null : { userId, deviceId: attributes['deviceId'] }),
+  resolveUser: ({ userId, attributes }) =>
+    userId === '' ? null : { userId, deviceId: attributes['deviceId'] },
   eventProperties: (notification, { ruleType }) => {
     const type: 'flag' | 'ab-test' = notification.type;
     const rule: RuleType | null = ruleType;
@@ -49,10 +50,18 @@ createDispatcher({
 });
 
 // Only flags come without decisionTypes, so their fields are there without a question.
-createDispatcher({ apiKey, eventProperties: ({ decisionInfo }) => ({ rule: decisionInfo.ruleKey }) });
+createDispatcher({
+  apiKey,
+  eventProperties: ({ decisionInfo }) => ({ rule: decisionInfo.ruleKey }),
+});
 
 // What may be there or not is given as it is, for example from the environment.
-createDispatcher({ apiKey, serverUrl: process.env['AMPLITUDE_URL'], dedupe: false, logger: undefined });
+createDispatcher({
+  apiKey,
+  serverUrl: process.env['AMPLITUDE_URL'],
+  dedupe: false,
+  logger: undefined,
+});
 
 const options: DispatcherOptions = { apiKey };
 options.onDrop = (drop: Drop) => console.log(drop.decisions.length);
@@ -87,4 +96,7 @@ createDispatcher({ apiKey, resolveUser: () => ({ id: 'x' }) });
 // @ts-expect-error names are strings
 createDispatcher({ apiKey, groups: { company: 5 } });
 // @ts-expect-error flags have no experiment
-createDispatcher({ apiKey, eventProperties: ({ decisionInfo }) => ({ key: decisionInfo.experimentKey }) });
+createDispatcher({
+  apiKey,
+  eventProperties: ({ decisionInfo }) => ({ key: decisionInfo.experimentKey }),
+});

@@ -11,5 +11,8 @@ dispatcher.attach(client);
 
 if (client !== null) {
   dispatcher.attach(client)();
-  client.notificationCenter.addNotificationListener(optimizely.enums.NOTIFICATION_TYPES.DECISION, dispatcher.onDecision);
+  client.notificationCenter.addNotificationListener(
+    optimizely.enums.NOTIFICATION_TYPES.DECISION,
+    dispatcher.onDecision,
+  );
 }

@@ -1,18 +1,29 @@
 /** What a user of the Optimizely SDK v6 writes. */
 
-import { createInstance, createStaticProjectConfigManager, NOTIFICATION_TYPES } from '@optimizely/optimizely-sdk';
+import {
+  createInstance,
+  createStaticProjectConfigManager,
+  NOTIFICATION_TYPES,
+} from '@optimizely/optimizely-sdk';
 import type { Client, DecisionNotificationPayload } from '@optimizely/optimizely-sdk';
 import { createDispatcher } from 'optimizely-amplitude';
 import type { AnyNotification, DecisionNotification, OptimizelyClient } from 'optimizely-amplitude';
 
-const client: Client = createInstance({ projectConfigManager: createStaticProjectConfigManager({ datafile: '{}' }) });
+const client: Client = createInstance({
+  projectConfigManager: createStaticProjectConfigManager({ datafile: '{}' }),
+});
 const dispatcher = createDispatcher({ apiKey: 'key' });
 
 const detach: () => void = dispatcher.attach(client);
 detach();
 
-client.notificationCenter.addNotificationListener(NOTIFICATION_TYPES.DECISION, dispatcher.onDecision);
-client.notificationCenter.addNotificationListener('DECISION', (notification) => dispatcher.onDecision(notification));
+client.notificationCenter.addNotificationListener(
+  NOTIFICATION_TYPES.DECISION,
+  dispatcher.onDecision,
+);
+client.notificationCenter.addNotificationListener('DECISION', (notification) =>
+  dispatcher.onDecision(notification),
+);
 
 const structural: OptimizelyClient = client;
 

@@ -6,7 +6,10 @@ const { createDispatcher } = require('optimizely-amplitude');
 const http = require('node:http');
 const { optimizely, ready } = require('../optimizely.js');
 
-const dispatcher = createDispatcher({ apiKey: process.env.AMPLITUDE_API_KEY, serverUrl: process.env.AMPLITUDE_SERVER_URL });
+const dispatcher = createDispatcher({
+  apiKey: process.env.AMPLITUDE_API_KEY,
+  serverUrl: process.env.AMPLITUDE_SERVER_URL,
+});
 
 dispatcher.attach(optimizely);
 
@@ -16,7 +19,9 @@ const server = http.createServer((request, response) => {
   response.end(user.decide('checkout_flow').variationKey);
 });
 ready.then(() => {
-  server.listen(process.env.PORT ?? 3000, () => console.log(`http://localhost:${server.address().port}`));
+  server.listen(process.env.PORT ?? 3000, () =>
+    console.log(`http://localhost:${server.address().port}`),
+  );
 });
 
 process.once('SIGTERM', async () => {

@@ -8,13 +8,22 @@ const { optimizely, ready } = require('../optimizely.js');
 
 init(process.env.AMPLITUDE_API_KEY, { serverUrl: process.env.AMPLITUDE_SERVER_URL });
 
-optimizely.notificationCenter.addNotificationListener('DECISION', ({ type, userId, decisionInfo }) => {
-  if (type !== 'flag') return;
-  const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
-  const user = { user_id: userId };
-  identify(new Identify().set(`[Optimizely] ${flagKey}`, enabled ? variationKey : 'off'), user);
-  track('Experiment Viewed', { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled }, user);
-});
+optimizely.notificationCenter.addNotificationListener(
+  'DECISION',
+  ({ type, userId, decisionInfo }) => {
+    if (type !== 'flag') {
+      return;
+    }
+    const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
+    const user = { user_id: userId };
+    identify(new Identify().set(`[Optimizely] ${flagKey}`, enabled ? variationKey : 'off'), user);
+    track(
+      'Experiment Viewed',
+      { flag_key: flagKey, variation_key: variationKey, rule_key: ruleKey, enabled },
+      user,
+    );
+  },
+);
 
 const server = http.createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url, 'http://localhost');
@@ -22,7 +31,9 @@ const server = http.createServer((request, response) => {
   response.end(user.decide('checkout_flow').variationKey);
 });
 ready.then(() => {
-  server.listen(process.env.PORT ?? 3000, () => console.log(`http://localhost:${server.address().port}`));
+  server.listen(process.env.PORT ?? 3000, () =>
+    console.log(`http://localhost:${server.address().port}`),
+  );
 });
 
 process.once('SIGTERM', async () => {

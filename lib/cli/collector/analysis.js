@@ -1,0 +1,313 @@
+'use strict';
+
+/**
+ * The charts that people build in Amplitude, from the events that the collector has: a segment, a funnel
+ * and retention, by the variation of a flag. Pure.
+ *
+ * A user is `{id, properties: Map, events}`, events in order of arrival; an event has `time`, and
+ * `decisions`, the user's `[Optimizely] ...` properties at that moment. Which variation an event
+ * counts for is what that property was when it happened, as in Amplitude. Nothing here trusts a name:
+ * flags and variations are keys of Maps only.
+ */
+
+const { DECISION_PREFIX } = require('./protocol.js');
+
+const DAY_MILLIS = 24 * 60 * 60 * 1000;
+const RETENTION_DAYS = [1, 7, 30];
+
+const isExposure = (event) => typeof event.event_properties?.flag_key === 'string';
+const asText = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
+
+/** The variation that an exposure itself tells; as the property has it by default. */
+const toldBy = ({ event_properties: { enabled, variation_key: variation } }) =>
+  enabled === false || variation == null ? 'off' : asText(variation);
+
+/** Whether an event is of a type; one that tells of a flag counts for that flag only. */
+const matches = (event, type, flag) =>
+  event.event_type === type && (!isExposure(event) || event.event_properties.flag_key === flag);
+
+/** The events in order of time; those of the same moment in order of arrival. */
+function inOrder(events) {
+  const isSorted = events.every((event, i) => i === 0 || events[i - 1].time <= event.time);
+  return isSorted ? events : [...events].sort((a, b) => a.time - b.time);
+}
+
+/** Call `visit(event, variation)` for each event of a user, but those that only set properties. */
+function walk(user, flag, visit) {
+  const property = DECISION_PREFIX + flag;
+  let variation = null;
+  for (const event of inOrder(user.events)) {
+    if (event.event_type === '$identify') {
+      continue;
+    }
+    if (event.decisions !== undefined && Object.hasOwn(event.decisions, property)) {
+      variation = asText(event.decisions[property]);
+    } else if (isExposure(event) && event.event_properties.flag_key === flag) {
+      variation = toldBy(event);
+    }
+    visit(event, variation);
+  }
+}
+
+/**
+ * How far one user gets: for each variation that the first step was made in, the number of steps that were
+ * made in order within `windowMillis` of it.
+ *
+ * Of the ways to a step only the one that began last matters, since the window closes last for it.
+ */
+class Progress {
+  #steps;
+  #windowMillis;
+  #begins = new Map(); // variation -> for each step, when the latest way to it began
+
+  constructor(steps, windowMillis) {
+    this.#steps = steps;
+    this.#windowMillis = windowMillis;
+  }
+
+  visit(event, variation, flag) {
+    // Backwards, so that one event is not two steps.
+    for (let step = this.#steps.length - 1; step > 0; step--) {
+      if (matches(event, this.#steps[step], flag)) {
+        for (const begins of this.#begins.values()) {
+          if (event.time - begins[step - 1] <= this.#windowMillis) {
+            begins[step] = Math.max(begins[step] ?? -Infinity, begins[step - 1]);
+          }
+        }
+      }
+    }
+    if (variation !== null && matches(event, this.#steps[0], flag)) {
+      if (!this.#begins.has(variation)) {
+        this.#begins.set(variation, []);
+      }
+      this.#begins.get(variation)[0] = event.time;
+    }
+  }
+
+  /** Variation -> number of steps. */
+  get made() {
+    return new Map([...this.#begins].map(([variation, begins]) => [variation, begins.length]));
+  }
+}
+
+/** Whether one user came back: for each variation, the first time in it, and all later activity. */
+class Activity {
+  #first = new Map();
+  #times = [];
+
+  visit(event, variation, flag, type) {
+    if (variation !== null && !this.#first.has(variation)) {
+      this.#first.set(variation, event.time);
+    }
+    if (type === null || matches(event, type, flag)) {
+      this.#times.push(event.time);
+    }
+  }
+
+  /** Call `visit(variation, day index, came back)` for each day that is over. */
+  tell(now, orLater, visit) {
+    for (const [variation, first] of this.#first) {
+      RETENTION_DAYS.forEach((day, index) => {
+        const from = first + day * DAY_MILLIS;
+        const to = from + DAY_MILLIS;
+        if (to <= now) {
+          visit(
+            variation,
+            index,
+            this.#times.some((time) => time >= from && (orLater || time < to)),
+          );
+        }
+      });
+    }
+  }
+}
+
+/** The counts of one variation. */
+class Row {
+  users = 0; // whose property has this value now
+  exposed = new Set();
+  exposures = 0;
+  segment = { users: new Set(), events: 0 };
+
+  constructor(variation, steps) {
+    this.variation = variation;
+    this.funnel = steps.map(() => 0);
+    this.retention = RETENTION_DAYS.map((day) => ({ day, users: 0, returned: 0 }));
+  }
+
+  toJSON() {
+    const { variation, users, exposed, exposures, segment, funnel, retention } = this;
+    return {
+      variation,
+      users,
+      exposed: exposed.size,
+      exposures,
+      funnel,
+      retention,
+      segment: { users: segment.users.size, events: segment.events },
+    };
+  }
+}
+
+/**
+ * Analyse users by the variation of a flag; return one row for each variation, by name.
+ *
+ * query: `flag`; `steps`, the event types of the funnel, and `windowMillis`, how long it may take;
+ * `segment`, an event type; `returning`, the event type that counts as coming back (null: any), and
+ * `orLater`, whether later days count for a day, too; `now`, until when days are over.
+ */
+function analyse(
+  users,
+  { flag, steps, windowMillis, segment, returning = null, orLater = false, now },
+) {
+  const rows = new Map();
+  const row = (variation) => {
+    if (!rows.has(variation)) {
+      rows.set(variation, new Row(variation, steps));
+    }
+    return rows.get(variation);
+  };
+  const property = DECISION_PREFIX + flag;
+  for (const user of users) {
+    const progress = new Progress(steps, windowMillis);
+    const activity = new Activity();
+    let last = null;
+    walk(user, flag, (event, variation) => {
+      progress.visit(event, variation, flag);
+      activity.visit(event, variation, flag, returning);
+      last = variation;
+      if (variation === null) {
+        return;
+      }
+      if (isExposure(event) && event.event_properties.flag_key === flag) {
+        row(variation).exposures++;
+        row(variation).exposed.add(user);
+      }
+      if (matches(event, segment, flag)) {
+        row(variation).segment.events++;
+        row(variation).segment.users.add(user);
+      }
+    });
+    const current = user.properties.has(property) ? asText(user.properties.get(property)) : last;
+    if (current !== null) {
+      row(current).users++;
+    }
+    for (const [variation, made] of progress.made) {
+      for (let step = 0; step < made; step++) {
+        row(variation).funnel[step]++;
+      }
+    }
+    activity.tell(now, orLater, (variation, index, returned) => {
+      const day = row(variation).retention[index];
+      day.users++;
+      day.returned += returned;
+    });
+  }
+  return [...rows.values()]
+    .sort((a, b) => (a.variation < b.variation ? -1 : 1))
+    .map((one) => one.toJSON());
+}
+
+/**
+ * What there is to analyse: the flags with their users, and the event types with their events and the mean of
+ * their times, which tells what usually comes first; the most frequent first.
+ */
+function summarize(users) {
+  const flags = new Map();
+  const types = new Map();
+  const times = new Map();
+  const count = (map, key) => map.set(key, (map.get(key) ?? 0) + 1);
+  for (const user of users) {
+    const mine = new Set();
+    for (const name of user.properties.keys()) {
+      if (name.startsWith(DECISION_PREFIX)) {
+        mine.add(name.slice(DECISION_PREFIX.length));
+      }
+    }
+    for (const event of user.events) {
+      if (event.event_type !== '$identify') {
+        count(types, event.event_type);
+        times.set(event.event_type, (times.get(event.event_type) ?? 0) + event.time);
+      }
+      if (isExposure(event)) {
+        mine.add(event.event_properties.flag_key);
+      }
+    }
+    mine.forEach((flag) => count(flags, flag));
+  }
+  const byCount = (map) => [...map].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+  return {
+    flags: byCount(flags).map(([flag, total]) => ({ flag, users: total })),
+    types: byCount(types).map(([type, events]) => ({
+      type,
+      events,
+      meanTime: times.get(type) / events,
+    })),
+  };
+}
+
+/** Whether an event may have to do with a decision, for pairDecisions(). */
+const tellsOfDecision = (event) => event.event_type === '$identify' || isExposure(event);
+
+/**
+ * The decisions that events tell of, oldest first: `{time, user, flag, variation, rule, enabled, event,
+ * identify}`. The property update comes before the exposures that it belongs to; one without an exposure
+ * (when only properties are sent) is a decision, too, of which only the value is known.
+ */
+function pairDecisions(events) {
+  const updates = new Map(); // user -> the last update and the flags in it that no exposure told of yet
+  const decisions = [];
+  for (const event of events) {
+    const user = event.user_id ?? event.device_id;
+    const set = event.event_type === '$identify' ? event.user_properties?.$set : undefined;
+    if (set !== undefined) {
+      const flags = Object.keys(set)
+        .filter((name) => name.startsWith(DECISION_PREFIX))
+        .map((name) => name.slice(DECISION_PREFIX.length));
+      addUntold(updates.get(user), user, decisions);
+      updates.set(user, { event, set, untold: new Set(flags) });
+    } else if (isExposure(event)) {
+      const {
+        flag_key: flag,
+        variation_key: variation = null,
+        rule_key: rule = null,
+        enabled = null,
+      } = event.event_properties;
+      const update = updates.get(user);
+      const isTold =
+        update !== undefined && Object.keys(update.set).some((name) => name.endsWith(flag));
+      update?.untold.delete(flag);
+      decisions.push({
+        time: event.time,
+        user,
+        flag,
+        variation,
+        rule,
+        enabled,
+        event,
+        identify: isTold ? update.event : null,
+      });
+    }
+  }
+  for (const [user, update] of updates) {
+    addUntold(update, user, decisions);
+  }
+  return decisions;
+}
+
+function addUntold(update, user, decisions) {
+  for (const flag of update?.untold ?? []) {
+    decisions.push({
+      time: update.event.time,
+      user,
+      flag,
+      variation: update.set[DECISION_PREFIX + flag],
+      rule: null,
+      enabled: null,
+      event: null,
+      identify: update.event,
+    });
+  }
+}
+
+module.exports = { RETENTION_DAYS, analyse, pairDecisions, summarize, tellsOfDecision };

@@ -1,0 +1,86 @@
+'use strict';
+
+/** `optimizely-amplitude collector`: runs a collector until it is told to stop. */
+
+const { createCollector } = require('./index.js');
+const { parseOrigin } = require('./forward.js');
+const { isLoopbackAddress } = require('./origins.js');
+
+const USAGE = `Options of collector:
+  --port <port>            the port to listen on (8787; 0: any that is free)
+  --host <address>         the address to listen on (127.0.0.1)
+  --forward <US|EU|url>    pass everything on to Amplitude (or that URL), and its answers back
+  --ca-file <file>         certificates (PEM) to trust for --forward
+  --allow-origin <origin>  let pages of that origin send events, too (* : any); may be repeated
+`;
+
+const OPTIONS = {
+  port: { type: 'string', default: '8787' },
+  host: { type: 'string', default: '127.0.0.1' },
+  forward: { type: 'string' },
+  'ca-file': { type: 'string' },
+  'allow-origin': { type: 'string', multiple: true, default: [] },
+};
+
+/** One line for one request. */
+function describe({ method, url, status, error, bytes, events, duplicates }) {
+  const parts = [new Date().toISOString(), method, url, status ?? 'not answered', `${bytes} bytes`];
+  if (events > 0) {
+    parts.push(`${events} events${duplicates > 0 ? ` (${duplicates} duplicates)` : ''}`);
+  }
+  if (error) {
+    parts.push(error);
+  }
+  return parts.join('  ');
+}
+
+/** Run it; `fail(message)` and `failUsage(message)` end the command. */
+async function run(
+  { port, host, forward, 'ca-file': caFile, 'allow-origin': allowOrigins },
+  { fail, failUsage },
+) {
+  if (!/^\d+$/.test(port) || Number(port) > 65535) {
+    failUsage(`--port must be a number from 0 to 65535, not '${port}'`);
+    return;
+  }
+  const origin = forward === undefined ? undefined : parseOrigin(forward);
+  if (origin === null) {
+    failUsage(`--forward must be US, EU or a URL without user name and password, not '${forward}'`);
+    return;
+  }
+  let collector;
+  try {
+    collector = createCollector({ forward: origin, caFile, allowOrigins });
+  } catch (error) {
+    fail(error.message);
+    return;
+  }
+  collector.store.on('request', (record) => console.log(describe(record)));
+  let url;
+  try {
+    ({ url } = await collector.listen(Number(port), host));
+  } catch (error) {
+    const reason =
+      error.code === 'EADDRINUSE'
+        ? 'the port is in use; choose another one with --port'
+        : error.message;
+    fail(`cannot listen on ${host}:${port}: ${reason}`);
+    return;
+  }
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.once(signal, () => collector.close());
+  }
+  console.log(`Listening on ${url}`);
+  console.log(`Point the dispatcher to it with  serverUrl: '${url}/2/httpapi'`);
+  console.log(`Open ${url} in a browser, or ask  ${url}/events  ${url}/users/{id}  ${url}/stats`);
+  if (origin !== undefined) {
+    console.log(`Everything is passed on to ${origin}`);
+  }
+  if (!isLoopbackAddress(collector.server.address().address)) {
+    console.log(
+      'Anybody who can reach this address can see what arrives, and change how it is answered',
+    );
+  }
+}
+
+module.exports = { OPTIONS, USAGE, run };

@@ -1,0 +1,161 @@
+'use strict';
+
+/** One HTTP request to the collector and its answer, step by step: read, accept, send. */
+
+const { ENDPOINTS, answers, listRefusals } = require('./protocol.js');
+const { parseBody, readBody } = require('./body.js');
+const { validate } = require('./validate.js');
+
+/** What is remembered of a URL. */
+const MAX_URL_LENGTH = 2000;
+
+/** The URL that a request asks for, or null when its target is none. */
+function parseTarget(target) {
+  try {
+    return new URL(target, 'http://collector');
+  } catch {
+    return null;
+  }
+}
+
+class Exchange {
+  #store;
+  #options;
+  #maxBytes;
+  #reading = null;
+  #parsed = null;
+  #answer = null;
+  #recorded = false;
+  #isView = false;
+
+  constructor(req, res, store, options) {
+    this.req = req;
+    this.res = res;
+    this.target = parseTarget(req.url);
+    this.#store = store;
+    this.#options = options;
+    this.#maxBytes =
+      options.maxBytes ?? (ENDPOINTS[this.target?.pathname] ?? ENDPOINTS['/2/httpapi']).maxBytes;
+    /** The body as it was sent: null until it is read, and if it was cut off or far too large. */
+    this.rawBody = null;
+    /** What the store is told of the exchange; bytes are those of the body, as sent, jsonBytes without compression. */
+    this.record = {
+      method: req.method,
+      url: req.url.slice(0, MAX_URL_LENGTH),
+      status: null,
+      error: null,
+      bytes: 0,
+      jsonBytes: 0,
+      compressed: req.headers['content-encoding'] === 'gzip',
+      events: 0,
+      duplicates: 0,
+      receivedAt: store.now(),
+      answeredAt: null,
+    };
+    res.on('close', () => this.#close());
+  }
+
+  /** Read the body; resolve to false when the client went away. */
+  read() {
+    this.#reading ??= readBody(this.req, this.#maxBytes).then(
+      ({ raw, bytes }) => {
+        this.rawBody = raw;
+        this.record.bytes = bytes;
+        return true;
+      },
+      () => false,
+    );
+    return this.#reading;
+  }
+
+  #parse() {
+    if (this.#parsed === null) {
+      this.#parsed = parseBody(this.rawBody, this.req.headers, this.#maxBytes);
+      this.record.jsonBytes = this.bytes;
+      this.record.events = this.events.length;
+    }
+    return this.#parsed;
+  }
+
+  /** Whether it goes to one of the paths that take events. */
+  get isUpload() {
+    return this.target !== null && Object.hasOwn(ENDPOINTS, this.target.pathname);
+  }
+
+  /** Whoever only looks at the collector is not part of what it tells. */
+  doNotRecord() {
+    this.#isView = true;
+  }
+
+  /** The events of the body, which was read; none if it is unusable. */
+  get events() {
+    const events = this.#parse().request?.events;
+    return Array.isArray(events) ? events : [];
+  }
+
+  /** The size of the body without compression, 0 if it is unusable. */
+  get bytes() {
+    return this.#parse().bytes ?? 0;
+  }
+
+  /** Do as Amplitude does with the body, which was read; return the answer. Happens once. */
+  accept() {
+    this.#answer ??= this.#ingest();
+    return this.#answer;
+  }
+
+  #ingest() {
+    const { answer, request, bytes } = this.#parse();
+    const refusal = answer ?? validate(request, this.#options);
+    if (refusal) {
+      return refusal;
+    }
+    const { events } = request;
+    this.record.duplicates = this.#store.ingest(request.api_key, events, bytes).duplicates;
+    return answers.accepted(events.length, bytes, this.#store.now());
+  }
+
+  /**
+   * Send an answer: `{status, headers, body}`, where a body that is neither text nor bytes is sent as JSON.
+   * `json` is what a body that is text or bytes says.
+   */
+  send({ status, headers, body = '', json = body }) {
+    const payload = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    this.record.error = json?.error ?? null;
+    if (status >= 400 && this.rawBody !== null && this.isUpload) {
+      this.#noteRefusals(json);
+    }
+    this.sent(status);
+    this.res.writeHead(status, {
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(payload),
+      ...headers,
+    });
+    this.res.end(payload);
+  }
+
+  #noteRefusals(body) {
+    const { events } = this;
+    for (const { index, reason } of listRefusals(body)) {
+      if (typeof events[index] === 'object' && events[index] !== null) {
+        this.#store.refuse(events[index], reason, this.bytes / events.length);
+      }
+    }
+  }
+
+  /** Note that the answer is on its way; only for those who write to the socket without send(). */
+  sent(status) {
+    this.record.status = status;
+    this.#close();
+  }
+
+  #close() {
+    if (!this.#recorded && !this.#isView) {
+      this.#recorded = true;
+      this.record.answeredAt = this.record.status === null ? null : this.#store.now();
+      this.#store.record(this.record);
+    }
+  }
+}
+
+module.exports = { Exchange };

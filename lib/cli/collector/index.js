@@ -1,0 +1,183 @@
+'use strict';
+
+/**
+ * A local stand-in for Amplitude: an HTTP server that takes events as Amplitude's HTTP V2 and Batch
+ * APIs do, refuses what they refuse, and shows what arrived. For development and tests.
+ */
+
+const { once } = require('node:events');
+const http = require('node:http');
+const https = require('node:https');
+const { createApi } = require('./api.js');
+const { Exchange } = require('./exchange.js');
+const { createForwarder } = require('./forward.js');
+const {
+  isLoopbackAddress,
+  mayUpload,
+  preflight,
+  refuseView,
+  uploadHeaders,
+} = require('./origins.js');
+const { Outage } = require('./outage.js');
+const { SECURITY_HEADERS, findFile, wantsPage } = require('./page.js');
+const { answers } = require('./protocol.js');
+const { RequestLog } = require('./requests.js');
+const { Store } = require('./store.js');
+const { Stream } = require('./stream.js');
+const { findView } = require('./views.js');
+
+/** Node's limits protect servers from strangers; here they would only hide what a client does. */
+const SERVER_OPTIONS = {
+  maxHeaderSize: 1024 * 1024,
+  requestTimeout: 0,
+  headersTimeout: 0,
+  keepAliveTimeout: 0,
+};
+
+/**
+ * Create a collector; listen() starts it.
+ *
+ * options, all optional:
+ * - apiKeys: the API keys that are known (default: any);
+ * - badIndexes: 'all', or 'first' to list only the first bad event of each field in a 400;
+ * - shortIds: 'remove' ids shorter than min_id_length, or 'refuse' events that have one;
+ * - maxBytes: the largest request, uncompressed (default: Amplitude's limit of the endpoint);
+ * - maxEvents, maxEventBytes, maxUsers, maxInsertIds, maxDuplicates, maxRefusals: bounds of what is remembered;
+ * - forward: the origin to pass requests on to, and caFile, whom to trust for it;
+ * - allowOrigins: the origins whose pages may send events, beside those of this machine;
+ * - now: the clock, in milliseconds;
+ * - tls: options of https.createServer(), to serve https;
+ * - intercept: async (exchange) => answer, called before the body is read: `{status, headers, body}`
+ *   is sent instead of the usual answer; undefined lets the usual one happen; null means that it was
+ *   answered, or that nothing shall be.
+ */
+function createCollector(options = {}) {
+  const store = new Store(options);
+  const sockets = new Set();
+  const requests = new RequestLog();
+  const outage = new Outage(() => stream.change());
+  const stream = new Stream(store, () => ({
+    ...store.stats(),
+    revision: store.revision,
+    sums: requests.sums(),
+    mode: outage.mode,
+    forward: options.forward ?? null,
+  }));
+  const findApi = createApi(store, outage, stream, requests);
+  const forward = options.forward
+    ? createForwarder(options.forward, options)
+    : (exchange) => exchange.accept();
+  let isLoopback = true;
+
+  store.on('request', (record) => requests.add(record));
+
+  /** The answer to a request for one of the paths that take events; null if there shall be none. */
+  async function answerUpload(exchange) {
+    const { method, headers } = exchange.req;
+    if (!mayUpload(headers.origin, options.allowOrigins ?? [])) {
+      return answers.forbidden(
+        'Pages of this origin may not send events; start the collector with --allow-origin',
+      );
+    }
+    for (const [name, value] of Object.entries(uploadHeaders(headers.origin))) {
+      exchange.res.setHeader(name, value);
+    }
+    if (method === 'OPTIONS') {
+      exchange.doNotRecord();
+      return preflight();
+    }
+    if (method !== 'POST') {
+      return answers.methodNotAllowed('POST');
+    }
+    const failure = outage.answer(exchange);
+    return failure === undefined ? forward(exchange) : failure;
+  }
+
+  /** The answer to any other request; null if it was given. */
+  function answerView(exchange) {
+    const { req, res, target } = exchange;
+    const refusal = refuseView(req.headers, isLoopback);
+    if (refusal !== null) {
+      return refusal;
+    }
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) {
+      res.setHeader(name, value);
+    }
+    const isPage = target?.pathname === '/' && wantsPage(req.headers);
+    const view =
+      target &&
+      (findFile(isPage ? '/page/index.html' : target.pathname) ??
+        findApi(target.pathname) ??
+        findView(store, target));
+    if (!view) {
+      return answers.invalidPath();
+    }
+    exchange.doNotRecord();
+    const method = view.method ?? 'GET';
+    return req.method === method ? view(exchange) : answers.methodNotAllowed(method);
+  }
+
+  async function handle(req, res) {
+    const exchange = new Exchange(req, res, store, options);
+    try {
+      const replacement = await options.intercept?.(exchange);
+      if (replacement === null || !(await exchange.read())) {
+        return;
+      }
+      const answer =
+        replacement ?? (await (exchange.isUpload ? answerUpload(exchange) : answerView(exchange)));
+      if (answer !== null) {
+        exchange.send(answer);
+      }
+    } catch (error) {
+      // A defect of the collector, or of an interceptor, must not look like a network failure.
+      if (!res.headersSent) {
+        exchange.send(answers.refusal(500, error.message));
+      }
+    }
+  }
+
+  const server = options.tls
+    ? https.createServer({ ...SERVER_OPTIONS, ...options.tls }, handle)
+    : http.createServer(SERVER_OPTIONS, handle);
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+
+  return {
+    server,
+    store,
+
+    /** Where it listens, without a slash at the end; null if it does not. */
+    get url() {
+      const address = server.address();
+      if (address === null) {
+        return null;
+      }
+      const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+      return `${options.tls ? 'https' : 'http'}://${host}:${address.port}`;
+    },
+
+    /** Listen; resolve to {port, url}. May be called again after close(). */
+    async listen(port = 0, host = '127.0.0.1') {
+      server.listen(port, host);
+      await once(server, 'listening'); // rejects on 'error'
+      isLoopback = isLoopbackAddress(server.address().address);
+      return { port: server.address().port, url: this.url };
+    },
+
+    /** Stop listening and cut every connection; the store stays. */
+    close() {
+      return new Promise((resolve) => {
+        // The error that there can be is that it does not listen.
+        server.close(() => resolve());
+        for (const socket of sockets) {
+          socket.destroy();
+        }
+      });
+    },
+  };
+}
+
+module.exports = { createCollector };

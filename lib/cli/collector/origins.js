@@ -1,0 +1,86 @@
+'use strict';
+
+/**
+ * Who may talk to the collector from a browser. A page of any site can send requests to this machine, so
+ * what such a page could do must be what its own site may do.
+ *
+ * Events are taken from pages of this machine, and of origins that were allowed. The collector's own page
+ * and what it shows is for itself alone: no other origin is allowed to read it, and a name that some
+ * DNS server gave to the loopback address (DNS rebinding) is not answered.
+ */
+
+const net = require('node:net');
+const { answers } = require('./protocol.js');
+
+const LOOPBACK = new net.BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+
+function isLoopbackAddress(address) {
+  const family = net.isIP(address);
+  return family !== 0 && LOOPBACK.check(address, `ipv${family}`);
+}
+
+/** Whether a host name, as URL has it, is certainly this machine. */
+function isLoopbackName(hostname) {
+  return (
+    hostname === 'localhost' ||
+    hostname.endsWith('.localhost') ||
+    isLoopbackAddress(hostname.replace(/^\[|\]$/g, ''))
+  );
+}
+
+function parse(url) {
+  try {
+    return new URL(url);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Whether a page of that origin may send events: none (no browser), one of this machine, or one of
+ * `allowed` ('*' allows all).
+ */
+function mayUpload(origin, allowed) {
+  return (
+    origin === undefined ||
+    allowed.includes(origin) ||
+    allowed.includes('*') ||
+    isLoopbackName(parse(origin)?.hostname ?? '')
+  );
+}
+
+/** The headers that let a page of that origin read the answer to its events. */
+function uploadHeaders(origin) {
+  return origin === undefined
+    ? {}
+    : {
+        'Access-Control-Allow-Origin': origin,
+        'Access-Control-Allow-Credentials': 'true', // a beacon has them, wanted or not
+        Vary: 'Origin',
+      };
+}
+
+const preflight = () => ({
+  status: 204,
+  headers: {
+    'Access-Control-Allow-Methods': 'POST',
+    'Access-Control-Allow-Headers': 'Content-Type, Content-Encoding',
+    'Access-Control-Max-Age': '600',
+  },
+});
+
+/** The answer that refuses to show something, or null. `isLoopback`: whether the collector listens there alone. */
+function refuseView({ host = '', origin }, isLoopback) {
+  const url = parse(`http://${host}`);
+  if (isLoopback && !isLoopbackName(url?.hostname ?? '')) {
+    return answers.forbidden('This collector answers to localhost and 127.0.0.1 only');
+  }
+  if (origin !== undefined && (url === null || parse(origin)?.host !== url.host)) {
+    return answers.forbidden("This is for the collector's own page only");
+  }
+  return null;
+}
+
+module.exports = { isLoopbackAddress, mayUpload, preflight, refuseView, uploadHeaders };

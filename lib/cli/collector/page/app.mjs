@@ -1,0 +1,105 @@
+/* global document, location, window */
+
+/** The frame of the page: which view is shown, whether the collector is there, and whether it fails on purpose. */
+
+import { h } from './dom.mjs';
+import { number } from './format.mjs';
+import { model, setMode } from './model.mjs';
+import { showDecisions } from './decisions.mjs';
+import { MODES, showRequests } from './requests.mjs';
+import { showUsers } from './users.mjs';
+import { showVariations } from './variations.mjs';
+
+const ANNOUNCE_MILLIS = 15_000;
+
+/** By the first part of the address. A view fills the element, and returns a function that ends it. */
+const VIEWS = {
+  decisions: showDecisions,
+  variations: showVariations,
+  users: showUsers,
+  requests: showRequests,
+};
+
+const main = document.getElementById('main');
+let leave = () => {};
+
+/** `#/users/a%2Fb?x=1` as {name, rest: 'a/b', parameters}. */
+function readAddress() {
+  const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
+  const [name, rest] = path.split('/');
+  return {
+    name: Object.hasOwn(VIEWS, name) ? name : 'decisions',
+    rest: rest && decode(rest),
+    parameters: new URLSearchParams(query),
+  };
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function show() {
+  const { name, rest, parameters } = readAddress();
+  leave();
+  main.replaceChildren();
+  for (const link of document.querySelectorAll('#nav a')) {
+    if (link.hash === `#/${name}`) {
+      link.setAttribute('aria-current', 'page');
+      document.title = `${link.textContent} – Collector`;
+    } else {
+      link.removeAttribute('aria-current');
+    }
+  }
+  leave = VIEWS[name](main, rest, parameters);
+}
+
+function showState() {
+  const connection = document.getElementById('connection');
+  connection.textContent = model.isConnected ? 'Live' : 'Not connected';
+  connection.className = `connection ${model.isConnected ? 'on' : 'off'}`;
+  const mode = model.state?.mode ?? 'normal';
+  const outage = document.getElementById('outage');
+  outage.hidden = mode === 'normal';
+  if (outage.dataset.mode !== mode) {
+    outage.dataset.mode = mode;
+    outage.replaceChildren(
+      h(
+        'p',
+        {},
+        h('strong', {}, 'Failing on purpose. '),
+        `${MODES[mode]?.effect ?? ''} `,
+        h('button', { type: 'button', on: { click: () => setMode('normal') } }, 'Answer normally'),
+      ),
+    );
+  }
+}
+
+/** A screen reader is told now and then, since nobody can listen to every decision. */
+function announce() {
+  const said = document.getElementById('announcement');
+  let last;
+  setInterval(() => {
+    const { events, requests } = model.state ?? {};
+    const text =
+      events && `${number(events.ingested)} events in ${number(requests.total)} requests`;
+    if (text !== last) {
+      said.textContent = text ?? '';
+      last = text;
+    }
+  }, ANNOUNCE_MILLIS);
+}
+
+document.getElementById('skip').addEventListener('click', () => main.focus());
+window.addEventListener('hashchange', () => {
+  show();
+  main.focus({ preventScroll: true });
+  window.scrollTo(0, 0);
+});
+model.listen(showState);
+model.connect();
+announce();
+show();

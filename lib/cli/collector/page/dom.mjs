@@ -1,0 +1,140 @@
+/* global document */
+
+/**
+ * Makes elements. What is shown came in from anywhere, so text becomes text nodes and nothing else:
+ * no markup is ever parsed on this page.
+ */
+
+/**
+ * Make an element: `h('button', { class: 'quiet', on: { click } }, 'Copy')`. Attributes that are null or
+ * false are left out; children may be nested lists, and those that are null or false are left out.
+ */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === 'on') {
+      Object.entries(value).forEach(([event, listener]) =>
+        element.addEventListener(event, listener),
+      );
+    } else if (name === 'vars') {
+      Object.entries(value).forEach(([variable, number]) =>
+        element.style.setProperty(variable, number),
+      );
+    } else if (value !== null && value !== false) {
+      element.setAttribute(name, value === true ? '' : value);
+    }
+  }
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  return element;
+}
+
+/** A quiet button. */
+export const button = (label, onClick, attributes = {}) =>
+  h('button', { type: 'button', class: 'quiet', on: { click: onClick }, ...attributes }, label);
+
+/** A field to search with. */
+export const searchField = (label, placeholder, onInput, value = '') =>
+  h('input', {
+    type: 'search',
+    placeholder,
+    'aria-label': label,
+    value,
+    spellcheck: 'false',
+    autocomplete: 'off',
+    on: { input: onInput },
+  });
+
+/** An option of a select, which shows its value if it has no text of its own. */
+export const option = (value, selected, text = value) =>
+  h('option', { value, selected: value === selected }, text);
+
+/** A select with a label. `choices` are [value, text]; one that is chosen stays, even if it is not among them. */
+export function choice(label, choices, selected, onChange) {
+  const known = choices.some(([value]) => value === selected)
+    ? choices
+    : [[selected, selected], ...choices];
+  const select = h(
+    'select',
+    { on: { change: () => onChange(select.value) } },
+    known.map(([value, text]) => option(value, selected, text)),
+  );
+  return h('label', { class: 'choice' }, h('span', {}, label), select);
+}
+
+/** A table: `head` and `rows` are lists of texts; the first column names the row, the others hold numbers, but for `textColumns`. */
+export function table(caption, head, rows, textColumns = []) {
+  const kind = (index) => (textColumns.includes(index) ? 'words' : null);
+  return h(
+    'div',
+    { class: 'scroll' },
+    h(
+      'table',
+      {},
+      h('caption', { class: 'unseen' }, caption),
+      h(
+        'thead',
+        {},
+        h(
+          'tr',
+          {},
+          head.map((text, index) => h('th', { scope: 'col', class: kind(index) }, text)),
+        ),
+      ),
+      h(
+        'tbody',
+        {},
+        rows.map(([name, ...cells]) =>
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'row' }, name),
+            cells.map((cell, index) => h('td', { class: kind(index + 1) }, cell)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** A button that copies what `getText` returns; where there is no clipboard, the text is shown to be copied. */
+export function copyButton(label, getText) {
+  const control = button(label, copy);
+  async function copy() {
+    const text = getText();
+    try {
+      await navigator.clipboard.writeText(text);
+      control.textContent = 'Copied';
+      setTimeout(() => {
+        control.textContent = label;
+      }, 2000);
+    } catch {
+      const area = h('textarea', { readonly: true, rows: 6, 'aria-label': label }, text);
+      control.replaceWith(area);
+      area.select();
+    }
+  }
+  return control;
+}
+
+/** What the collector adds to an event, which nobody sent. */
+const ADDED = ['server_received_time', 'decisions'];
+
+/** An event as it was sent: JSON, indented; names are a little paler than values. */
+export function json(title, event) {
+  const sent = Object.fromEntries(Object.entries(event).filter(([name]) => !ADDED.includes(name)));
+  const text = JSON.stringify(sent, null, 2);
+  const parts = text.split(/^(\s*"(?:[^"\\]|\\.)*":)/m);
+  return h(
+    'figure',
+    { class: 'json' },
+    h('figcaption', {}, title),
+    h(
+      'pre',
+      { tabindex: '0' },
+      parts.map((part, i) => (i % 2 === 1 ? h('span', { class: 'name' }, part) : part)),
+    ),
+  );
+}
+
+/** What is shown where there is nothing yet. */
+export const empty = (title, ...more) => h('section', { class: 'empty' }, h('h2', {}, title), more);

@@ -1,0 +1,58 @@
+/** Numbers, times and tables as text. Pure. */
+
+export const number = (value) => value.toLocaleString('en-US');
+
+/** A part of a whole in percent, `–` if the whole is nothing. */
+export const percent = (part, whole) =>
+  whole === 0 ? '–' : `${((100 * part) / whole).toFixed(1)}%`;
+
+/** The same without decimals, for where it is narrow. */
+export const roundPercent = (part, whole) =>
+  whole === 0 ? '–' : `${Math.round((100 * part) / whole)}%`;
+
+export const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
+
+export function bytes(count) {
+  if (count < 1000) {
+    return `${count} B`;
+  }
+  const [divisor, unit] = count < 1e6 ? [1e3, 'kB'] : count < 1e9 ? [1e6, 'MB'] : [1e9, 'GB'];
+  return `${(count / divisor).toFixed(count / divisor < 10 ? 1 : 0)} ${unit}`;
+}
+
+const pad = (value, length = 2) => String(value).padStart(length, '0');
+
+/** The time of day, to the millisecond; with the date if it is not today. */
+export function clock(millis) {
+  const date = new Date(millis);
+  if (Number.isNaN(date.getTime())) {
+    return '–';
+  }
+  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}.${pad(date.getMilliseconds(), 3)}`;
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday
+    ? time
+    : `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${time}`;
+}
+
+export function isoTime(millis) {
+  const date = new Date(millis);
+  return Number.isNaN(date.getTime()) ? null : date.toISOString();
+}
+
+/** A value of a property in one line. */
+export const value = (property) =>
+  typeof property === 'string' ? property : JSON.stringify(property);
+
+/**
+ * Rows as CSV (RFC 4180). A spreadsheet would run a cell that begins like a formula, and names come from
+ * anywhere; so such a cell gets an apostrophe.
+ */
+export function csv(rows) {
+  const cell = (content) => {
+    const text =
+      typeof content === 'string' && /^[=+\-@\t\r]/.test(content) ? `'${content}` : String(content);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return rows.map((row) => `${row.map(cell).join(',')}\r\n`).join('');
+}

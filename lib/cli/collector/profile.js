@@ -1,0 +1,88 @@
+'use strict';
+
+/**
+ * What the `user_properties` of an event do to the properties of the user, as Amplitude does it.
+ * Properties are a Map, because their names are the sender's choice (`__proto__` is one of them).
+ */
+
+const { isDeepStrictEqual } = require('node:util');
+const { MAX_LIST_LENGTH, MAX_USER_PROPERTIES } = require('./protocol.js');
+
+const toList = (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
+const without = (list, values) =>
+  list.filter((item) => !values.some((value) => isDeepStrictEqual(item, value)));
+
+/** How each operation makes the new value of a property (undefined: no property) of the current one. */
+const OPERATIONS = {
+  $unset: () => undefined,
+  $set: (current, value) => value,
+  $setOnce: (current, value) => (current === undefined ? value : current),
+  $add: (current, value) =>
+    Number.isFinite(Number(value)) ? (Number(current) || 0) + Number(value) : current,
+  $append: (current, value) => [...toList(current), ...toList(value)],
+  $prepend: (current, value) => [...toList(value), ...toList(current)],
+  $preInsert: (current, value) => [...without(toList(value), toList(current)), ...toList(current)],
+  $postInsert: (current, value) => [...toList(current), ...without(toList(value), toList(current))],
+  $remove: (current, value) => (Array.isArray(current) ? without(current, toList(value)) : current),
+};
+
+/** The order in which Amplitude applies the operations of one event, whatever order they were sent in. */
+const ORDER = [
+  '$unset',
+  '$set',
+  '$setOnce',
+  '$add',
+  '$append',
+  '$prepend',
+  '$preInsert',
+  '$postInsert',
+  '$remove',
+];
+
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isOperation = (name) => name === '$clearAll' || Object.hasOwn(OPERATIONS, name);
+
+/** Whether Amplitude could apply `userProperties`: operations and plain values cannot be mixed. */
+function isApplicable(userProperties) {
+  let operations = 0;
+  let names = 0;
+  for (const name in userProperties) {
+    names++;
+    if (isOperation(name)) {
+      operations++;
+      if (name !== '$clearAll' && !isObject(userProperties[name])) {
+        return false;
+      }
+    }
+  }
+  return operations === 0 || operations === names;
+}
+
+function applyOperation(properties, operation, values) {
+  for (const name of Object.keys(values)) {
+    const next = operation(properties.get(name), values[name]);
+    if (next === undefined) {
+      properties.delete(name);
+    } else if (properties.has(name) || properties.size < MAX_USER_PROPERTIES) {
+      properties.set(name, Array.isArray(next) ? next.slice(0, MAX_LIST_LENGTH) : next);
+    }
+  }
+}
+
+/** Apply applicable `userProperties`: `{$set: {...}, ...}`, or plain values, which are set. */
+function applyUserProperties(properties, userProperties) {
+  if (!Object.keys(userProperties).some(isOperation)) {
+    applyOperation(properties, OPERATIONS.$set, userProperties);
+    return;
+  }
+  if (Object.hasOwn(userProperties, '$clearAll')) {
+    properties.clear();
+  }
+  for (const name of ORDER) {
+    if (Object.hasOwn(userProperties, name)) {
+      applyOperation(properties, OPERATIONS[name], userProperties[name]);
+    }
+  }
+}
+
+module.exports = { applyUserProperties, isApplicable, isObject };

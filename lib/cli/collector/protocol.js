@@ -1,0 +1,122 @@
+'use strict';
+
+/**
+ * What Amplitude documents of its HTTP V2 and Batch APIs: paths, limits and answers.
+ * An answer here is `{status, body}`; body is what becomes the JSON.
+ */
+
+/** Bytes are those of the JSON, before compression. */
+const ENDPOINTS = {
+  '/2/httpapi': { maxBytes: 1_000_000 },
+  '/batch': { maxBytes: 20_000_000 },
+};
+
+/** What the user properties begin with that tell a user's variations. */
+const DECISION_PREFIX = '[Optimizely] ';
+
+const MAX_EVENTS_PER_REQUEST = 2000;
+const MAX_STRING_LENGTH = 1024;
+const MAX_DEPTH = 40;
+const MAX_USER_PROPERTIES = 1000;
+const MAX_LIST_LENGTH = 10_000;
+const MAX_GROUP_TYPES = 5;
+const MAX_GROUP_VALUES = 10;
+const DEFAULT_MIN_ID_LENGTH = 5;
+const DEDUPLICATION_MILLIS = 7 * 24 * 60 * 60 * 1000;
+
+/** Ids that stand for "nobody", and would make one huge user out of many. */
+const INVALID_IDS = new Set([
+  'anonymous',
+  'nil',
+  'none',
+  'null',
+  'n/a',
+  'na',
+  'undefined',
+  'unknown',
+  '',
+  '00000000-0000-0000-0000-000000000000',
+  '{}',
+  'lmy47d',
+  '0',
+  '-1',
+]);
+
+/** The lists of indexes in an answer, and what is wrong with the events there. */
+const FIELD_LISTS = {
+  events_with_missing_fields: (field) => `${field} is missing`,
+  events_with_invalid_fields: (field) => `${field} is not valid`,
+  events_with_invalid_id_lengths: (field) => `${field} is too short`,
+};
+const EVENT_LISTS = {
+  silenced_events: 'its device is silenced',
+  throttled_events: 'its user or device is throttled',
+};
+
+/** The events that an answer refuses: [{index, reason}]. The answer may be anybody's. */
+function listRefusals(body) {
+  const refusals = [];
+  const add = (indexes, reason) => {
+    if (Array.isArray(indexes)) {
+      indexes.forEach((index) => refusals.push({ index, reason }));
+    }
+  };
+  for (const list of Object.keys(FIELD_LISTS)) {
+    for (const [field, indexes] of Object.entries(body?.[list] ?? {})) {
+      add(indexes, FIELD_LISTS[list](field));
+    }
+  }
+  for (const list of Object.keys(EVENT_LISTS)) {
+    add(body?.[list], EVENT_LISTS[list]);
+  }
+  return refusals;
+}
+
+function refusal(status, error, more) {
+  return { status, body: { code: status, error, ...more } };
+}
+
+const answers = {
+  accepted: (events, bytes, now) => ({
+    status: 200,
+    body: {
+      code: 200,
+      events_ingested: events,
+      payload_size_bytes: bytes,
+      server_upload_time: now,
+    },
+  }),
+  missingBody: () => refusal(400, 'Missing request body'),
+  invalidJson: () => refusal(400, 'Invalid JSON request body'),
+  invalidEvent: () => refusal(400, 'Invalid event JSON'),
+  missingField: (field) => refusal(400, 'Request missing required field', { missing_field: field }),
+  invalidApiKey: (key) => refusal(400, `Invalid API key: ${key}`),
+  payloadTooLarge: () => refusal(413, 'Payload too large'),
+  invalidPath: () => refusal(404, 'Invalid request path'),
+  methodNotAllowed: (allowed) => ({
+    ...refusal(405, 'Method not allowed'),
+    headers: { Allow: allowed },
+  }),
+  forbidden: (reason) => refusal(403, reason),
+  unavailable: () => refusal(503, 'Service unavailable'),
+  tooManyRequests: () => refusal(429, 'Too many requests'),
+  unsupportedEncoding: () => refusal(415, 'Unsupported content encoding'),
+  refusal,
+};
+
+module.exports = {
+  DECISION_PREFIX,
+  ENDPOINTS,
+  MAX_EVENTS_PER_REQUEST,
+  MAX_STRING_LENGTH,
+  MAX_DEPTH,
+  MAX_USER_PROPERTIES,
+  MAX_LIST_LENGTH,
+  MAX_GROUP_TYPES,
+  MAX_GROUP_VALUES,
+  DEFAULT_MIN_ID_LENGTH,
+  DEDUPLICATION_MILLIS,
+  INVALID_IDS,
+  answers,
+  listRefusals,
+};

@@ -1,0 +1,37 @@
+'use strict';
+
+/** The requests that came in: the last ones, and sums of all. */
+
+const { Fifo } = require('./bounded.js');
+
+const MAX_REQUESTS = 200;
+
+class RequestLog {
+  #recent = new Fifo(MAX_REQUESTS);
+  #sums = { requests: 0, bytes: 0, jsonBytes: 0, compressed: 0, events: 0, largestBytes: 0 };
+  #byStatus = new Map();
+
+  add(record) {
+    const sums = this.#sums;
+    const status = record.status ?? 'none';
+    this.#recent.push(record);
+    this.#byStatus.set(status, (this.#byStatus.get(status) ?? 0) + 1);
+    sums.requests++;
+    sums.bytes += record.bytes;
+    sums.jsonBytes += record.jsonBytes;
+    sums.compressed += record.compressed;
+    sums.events += record.events;
+    sums.largestBytes = Math.max(sums.largestBytes, record.bytes);
+  }
+
+  /** The last ones, oldest first. */
+  recent() {
+    return this.#recent.last();
+  }
+
+  sums() {
+    return { ...this.#sums, byStatus: Object.fromEntries(this.#byStatus) };
+  }
+}
+
+module.exports = { RequestLog };

@@ -1,0 +1,62 @@
+'use strict';
+
+/** What the collector shows of its store, as JSON. */
+
+const { answers } = require('./protocol.js');
+
+const DEFAULT_LIMIT = 1000;
+const ok = (body) => ({ status: 200, body });
+
+const INDEX = {
+  name: 'optimizely-amplitude collector, a local stand-in for Amplitude',
+  endpoints: {
+    'POST /2/httpapi': "events, as Amplitude's HTTP V2 API takes them",
+    'POST /batch': "events, as Amplitude's Batch API takes them",
+    'GET /users/{id}': 'a user by user_id or device_id, URL-encoded: properties and events',
+    'GET /events?user=&type=&limit=': `the last events, oldest first (limit: ${DEFAULT_LIMIT})`,
+    'GET /stats': 'counts of requests, events, duplicates and users',
+  },
+};
+
+function showUser(store, encodedId) {
+  let user;
+  try {
+    user = store.user(decodeURIComponent(encodedId));
+  } catch {
+    // Not URL-encoded, so nobody's id.
+  }
+  return user ? ok(user) : answers.refusal(404, 'Unknown user');
+}
+
+function showEvents(store, query) {
+  const limit = Number(query.get('limit') || DEFAULT_LIMIT);
+  if (!Number.isInteger(limit) || limit < 0) {
+    return answers.refusal(400, 'limit must be a whole number');
+  }
+  // An empty parameter is one that is not given.
+  return ok({
+    events: store.events({
+      user: query.get('user') || undefined,
+      type: query.get('type') || undefined,
+      limit,
+    }),
+  });
+}
+
+/** The view of a path, as a function that makes the answer, or null when there is none. */
+function findView(store, { pathname, searchParams }) {
+  switch (pathname) {
+    case '/':
+      return () => ok(INDEX);
+    case '/stats':
+      return () => ok(store.stats());
+    case '/events':
+      return () => showEvents(store, searchParams);
+    default:
+      return pathname.startsWith('/users/')
+        ? () => showUser(store, pathname.slice('/users/'.length))
+        : null;
+  }
+}
+
+module.exports = { findView };

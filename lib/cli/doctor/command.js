@@ -1,0 +1,102 @@
+'use strict';
+
+/** `optimizely-amplitude doctor`: prints the checks, one line each, and what to do. */
+
+const USAGE = `Options of doctor:
+  --api-key <key>          the API key (or AMPLITUDE_API_KEY in the environment)
+  --server-zone <US|EU>    as the option serverZone (US)
+  --server-url <url>       as the option serverUrl
+  --min-id-length <n>      as the option minIdLength (5)
+  --proxy <url>            as the option proxy ('': none)
+  --ca-file <file>         as the option caFile
+  --sdk-key <key>          check the datafile that Optimizely has for this SDK key
+  --datafile <file|url>    check this datafile
+  --user <id>              show what this user's decisions become
+  --attributes <json>      the user's attributes
+  --send-test-event        send a real event, of the user optimizely-amplitude-doctor
+  --json                   print JSON
+`;
+
+const OPTIONS = {
+  'api-key': { type: 'string' },
+  'server-zone': { type: 'string' },
+  'server-url': { type: 'string' },
+  'min-id-length': { type: 'string' },
+  proxy: { type: 'string' },
+  'ca-file': { type: 'string' },
+  'sdk-key': { type: 'string' },
+  datafile: { type: 'string' },
+  user: { type: 'string' },
+  attributes: { type: 'string', default: '{}' },
+  'send-test-event': { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+};
+
+const LABELS = { pass: 'ok', warn: 'warn', fail: 'FAIL', skip: '-' };
+const COLORS = { pass: 32, warn: 33, fail: 31, skip: 90 };
+const INDENT = ' '.repeat(20);
+
+function label(status) {
+  const text = LABELS[status].padEnd(4);
+  return process.stdout.isTTY && !process.env.NO_COLOR
+    ? `\x1b[${COLORS[status]}m${text}\x1b[0m`
+    : text;
+}
+
+/** Control characters that came from elsewhere must not reach the terminal. */
+// eslint-disable-next-line no-control-regex
+const printable = (text) => text.replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ');
+
+function printCheck({ name, status, message, remedy, events = [] }) {
+  console.log(`  ${label(status)}  ${name.padEnd(12)}${printable(message)}`);
+  if (remedy !== undefined) {
+    console.log(`${INDENT}-> ${printable(remedy)}`);
+  }
+  events.forEach((event) => console.log(INDENT + JSON.stringify(event)));
+}
+
+function parseAttributes(text) {
+  try {
+    const attributes = JSON.parse(text);
+    return typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes)
+      ? attributes
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+async function run(values, { fail, failUsage }) {
+  const attributes = parseAttributes(values.attributes);
+  if (attributes === null) {
+    failUsage('--attributes must be a JSON object');
+    return;
+  }
+  const { runDoctor } = require('./index.js');
+  const settings = {
+    apiKey: values['api-key'] ?? (process.env.AMPLITUDE_API_KEY || undefined),
+    serverZone: values['server-zone'],
+    serverUrl: values['server-url'],
+    minIdLength:
+      values['min-id-length'] === undefined ? undefined : Number(values['min-id-length']),
+    proxy: values.proxy,
+    caFile: values['ca-file'],
+    sdkKey: values['sdk-key'],
+    datafile: values.datafile,
+    user: values.user,
+    attributes,
+    sendTestEvent: values['send-test-event'],
+  };
+  const result = await runDoctor(settings, values.json ? undefined : printCheck);
+  const failed = result.checks.filter(({ status }) => status === 'fail').length;
+  if (values.json) {
+    console.log(JSON.stringify(result, null, 2));
+  }
+  if (failed > 0) {
+    fail(`${failed} check${failed === 1 ? '' : 's'} failed`);
+  } else if (!values.json) {
+    console.log('\nNo trouble found. To see what arrives, run  npx optimizely-amplitude collector');
+  }
+}
+
+module.exports = { OPTIONS, USAGE, run };

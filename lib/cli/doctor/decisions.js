@@ -1,0 +1,205 @@
+'use strict';
+
+/**
+ * Checks of the other side: Optimizely's datafile, and what a user's decisions would become. The events are
+ * those that the dispatcher really sends, to a collector in this process.
+ */
+
+const fs = require('node:fs');
+
+const { createCollector } = require('../collector/index.js');
+const { asSent } = require('../collector/store.js');
+const { send } = require('../http-client.js');
+const { explain } = require('./causes.js');
+
+const CDN = 'https://cdn.optimizely.com/datafiles/';
+const MAX_NAMES = 20;
+const SDK = '@optimizely/optimizely-sdk';
+const EXAMPLE = {
+  flagKey: 'example_flag',
+  variationKey: 'on',
+  ruleKey: 'example_rule',
+  enabled: true,
+};
+
+const isUrl = (text) => /^https?:\/\//i.test(text);
+const excerpt = (text) => JSON.stringify(text.slice(0, 40));
+
+/** Read a datafile's text from a file or a URL; throws {message, remedy}. */
+async function fetchDatafile(source, resolveProxy) {
+  if (!isUrl(source)) {
+    try {
+      return fs.readFileSync(source, 'utf8');
+    } catch (error) {
+      throw Object.assign(new Error(`${source} cannot be read (${error.code})`), {
+        remedy: 'check the path after --datafile',
+      });
+    }
+  }
+  let answer;
+  try {
+    answer = await send(source, resolveProxy(source));
+  } catch (error) {
+    const { message, remedy } = explain(error, source, 'the proxy');
+    throw Object.assign(new Error(message), { remedy });
+  }
+  if (answer.status !== 200) {
+    const isUnknown = answer.status === 403 || answer.status === 404;
+    throw Object.assign(
+      new Error(
+        `${new URL(source).host} answered ${answer.status}${isUnknown ? ': there is no such datafile' : ''}`,
+      ),
+      {
+        remedy: isUnknown
+          ? 'check the SDK key: each environment has its own, in Settings > Environments'
+          : 'try again later',
+      },
+    );
+  }
+  return answer.body.toString('utf8');
+}
+
+/** Check the datafile; return its text, or null. */
+async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
+  const source =
+    datafile ?? (sdkKey === undefined ? undefined : `${CDN}${encodeURIComponent(sdkKey)}.json`);
+  if (source === undefined) {
+    report.skip('datafile', 'give --sdk-key or --datafile to check it');
+    return null;
+  }
+  let text;
+  let content;
+  try {
+    text = await fetchDatafile(source, resolveProxy);
+    content = JSON.parse(text);
+  } catch (error) {
+    if (error.remedy !== undefined) {
+      report.fail('datafile', error.message, error.remedy);
+    } else {
+      report.fail(
+        'datafile',
+        `${source} is not JSON; it begins with ${excerpt(text)}`,
+        'a login page or a wrong file? It should be what cdn.optimizely.com has',
+      );
+    }
+    return null;
+  }
+  const flags = content?.featureFlags;
+  if (!Array.isArray(flags)) {
+    report.fail(
+      'datafile',
+      `${source} is JSON, but no datafile: it has no featureFlags`,
+      'take the one of Feature Experimentation for this SDK key',
+    );
+    return null;
+  }
+  const names = flags
+    .slice(0, MAX_NAMES)
+    .map(({ key }) => key)
+    .join(', ');
+  report.pass(
+    'datafile',
+    `revision ${content.revision}, environment ${content.environmentKey ?? 'unknown'}, ${flags.length} flags` +
+      `${flags.length > 0 ? `: ${names}${flags.length > MAX_NAMES ? ', ...' : ''}` : ''}`,
+  );
+  return text;
+}
+
+/** The SDK that the application uses, or else this package's; null if there is none. */
+function loadSdk() {
+  try {
+    return require(require.resolve(SDK, { paths: [process.cwd(), __dirname] }));
+  } catch {
+    return null;
+  }
+}
+
+function createClient(sdk, datafile) {
+  if (typeof sdk.createStaticProjectConfigManager === 'function') {
+    return sdk.createInstance({
+      projectConfigManager: sdk.createStaticProjectConfigManager({ datafile }),
+    });
+  }
+  sdk.setLogger?.(null);
+  const eventDispatcher = { dispatchEvent: (event, callback) => callback({ statusCode: 200 }) };
+  return sdk.createInstance({ datafile, odpOptions: { disabled: true }, eventDispatcher });
+}
+
+/** Let `decide(dispatcher)` happen; return the events that it would send to Amplitude, and the log's warnings. */
+async function rehearse(options, decide) {
+  const { createDispatcher } = require('../../index.js'); // not before it is known that the addon loads
+  const collector = createCollector();
+  const { url } = await collector.listen();
+  const warnings = [];
+  const note = (message) => warnings.push(message);
+  const ignore = () => {};
+  const dispatcher = createDispatcher({
+    apiKey: 'rehearsal',
+    serverUrl: `${url}/2/httpapi`,
+    proxy: '',
+    minIdLength: options.minIdLength,
+    logger: { debug: ignore, info: ignore, warn: note, error: note },
+  });
+  try {
+    await decide(dispatcher);
+    await dispatcher.flush();
+    const events = collector.store.events().map(asSent);
+    return { events, warnings, counts: dispatcher.stats().decisions };
+  } finally {
+    await dispatcher.close();
+    await collector.close();
+  }
+}
+
+/** What a user decides, and what that becomes. */
+async function checkUser({ user, attributes }, datafile, options, report) {
+  const sdk = datafile === null ? null : loadSdk();
+  let decisions = [EXAMPLE];
+  const { events, warnings, counts } = await rehearse(options, async (dispatcher) => {
+    if (sdk === null) {
+      dispatcher.onDecision({ type: 'flag', userId: user, attributes, decisionInfo: EXAMPLE });
+      return;
+    }
+    const client = createClient(sdk, datafile);
+    dispatcher.attach(client);
+    decisions = Object.values(client.createUserContext(user, attributes)?.decideAll() ?? {});
+    await client.close?.();
+  });
+  if (counts.invalid > 0) {
+    const [, reason, remedy] = /: (.*?)(?: \((.*)\))?$/s.exec(warnings[0]);
+    report.fail(
+      'user',
+      `the decisions of ${JSON.stringify(user)} would not arrive: ${reason}`,
+      remedy,
+    );
+    return;
+  }
+  if (datafile !== null && sdk === null) {
+    report.warn(
+      'user',
+      `the id is fine; what it decides is not known, since ${SDK} is not installed here`,
+      `run this where your application is, or npm install ${SDK}`,
+    );
+    return;
+  }
+  if (events.length === 0) {
+    report.warn(
+      'user',
+      `${JSON.stringify(user)} decides nothing`,
+      'the datafile has no flag, or the SDK does not take this id or these attributes',
+    );
+    return;
+  }
+  const told = decisions.map(
+    ({ flagKey, variationKey, ruleKey, enabled }) =>
+      `${flagKey} = ${variationKey ?? 'no variation'} (${enabled ? 'on' : 'off'}${ruleKey ? `, rule ${ruleKey}` : ''})`,
+  );
+  report.pass(
+    'user',
+    datafile === null ? 'the id is fine; an example of what a decision sends:' : told.join('; '),
+    undefined,
+    { events },
+  );
+}
+
+module.exports = { checkDatafile, checkUser };

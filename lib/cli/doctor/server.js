@@ -1,0 +1,205 @@
+'use strict';
+
+/** Checks of the way to Amplitude, by one harmless request, and of what it answers. */
+
+const { proxyFor, send } = require('../http-client.js');
+const { explain } = require('./causes.js');
+
+const MAX_SKEW_MILLIS = 60_000;
+const OTHER_ZONE = {
+  US: ['EU', 'https://api.eu.amplitude.com/2/httpapi'],
+  EU: ['US', 'https://api2.amplitude.com/2/httpapi'],
+};
+
+/** An event of nobody: Amplitude looks at the key first, and then has to refuse it. */
+const HARMLESS = { event_type: 'Optimizely Amplitude Doctor' };
+
+const parse = (body) => {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
+};
+
+/** A proxy without its user name and password. */
+const withoutPassword = (proxy) => `${proxy.protocol}//${proxy.host}`;
+
+/** Post the harmless event: the answer with `json`, and when it was asked and answered. */
+async function probe(url, apiKey, options) {
+  const body = JSON.stringify({ api_key: apiKey, events: [HARMLESS] });
+  const askedAt = Date.now();
+  const answer = await send(url, {
+    method: 'POST',
+    body,
+    headers: {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      accept: '*/*',
+    },
+    proxy: options.proxy,
+    noProxy: options.noProxy,
+    caFile: options.caFile,
+    timeoutMillis: options.requestTimeoutMillis,
+  });
+  return { ...answer, json: parse(answer.body), askedAt, answeredAt: Date.now() };
+}
+
+const isUnknownKey = ({ json }) =>
+  typeof json?.error === 'string' && json.error.startsWith('Invalid API key');
+
+function describeTrust({ caFile }) {
+  const extra = process.env.NODE_EXTRA_CA_CERTS;
+  return caFile !== null ? caFile : extra ? `what Node trusts, and ${extra}` : 'what Node trusts';
+}
+
+/** The stages of a request to `url`, and what is said when each was passed. */
+function stagesOf(url, options, proxy) {
+  const stages =
+    proxy === null
+      ? [
+          ['dns', ({ addresses }) => `${url.hostname} is ${addresses.join(', ')}`],
+          ['connect', () => `${url.host} accepts connections`],
+        ]
+      : [['proxy', () => `${withoutPassword(proxy)} connects to ${url.host}`]];
+  if (url.protocol === 'https:') {
+    stages.push([
+      'tls',
+      ({ peer }) =>
+        `${peer.protocol}, certificate by ${peer.issuer} until ${peer.validTo}; trusted: ${describeTrust(options)}`,
+    ]);
+  }
+  return stages;
+}
+
+/** The way: dns, connect, proxy, tls. Returns the answer, or null. */
+async function checkWay(options, apiKey, report) {
+  const url = new URL(options.serverUrl);
+  const proxy = proxyFor(url, options);
+  const stages = stagesOf(url, options, proxy);
+  let answer;
+  try {
+    answer = await probe(options.serverUrl, apiKey, options);
+  } catch (error) {
+    const failed = stages.findIndex(([name]) => name === error.stage);
+    stages
+      .slice(0, failed === -1 ? stages.length : failed)
+      .forEach(([name]) => report.pass(name, `${url.host}: no trouble`));
+    const isUnknown = error.code === 'ERR_SOCKS';
+    const { message, remedy } = explain(
+      error,
+      options.serverUrl,
+      proxy === null ? null : withoutPassword(proxy),
+    );
+    report[isUnknown ? 'warn' : 'fail'](failed === -1 ? 'answer' : error.stage, message, remedy);
+    return null;
+  }
+  stages.forEach(([name, tell]) => report.pass(name, tell(answer)));
+  return answer;
+}
+
+/** Whether it is Amplitude that answers, and the right address of it. */
+function checkAnswer({ status, json, askedAt, answeredAt }, url, report) {
+  const { host, pathname } = new URL(url);
+  if (json === null || typeof json !== 'object') {
+    report.fail(
+      'answer',
+      `${host} answered ${status} with something that is not JSON, so it is not Amplitude`,
+      'a proxy, firewall or login page stands between: ask for an exemption, or check --server-url',
+    );
+  } else if (status === 403) {
+    report.fail(
+      'answer',
+      `${host} answered 403, ${json.error ?? 'forbidden'}`,
+      "a firewall refuses this machine's address: ask Amplitude, or use a proxy elsewhere",
+    );
+  } else if (status === 404 || status === 405) {
+    report.fail(
+      'answer',
+      `${host} has nothing at ${pathname} (${status})`,
+      'the path is /2/httpapi or /batch: serverUrl is the whole URL, with it',
+    );
+  } else if (status >= 500 || status === 429 || status === 408) {
+    report.warn(
+      'answer',
+      `${host} answers ${status} at the moment`,
+      'nothing to do: decisions wait, and are sent when it is over',
+    );
+  } else {
+    report.pass('answer', `${host} answered in ${answeredAt - askedAt} ms`);
+    return true;
+  }
+  return false;
+}
+
+/** Whether the key is known; if it is not here, perhaps it is in the other zone. */
+async function checkKey(answer, options, settings, report) {
+  if (!isUnknownKey(answer)) {
+    report.pass(
+      'key',
+      'the API key was not refused (an event without a user was, as it should be)',
+    );
+    return;
+  }
+  const [zone, url] =
+    settings.otherZone ?? (settings.serverUrl === undefined ? OTHER_ZONE[options.serverZone] : []);
+  if (zone !== undefined && (await isKnownAt(url, settings.apiKey, options))) {
+    report.fail(
+      'key',
+      `the API key belongs to the zone ${zone}, not to ${options.serverZone}`,
+      `use serverZone: '${zone}'`,
+    );
+    return;
+  }
+  report.fail(
+    'key',
+    'the API key is not known',
+    'copy it from Settings > Projects in Amplitude; it is the API key, not the secret key',
+  );
+}
+
+async function isKnownAt(url, apiKey, options) {
+  try {
+    const answer = await probe(url, apiKey, options);
+    return (
+      answer.json !== null && answer.status < 500 && answer.status !== 403 && !isUnknownKey(answer)
+    );
+  } catch {
+    return false;
+  }
+}
+
+/** The time of the server has seconds only, so this is no better. */
+function checkClock({ headers, askedAt, answeredAt }, report) {
+  const theirs = Date.parse(headers.date ?? '');
+  if (Number.isNaN(theirs)) {
+    report.skip('clock', 'the server does not tell its time');
+    return;
+  }
+  const skew = (askedAt + answeredAt) / 2 - theirs;
+  const seconds = Math.round(Math.abs(skew) / 1000);
+  if (Math.abs(skew) <= MAX_SKEW_MILLIS) {
+    report.pass('clock', `within ${Math.max(seconds, 1)} s of the server's`);
+  } else {
+    report.fail(
+      'clock',
+      `this machine's clock is ${seconds} s ${skew > 0 ? 'ahead of' : 'behind'} the server's`,
+      'events would be shown at wrong times, and funnels out of order: synchronize it (NTP)',
+    );
+  }
+}
+
+/** All of the above. */
+async function checkServer(options, settings, report) {
+  const answer = await checkWay(options, settings.apiKey, report);
+  if (answer === null) {
+    report.skip('key', 'not asked');
+    return;
+  }
+  if (checkAnswer(answer, options.serverUrl, report) && settings.apiKey !== undefined) {
+    await checkKey(answer, options, settings, report);
+  }
+  checkClock(answer, report);
+}
+
+module.exports = { checkServer };

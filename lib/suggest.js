@@ -1,0 +1,130 @@
+'use strict';
+
+/** Options that do not exist, and which one was probably meant. Loaded only for an error. */
+
+/** What other clients, and other habits, call it; in the form that plainName() makes. */
+const ALIASES = {
+  amplitudeapikey: 'apiKey',
+  key: 'apiKey',
+  token: 'apiKey',
+  writekey: 'apiKey',
+  region: 'serverZone',
+  zone: 'serverZone',
+  datacenter: 'serverZone',
+  residency: 'serverZone',
+  apiurl: 'serverUrl',
+  url: 'serverUrl',
+  endpoint: 'serverUrl',
+  apiendpoint: 'serverUrl',
+  apihost: 'serverUrl',
+  host: 'serverUrl',
+  timeout: 'requestTimeoutMillis',
+  httptimeout: 'requestTimeoutMillis',
+  connecttimeout: 'requestTimeoutMillis',
+  interval: 'flushIntervalMillis',
+  linger: 'flushIntervalMillis',
+  closetimeout: 'flushTimeoutMillis',
+  shutdowntimeout: 'flushTimeoutMillis',
+  batchsize: 'flushQueueSize',
+  maxbatchsize: 'flushQueueSize',
+  flushat: 'flushQueueSize',
+  flushsize: 'flushQueueSize',
+  retries: 'flushMaxRetries',
+  maxretries: 'flushMaxRetries',
+  maxattempts: 'flushMaxRetries',
+  maxqueuesize: 'maxQueueBytes',
+  queuesize: 'maxQueueBytes',
+  maxbuffersize: 'maxQueueBytes',
+  maxcachedevents: 'maxQueueBytes',
+  batch: 'useBatch',
+  usebatchapi: 'useBatch',
+  gzip: 'compression',
+  compress: 'compression',
+  enablerequestbodycompression: 'compression',
+  deduplicate: 'dedupe',
+  deduplication: 'dedupe',
+  dedup: 'dedupe',
+  eventname: 'eventType',
+  prefix: 'propertyPrefix',
+  types: 'decisionTypes',
+  notificationtypes: 'decisionTypes',
+  getuser: 'resolveUser',
+  mapuser: 'resolveUser',
+  getuserid: 'resolveUser',
+  rollouts: 'includeRollouts',
+  disabled: 'optOut',
+  loggerprovider: 'logger',
+  loglevel: 'logger',
+  log: 'logger',
+  onerror: 'onDrop',
+  ca: 'caFile',
+  cafilepath: 'caFile',
+  cacert: 'caFile',
+  cacerts: 'caFile',
+  window: 'windowMillis',
+  ttl: 'windowMillis',
+  max: 'maxEntries',
+  size: 'maxEntries',
+  capacity: 'maxEntries',
+};
+
+/** A name without case, separators and unit of time: flush_interval_ms and flushIntervalMillis are one. */
+function plainName(name) {
+  return name
+    .toLowerCase()
+    .replace(/[^a-z0-9]/g, '')
+    .replace(/(?<=.)(ms|msecs?|millis|milliseconds|secs?|seconds)$/, '');
+}
+
+/** How many characters to add, remove, change or swap with the next to make one word of another. */
+function editDistance(a, b) {
+  let beforeLast = [];
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      row[j] = Math.min(row[j - 1] + 1, last[j] + 1, last[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        row[j] = Math.min(row[j], beforeLast[j - 2] + 1);
+      }
+    }
+    [beforeLast, last] = [last, row];
+  }
+  return last[b.length];
+}
+
+/** The known name that was probably meant, or undefined. */
+function nearestName(name, known) {
+  // The distance to something long is slow to compute, and of no use.
+  const lower = name.slice(0, 64).toLowerCase();
+  const plain = plainName(lower);
+  const same = known.find((candidate) => plainName(candidate) === plain);
+  const alias = Object.hasOwn(ALIASES, plain) ? ALIASES[plain] : undefined;
+  if (same !== undefined || known.includes(alias)) {
+    return same ?? alias;
+  }
+  let nearest;
+  let least = Math.floor(plain.length / 3);
+  for (const candidate of known) {
+    // With the unit of time and without it: either may be what is misspelt.
+    const distance = Math.min(
+      editDistance(plain, plainName(candidate)),
+      editDistance(lower, candidate.toLowerCase()),
+    );
+    if (distance <= Math.min(least, 3) && (nearest === undefined || distance < least)) {
+      nearest = candidate;
+      least = distance;
+    }
+  }
+  return nearest;
+}
+
+/** What to say of an option that does not exist: the nearest known one, or all of them. */
+function suggest(name, known, prefix) {
+  const nearest = nearestName(name, known);
+  return nearest === undefined
+    ? `the options are ${known.map((option) => prefix + option).join(', ')}`
+    : `did you mean '${prefix}${nearest}'?`;
+}
+
+module.exports = { suggest };

@@ -1,0 +1,235 @@
+'use strict';
+
+/*
+ * Compiles the libraries of a prebuilt addon for one target, into a prefix with include/ and lib/.
+ *
+ * libcurl is compiled against the OpenSSL headers that ship with Node and linked to no OpenSSL: the
+ * one in Node's executable answers at load, so there is one TLS library in the process, which is
+ * patched with Node. For configure, which links small programs, there is a stand-in for it that
+ * defines exactly the functions that Node exports.
+ */
+
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+
+// For size: none of this code is where the time goes.
+const CFLAGS = [
+  '-Os',
+  '-fPIC',
+  '-fvisibility=hidden',
+  '-ffunction-sections',
+  '-fdata-sections',
+  '-include',
+  path.join(__dirname, 'glibc.h'),
+];
+const CXXFLAGS = [...CFLAGS, '-std=c++17', '-fno-exceptions', '-fno-rtti'];
+
+// HTTP and HTTPS over IPv4 and IPv6, proxies, and the resolver in a thread of its own. Nothing else
+// is used, and what is not there needs no security update.
+const CURL_OPTIONS = [
+  ...[
+    'shared',
+    'maintainer-mode',
+    'dependency-tracking',
+    'manual',
+    'libcurl-option',
+    'openssl-auto-load-config',
+  ],
+  ...[
+    'ftp',
+    'file',
+    'ldap',
+    'ldaps',
+    'rtsp',
+    'dict',
+    'telnet',
+    'tftp',
+    'pop3',
+    'imap',
+    'smb',
+    'smtp',
+    'gopher',
+    'mqtt',
+  ],
+  ...[
+    'unix-sockets',
+    'ntlm',
+    'ntlm-wb',
+    'tls-srp',
+    'cookies',
+    'alt-svc',
+    'hsts',
+    'netrc',
+    'doh',
+    'mime',
+    'websockets',
+  ],
+  ...['get-easy-options', 'dateparse', 'crypto-auth'],
+]
+  .map((name) => `--disable-${name}`)
+  .concat(['static', 'threaded-resolver', 'ipv6', 'proxy'].map((name) => `--enable-${name}`))
+  .concat(['pic', 'openssl'].map((name) => `--with-${name}`))
+  .concat(
+    [
+      'zlib',
+      'brotli',
+      'zstd',
+      'nghttp2',
+      'nghttp3',
+      'ngtcp2',
+      'libidn2',
+      'libpsl',
+      'libssh2',
+      'libssh',
+      'librtmp',
+      'gssapi',
+      'ca-bundle',
+      'ca-path',
+    ].map((name) => `--without-${name}`),
+  );
+
+/** Runs a program; what it prints goes to `log`, and is shown when it fails. */
+function run(log, dir, program, args, env = {}) {
+  const out = fs.openSync(log, 'w');
+  try {
+    execFileSync(program, args, {
+      cwd: dir,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', out, out],
+    });
+  } catch (error) {
+    const tail = fs.readFileSync(log, 'utf8').split('\n').slice(-30).join('\n');
+    throw new Error(`${program} failed; the end of ${log}:\n${tail}`, { cause: error });
+  } finally {
+    fs.closeSync(out);
+  }
+}
+
+/** A shared libssl and libcrypto with all that Node exports of them, and no code. */
+function makeStandIn(prefix, target) {
+  const symbols = execFileSync(
+    'nm',
+    ['-D', '--defined-only', '--without-symbol-versions', process.execPath],
+    { encoding: 'utf8', maxBuffer: 1 << 28 },
+  );
+  const names = [...symbols.matchAll(/ T ((?:[A-Z][A-Za-z0-9]*|[di]2[di])_\w+)$/gm)].map(
+    ([, name]) => name,
+  );
+  if (!names.includes('SSL_connect')) {
+    throw new Error(`${process.execPath} exports no OpenSSL; use a Node from nodejs.org`);
+  }
+  const dir = path.join(prefix, 'openssl');
+  fs.mkdirSync(dir, { recursive: true });
+  const source = path.join(dir, 'stand-in.c');
+  fs.writeFileSync(source, names.map((name) => `void ${name}(void) {}\n`).join(''));
+  for (const library of ['ssl', 'crypto']) {
+    execFileSync(target.cc, [
+      '-w',
+      '-fno-builtin',
+      '-shared',
+      '-fPIC',
+      '-o',
+      path.join(dir, `lib${library}.so`),
+      source,
+    ]);
+  }
+  return dir;
+}
+
+/** libcurl.a and its headers, into `prefix`. */
+function buildCurl(source, prefix, target, nodePrefix) {
+  const standIn = makeStandIn(prefix, target);
+  // Of Node's headers only these: its zlib.h would be found as well.
+  fs.cpSync(
+    path.join(nodePrefix, 'include', 'node', 'openssl'),
+    path.join(standIn, 'include', 'openssl'),
+    { recursive: true },
+  );
+  const dir = path.join(prefix, 'curl');
+  fs.mkdirSync(dir, { recursive: true });
+  run(
+    path.join(prefix, 'configure.log'),
+    dir,
+    path.join(source, 'configure'),
+    [`--host=${target.triplet}`, ...CURL_OPTIONS],
+    {
+      CC: target.cc,
+      CFLAGS: CFLAGS.join(' '),
+      CPPFLAGS: `-I${path.join(standIn, 'include')}`,
+      LDFLAGS: `-L${standIn}`,
+      PKG_CONFIG: 'false', // it would find this machine's OpenSSL
+    },
+  );
+  // The distribution's patches are newer than the generated files, which they do not concern.
+  const generators = ['AUTOCONF', 'AUTOMAKE', 'ACLOCAL', 'AUTOHEADER'].map((name) => `${name}=:`);
+  run(path.join(prefix, 'make.log'), path.join(dir, 'lib'), 'make', [
+    '-j2',
+    ...generators,
+    'libcurl.la',
+  ]);
+  fs.copyFileSync(
+    path.join(dir, 'lib', '.libs', 'libcurl.a'),
+    path.join(prefix, 'lib', 'libcurl.a'),
+  );
+  fs.cpSync(path.join(source, 'include', 'curl'), path.join(prefix, 'include', 'curl'), {
+    recursive: true,
+  });
+}
+
+/** lib/lib<name>.a from one source file. An archive, because its symbols are then kept out of the addon's own. */
+function buildArchive(name, compile, source, prefix, target) {
+  const object = path.join(prefix, `${name}.o`);
+  execFileSync(compile[0], [...compile.slice(1), '-c', source, '-o', object], { stdio: 'inherit' });
+  execFileSync(target.ar, ['rcs', path.join(prefix, 'lib', `lib${name}.a`), object]);
+}
+
+/** Compile `sources` (of fetchSources) into `prefix`, unless they are there already. */
+function buildLibraries(sources, prefix, target, nodePrefix) {
+  const stamp = path.join(prefix, 'built-from');
+  const ours = ['runtime.cc', 'glibc.h'].map((file) =>
+    fs.readFileSync(path.join(__dirname, file), 'utf8'),
+  );
+  const key = JSON.stringify([
+    process.version,
+    target,
+    CXXFLAGS,
+    CURL_OPTIONS,
+    ...ours,
+    ...Object.values(sources).map(({ version }) => version),
+  ]);
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === key) {
+    return;
+  }
+  fs.rmSync(prefix, { recursive: true, force: true });
+  for (const dir of ['include', 'lib']) {
+    fs.mkdirSync(path.join(prefix, dir), { recursive: true });
+  }
+  buildCurl(sources.curl.dir, prefix, target, nodePrefix);
+  buildArchive(
+    'cjson',
+    [target.cc, ...CFLAGS],
+    path.join(sources.cjson.dir, 'cJSON.c'),
+    prefix,
+    target,
+  );
+  buildArchive(
+    'runtime',
+    [target.cxx, ...CXXFLAGS],
+    path.join(__dirname, 'runtime.cc'),
+    prefix,
+    target,
+  );
+  fs.mkdirSync(path.join(prefix, 'include', 'cjson'));
+  fs.copyFileSync(
+    path.join(sources.cjson.dir, 'cJSON.h'),
+    path.join(prefix, 'include', 'cjson', 'cJSON.h'),
+  );
+  fs.copyFileSync(
+    path.join(sources.xxhash.dir, 'xxhash.h'),
+    path.join(prefix, 'include', 'xxhash.h'),
+  ); // used for its header alone
+  fs.writeFileSync(stamp, key);
+}
+
+module.exports = { buildLibraries };

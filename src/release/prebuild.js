@@ -1,0 +1,143 @@
+'use strict';
+
+/*
+ * `npm run prebuild`: makes prebuilds/<platform>-<arch>/optimizely-amplitude.node, which need
+ * nothing but glibc and run on every Node from 18 on; for the release, on Debian or Ubuntu.
+ *
+ *   npm run prebuild                 for linux-x64 and linux-arm64
+ *   npm run prebuild -- x64          for one
+ *   npm run prebuild -- --fresh      with the sources of the libraries fetched again
+ *
+ * Sources and objects are kept below build/prebuild. Run it with the oldest Node whose OpenSSL is to
+ * be supported: the functions of that one are those that libcurl may use.
+ */
+
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+const { parseArgs } = require('node:util');
+
+const { nodeDir, nodeGyp } = require('../build/compile.js');
+const { buildLibraries } = require('./libraries.js');
+const { writeSbom } = require('./sbom.js');
+const { fetchSources } = require('./sources.js');
+
+const ROOT = path.join(__dirname, '..', '..');
+const WORK = path.join(ROOT, 'build', 'prebuild');
+const OUT = path.join(ROOT, 'prebuilds');
+
+const TRIPLETS = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' };
+
+function targetOf(arch) {
+  const triplet = TRIPLETS[arch];
+  const program = (name) => `${triplet}-${name}`;
+  return {
+    arch,
+    triplet,
+    cc: program('gcc'),
+    cxx: program('g++'),
+    ar: program('ar'),
+    strip: program('strip'),
+  };
+}
+
+/** What keeps this machine from building for `target`, or null. */
+function obstacle(target) {
+  const works = (program, args) => {
+    try {
+      execFileSync(program, args, { stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  if (!works('apt-get', ['--version']) || !works('dpkg-source', ['--version'])) {
+    return 'apt-get and dpkg-source are needed; package: dpkg-dev';
+  }
+  if (!works(target.cxx, ['--version'])) {
+    return `${target.cxx} is needed; package: g++-${target.triplet.replace('_', '-')}`;
+  }
+  if (nodeDir() === null) {
+    return "Node's headers are needed beside Node; use the one from nodejs.org";
+  }
+  if (!process.versions.openssl.startsWith('3.')) {
+    return `Node with OpenSSL 3 is needed; this is ${process.versions.openssl}`;
+  }
+  return null;
+}
+
+/** A folder that node-gyp can build in without touching build/Release, which is this machine's own. */
+function stage(arch) {
+  const dir = path.join(WORK, `linux-${arch}`);
+  fs.mkdirSync(dir, { recursive: true });
+  const link = path.join(dir, 'src');
+  if (!fs.existsSync(link)) {
+    fs.symlinkSync(path.relative(dir, path.join(ROOT, 'src')), link);
+  }
+  return dir;
+}
+
+function prebuild(arch, sources) {
+  const target = targetOf(arch);
+  const dir = stage(arch);
+  const prefix = path.join(dir, 'libraries');
+  console.log(`prebuild: linux-${arch}: libraries`);
+  buildLibraries(sources, prefix, target, nodeDir());
+  console.log(`prebuild: linux-${arch}: addon`);
+  // Linked by the C compiler, which adds no libstdc++: runtime.cc stands in for it.
+  const env = {
+    CC: target.cc,
+    CXX: target.cxx,
+    AR: target.ar,
+    LINK: target.cc,
+    OA_STATIC_LIBRARIES: prefix,
+  };
+  if (nodeGyp(dir, ['rebuild', `--arch=${arch}`], env) !== 0) {
+    throw new Error(`the addon for ${arch} was not built`);
+  }
+  const folder = path.join(OUT, `linux-${arch}`);
+  fs.mkdirSync(folder, { recursive: true });
+  const file = path.join(folder, 'optimizely-amplitude.node');
+  execFileSync(target.strip, [
+    '--strip-all',
+    '-o',
+    file,
+    path.join(dir, 'build', 'Release', 'optimizely_amplitude.node'),
+  ]);
+  console.log(`prebuild: ${path.relative(ROOT, file)}: ${fs.statSync(file).size} bytes`);
+}
+
+function main() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { fresh: { type: 'boolean', default: false } },
+  });
+  const archs = positionals.length > 0 ? positionals : Object.keys(TRIPLETS);
+  for (const arch of archs) {
+    if (!Object.hasOwn(TRIPLETS, arch)) {
+      throw new Error(
+        `there is no target "${arch}"; there are ${Object.keys(TRIPLETS).join(' and ')}`,
+      );
+    }
+    const reason = obstacle(targetOf(arch));
+    if (reason !== null) {
+      throw new Error(`linux-${arch}: ${reason}`);
+    }
+  }
+  const folder = path.join(WORK, 'sources');
+  if (values.fresh) {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+  const sources = fetchSources(folder);
+  for (const arch of archs) {
+    prebuild(arch, sources);
+  }
+  writeSbom(ROOT, OUT, sources, /^ID=(\w+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))[1]);
+}
+
+try {
+  main();
+} catch (error) {
+  console.error(`prebuild: ${error.message}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,78 @@
+'use strict';
+
+/*
+ * What goes with the prebuilt addons: an SBOM (CycloneDX 1.5) of the code that is linked into them,
+ * and the licences under which it is.
+ */
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+/** node-addon-api, which is headers only, as the package manager knows it. */
+function addonApi(root) {
+  const dir = path.dirname(require.resolve('node-addon-api/package.json', { paths: [root] }));
+  const { version, license } = JSON.parse(fs.readFileSync(path.join(dir, 'package.json'), 'utf8'));
+  return {
+    title: 'node-addon-api',
+    version,
+    licence: license,
+    text: 'LICENSE.md',
+    home: 'https://github.com/nodejs/node-addon-api',
+    dir,
+  };
+}
+
+function component(part, system) {
+  const purl = part.source
+    ? `pkg:deb/${system}/${part.source}@${encodeURIComponent(part.version)}?arch=source`
+    : `pkg:npm/${part.title}@${part.version}`;
+  return {
+    type: 'library',
+    'bom-ref': part.title,
+    name: part.title,
+    version: part.version,
+    licenses: [{ license: { id: part.licence } }],
+    purl,
+    externalReferences: [{ type: 'website', url: part.home }],
+  };
+}
+
+/** Write SBOM.json and LICENSES into `dir`. `sources` are those of fetchSources, `system` "debian" or the like. */
+function writeSbom(root, dir, sources, system) {
+  const { name, version, license } = JSON.parse(
+    fs.readFileSync(path.join(root, 'package.json'), 'utf8'),
+  );
+  const parts = [
+    ...Object.entries(sources).map(([source, facts]) => ({ source, ...facts })),
+    addonApi(root),
+  ];
+  const sbom = {
+    bomFormat: 'CycloneDX',
+    specVersion: '1.5',
+    version: 1,
+    metadata: {
+      component: {
+        type: 'library',
+        'bom-ref': name,
+        name,
+        version,
+        licenses: [{ license: { id: license } }],
+        purl: `pkg:npm/${name}@${version}`,
+      },
+    },
+    components: parts.map((part) => component(part, system)),
+    dependencies: [{ ref: name, dependsOn: parts.map(({ title }) => title) }],
+  };
+  fs.writeFileSync(path.join(dir, 'SBOM.json'), JSON.stringify(sbom, null, 2) + '\n');
+
+  const rule = '='.repeat(80);
+  const texts = parts.map(
+    (part) =>
+      `${rule}\n${part.title} ${part.version}\n${part.home}\n${rule}\n\n${fs.readFileSync(path.join(part.dir, part.text), 'utf8').trim()}\n`,
+  );
+  const head =
+    'The prebuilt addons in this folder contain code of the following projects.\nOpenSSL, zlib and libuv are not among them: those of Node itself are used.\n';
+  fs.writeFileSync(path.join(dir, 'LICENSES'), [head, ...texts].join('\n'));
+}
+
+module.exports = { writeSbom };
