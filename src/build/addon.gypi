@@ -34,6 +34,7 @@
       ],
       # libuv and zlib are Node's own: its headers bring theirs, its executable exports them.
       'include_dirs': [
+        '../core',
         '<!(node -p "require(\'node-addon-api\').include_dir")',
         '<!@(node src/build/needs.js include)',
       ],

@@ -95,8 +95,8 @@ createDispatcher({ apiKey, eventProperties: async () => ({}) });
 createDispatcher({ apiKey, resolveUser: () => ({ id: 'x' }) });
 // @ts-expect-error names are strings
 createDispatcher({ apiKey, groups: { company: 5 } });
-// @ts-expect-error flags have no experiment
 createDispatcher({
   apiKey,
+  // @ts-expect-error flags have no experiment
   eventProperties: ({ decisionInfo }) => ({ key: decisionInfo.experimentKey }),
 });
