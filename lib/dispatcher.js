@@ -347,17 +347,34 @@ function createCallbacks(options, log) {
   return new Callbacks(options, log);
 }
 
+/** What the addon is made from: just the keys that it reads, which it says in `configKeys`. */
 function nativeOptions(options, log) {
   return {
-    ...options,
+    apiKey: options.apiKey,
     library: LIBRARY,
+    eventType: options.eventType,
+    propertyPrefix: options.propertyPrefix,
     groupsJson: options.groups === null ? null : JSON.stringify(options.groups),
     disabledValueIsVariation: options.disabledValue === 'variation',
+    optOut: options.optOut,
     debug: log.debugEnabled,
     reportDrops: options.onDrop !== null || channels.drop.hasSubscribers,
     dedupe: options.dedupe !== null,
+    minIdLength: options.minIdLength,
+    flushQueueSize: options.flushQueueSize,
+    flushMaxRetries: options.flushMaxRetries,
+    flushIntervalMillis: options.flushIntervalMillis,
+    throttleMillis: options.throttleMillis,
+    maxQueueBytes: options.maxQueueBytes,
+    maxBodyBytes: options.maxBodyBytes,
     dedupeWindowMillis: options.dedupe?.windowMillis ?? 0,
     dedupeMaxEntries: options.dedupe?.maxEntries ?? 0,
+    serverUrl: options.serverUrl,
+    proxy: options.proxy,
+    noProxy: options.noProxy,
+    caFile: options.caFile,
+    requestTimeoutMillis: options.requestTimeoutMillis,
+    compression: options.compression,
   };
 }
 

@@ -49,12 +49,12 @@ class TemplateIds {
 
   #add({ flagKey, variationKey, ruleKey, enabled }) {
     if (this.#count === MAX_TEMPLATES) {
-      this.#native.forgetTemplates();
+      this.#native.forgetVariants();
       this.#flags.clear();
       this.#last = null;
       this.#count = 0;
     }
-    const id = this.#native.addTemplate(flagKey, variationKey, ruleKey, enabled);
+    const id = this.#native.addVariant(flagKey, variationKey, ruleKey, enabled);
     const variations = entry(this.#flags, flagKey, () => new Map());
     entry(variations, variationKey, () => []).push({ flagKey, variationKey, ruleKey, enabled, id });
     this.#count++;

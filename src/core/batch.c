@@ -39,6 +39,21 @@ oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest) {
     return OA_OK;
 }
 
+size_t oa_batch_filter(oa_batch *batch, size_t among, oa_batch_taker *takes, void *context) {
+    size_t kept = 0;
+    for (size_t i = 0; i < among; i++) {
+        if (takes(context, batch->records[i], (oa_mark)batch->marks[i]))
+            continue;
+        batch->records[kept] = batch->records[i];
+        batch->marks[kept++] = batch->marks[i];
+    }
+    const size_t behind = batch->count - among;
+    memmove(batch->records + kept, batch->records + among, behind * sizeof(*batch->records));
+    memmove(batch->marks + kept, batch->marks + among, behind);
+    batch->count = kept + behind;
+    return kept;
+}
+
 uint16_t oa_batch_attempts(const oa_batch *batch) {
     uint16_t most = 0;
     for (size_t i = 0; i < batch->count; i++)

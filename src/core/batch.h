@@ -1,21 +1,18 @@
 /*
- * batch.h: the records of one request, and the list of batches that wait.  [one owner]
+ * batch.h: the records of one attempt, and the list of batches that wait.  [one owner]
  *
- * A batch belongs to the loop, or to the one pool thread that sends it. It points to records that
- * were taken off a queue and owes each of them a release. Its marks are the pool's answer for each
- * record; its fields are the whole state that survives from one attempt to the next.
+ * A batch belongs to the dispatcher, or to the taker of the attempt that carries it. It points to
+ * records that were taken off a queue and owes each of them a release. Its marks are what the answer
+ * said of each record; its fields are the whole state that survives from one attempt to the next.
  */
 #ifndef OA_BATCH_H
 #define OA_BATCH_H
 
+#include "amplitude/limits.h"
 #include "oa.h"
-#include "queue.h"
+#include "record.h"
 
-/*
- * Events in one request. Amplitude's page says "fewer than 2000" in one edition and "up to 2,000" in
- * the next (HTTP V2, request limits), so 1999 is right for both. A decision is two events at most.
- */
-enum { OA_BATCH_MAX_EVENTS = 1999, OA_BATCH_MAX_RECORDS = OA_BATCH_MAX_EVENTS };
+enum { OA_BATCH_MAX_RECORDS = OA_REQUEST_MAX_EVENTS };
 
 /* What an answer says of one record. */
 typedef enum oa_mark {
@@ -28,7 +25,7 @@ typedef enum oa_mark {
 
 typedef struct oa_batch {
     struct oa_batch *next; /* in a list */
-    bool again;            /* a request carried (some of) it before */
+    bool again;            /* an attempt carried (some of) it before */
     size_t count;
     size_t cap;
     oa_record **records; /* in order of acceptance */
@@ -47,11 +44,20 @@ static inline void oa_batch_add(oa_batch *batch, oa_record *record) {
 }
 
 /*
- * Cut off everything from record `at` on (0 < at < count) into a new batch that is `returned owned`.
+ * Cut off everything from record `at` on (0 < at < count) into a new batch, which is returned owned.
  * Errors: OA_NOMEM; the batch is whole then.
  */
 oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest)
     __attribute__((warn_unused_result));
+
+/* Whether a filter takes a record, which is its own from then on; otherwise the batch keeps it. */
+typedef bool oa_batch_taker(void *context, oa_record *record, oa_mark mark);
+
+/*
+ * Offer the first `among` records to `takes`, in order, and close the ranks behind those that it took.
+ * Returns how many of them are left.
+ */
+size_t oa_batch_filter(oa_batch *batch, size_t among, oa_batch_taker *takes, void *context);
 
 /* Highest number of attempts among its records. */
 uint16_t oa_batch_attempts(const oa_batch *batch);

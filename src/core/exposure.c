@@ -1,5 +1,5 @@
 /*
- * exposure.c: extendible hashing over small open-addressing tables.  [loop]
+ * exposure.c: extendible hashing over small open-addressing tables.  [externally synchronised]
  *
  * What a look-up costs is the memory that it has to wait for, so everything is about cache lines: a slot
  * is a quarter of one, tables are never so full that the probing goes far, and what the clock looks at

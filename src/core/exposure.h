@@ -1,5 +1,5 @@
 /*
- * exposure.h: which exposure was sent already: the de-duplication of decisions.  [loop]
+ * exposure.h: which exposure was sent already: the de-duplication of decisions.  [externally synchronised]
  *
  * For each (identity, flag) the table keeps the last value that was sent in the current window and
  * how often it changed in it (the turn). A repeat is suppressed; a change is sent, with the next

@@ -7,9 +7,8 @@
 void oa_flushes_init(oa_flushes *flushes) { memset(flushes, 0, sizeof(*flushes)); }
 
 void oa_flushes_clear(oa_flushes *flushes) {
-    for (size_t i = 0; i < flushes->count; i++)
-        flushes->waiters[i].done(flushes->waiters[i].data, NULL);
     oa_mem_free(flushes->waiters);
+    oa_mem_free(flushes->finished);
     oa_flushes_init(flushes);
 }
 
@@ -28,16 +27,27 @@ static void pass_news_on(oa_flushes *flushes) {
     }
 }
 
+/* Make room for one waiter more, and for all of them to finish. */
+static oa_status grow(oa_flushes *flushes) {
+    if (flushes->count + flushes->finished_count < flushes->cap)
+        return OA_OK;
+    const size_t cap = flushes->cap > 0 ? flushes->cap * 2 : 4;
+    oa_waiter *waiters = oa_mem_realloc(flushes->waiters, cap * sizeof(*waiters));
+    if (waiters == NULL)
+        return OA_NOMEM;
+    flushes->waiters = waiters;
+    oa_waiter *finished = oa_mem_realloc(flushes->finished, cap * sizeof(*finished));
+    if (finished == NULL)
+        return OA_NOMEM;
+    flushes->finished = finished;
+    flushes->cap = cap;
+    return OA_OK;
+}
+
 oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter) {
-    pass_news_on(flushes); /* none of it is for those who come now */
-    if (flushes->count == flushes->cap) {
-        const size_t cap = flushes->cap > 0 ? flushes->cap * 2 : 4;
-        oa_waiter *waiters = oa_mem_realloc(flushes->waiters, cap * sizeof(*waiters));
-        if (waiters == NULL)
-            return OA_NOMEM;
-        flushes->waiters = waiters;
-        flushes->cap = cap;
-    }
+    pass_news_on(flushes); /* none of it is for those that come now */
+    if (grow(flushes) != OA_OK)
+        return OA_NOMEM;
     flushes->waiters[flushes->count++] = *waiter;
     return OA_OK;
 }
@@ -61,28 +71,38 @@ void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
         flushes->waiters[low].news_dropped++;
 }
 
-static bool is_finished(const oa_waiter *waiter, uint64_t now_ms, bool in_flight) {
+static bool is_finished(const oa_waiter *waiter, uint64_t now_ms, bool is_out) {
     if (waiter->report.pending == 0)
         return true;
-    return waiter->deadline_ms <= now_ms && !(waiter->abort && in_flight);
+    return waiter->deadline_ms <= now_ms && !(waiter->abort && is_out);
 }
 
-size_t oa_flushes_finish(oa_flushes *flushes, uint64_t now_ms, bool in_flight, oa_waiter *out,
-                         size_t max) {
+bool oa_flushes_finish(oa_flushes *flushes, uint64_t now_ms, bool is_out) {
     pass_news_on(flushes);
+    bool freezes = false;
     size_t kept = 0;
-    size_t finished = 0;
     for (size_t i = 0; i < flushes->count; i++) {
-        const oa_waiter waiter = flushes->waiters[i];
-        if (finished < max && is_finished(&waiter, now_ms, in_flight)) {
-            out[finished] = waiter;
-            out[finished++].report.duration_ms = now_ms - waiter.started_ms;
-        } else {
+        oa_waiter waiter = flushes->waiters[i];
+        if (!is_finished(&waiter, now_ms, is_out)) {
             flushes->waiters[kept++] = waiter;
+            continue;
         }
+        waiter.report.duration_ms = now_ms - waiter.started_ms;
+        freezes |= waiter.abort && waiter.report.pending > 0;
+        flushes->finished[flushes->finished_count++] = waiter;
     }
     flushes->count = kept;
-    return finished;
+    return freezes;
+}
+
+bool oa_flushes_next(oa_flushes *flushes, oa_waiter *out) {
+    if (flushes->finished_count == 0)
+        return false;
+    *out = flushes->finished[0];
+    flushes->finished_count--;
+    memmove(flushes->finished, flushes->finished + 1,
+            flushes->finished_count * sizeof(*flushes->finished));
+    return true;
 }
 
 bool oa_flushes_want_abort(const oa_flushes *flushes, uint64_t now_ms) {

@@ -1,5 +1,5 @@
 /*
- * flush.h: who waits for which decisions, until when.  [loop]
+ * flush.h: which flush waits for which decisions, until when.  [externally synchronised]
  *
  * A waiter covers every undelivered decision with a sequence number below the one that comes next at
  * its start. Decisions settle out of order (parked users), so a waiter counts what is left instead of
@@ -18,20 +18,21 @@ typedef struct oa_waiter {
     oa_flush_report report;  /* pending counts down */
     uint64_t news_delivered; /* not yet passed on to later waiters */
     uint64_t news_dropped;
-    bool abort; /* the request in flight does not survive the deadline */
-    oa_flush_done done;
-    void *data;
+    bool abort;   /* the attempt that is out does not survive the deadline */
+    void *ticket; /* the host's */
 } oa_waiter;
 
 typedef struct oa_flushes {
     oa_waiter *waiters; /* in order of upto_seq */
     size_t count;
-    size_t cap;
+    oa_waiter *finished; /* and not taken yet; its memory is got beforehand */
+    size_t finished_count;
+    size_t cap; /* of both */
 } oa_flushes;
 
 void oa_flushes_init(oa_flushes *flushes);
 
-/* Free the list; each waiter's `done` gets NULL for a report. */
+/* Free the list. */
 void oa_flushes_clear(oa_flushes *flushes);
 
 /* Add a waiter for `pending` decisions below `upto_seq`. Copies *waiter. Errors: OA_NOMEM. */
@@ -42,15 +43,16 @@ oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter)
 void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered);
 
 /*
- * Pass the news of settled decisions on, and take up to `max` finished waiters off the list, into
- * `out`: all their decisions are settled, or their deadline is at or before `now_ms` (one with `abort`
- * waits on while the request that is being aborted is still `in_flight`).
- * Returns how many; call again while it returns `max`.
+ * Pass the news of settled decisions on, and finish each waiter whose decisions are all settled, or whose
+ * deadline is at or before `now_ms` (one with `abort` waits on while the attempt that is being cancelled
+ * `is_out`). Returns whether a process is about to be frozen: one with `abort` left something pending.
  */
-size_t oa_flushes_finish(oa_flushes *flushes, uint64_t now_ms, bool in_flight, oa_waiter *out,
-                         size_t max);
+bool oa_flushes_finish(oa_flushes *flushes, uint64_t now_ms, bool is_out);
 
-/* Whether a waiter that asked for it has passed its deadline: the request in flight is to be aborted. */
+/* Take a finished waiter, the first one first; false when there is none. */
+bool oa_flushes_next(oa_flushes *flushes, oa_waiter *out);
+
+/* Whether a waiter that asked for it has passed its deadline: the attempt that is out is to be cancelled. */
 bool oa_flushes_want_abort(const oa_flushes *flushes, uint64_t now_ms);
 
 /* Return the earliest deadline, or UINT64_MAX. */

@@ -2,7 +2,8 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+
+#include "oa.h"
 
 static bool (*gate)(size_t size);
 
@@ -30,24 +31,19 @@ void *oa_mem_realloc(void *pointer, size_t size) {
 
 void oa_mem_free(void *pointer) { free(pointer); }
 
-#ifdef OA_MEM_HEAP_ONLY /* sanitizers see no further than the heap */
+static oa_pages system_pages;
 
-void *oa_mem_alloc_pages(size_t size) { return oa_mem_alloc(size); }
-
-void oa_mem_free_pages(void *pointer, size_t size) {
-    (void)size;
-    oa_mem_free(pointer);
-}
-
-#else
+void oa_set_pages(oa_pages pages) { system_pages = pages; }
 
 void *oa_mem_alloc_pages(size_t size) {
-    if (gate != NULL && !gate(size))
-        return NULL;
-    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return pages == MAP_FAILED ? NULL : pages;
+    if (system_pages.alloc == NULL)
+        return oa_mem_alloc(size);
+    return gate == NULL || gate(size) ? system_pages.alloc(size) : NULL;
 }
 
-void oa_mem_free_pages(void *pointer, size_t size) { munmap(pointer, size); }
-
-#endif
+void oa_mem_free_pages(void *pointer, size_t size) {
+    if (system_pages.free == NULL)
+        oa_mem_free(pointer);
+    else
+        system_pages.free(pointer, size);
+}

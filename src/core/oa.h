@@ -1,14 +1,18 @@
 /*
- * oa.h: the public surface of the core, and the only header binding.cc includes.
+ * oa.h: the public surface of the core, and all of it that a host includes.
  *
- * A dispatcher takes decisions of Optimizely on an event loop, and delivers each one to Amplitude
- * as an `$identify` and an `Experiment Viewed` event. The caller records; batching, rendering,
- * compression, HTTP, retries and accounting happen here.
+ * A dispatcher takes decisions of Optimizely and delivers each one to Amplitude as an `$identify` and
+ * an `Experiment Viewed` event. It is a state machine that performs no I/O: it has no clock, no thread
+ * and no connection. A host gives it the time, asks what is due, and performs the attempts:
  *
- * Thread: every function must be called on the thread that runs the dispatcher's loop; callbacks
- * come on that thread too, and never from inside the call that caused them, except `dropped` for
- * a decision that oa_dispatcher_record() itself refuses to store, and the flushes that
- * oa_dispatcher_destroy() ends.
+ *     record, flush, close, ...           what the application does
+ *     next_due -> step                    at that moment, or at any earlier one
+ *     take_attempt -> attempt_render -> (POST the body) -> attempt_answer -> give_back
+ *     next_notice, until there is none    after every call that can change the state
+ *
+ * Thread: a dispatcher is externally synchronised: one call at a time, on any thread. An attempt that
+ * is out (taken and not given back) belongs to its taker, and is rendered and answered on any thread,
+ * while the dispatcher goes on. No function blocks or calls back.
  *
  * Ownership words, here and in every header: a function *borrows* a pointer for the call, *copies*
  * what it points to, *takes* it (frees it, also on failure), *returns* it *owned* by the caller,
@@ -20,8 +24,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <uv.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -86,7 +88,215 @@ typedef struct oa_str {
     size_t len;
 } oa_str;
 
-/* A decision that was dropped, as a `dropped` callback sees it. Strings are lent for the callback. */
+/* The moment of a call, by the host's two clocks. */
+typedef struct oa_now {
+    int64_t wall_ms;       /* since the epoch; may jump */
+    uint64_t monotonic_ms; /* since some moment in the past; never goes back */
+} oa_now;
+
+/*
+ * Everything that a dispatcher is made from: one list, which makes the struct below and the code of
+ * each host that reads it. The name in quotes is the key by which JavaScript gives a value.
+ *
+ *     TEXT(member, key)           a string, or absent
+ *     FLAG(member, key)
+ *     NUMBER(type, member, key)   a whole number; what the type cannot hold is cut to its maximum
+ */
+#define OA_CONFIG_MAP(TEXT, FLAG, NUMBER)                                                          \
+    TEXT(api_key, "apiKey")                                                                        \
+    TEXT(library, "library")      /* "optimizely-amplitude/0.1.0" */                               \
+    TEXT(event_type, "eventType") /* absent: only the user property is sent */                     \
+    TEXT(property_prefix, "propertyPrefix")                                                        \
+    TEXT(groups_json, "groupsJson") /* a JSON object, or absent */                                 \
+    FLAG(disabled_value_is_variation, "disabledValueIsVariation")                                  \
+    FLAG(opt_out, "optOut")                                                                        \
+    FLAG(debug, "debug")              /* whether debug lines are wanted */                         \
+    FLAG(report_drops, "reportDrops") /* whether dropped decisions are described in notices */     \
+    FLAG(dedupe, "dedupe")                                                                         \
+    NUMBER(uint32_t, min_id_length, "minIdLength")         /* characters */                        \
+    NUMBER(uint32_t, flush_queue_size, "flushQueueSize")   /* events */                            \
+    NUMBER(uint32_t, flush_max_retries, "flushMaxRetries") /* attempts */                          \
+    NUMBER(uint64_t, flush_interval_ms, "flushIntervalMillis")                                     \
+    NUMBER(uint64_t, throttle_ms, "throttleMillis") /* how long a throttled user waits */          \
+    NUMBER(size_t, max_queue_bytes, "maxQueueBytes")                                               \
+    NUMBER(size_t, max_body_bytes, "maxBodyBytes") /* of a request, uncompressed */                \
+    NUMBER(uint64_t, dedupe_window_ms, "dedupeWindowMillis")                                       \
+    NUMBER(size_t, dedupe_max_entries, "dedupeMaxEntries")
+
+typedef struct oa_config {
+#define OA_CONFIG_TEXT(member, key) oa_str member;
+#define OA_CONFIG_FLAG(member, key) bool member;
+#define OA_CONFIG_NUMBER(type, member, key) type member;
+    OA_CONFIG_MAP(OA_CONFIG_TEXT, OA_CONFIG_FLAG, OA_CONFIG_NUMBER)
+    uint64_t
+        seed; /* 64 random bits, for jitter, and for ids that are unique without de-duplication */
+} oa_config;
+
+typedef struct oa_dispatcher oa_dispatcher;
+
+/*
+ * Create a dispatcher.
+ * Ownership: copies config; returns *out owned, for oa_dispatcher_free(). Errors: OA_NOMEM.
+ */
+oa_status oa_dispatcher_new(const oa_config *config, oa_dispatcher **out)
+    __attribute__((warn_unused_result));
+
+/*
+ * Free a dispatcher with everything that it still holds: nothing is dropped or told any more. No
+ * attempt may be out. Ownership: takes the dispatcher; NULL is fine.
+ */
+void oa_dispatcher_free(oa_dispatcher *dispatcher);
+
+/*
+ * Make the constant part of a decision known, and return its id for oa_dispatcher_record().
+ *
+ * Ownership: copies the strings. An id is valid until oa_dispatcher_forget_variants().
+ * Errors: OA_NOMEM. The caller keeps (flag, variation, rule, enabled) -> id; nothing is looked up here.
+ */
+oa_status oa_dispatcher_add_variant(oa_dispatcher *dispatcher, oa_str flag_key,
+                                    oa_str variation_key, oa_str rule_key, bool enabled,
+                                    uint32_t *out) __attribute__((warn_unused_result));
+
+/* Make every variant's id invalid; what queued decisions need of them is kept. */
+void oa_dispatcher_forget_variants(oa_dispatcher *dispatcher);
+
+/* One decision. */
+typedef struct oa_decision {
+    uint32_t variant_id;
+    oa_str user_id;          /* absent, or of 1 to 1024 characters */
+    oa_str device_id;        /* likewise; one of the two is there */
+    oa_str event_properties; /* members of a JSON object without its braces, or absent */
+    oa_str user_properties;  /* likewise, added to the $set */
+} oa_decision;
+
+/* What oa_dispatcher_record() asks of its host. */
+typedef enum oa_wake {
+    OA_WAKE_NOT,
+    OA_WAKE_TIMER,   /* oa_dispatcher_next_due() came closer */
+    OA_WAKE_COLLECT, /* and reports of refused decisions fill their memory: collect notices now */
+} oa_wake;
+
+/*
+ * Accept one decision, made at now.wall_ms.
+ *
+ * Ownership: copies all strings. Writes *wake.
+ * Errors: OA_REPEAT and OA_ID_*: not accepted, counted by the caller (OA_REPEAT by stats, too).
+ * OA_OPTED_OUT, OA_QUEUE_FULL, OA_CLOSED: accepted and dropped at once, counted, and told in a notice.
+ * Cost: one hash of the id, one table look-up, one copy; no allocation but a chunk in a thousand calls.
+ */
+oa_status oa_dispatcher_record(oa_dispatcher *dispatcher, oa_now now, const oa_decision *decision,
+                               oa_wake *wake) __attribute__((warn_unused_result));
+
+/* What became of the decisions that were undelivered when a flush began. */
+typedef struct oa_flush_report {
+    uint64_t delivered;
+    uint64_t dropped;
+    uint64_t pending;
+    uint64_t duration_ms;
+} oa_flush_report;
+
+/*
+ * Send what is waiting at once. A notice with `ticket` comes when every decision accepted so far is
+ * settled, or after `timeout_ms` with the rest in `pending`. Ends a back-off, but not a Retry-After.
+ *
+ * With `abort`, an attempt that is out at the deadline is to be cancelled, and its decisions are put
+ * back without counting it. Errors: OA_NOMEM; no notice comes then.
+ */
+oa_status oa_dispatcher_flush(oa_dispatcher *dispatcher, oa_now now, uint64_t timeout_ms,
+                              bool abort, void *ticket) __attribute__((warn_unused_result));
+
+/*
+ * Refuse new decisions, flush, drop what is left at the deadline as OA_DROP_CLOSED, and give the memory
+ * back; the notice with `ticket` comes then. Call it once. Errors: OA_NOMEM; nothing has changed then.
+ */
+oa_status oa_dispatcher_close(oa_dispatcher *dispatcher, oa_now now, uint64_t timeout_ms,
+                              void *ticket) __attribute__((warn_unused_result));
+
+/*
+ * Start nothing any more: the process is exiting. The host cancels the attempt that is out by itself.
+ * Return the number of decisions that are lost by it.
+ */
+uint64_t oa_dispatcher_abort(oa_dispatcher *dispatcher);
+
+void oa_dispatcher_set_opt_out(oa_dispatcher *dispatcher, bool opt_out);
+
+/* ---- What is due ---- */
+
+/* Return the monotonic moment in ms at which to call oa_dispatcher_step(); UINT64_MAX: none is known. */
+uint64_t oa_dispatcher_next_due(const oa_dispatcher *dispatcher, oa_now now);
+
+/* Do what is due: end flushes, release parked users, close. It starts no attempt; see below. */
+void oa_dispatcher_step(oa_dispatcher *dispatcher, oa_now now);
+
+/* ---- One attempt to deliver one batch ---- */
+
+typedef struct oa_attempt oa_attempt;
+
+/* Whether oa_dispatcher_take_attempt() has one to give: something is to be sent now. */
+bool oa_dispatcher_has_attempt(const oa_dispatcher *dispatcher, oa_now now);
+
+/*
+ * Cut the next batch, and return an attempt to deliver it; NULL when nothing is due. One is out at a time.
+ * Ownership: lends it, whole, until oa_dispatcher_give_back().
+ */
+oa_attempt *oa_dispatcher_take_attempt(oa_dispatcher *dispatcher, oa_now now);
+
+/*
+ * Render the body. Thread: any. Errors: OA_NOMEM; give the attempt back then, without an answer.
+ * Cost: about half a microsecond for a decision.
+ */
+oa_status oa_attempt_render(oa_attempt *attempt) __attribute__((warn_unused_result));
+
+/* Lend the rendered body, a JSON text, until the attempt is given back. Thread: any. */
+oa_str oa_attempt_body(const oa_attempt *attempt);
+
+/* The longest answer that is read; a list of 2000 throttled users of 1024 characters fits. */
+enum { OA_ANSWER_MAX_BYTES = 4 * 1024 * 1024 };
+
+/* What came of sending a body. Everything is borrowed. */
+typedef struct oa_answer {
+    int status_code;      /* HTTP status of a complete answer; 0: none came */
+    bool aborted;         /* the host ended the exchange itself; the rest is not looked at */
+    bool gzip;            /* how the body was sent */
+    size_t sent_bytes;    /* the body, as sent */
+    uint64_t duration_ms; /* of the exchange */
+    uint32_t retry_after_seconds; /* of the header, whichever form it had; 0: absent */
+    oa_str body;                  /* at most OA_ANSWER_MAX_BYTES */
+    oa_str error;                 /* why none came: one line, with the host and never a secret */
+} oa_answer;
+
+/* Give the answer to a rendered body in, and judge it. Once. Thread: any. Borrows `answer`. */
+void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer);
+
+/*
+ * Hand an attempt back, and settle, drop, park or keep its decisions. Without an answer it counts for
+ * nothing: it was cancelled before its body was sent, or could not be rendered.
+ */
+void oa_dispatcher_give_back(oa_dispatcher *dispatcher, oa_now now, oa_attempt *attempt);
+
+/* ---- What the core tells its host ---- */
+
+/* An attempt whose body was sent came to its end. */
+typedef struct oa_attempt_notice {
+    uint64_t number; /* of this dispatcher's, from 1 */
+    size_t decision_count;
+    size_t event_count;
+    size_t body_bytes; /* as sent */
+    bool gzip;
+    bool again;      /* an earlier one carried (some of) it */
+    int status_code; /* 0: no answer */
+    uint64_t duration_ms;
+    oa_str message; /* what went wrong, in one line */
+} oa_attempt_notice;
+
+/* A line for the log. `topic` is a stable word for what it is about, to rate-limit by. Static storage. */
+typedef struct oa_log_notice {
+    oa_log_level level;
+    const char *topic;
+    oa_str message;
+} oa_log_notice;
+
+/* A decision that was dropped. */
 typedef struct oa_dropped {
     oa_str user_id;
     oa_str device_id;
@@ -98,168 +308,48 @@ typedef struct oa_dropped {
     char insert_id[33]; /* "" for a decision that was refused before it had one */
 } oa_dropped;
 
-/* A request that came to its end, for those who watch. */
-typedef struct oa_attempt {
-    uint64_t number; /* of this dispatcher's, from 1 */
-    size_t decision_count;
-    size_t event_count;
-    size_t body_bytes; /* as sent */
-    bool gzip;
-    bool again;      /* an earlier one carried (some of) it */
-    int status_code; /* 0: no answer */
-    uint64_t duration_ms;
-    oa_str message; /* what went wrong, in one line. Lent. */
-} oa_attempt;
+/* Decisions were dropped, for one reason and one answer. */
+enum { OA_DROPS_AT_ONCE = 64 };
 
-/* What the dispatcher tells its host. Each member may be NULL. `data` is passed back. */
-typedef struct oa_callbacks {
-    void *data;
-    /* `topic` is a stable word for what the message is about, to rate-limit by. Static storage. */
-    void (*log)(void *data, oa_log_level level, const char *topic, oa_str message);
-    /* Called with at most 64 decisions at a time, for one reason and one answer. */
-    void (*dropped)(void *data, oa_drop_reason reason, int status_code, oa_str message,
-                    const oa_dropped *decisions, size_t count);
-    /* Called when a request came to its end, before what follows from it. */
-    void (*requested)(void *data, const oa_attempt *request);
-    /* Called once, before the first https request: the time to call oa_dispatcher_set_trust(). */
-    void (*trust_needed)(void *data);
-} oa_callbacks;
+typedef struct oa_drop_notice {
+    oa_drop_reason reason;
+    int status_code;
+    oa_str message;
+    const oa_dropped *decisions;
+    size_t count; /* at most OA_DROPS_AT_ONCE */
+} oa_drop_notice;
 
-/* Where time and chance come from. NULL members mean the system's; tests plug their own in. */
-typedef struct oa_clock {
-    void *data;
-    int64_t (*wall_ms)(void *data);
-    uint64_t (*monotonic_ms)(void *data);
-    uint64_t (*random)(void *data);
-} oa_clock;
+/* A flush or close is over. */
+typedef struct oa_flush_notice {
+    void *ticket;
+    oa_flush_report report;
+} oa_flush_notice;
 
-struct oa_transport;
+typedef enum oa_notice_kind {
+    OA_NOTICE_CANCEL, /* end the attempt that is out, soon; it comes back all the same */
+    OA_NOTICE_ATTEMPT,
+    OA_NOTICE_LOG,
+    OA_NOTICE_DROP,
+    OA_NOTICE_FLUSH,
+} oa_notice_kind;
 
-/* Everything a dispatcher is made from. All strings are copied. */
-typedef struct oa_config {
-    oa_str api_key;
-    oa_str server_url; /* whole URL, query included */
-    oa_str library;    /* "optimizely-amplitude/0.1.0" */
-    oa_str event_type; /* absent: only the user property is sent */
-    oa_str property_prefix;
-    oa_str groups_json; /* a JSON object, or absent */
-    oa_str proxy;       /* absent: no proxy */
-    oa_str no_proxy;    /* absent: none */
-    oa_str ca_file;     /* absent: oa_dispatcher_set_trust() */
-    bool disabled_value_is_variation;
-    bool compression;
-    bool opt_out;
-    bool debug; /* whether OA_LOG_DEBUG messages are wanted */
-    bool dedupe;
-    uint32_t min_id_length;     /* characters */
-    uint32_t flush_queue_size;  /* events */
-    uint32_t flush_max_retries; /* attempts */
-    uint64_t flush_interval_ms;
-    uint64_t request_timeout_ms;
-    uint64_t throttle_ms; /* how long a throttled user waits */
-    size_t max_queue_bytes;
-    size_t max_body_bytes; /* uncompressed request body */
-    uint64_t dedupe_window_ms;
-    size_t dedupe_max_entries;
-    oa_callbacks callbacks;
-    oa_clock clock;
-    struct oa_transport *transport; /* taken; NULL: libcurl */
-} oa_config;
-
-typedef struct oa_dispatcher oa_dispatcher;
+typedef struct oa_notice {
+    oa_notice_kind kind;
+    union {
+        oa_attempt_notice attempt;
+        oa_log_notice log;
+        oa_drop_notice drop;
+        oa_flush_notice flush;
+    } about;
+} oa_notice;
 
 /*
- * Create a dispatcher on `loop`.
- *
- * Ownership: borrows loop until the dispatcher is destroyed; copies config; takes
- * config->transport, also on failure; returns *out owned, for oa_dispatcher_destroy().
- * Errors: OA_NOMEM, OA_UNAVAILABLE (libcurl).
+ * Take the next notice, in the order of the kinds above; false when there is none.
+ * Ownership: lends what *out points to until the next call of this function, whatever else is called.
  */
-oa_status oa_dispatcher_new(uv_loop_t *loop, const oa_config *config, oa_dispatcher **out)
-    __attribute__((warn_unused_result));
+bool oa_dispatcher_next_notice(oa_dispatcher *dispatcher, oa_notice *out);
 
-/*
- * End a dispatcher: abort what is in flight, drop what is queued without a word, free everything.
- *
- * `done` is called on the loop, once its handles are closed and the memory is free. The loop must
- * go on turning until then.
- */
-void oa_dispatcher_destroy(oa_dispatcher *dispatcher, void (*done)(void *data), void *data);
-
-/*
- * Make the constant part of a decision known, and return its id for oa_dispatcher_record().
- *
- * Ownership: copies the strings. An id is valid until oa_dispatcher_forget_templates().
- * Errors: OA_NOMEM. The caller keeps (flag, variation, rule, enabled) -> id; nothing is looked up here.
- */
-oa_status oa_dispatcher_add_template(oa_dispatcher *dispatcher, oa_str flag_key,
-                                     oa_str variation_key, oa_str rule_key, bool enabled,
-                                     uint32_t *out) __attribute__((warn_unused_result));
-
-/* Make every template id invalid; what queued decisions need of them is kept. */
-void oa_dispatcher_forget_templates(oa_dispatcher *dispatcher);
-
-/* One decision. All strings are copied by oa_dispatcher_record(). */
-typedef struct oa_decision {
-    uint32_t template_id;
-    oa_str user_id;   /* absent or of 1 to 1024 characters */
-    oa_str device_id; /* likewise; one of the two is there */
-    oa_str
-        event_properties; /* `"a":1,"b":2`: members of a JSON object without its braces, or absent */
-    oa_str user_properties; /* likewise, added to the $set */
-} oa_decision;
-
-/*
- * Accept one decision, stamped with the time of the call.
- *
- * Errors: OA_REPEAT and OA_ID_*: not accepted, counted by the caller (OA_REPEAT by stats, too).
- * OA_OPTED_OUT, OA_QUEUE_FULL, OA_CLOSED: accepted and dropped at once, counted.
- * Cost: one hash of the id, one table look-up, one copy; no allocation but a chunk in a thousand calls.
- */
-oa_status oa_dispatcher_record(oa_dispatcher *dispatcher, const oa_decision *decision)
-    __attribute__((warn_unused_result));
-
-/* What became of the decisions that were undelivered when a flush began. */
-typedef struct oa_flush_report {
-    uint64_t delivered;
-    uint64_t dropped;
-    uint64_t pending;
-    uint64_t duration_ms;
-} oa_flush_report;
-
-/* `report` is lent; NULL when the dispatcher is destroyed before the flush is over. */
-typedef void (*oa_flush_done)(void *data, const oa_flush_report *report);
-
-/*
- * Send what is waiting at once, and call `done` when every decision accepted so far is settled, or
- * after `timeout_ms` with the rest in `pending`. Ends a back-off wait, but not a Retry-After.
- *
- * With `abort`, a request in flight at the deadline is aborted, and its decisions are put back
- * without counting an attempt. The loop is kept alive until `done`.
- * Errors: OA_NOMEM; `done` is not called then.
- */
-oa_status oa_dispatcher_flush(oa_dispatcher *dispatcher, uint64_t timeout_ms, bool abort,
-                              oa_flush_done done, void *data) __attribute__((warn_unused_result));
-
-/*
- * Refuse new decisions, flush, drop what is left at the deadline as OA_DROP_CLOSED, release the
- * queue and the connection, then call `done`. Call it once. The struct itself lives on, for
- * oa_dispatcher_stats(), until oa_dispatcher_destroy().
- */
-oa_status oa_dispatcher_close(oa_dispatcher *dispatcher, uint64_t timeout_ms, oa_flush_done done,
-                              void *data) __attribute__((warn_unused_result));
-
-/*
- * Abort the request in flight within a millisecond and start no other: the process is exiting.
- * Return the number of decisions that are lost by it.
- */
-uint64_t oa_dispatcher_abort(oa_dispatcher *dispatcher);
-
-void oa_dispatcher_set_opt_out(oa_dispatcher *dispatcher, bool opt_out);
-
-/* Set the CA certificates (PEM, concatenated) to trust. Copies. Errors: OA_NOMEM. */
-oa_status oa_dispatcher_set_trust(oa_dispatcher *dispatcher, oa_str pem)
-    __attribute__((warn_unused_result));
+/* ---- Counters ---- */
 
 typedef struct oa_stats {
     uint64_t accepted;
@@ -283,8 +373,18 @@ typedef struct oa_stats {
 /* Copy the counters. `accepted = delivered + dropped + pending` holds at every moment. */
 void oa_dispatcher_stats(const oa_dispatcher *dispatcher, oa_stats *out);
 
+/* ---- The process ---- */
+
+/* How a host gets pages of memory from the system, and gives them back. */
+typedef struct oa_pages {
+    void *(*alloc)(size_t size); /* NULL: none are left */
+    void (*free)(void *pointer, size_t size);
+} oa_pages;
+
+/* Keep long queues on such pages instead of the heap. Call it before the first dispatcher is created. */
+void oa_set_pages(oa_pages pages);
+
 /* Versions of the libraries that are linked, or included. Static storage. */
-const char *oa_curl_version(void); /* with its own: "libcurl/7.88.1 OpenSSL/3.0.15 zlib/1.2.13" */
 const char *oa_cjson_version(void);
 const char *oa_xxhash_version(void);
 

@@ -4,11 +4,11 @@
 
 #include "mem.h"
 
-enum { FIRST_SLOTS = 16, OOM_PAUSE_MS = 1000 };
+enum { FIRST_SLOTS = 16, MEMORY_PAUSE_MS = 1000 };
 
 struct oa_park_group {
     oa_park_group *next;
-    uint64_t until_ms;
+    uint64_t until_at_ms;
     oa_queue queue;
 };
 
@@ -40,7 +40,7 @@ oa_status oa_park_open(oa_park *park, uint64_t until_ms, oa_park_group **out) {
     oa_park_group *group = oa_mem_calloc(1, sizeof(*group));
     if (group == NULL)
         return OA_NOMEM;
-    group->until_ms = until_ms;
+    group->until_at_ms = until_ms;
     oa_queue_init(&group->queue, park->arena);
     group->next = park->groups;
     park->groups = group;
@@ -109,8 +109,8 @@ oa_park_group *oa_park_find(const oa_park *park, const oa_record *record) {
 uint64_t oa_park_due_ms(const oa_park *park) {
     uint64_t due = UINT64_MAX;
     for (const oa_park_group *group = park->groups; group != NULL; group = group->next)
-        if (group->until_ms < due)
-            due = group->until_ms;
+        if (group->until_at_ms < due)
+            due = group->until_at_ms;
     return due;
 }
 
@@ -158,10 +158,10 @@ void oa_park_release(oa_park *park, uint64_t now_ms, oa_batch_list *out) {
     oa_park_group **link = &park->groups;
     while (*link != NULL) {
         oa_park_group *group = *link;
-        if (group->until_ms > now_ms) {
+        if (group->until_at_ms > now_ms) {
             link = &group->next;
         } else if (empty_group(park, group, out) != OA_OK) {
-            group->until_ms = now_ms + OOM_PAUSE_MS;
+            group->until_at_ms = now_ms + MEMORY_PAUSE_MS;
             link = &group->next;
         } else {
             free_users(park, group);

@@ -1,9 +1,9 @@
 /*
- * park.h: decisions of throttled users wait here, while everybody else's flow.  [loop]
+ * park.h: decisions of throttled users wait here, while all others are sent.  [externally synchronised]
  *
  * Each answer that throttles makes a group: a set of users, the moment until which they pause, and a
  * queue of their records in order. A later decision of a parked user joins the end of that group, so
- * that nobody's decisions overtake each other. A due group becomes batches at once, all of it, and its
+ * that no user's decisions overtake each other. A due group becomes batches at once, all of it, and its
  * users are free: what they decide from then on comes behind those batches.
  *
  * Invariant: a user is in one group at most.

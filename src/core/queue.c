@@ -21,15 +21,6 @@ typedef struct oa_chunk {
     char data[];
 } oa_chunk;
 
-bool oa_record_same_user(const oa_record *a, const oa_record *b) {
-    return a->user_id_len == b->user_id_len && a->device_id_len == b->device_id_len &&
-           memcmp(a->bytes, b->bytes, (size_t)a->user_id_len + a->device_id_len) == 0;
-}
-
-oa_hash oa_record_identity(const oa_record *record, const oa_hash_key *key) {
-    return oa_hash_identity(key, oa_record_user_id(record), oa_record_device_id(record));
-}
-
 static size_t bytes_of(const oa_record *record) {
     const size_t len = sizeof(*record) + record->user_id_len + record->device_id_len +
                        record->event_properties_len + record->user_properties_len;
@@ -164,20 +155,21 @@ static char *put(char *to, oa_str str) {
     return to + str.len;
 }
 
-oa_status oa_queue_append(oa_queue *queue, oa_template *template, const oa_decision *decision,
+oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decision *decision,
                           oa_record **out) {
     oa_record header = {
-        .template = template,
+        .variant = variant,
         .user_id_len = (uint16_t)decision->user_id.len,
         .device_id_len = (uint16_t)decision->device_id.len,
         .event_properties_len = (uint32_t)decision->event_properties.len,
         .user_properties_len = (uint32_t)decision->user_properties.len,
+        .has_id = true,
     };
     oa_record *record = extend(queue, bytes_of(&header), true);
     if (record == NULL)
         return OA_QUEUE_FULL;
     header.offset = (uint32_t)queue->last->last;
-    oa_template_ref(template);
+    oa_variant_ref(variant);
     *record = header;
     char *to = record->bytes;
     to = put(to, decision->user_id);
@@ -195,7 +187,7 @@ oa_status oa_queue_move(oa_queue *queue, oa_record *record) {
         return OA_NOMEM;
     memcpy(copy, record, len);
     copy->offset = (uint32_t)queue->last->last;
-    oa_template_ref(copy->template);
+    oa_variant_ref(copy->variant);
     oa_record_release(queue->arena, record);
     return OA_OK;
 }
@@ -245,6 +237,6 @@ oa_record *oa_queue_last(const oa_queue *queue) {
 
 void oa_record_release(oa_arena *arena, oa_record *record) {
     oa_chunk *chunk = chunk_of(record);
-    oa_template_unref(record->template);
+    oa_variant_unref(record->variant);
     chunk_unref(arena, chunk);
 }

@@ -1,7 +1,5 @@
 #include "support.h"
 
-#include <sched.h>
-
 #include "mem.h"
 
 enum {
@@ -25,58 +23,69 @@ void *must(void *pointer) {
 
 /* ---- memory ---- */
 
+/* The threads of a host's pool allocate, too. */
 static _Atomic size_t allocations;
 static _Atomic size_t failing;
 static _Atomic size_t refusals;
 static _Atomic bool denied;
-/* The tests parse with cJSON, too, which allocates by the core's functions. */
-static _Thread_local bool exempt;
 
 static bool allow(size_t size) {
     (void)size;
-    if (exempt)
+    const bool fails = ++allocations == failing;
+    if (!fails && !denied)
         return true;
-    const bool fails = atomic_fetch_add(&allocations, 1) + 1 == atomic_load(&failing);
-    if (!fails && !atomic_load(&denied))
-        return true;
-    atomic_fetch_add(&refusals, 1);
+    refusals++;
     return false;
 }
 
-/* Before main(), and so before any thread. */
 __attribute__((constructor)) static void set_gate(void) { oa_mem_set_gate(allow); }
 
 void memory_fail(size_t nth) {
-    atomic_store(&allocations, 0);
-    atomic_store(&refusals, 0);
-    atomic_store(&failing, nth);
+    allocations = 0;
+    refusals = 0;
+    failing = nth;
 }
 
-void memory_deny(bool deny) { atomic_store(&denied, deny); }
+void memory_deny(bool deny) { denied = deny; }
 
-void memory_exempt(bool is_exempt) { exempt = is_exempt; }
+size_t memory_refusals(void) { return refusals; }
 
-size_t memory_refusals(void) { return atomic_load(&refusals); }
+/* ---- chance ---- */
 
-/* ---- the dispatcher's callbacks ---- */
+/* Undo x ^= x >> shift. */
+static uint64_t unshift(uint64_t x, int shift) {
+    uint64_t y = x;
+    for (int known = shift; known < 64; known += shift)
+        y = x ^ (y >> shift);
+    return y;
+}
 
-static int64_t wall_ms(void *data) { return atomic_load(&((world *)data)->wall_ms); }
+/* The seed for which oa_chance_next() gives `wanted`: splitmix64 backwards. */
+static uint64_t seed_for(uint64_t wanted) {
+    uint64_t x = unshift(wanted, 31);
+    x *= UINT64_C(0x319642b2d24d8ec3); /* the inverses of its two factors, modulo 2^64 */
+    x = unshift(x, 27);
+    x *= UINT64_C(0x96de1b173f119089);
+    x = unshift(x, 30);
+    return x - UINT64_C(0x9e3779b97f4a7c15);
+}
 
-static uint64_t monotonic_ms(void *data) { return atomic_load(&((world *)data)->monotonic_ms); }
+/* ---- notices ---- */
 
-static uint64_t chance(void *data) { return atomic_load(&((world *)data)->random); }
+static void tell(world *w, void (*handler)(world *w)) {
+    w->is_telling = true;
+    if (handler != NULL)
+        handler(w);
+    w->is_telling = false;
+}
 
-static void on_log(void *data, oa_log_level level, const char *topic, oa_str message) {
-    world *w = data;
+static void note_log(world *w, const oa_log_notice *log) {
     w->lines = must(realloc(w->lines, (w->line_count + 1) * sizeof(*w->lines)));
     line *added = &w->lines[w->line_count++];
-    added->level = level;
-    snprintf(added->topic, sizeof(added->topic), "%s", topic);
-    snprintf(added->text, sizeof(added->text), "%.*s", (int)message.len, message.data);
-    w->in_callback++;
-    if (w->on_log != NULL)
-        w->on_log(w);
-    w->in_callback--;
+    added->level = log->level;
+    snprintf(added->topic, sizeof(added->topic), "%s", log->topic);
+    snprintf(added->text, sizeof(added->text), "%.*s", (int)log->message.len, log->message.data);
+    tell(w, w->on_log);
 }
 
 static char *text_of_drop(const oa_dropped *dropped) {
@@ -94,35 +103,79 @@ static char *text_of_drop(const oa_dropped *dropped) {
     return must(strdup(text));
 }
 
-static void on_dropped(void *data, oa_drop_reason reason, int status_code, oa_str message,
-                       const oa_dropped *decisions, size_t count) {
-    world *w = data;
-    w->drops = must(realloc(w->drops, (w->drop_count + count) * sizeof(*w->drops)));
-    for (size_t i = 0; i < count; i++) {
+static void note_drop(world *w, const oa_drop_notice *notice) {
+    w->drops = must(realloc(w->drops, (w->drop_count + notice->count) * sizeof(*w->drops)));
+    for (size_t i = 0; i < notice->count; i++) {
+        const oa_dropped *decision = &notice->decisions[i];
         drop *added = &w->drops[w->drop_count++];
-        added->reason = reason;
-        added->status_code = status_code;
-        added->time_ms = decisions[i].time_ms;
-        snprintf(added->message, sizeof(added->message), "%.*s", (int)message.len, message.data);
-        memcpy(added->insert_id, decisions[i].insert_id, sizeof(added->insert_id));
-        added->text = text_of_drop(&decisions[i]);
+        added->reason = notice->reason;
+        added->status_code = notice->status_code;
+        added->time_ms = decision->time_ms;
+        snprintf(added->message, sizeof(added->message), "%.*s", (int)notice->message.len,
+                 notice->message.data);
+        memcpy(added->insert_id, decision->insert_id, sizeof(added->insert_id));
+        added->text = text_of_drop(decision);
     }
-    if (count > w->largest_report)
-        w->largest_report = count;
-    w->in_callback++;
-    if (w->on_drop != NULL)
-        w->on_drop(w);
-    w->in_callback--;
+    if (notice->count > w->largest_report)
+        w->largest_report = notice->count;
+    tell(w, w->on_drop);
 }
 
-static void on_requested(void *data, const oa_attempt *request) {
-    world *w = data;
-    assert_int_equal(request->number, ++w->attempts);
-    assert_true(request->decision_count > 0 && request->event_count > 0);
-    assert_true(request->body_bytes > 0);
+static void note_attempt(world *w, const oa_attempt_notice *attempt) {
+    assert_int_equal(attempt->number, ++w->attempts);
+    assert_true(attempt->decision_count > 0 && attempt->event_count > 0);
+    assert_true(attempt->body_bytes > 0);
 }
 
-static void on_trust_needed(void *data) { ((world *)data)->trust_questions++; }
+static void note_flush(const oa_flush_notice *flush) {
+    ticket *t = flush->ticket;
+    assert_false(t->done);
+    t->done = true;
+    t->report = flush->report;
+    /* A decision that is undelivered at the call is in exactly one of the three. */
+    assert_int_equal(t->report.delivered + t->report.dropped + t->report.pending, t->undelivered);
+    t->world->is_telling = true;
+    if (t->then != NULL)
+        t->then(t);
+    t->world->is_telling = false;
+}
+
+static void end_attempt(world *w, const oa_answer *given) {
+    oa_attempt *attempt = w->attempt;
+    if (given != NULL)
+        oa_attempt_answer(attempt, given);
+    w->attempt = NULL;
+    w->server.holds = false;
+    w->dispatcher->chance.state = seed_for(w->random);
+    oa_dispatcher_give_back(w->dispatcher, w->now, attempt);
+}
+
+static void cancel(world *w) {
+    assert_non_null(w->attempt); /* the core asks for it only while one is out */
+    w->server.cancels++;
+    w->server.arrivals[w->server.count - 1].aborted = true;
+    const oa_answer none = {.aborted = true, .sent_bytes = oa_attempt_body(w->attempt).len};
+    end_attempt(w, &none);
+}
+
+static void collect(world *w) {
+    if (w->is_telling)
+        return;
+    w->untold += w->dispatcher->notices.untold;
+    oa_notice notice;
+    while (oa_dispatcher_next_notice(w->dispatcher, &notice)) {
+        if (notice.kind == OA_NOTICE_CANCEL)
+            cancel(w);
+        else if (notice.kind == OA_NOTICE_ATTEMPT)
+            note_attempt(w, &notice.about.attempt);
+        else if (notice.kind == OA_NOTICE_LOG)
+            note_log(w, &notice.about.log);
+        else if (notice.kind == OA_NOTICE_DROP)
+            note_drop(w, &notice.about.drop);
+        else
+            note_flush(&notice.about.flush);
+    }
+}
 
 /* ---- the world ---- */
 
@@ -137,51 +190,36 @@ world *world_new(void) {
     memory_deny(false);
     memory_fail(0);
     world *w = must(calloc(1, sizeof(*w)));
-    assert_int_equal(uv_loop_init(&w->loop), 0);
-    assert_int_equal(uv_async_init(&w->loop, &w->host, NULL), 0);
-    atomic_store(&w->wall_ms, INT64_C(1800014400000));
-    atomic_store(&w->monotonic_ms, ONE_DAY_MS);
-    w->server.base.ops = &server_ops;
+    w->now = (oa_now){INT64_C(1800014400000), ONE_DAY_MS};
     w->server.otherwise.status = 200;
-    assert_int_equal(uv_mutex_init(&w->server.lock), 0);
-    assert_int_equal(uv_cond_init(&w->server.changed), 0);
     w->config = (oa_config){
         .api_key = str("0123456789abcdef0123456789abcdef"),
-        .server_url = str("http://server.test/2/httpapi"),
         .library = str("optimizely-amplitude/0.0.0"),
         .event_type = str("Experiment Viewed"),
         .property_prefix = str(""),
+        .report_drops = true,
         .min_id_length = 1,
         .flush_queue_size = 200,
         .flush_max_retries = 12,
         .flush_interval_ms = 10000,
-        .request_timeout_ms = 10000,
         .throttle_ms = 30000,
         .max_queue_bytes = 16 << 20,
         .max_body_bytes = 1000000,
         .dedupe_window_ms = ONE_DAY_MS,
         .dedupe_max_entries = 1000,
-        .callbacks = {.data = w,
-                      .log = on_log,
-                      .dropped = on_dropped,
-                      .requested = on_requested,
-                      .trust_needed = on_trust_needed},
-        .clock = {w, wall_ms, monotonic_ms, chance},
-        .transport = &w->server.base,
     };
     return w;
 }
 
 oa_status world_try_start(world *w) {
-    return oa_dispatcher_new(&w->loop, &w->config, &w->dispatcher);
+    w->config.seed = seed_for(w->random);
+    return oa_dispatcher_new(&w->config, &w->dispatcher);
 }
 
 world *world_start(world *w) {
     assert_int_equal(world_try_start(w), OA_OK);
     return w;
 }
-
-static void on_destroyed(void *data) { ((world *)data)->destroyed = true; }
 
 static void free_history(world *w) {
     for (size_t i = 0; i < w->server.count; i++)
@@ -200,23 +238,9 @@ static void free_history(world *w) {
 void world_end(world *w) {
     memory_deny(false);
     memory_fail(0);
-    if (w->dispatcher != NULL) {
-        oa_dispatcher_destroy(w->dispatcher, on_destroyed, w);
-        w->dispatcher = NULL;
-        uv_close((uv_handle_t *)&w->host, NULL);
-        uv_run(&w->loop, UV_RUN_DEFAULT);
-        assert_true(w->destroyed);
-    } else {
-        uv_close((uv_handle_t *)&w->host, NULL);
-        uv_run(&w->loop, UV_RUN_DEFAULT);
-    }
-    if (w->config.transport != NULL)
-        assert_true(w->server.closed);
-    for (size_t i = 0; i < w->ticket_count; i++)
-        assert_true(w->tickets[i]->done);
-    assert_int_equal(uv_loop_close(&w->loop), 0);
-    uv_mutex_destroy(&w->server.lock);
-    uv_cond_destroy(&w->server.changed);
+    if (w->attempt != NULL)
+        end_attempt(w, NULL);
+    oa_dispatcher_free(w->dispatcher);
     for (size_t i = 0; i < w->constant_count; i++) {
         free(w->constants[i].flag);
         free(w->constants[i].variation);
@@ -226,7 +250,7 @@ void world_end(world *w) {
 }
 
 void forget_constants(world *w) {
-    oa_dispatcher_forget_templates(w->dispatcher);
+    oa_dispatcher_forget_variants(w->dispatcher);
     for (size_t i = 0; i < w->constant_count; i++) {
         free(w->constants[i].flag);
         free(w->constants[i].variation);
@@ -238,7 +262,7 @@ static bool same(const char *a, const char *b) {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* Find or make the template of a decision, as lib does it. */
+/* Find or make the variant of a decision, as lib does it. */
 static oa_status constant_of(world *w, const char *flag, const char *variation, bool enabled,
                              uint32_t *out) {
     for (size_t i = w->constant_count; i-- > 0;) {
@@ -250,8 +274,8 @@ static oa_status constant_of(world *w, const char *flag, const char *variation, 
         }
     }
     uint32_t id = 0;
-    const oa_status status = oa_dispatcher_add_template(w->dispatcher, str(flag), str(variation),
-                                                        str("rule"), enabled, &id);
+    const oa_status status = oa_dispatcher_add_variant(w->dispatcher, str(flag), str(variation),
+                                                       str("rule"), enabled, &id);
     if (status != OA_OK)
         return status;
     w->constants = must(realloc(w->constants, (w->constant_count + 1) * sizeof(*w->constants)));
@@ -261,16 +285,27 @@ static oa_status constant_of(world *w, const char *flag, const char *variation, 
     return OA_OK;
 }
 
-oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
-                      const char *variation, bool enabled) {
-    oa_decision copy = *decision;
-    oa_status status = constant_of(w, flag, variation, enabled, &copy.template_id);
-    if (status != OA_OK)
-        return status;
-    status = oa_dispatcher_record(w->dispatcher, &copy);
+oa_status record(world *w, const oa_decision *decision) {
+    oa_wake wake = OA_WAKE_NOT;
+    const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
+    const oa_status status = oa_dispatcher_record(w->dispatcher, w->now, decision, &wake);
+    /* A host that sleeps is told when it would sleep too long. */
+    if (wake == OA_WAKE_NOT)
+        assert_true(oa_dispatcher_next_due(w->dispatcher, w->now) >= due_before);
+    if (wake == OA_WAKE_COLLECT)
+        collect(w);
     w->accepted +=
         status == OA_OK || status == OA_OPTED_OUT || status == OA_QUEUE_FULL || status == OA_CLOSED;
     w->repeats += status == OA_REPEAT;
+    return status;
+}
+
+oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
+                      const char *variation, bool enabled) {
+    oa_decision copy = *decision;
+    oa_status status = constant_of(w, flag, variation, enabled, &copy.variant_id);
+    if (status == OA_OK)
+        status = record(w, &copy);
     check_account(w);
     return status;
 }
@@ -310,80 +345,99 @@ void check_account(world *w) {
     assert_int_equal(stats.accepted, stats.delivered + dropped + stats.pending);
     assert_int_equal(stats.deduplicated, w->repeats);
     assert_true(stats.queue_bytes <= stats.queue_high_water_bytes);
-    if (w->in_callback > 0) /* the rest is true between the steps of the machine */
-        return;
     assert_int_equal(stats.accepted, w->accepted);
-    assert_int_equal(dropped, w->drop_count);
-    assert_int_equal(stats.requests_sent, w->attempts);
-    const size_t in_job = d->job.batch == NULL ? 0 : d->job.batch->count;
+    const size_t out = d->attempt.batch == NULL ? 0 : d->attempt.batch->count;
     assert_int_equal(stats.pending,
-                     d->queue.count + d->ready.record_count + d->park.record_count + in_job);
+                     d->queue.count + d->ready.record_count + d->park.record_count + out);
     if (d->queue.count == 0)
         assert_int_equal(d->queue_events, 0);
+}
+
+/* What is true once all notices are collected. */
+static void check_told(const world *w) {
+    const oa_stats stats = stats_of(w);
+    if (w->config.report_drops)
+        assert_int_equal(sum_of_drops(&stats), w->drop_count + w->untold);
     if (stats.pending == 0)
         assert_int_equal(stats.queue_bytes, 0);
-    if (!d->in_flight && w->config.transport != NULL)
+    assert_int_equal(stats.requests_sent, w->attempts);
+    if (w->attempt == NULL)
         assert_int_equal(stats.requests_sent, w->server.count);
 }
 
-void turn(world *w) {
-    uv_run(&w->loop, UV_RUN_NOWAIT);
-    check_account(w);
-    sched_yield();
+/* Have the attempt rendered and received; answer it, unless the server is silent. */
+static void perform(world *w) {
+    if (oa_attempt_render(w->attempt) != OA_OK) {
+        end_attempt(w, NULL);
+        return;
+    }
+    server_receive(w, oa_attempt_body(w->attempt));
+    if (!w->server.holds)
+        server_answer(w);
 }
 
-void turn_guard(uint64_t since, const char *condition, const char *file, int line_number) {
-    if (uv_hrtime() - since < PATIENCE_SECONDS * UINT64_C(1000000000))
+void server_answer(world *w) {
+    const answer *said = &w->server.held;
+    w->server.arrivals[w->server.count - 1].status = said->status;
+    const oa_answer given = {
+        .status_code = said->status,
+        .sent_bytes = oa_attempt_body(w->attempt).len,
+        .retry_after_seconds = said->retry_after,
+        .body = str(said->body),
+        .error = str("server.test: connection refused"),
+    };
+    end_attempt(w, &given);
+    collect(w);
+}
+
+bool turn(world *w) {
+    bool busy = false;
+    if (oa_dispatcher_next_due(w->dispatcher, w->now) <= w->now.monotonic_ms) {
+        oa_dispatcher_step(w->dispatcher, w->now);
+        collect(w); /* so that a flush is told of before an attempt changes what it says */
+        busy = true;
+    }
+    if (oa_dispatcher_has_attempt(w->dispatcher, w->now)) {
+        w->attempt = oa_dispatcher_take_attempt(w->dispatcher, w->now);
+        if (w->attempt != NULL)
+            perform(w);
+        busy = true;
+    }
+    collect(w);
+    check_account(w);
+    check_told(w);
+    return busy || oa_dispatcher_next_due(w->dispatcher, w->now) <= w->now.monotonic_ms;
+}
+
+void turn_guard(int turns, const char *condition, const char *file, int line_number) {
+    if (turns < PATIENCE_TURNS)
         return;
     print_error("never came true: %s\n", condition);
     _fail(file, line_number);
 }
 
-static bool is_idle(world *w) {
-    const oa_dispatcher *d = w->dispatcher;
-    if (uv_is_active((const uv_handle_t *)&d->timer) && uv_timer_get_due_in(&d->timer) == 0)
-        return false;
-    return !d->in_flight || (server_holds(w) && !d->aborting);
-}
-
 void settle(world *w) {
     check_account(w);
-    TURN_UNTIL(w, is_idle(w));
+    for (int turns = 0; turn(w); turns++)
+        assert_true(turns < PATIENCE_TURNS); /* it must come to rest without time passing */
 }
 
 void advance(world *w, uint64_t ms) {
-    atomic_fetch_add(&w->wall_ms, (int64_t)ms);
-    atomic_fetch_add(&w->monotonic_ms, ms);
-    oa_deliver_step(w->dispatcher);
+    w->now.wall_ms += (int64_t)ms;
+    w->now.monotonic_ms += ms;
+    oa_dispatcher_step(w->dispatcher, w->now); /* a step too early, or too many, does no harm */
     settle(w);
 }
 
 /* ---- flushes ---- */
-
-static void on_flushed(void *data, const oa_flush_report *report) {
-    ticket *t = data;
-    assert_false(t->done);
-    t->done = true;
-    t->destroyed = report == NULL;
-    if (report != NULL)
-        t->report = *report;
-    t->world->in_callback++;
-    if (t->then != NULL)
-        t->then(t);
-    t->world->in_callback--;
-    if (report == NULL)
-        return;
-    /* A decision that is undelivered at the call is in exactly one of the three. */
-    assert_int_equal(report->delivered + report->dropped + report->pending, t->undelivered);
-}
 
 static ticket *wait_with(world *w, uint64_t timeout_ms, bool abort_at_deadline, bool closing) {
     ticket *t = must(calloc(1, sizeof(*t)));
     t->world = w;
     t->undelivered = stats_of(w).pending;
     const oa_status status =
-        closing ? oa_dispatcher_close(w->dispatcher, timeout_ms, on_flushed, t)
-                : oa_dispatcher_flush(w->dispatcher, timeout_ms, abort_at_deadline, on_flushed, t);
+        closing ? oa_dispatcher_close(w->dispatcher, w->now, timeout_ms, t)
+                : oa_dispatcher_flush(w->dispatcher, w->now, timeout_ms, abort_at_deadline, t);
     if (status != OA_OK) {
         assert_int_equal(status, OA_NOMEM);
         free(t);

@@ -1,12 +1,12 @@
 /*
- * support.h: a dispatcher on a real loop and a real thread pool, in a world that a test rules.
+ * support.h: a dispatcher in a world that a test rules; the world is its host.
  *
  * The world has a clock that stands still until advance(), chance that is one number, a server that
  * answers what it is told to, and memory that fails at the n-th allocation. Nothing waits for time to
- * pass: settle() turns the loop until nothing is left to do at this moment of the world's clock, or
+ * pass: settle() does what is due until nothing is left to do at this moment of the world's clock, or
  * until a silent server holds the request.
  *
- * After every turn of the loop the world checks that the account of decisions reconciles.
+ * After every turn the world checks that the account of decisions reconciles.
  *
  * Requests and decisions are compared as text (see arrival_text()):
  *
@@ -17,7 +17,6 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,8 +28,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "dispatcher.h"
-#include "transport.h"
+#include "state.h"
 
 static inline oa_str str(const char *text) {
     return text == NULL ? (oa_str){NULL, 0} : (oa_str){text, strlen(text)};
@@ -51,8 +49,8 @@ char *text_new(void);
 /* Append to such a buffer. */
 void text_add(char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* A wait that is longer than this has failed. */
-enum { PATIENCE_SECONDS = 30 };
+/* A wait of more turns than this has failed. */
+enum { PATIENCE_TURNS = 100000 };
 
 /* ---- memory ---- */
 
@@ -61,9 +59,6 @@ void memory_fail(size_t nth);
 
 /* Fail every allocation from now on, or none. */
 void memory_deny(bool deny);
-
-/* Let this thread allocate whatever is denied to others: the tests read with cJSON, too. */
-void memory_exempt(bool is_exempt);
 
 /* Return how many allocations were refused since the last memory_fail(). */
 size_t memory_refusals(void);
@@ -75,17 +70,14 @@ typedef struct answer {
     int status; /* 0: nothing comes */
     const char
         *body; /* borrowed until the world ends, or the next answer; NULL: Amplitude's usual one */
-    const char *retry_after;
-    bool silent; /* waits for server_speak(), or for a wake, before it says it */
+    uint32_t retry_after; /* seconds */
+    bool silent;          /* waits for server_speak(), or for a cancel, before it says it */
 } answer;
 
 /* One request, as the server saw it. */
 typedef struct arrival {
     cJSON *body; /* NULL: not JSON, or not in UTF-8 */
-    size_t bytes;
-    size_t body_bytes; /* uncompressed */
-    bool gzip;
-    bool fresh;
+    size_t body_bytes;
     bool aborted;
     int status; /* of the answer */
 } arrival;
@@ -97,20 +89,14 @@ bool is_identify(const cJSON *event);
 /* Return a string member, or "" where there is none. */
 const char *text_of(const cJSON *object, const char *name);
 
-/* Decide what to answer, to which request. Called on a pool thread, so it must not assert. */
+/* Decide what to answer, to which request. */
 typedef void (*responder)(void *data, const arrival *request, answer *out);
 
 typedef struct server {
-    oa_transport base;
-    uv_mutex_t lock;
-    uv_cond_t changed;
-    bool woken;
-    bool speaking;
-    bool holds; /* a request waits in it */
-    bool closed;
-    size_t wakes;
-    size_t arms;
-    char trust[64];
+    bool holds;        /* a request waits in it */
+    bool speaking;     /* the next silent answer is not */
+    answer held;       /* what it will be answered */
+    size_t cancels;    /* that the core asked for */
     responder respond; /* NULL: the script, then `otherwise` */
     void *data;
     answer otherwise;
@@ -118,7 +104,7 @@ typedef struct server {
     size_t script_count;
     size_t script_at;
     arrival *arrivals;
-    size_t count; /* may be read while no exchange is under way */
+    size_t count;
     size_t cap;
 } server;
 
@@ -145,27 +131,23 @@ typedef struct world world;
 typedef struct ticket {
     world *world;
     bool done;
-    bool destroyed;
     uint64_t undelivered; /* at the call */
     oa_flush_report report;
     void (*then)(struct ticket *ticket); /* NULL, or called when it is over */
 } ticket;
 
 struct world {
-    uv_loop_t loop;
-    uv_async_t host; /* keeps the loop alive, since a dispatcher does not */
-    _Atomic int64_t wall_ms;
-    _Atomic uint64_t monotonic_ms;
-    _Atomic uint64_t random; /* what every draw of the core gives */
+    oa_now now;
+    uint64_t random; /* what every draw of the core gives */
     oa_config config;
     server server;
     oa_dispatcher *dispatcher;
-    bool destroyed;
-    int in_callback;
+    oa_attempt *attempt; /* that the server holds */
+    bool is_telling;     /* a test's handler runs */
 
     uint64_t accepted;
     uint64_t repeats;
-    uint64_t trust_questions;
+    uint64_t untold;   /* refused decisions that were counted and not described */
     uint64_t attempts; /* that the host was told of */
     line *lines;
     size_t line_count;
@@ -177,7 +159,7 @@ struct world {
     struct constant *constants;
     size_t constant_count;
 
-    void (*on_drop)(world *w); /* called from inside the callbacks, when set */
+    void (*on_drop)(world *w); /* called for each notice of its kind, when set */
     void (*on_log)(world *w);
     void *data; /* the test's own */
 };
@@ -191,20 +173,27 @@ world *world_start(world *w);
 /* Create the dispatcher, and return the status. */
 oa_status world_try_start(world *w);
 
-/* Destroy what is left, run the loop to its end, check that nothing remains, free. */
+/* Free everything. A request that is held is cancelled. */
 void world_end(world *w);
 
 /* Answer the next requests by these, in order. */
 void server_plan(world *w, answer next);
 #define PLAN(w, ...) server_plan((w), (answer){__VA_ARGS__})
 
-extern const oa_transport_ops server_ops;
+/* Take a request in, and decide what to answer; `holds` while the server is silent. */
+void server_receive(world *w, oa_str body);
+
+/* Answer the request. */
+void server_answer(world *w);
 
 /* Whether a request waits in a silent server. */
-bool server_holds(world *w);
+bool server_holds(const world *w);
 
-/* Let a silent server say what it has to say. */
+/* Let a silent server say what it has to say, or will have. */
 void server_speak(world *w);
+
+/* Record a decision of a known variant; return what the dispatcher says. */
+oa_status record(world *w, const oa_decision *decision);
 
 /* Record a decision; return what the dispatcher says. variation NULL: null. */
 oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
@@ -220,20 +209,20 @@ oa_status try_decide(world *w, const char *user, const char *device, const char 
 /* Forget the templates, of the dispatcher and of the world. */
 void forget_constants(world *w);
 
-/* Turn the loop once, and check the account. */
-void turn(world *w);
+/* Do what is due now, and start or end one attempt. Returns whether there was anything to do. */
+bool turn(world *w);
 
-/* Turn the loop until `condition`. */
+/* Turn until `condition`. */
 #define TURN_UNTIL(w, condition)                                                                   \
-    for (uint64_t since = uv_hrtime(); !(condition); turn(w))                                      \
-    turn_guard(since, #condition, __FILE__, __LINE__)
+    for (int turns = 0; !(condition); turn(w))                                                     \
+    turn_guard(turns++, #condition, __FILE__, __LINE__)
 
-void turn_guard(uint64_t since, const char *condition, const char *file, int line);
+void turn_guard(int turns, const char *condition, const char *file, int line);
 
-/* Turn the loop until nothing is left to do now, or the server holds a request. */
+/* Turn until nothing is left to do now, or the server holds a request. */
 void settle(world *w);
 
-/* Let time pass on both clocks, and do what is due then, as the timer would; then settle(). */
+/* Let time pass on both clocks, and do what is due then. */
 void advance(world *w, uint64_t ms);
 
 /* Begin a flush or a close; the ticket lives as long as the world. */

@@ -5,6 +5,10 @@
 #ifndef SUPPORT_PEER_H
 #define SUPPORT_PEER_H
 
+#include <stdatomic.h>
+
+#include <uv.h>
+
 #include "support.h"
 
 enum { MOST_REPLIES = 16, MOST_REQUEST_BYTES = 4 << 20 };

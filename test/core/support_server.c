@@ -1,9 +1,5 @@
 #include "support.h"
 
-#include <zlib.h>
-
-#include "response.h"
-
 enum { TEXT_BYTES = 256 * 1024, TEXTS = 4 };
 
 /* ---- reading requests ---- */
@@ -113,73 +109,15 @@ static bool is_utf8(const char *text, size_t len) {
     return true;
 }
 
-static uv_once_t parser_once = UV_ONCE_INIT;
-static uv_mutex_t parser_mutex;
-
-static void make_parser_mutex(void) {
-    if (uv_mutex_init(&parser_mutex) != 0)
-        abort();
-}
-
-static cJSON *parse(const char *text, size_t len) {
-    uv_once(&parser_once, make_parser_mutex); /* servers of several worlds, on several threads */
-    uv_mutex_lock(&parser_mutex);
-    /* The core bounds what one answer may cost, by allocation; reading one starts the count anew. */
-    oa_batch none;
-    oa_reply reply;
-    memset(&none, 0, sizeof(none));
-    oa_response_read(400, str("{}"), &none, 0, NULL, 0, &reply);
+static cJSON *parse(oa_str text) {
     const char *end = NULL;
-    cJSON *body = is_utf8(text, len) ? cJSON_ParseWithLengthOpts(text, len, &end, false) : NULL;
-    uv_mutex_unlock(&parser_mutex);
-    if (body != NULL && end == text + len)
+    cJSON *body = is_utf8(text.data, text.len)
+                      ? cJSON_ParseWithLengthOpts(text.data, text.len, &end, false)
+                      : NULL;
+    if (body != NULL && end == text.data + text.len)
         return body;
     cJSON_Delete(body);
     return NULL;
-}
-
-static char *inflate_body(oa_str body, size_t *len) {
-    size_t cap = 1 << 20;
-    char *text = must(malloc(cap));
-    z_stream zip;
-    memset(&zip, 0, sizeof(zip));
-    if (inflateInit2(&zip, 15 + 16) != Z_OK)
-        abort();
-    zip.next_in = (Bytef *)(uintptr_t)body.data;
-    zip.avail_in = (uInt)body.len;
-    int code = Z_OK;
-    while (code == Z_OK) {
-        if (zip.total_out == cap)
-            text = must(realloc(text, cap *= 2));
-        zip.next_out = (Bytef *)text + zip.total_out;
-        zip.avail_out = (uInt)(cap - zip.total_out);
-        code = inflate(&zip, Z_NO_FLUSH);
-    }
-    *len = code == Z_STREAM_END && zip.avail_in == 0 ? zip.total_out : 0;
-    inflateEnd(&zip);
-    return text;
-}
-
-static arrival *receive(server *s, const oa_request *request) {
-    if (s->count == s->cap) {
-        s->cap = s->cap > 0 ? s->cap * 2 : 16;
-        s->arrivals = must(realloc(s->arrivals, s->cap * sizeof(*s->arrivals)));
-    }
-    arrival *seen = &s->arrivals[s->count++];
-    memset(seen, 0, sizeof(*seen));
-    seen->bytes = seen->body_bytes = request->body.len;
-    seen->gzip = request->gzip;
-    seen->fresh = request->fresh_connection;
-    memory_exempt(true);
-    if (request->gzip) {
-        char *text = inflate_body(request->body, &seen->body_bytes);
-        seen->body = parse(text, seen->body_bytes);
-        free(text);
-    } else {
-        seen->body = parse(request->body.data, request->body.len);
-    }
-    memory_exempt(false);
-    return seen;
 }
 
 static answer choose(server *s, const arrival *seen) {
@@ -197,68 +135,22 @@ static answer choose(server *s, const arrival *seen) {
     return chosen;
 }
 
-static void perform(oa_transport *transport, const oa_request *request, oa_exchange *out) {
-    server *s = (server *)transport;
-    arrival *seen = receive(s, request);
-    const answer chosen = choose(s, seen);
-    uv_mutex_lock(&s->lock);
-    s->holds = chosen.silent;
-    while (chosen.silent && !s->woken && !s->speaking)
-        if (uv_cond_timedwait(&s->changed, &s->lock, PATIENCE_SECONDS * UINT64_C(2000000000)) != 0)
-            break; /* the test has failed; let the process end */
-    s->holds = false;
-    s->speaking = false;
-    seen->aborted = out->aborted = s->woken;
-    uv_mutex_unlock(&s->lock);
-    if (out->aborted)
-        return;
-    seen->status = out->status = chosen.status;
-    snprintf(out->error, sizeof(out->error), "server.test: nobody is there");
-    if (chosen.retry_after != NULL)
-        snprintf(out->retry_after, sizeof(out->retry_after), "%s", chosen.retry_after);
-    oa_buf_append(&out->body, chosen.body, strlen(chosen.body));
-    if (oa_buf_status(&out->body) != OA_OK) /* what libcurl's transport makes of it */
-        seen->status = out->status = 0;
+void server_receive(world *w, oa_str body) {
+    server *s = &w->server;
+    if (s->count == s->cap) {
+        s->cap = s->cap > 0 ? s->cap * 2 : 16;
+        s->arrivals = must(realloc(s->arrivals, s->cap * sizeof(*s->arrivals)));
+    }
+    arrival *seen = &s->arrivals[s->count++];
+    memset(seen, 0, sizeof(*seen));
+    seen->body_bytes = body.len;
+    seen->body = parse(body);
+    s->held = choose(s, seen);
+    s->holds = s->held.silent && !s->speaking;
+    s->speaking &= !s->held.silent;
 }
 
-static void wake(oa_transport *transport) {
-    server *s = (server *)transport;
-    uv_mutex_lock(&s->lock);
-    s->woken = true;
-    s->wakes++;
-    uv_cond_signal(&s->changed);
-    uv_mutex_unlock(&s->lock);
-}
-
-static void arm(oa_transport *transport) {
-    server *s = (server *)transport;
-    uv_mutex_lock(&s->lock);
-    s->woken = false;
-    s->arms++;
-    uv_mutex_unlock(&s->lock);
-}
-
-static oa_status trust(oa_transport *transport, oa_str pem) {
-    server *s = (server *)transport;
-    snprintf(s->trust, sizeof(s->trust), "%.*s", (int)pem.len, pem.data);
-    return OA_OK;
-}
-
-static void close_transport(oa_transport *transport) {
-    server *s = (server *)transport;
-    if (s->closed) /* twice */
-        abort();
-    s->closed = true;
-}
-
-const oa_transport_ops server_ops = {perform, wake, arm, trust, close_transport};
-
-bool server_holds(world *w) {
-    uv_mutex_lock(&w->server.lock);
-    const bool holds = w->server.holds && !w->server.woken && !w->server.speaking;
-    uv_mutex_unlock(&w->server.lock);
-    return holds;
-}
+bool server_holds(const world *w) { return w->server.holds; }
 
 void server_plan(world *w, answer next) {
     assert_true(w->server.script_count < sizeof(w->server.script) / sizeof(answer));
@@ -266,8 +158,7 @@ void server_plan(world *w, answer next) {
 }
 
 void server_speak(world *w) {
-    uv_mutex_lock(&w->server.lock);
-    w->server.speaking = true;
-    uv_cond_signal(&w->server.changed);
-    uv_mutex_unlock(&w->server.lock);
+    w->server.speaking = !w->server.holds;
+    if (w->server.holds)
+        server_answer(w);
 }

@@ -41,7 +41,7 @@ static const char *name_of(const strict *rules, const cJSON *event) {
 }
 
 static bool is_throttled(const strict *rules, const char *name) {
-    const uint64_t now_ms = atomic_load(&rules->world->monotonic_ms);
+    const uint64_t now_ms = rules->world->now.monotonic_ms;
     for (size_t i = 0; i < STRICT_USERS; i++)
         if (rules->throttled[i] != NULL && strcmp(rules->throttled[i], name) == 0 &&
             now_ms < rules->throttled_until_ms[i])

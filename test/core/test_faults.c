@@ -21,7 +21,7 @@ static void an_outage_is_retried_with_the_same_ids(void **state) {
     };
     for (size_t i = 0; i < sizeof(outages) / sizeof(outages[0]); i++) {
         world *w = world_start(world_new());
-        atomic_store(&w->random, 300);
+        w->random = 300;
         server_plan(w, outages[i]);
         decide(w, "ann", "f", "a");
         decide(w, "bob", "f", "b");
@@ -71,7 +71,7 @@ static void back_off_doubles_and_then_gives_up(void **state) {
     static const uint64_t limits[] = {500,   1000,  2000,   4000,   8000,  16000,
                                       32000, 64000, 120000, 120000, 120000};
     w->server.otherwise.status = 503;
-    atomic_store(&w->random, limits[0]); /* the longest wait */
+    w->random = limits[0]; /* the longest wait */
     decide(w, "ann", "f", "a");
     decide(w, "bob", "f", "a");
     const ticket *t = flush(w, 3600 * 1000);
@@ -79,7 +79,7 @@ static void back_off_doubles_and_then_gives_up(void **state) {
     for (size_t i = 0; i < 11; i++) {
         assert_int_equal(w->server.count, i + 1);
         if (i + 1 < 11)
-            atomic_store(&w->random, limits[i + 1]);
+            w->random = limits[i + 1];
         advance(w, limits[i] - 1);
         assert_int_equal(w->server.count, i + 1);
         assert_int_equal(w->drop_count, 0);
@@ -137,7 +137,7 @@ static void one_attempt_means_one(void **state) {
 static void a_flush_ends_a_back_off(void **state) {
     (void)state;
     world *w = world_start(world_new());
-    atomic_store(&w->random, 500);
+    w->random = 500;
     PLAN(w, .status = 503);
     decide(w, "ann", "f", "a");
     const ticket *first = flush(w, 10000);
@@ -150,10 +150,9 @@ static void a_flush_ends_a_back_off(void **state) {
 
 static void a_flush_does_not_end_a_retry_after(void **state) {
     (void)state;
-    static const char *const values[] = {"7", "Fri, 15 Jan 2027 12:00:07 GMT"};
-    for (size_t i = 0; i < 2; i++) {
+    {
         world *w = world_start(world_new());
-        PLAN(w, .status = 503, .retry_after = values[i]);
+        PLAN(w, .status = 503, .retry_after = 7);
         decide(w, "ann", "f", "a");
         const ticket *first = flush(w, 10000);
         settle(w);
@@ -173,7 +172,7 @@ static void a_flush_does_not_end_a_retry_after(void **state) {
 static void a_retry_after_is_bounded(void **state) {
     (void)state;
     world *w = world_start(world_new());
-    PLAN(w, .status = 429, .retry_after = "86400");
+    PLAN(w, .status = 429, .retry_after = 86400);
     decide(w, "ann", "f", "a");
     flush(w, 1000);
     settle(w);
@@ -189,7 +188,7 @@ static void new_decisions_wait_behind_an_outage(void **state) {
     world *w = world_new();
     w->config.flush_queue_size = 2;
     world_start(w);
-    atomic_store(&w->random, 400);
+    w->random = 400;
     PLAN(w, .status = 503);
     decide(w, "ann", "f", "a");
     settle(w);

@@ -4,8 +4,8 @@
 
 typedef struct fixture {
     oa_hash_key key;
-    oa_template_style style;
-    oa_template *template;
+    oa_variant_style style;
+    oa_variant *variant;
     oa_arena arena;
     oa_queue queue;
     oa_park park;
@@ -17,8 +17,8 @@ static int set_up(void **state) {
     memory_deny(false);
     fixture *f = calloc(1, sizeof(*f));
     oa_hash_key_init(&f->key, str("key"));
-    f->style = (oa_template_style){&f->key, str(""), false};
-    if (oa_template_new(&f->style, str("f"), str("a"), str(NULL), true, &f->template) != OA_OK)
+    f->style = (oa_variant_style){&f->key, str(""), false};
+    if (oa_variant_new(&f->style, str("f"), str("a"), str(NULL), true, &f->variant) != OA_OK)
         return 1;
     oa_arena_init(&f->arena, 64 << 20);
     oa_queue_init(&f->queue, &f->arena);
@@ -33,7 +33,7 @@ static int tear_down(void **state) {
     oa_park_clear(&f->park);
     assert_int_equal(f->arena.bytes, 0);
     oa_arena_clear(&f->arena);
-    oa_template_unref(f->template);
+    oa_variant_unref(f->variant);
     free(f);
     return 0;
 }
@@ -42,7 +42,7 @@ static int tear_down(void **state) {
 static oa_record *record_of(fixture *f, const char *user, const char *device) {
     const oa_decision decision = {.user_id = str(user), .device_id = str(device)};
     oa_record *record = NULL;
-    assert_int_equal(oa_queue_append(&f->queue, f->template, &decision, &record), OA_OK);
+    assert_int_equal(oa_queue_append(&f->queue, f->variant, &decision, &record), OA_OK);
     record->seq = f->next_seq++;
     return oa_queue_take(&f->queue);
 }

@@ -5,8 +5,8 @@
 
 typedef struct fixture {
     oa_hash_key key;
-    oa_template_style style;
-    oa_template *template;
+    oa_variant_style style;
+    oa_variant *variant;
     oa_arena arena;
     oa_queue queue;
 } fixture;
@@ -15,8 +15,8 @@ static int set_up(void **state) {
     memory_deny(false);
     fixture *f = calloc(1, sizeof(*f));
     oa_hash_key_init(&f->key, str("key"));
-    f->style = (oa_template_style){&f->key, str(""), false};
-    if (oa_template_new(&f->style, str("f"), str("a"), str(NULL), true, &f->template) != OA_OK)
+    f->style = (oa_variant_style){&f->key, str(""), false};
+    if (oa_variant_new(&f->style, str("f"), str("a"), str(NULL), true, &f->variant) != OA_OK)
         return 1;
     oa_arena_init(&f->arena, 1 << 20);
     oa_queue_init(&f->queue, &f->arena);
@@ -28,9 +28,9 @@ static int tear_down(void **state) {
     fixture *f = *state;
     memory_deny(false);
     assert_int_equal(f->arena.bytes, 0);
-    assert_int_equal(f->template->references, 1);
+    assert_int_equal(f->variant->references, 1);
     oa_arena_clear(&f->arena);
-    oa_template_unref(f->template);
+    oa_variant_unref(f->variant);
     free(f);
     return 0;
 }
@@ -38,7 +38,7 @@ static int tear_down(void **state) {
 static oa_status append(fixture *f, oa_queue *queue, const char *user, uint64_t seq) {
     const oa_decision decision = {.user_id = str(user)};
     oa_record *record = NULL;
-    const oa_status status = oa_queue_append(queue, f->template, &decision, &record);
+    const oa_status status = oa_queue_append(queue, f->variant, &decision, &record);
     if (status == OA_OK)
         record->seq = seq;
     return status;
@@ -95,7 +95,7 @@ static void all_parts_of_a_record_are_copied(void **state) {
                                   .event_properties = str(event),
                                   .user_properties = str(set)};
     oa_record *record = NULL;
-    assert_int_equal(oa_queue_append(&f->queue, f->template, &decision, &record), OA_OK);
+    assert_int_equal(oa_queue_append(&f->queue, f->variant, &decision, &record), OA_OK);
     memset(user, 'x', 3);
     memset(device, 'x', 2);
     memset(event, 'x', 5);
@@ -106,10 +106,10 @@ static void all_parts_of_a_record_are_copied(void **state) {
     assert_memory_equal(oa_record_user_properties(record).data, "\"b\":2", 5);
     assert_int_equal(oa_record_user_properties(record).len, 5);
     assert_int_equal((uintptr_t)record % 8, 0);
-    assert_int_equal(f->template->references, 2);
+    assert_int_equal(f->variant->references, 2);
 
     const oa_decision only_device = {.device_id = str("pc")};
-    assert_int_equal(oa_queue_append(&f->queue, f->template, &only_device, &record), OA_OK);
+    assert_int_equal(oa_queue_append(&f->queue, f->variant, &only_device, &record), OA_OK);
     assert_null(oa_record_user_id(record).data);
     assert_int_equal(oa_record_device_id(record).len, 2);
     assert_int_equal(oa_record_event_properties(record).len, 0);
@@ -128,7 +128,7 @@ static void records_of_one_user_are_recognized(void **state) {
         for (size_t i = 0; i < 6; i++) {
             oa_record *record = NULL;
             const oa_decision decision = {.user_id = str(ids[i][0]), .device_id = str(ids[i][1])};
-            assert_int_equal(oa_queue_append(&f->queue, f->template, &decision, &record), OA_OK);
+            assert_int_equal(oa_queue_append(&f->queue, f->variant, &decision, &record), OA_OK);
             for (size_t j = 0; twice && j < 6; j++)
                 assert_int_equal(oa_record_same_user(record, records[j]), i == j);
             if (!twice)
@@ -204,7 +204,7 @@ static void the_limit_is_never_exceeded(void **state) {
             assert_true(f->arena.bytes <= limits[i]);
             count++;
         }
-        assert_int_equal(f->template->references, 1 + count);
+        assert_int_equal(f->variant->references, 1 + count);
         assert_int_equal(f->queue.count, count);
         if (limits[i] < 1024)
             assert_int_equal(count, 0);
@@ -225,7 +225,7 @@ static void a_refused_record_leaves_no_trace(void **state) {
     memory_deny(true);
     assert_int_equal(append(f, &f->queue, "ann", 0), OA_QUEUE_FULL);
     memory_deny(false);
-    assert_int_equal(f->template->references, 1);
+    assert_int_equal(f->variant->references, 1);
     assert_int_equal(f->arena.bytes, 0);
     assert_null(oa_queue_last(&f->queue));
 }
@@ -243,7 +243,7 @@ static void a_record_moves_to_another_queue(void **state) {
     for (uint64_t n = 1; n < 100; n++)
         assert_int_equal(oa_queue_move(&other, oa_queue_take(&f->queue)), OA_OK);
     assert_true(f->arena.bytes <= before);
-    assert_int_equal(f->template->references, 101);
+    assert_int_equal(f->variant->references, 101);
     for (uint64_t n = 0; n < 100; n++)
         take_and_release(f, &other, n);
 

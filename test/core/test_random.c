@@ -124,7 +124,7 @@ static void fail_somehow(history *h, answer *out) {
         {.status = 0},
         {.status = 500},
         {.status = 502, .body = "<html>Bad Gateway</html>"},
-        {.status = 503, .retry_after = "1"},
+        {.status = 503, .retry_after = 1},
         {.status = 429},
         {.status = 408},
         {.status = 403, .body = "<html>Forbidden</html>"},
@@ -197,8 +197,6 @@ static size_t promise_count;
 
 static void check_promise(ticket *t) {
     history *h = t->world->data;
-    if (t->destroyed)
-        return;
     const promise *p = NULL;
     for (size_t i = 0; i < promise_count; i++)
         if (promised[i]->ticket == t)
@@ -247,17 +245,18 @@ static void decide_one(history *h, uint64_t bad_percent) {
     const oa_status status =
         try_decide(h->w, NAMES[d->user], NULL, FLAG_KEYS[d->flag], variation, true);
     assert_true(status == OA_OK || status == OA_QUEUE_FULL || status == OA_CLOSED);
+    if (status != OA_OK)
+        turn(h->w); /* which tells of the drop */
 }
 
 static void change_weather(history *h) {
-    if (h->w->dispatcher->in_flight)
+    if (h->w->dispatcher->is_out)
         return; /* the server is reading it */
     h->weather = (weather)draw_below(&h->seed, WEATHERS);
     for (size_t i = 0; i < 2; i++) {
         h->rules.throttled[i] =
             draw_below(&h->seed, 2) == 0 ? NULL : NAMES[draw_below(&h->seed, USERS)];
-        h->rules.throttled_until_ms[i] =
-            atomic_load(&h->w->monotonic_ms) + draw_below(&h->seed, 60000);
+        h->rules.throttled_until_ms[i] = h->w->now.monotonic_ms + draw_below(&h->seed, 60000);
     }
     h->rules.max_body_bytes =
         draw_below(&h->seed, 2) == 0 ? 0 : 700 + (size_t)draw_below(&h->seed, 5000);
@@ -271,7 +270,7 @@ static void begin_flush(history *h) {
 static void let_time_pass(history *h) {
     static const uint64_t longest[] = {2, 600, 5000, 40000};
     if (draw_below(&h->seed, 20) == 0) /* the wall clock is set */
-        atomic_fetch_add(&h->w->wall_ms, (int64_t)draw_below(&h->seed, 7200000) - 3600000);
+        h->w->now.wall_ms += (int64_t)draw_below(&h->seed, 7200000) - 3600000;
     advance(h->w, draw_below(&h->seed, longest[draw_below(&h->seed, 4)]));
 }
 
@@ -312,7 +311,7 @@ static void calm_down(history *h) {
     for (int i = 0; i < 1000 && stats_of(h->w).pending > 0; i++) {
         server_speak(h->w);
         settle(h->w);
-        if (!h->w->dispatcher->in_flight) {
+        if (!h->w->dispatcher->is_out) {
             h->weather = FAIR;
             memset(h->rules.throttled, 0, sizeof(h->rules.throttled));
         }
@@ -359,7 +358,6 @@ static void live_through(uint64_t seed) {
     w->config.max_queue_bytes = draw_below(&h->seed, 4) == 0 ? 4096 : 1 << 20;
     w->config.max_body_bytes =
         draw_below(&h->seed, 4) == 0 ? 600 + (size_t)draw_below(&h->seed, 4000) : 1000000;
-    w->config.compression = draw_below(&h->seed, 4) == 0;
     world_start(w);
     h->rules.list = (strict_list)draw_below(&h->seed, 3);
     h->rules.parts = (strict_parts)draw_below(&h->seed, 3);
@@ -375,7 +373,7 @@ static void live_through(uint64_t seed) {
 
     const uint64_t bad_percent = draw_below(&h->seed, 2) * draw_below(&h->seed, 15);
     for (uint64_t steps = 20 + draw_below(&h->seed, 100); steps > 0; steps--) {
-        atomic_store(&w->random, draw(&h->seed));
+        w->random = draw(&h->seed);
         step(h, bad_percent);
         read_news(h);
     }

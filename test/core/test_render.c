@@ -1,7 +1,5 @@
-/* render.c and template.c: bodies, the records and events in them, and who owns which event. */
-#include "render.h"
-
-#include <zlib.h>
+/* render.c and variant.c: bodies, the records and events in them, and who owns which event. */
+#include "amplitude/render.h"
 
 #include "mem.h"
 #include "support.h"
@@ -9,19 +7,19 @@
 typedef struct fixture {
     oa_hash_key key;
     oa_config config;
-    oa_template_style style;
-    oa_template *templates[3];
+    oa_variant_style style;
+    oa_variant *variants[3];
     oa_arena arena;
     oa_queue queue;
     oa_batch *batch;
-    oa_renderer *renderer;
-    oa_rendering rendering;
+    oa_frame *frame;
+    oa_body body;
 } fixture;
 
-static void make_renderer(fixture *f) {
-    oa_renderer_free(f->renderer);
-    f->renderer = NULL;
-    assert_int_equal(oa_renderer_new(&f->config, &f->key, 0, &f->renderer), OA_OK);
+static void make_frame(fixture *f) {
+    oa_frame_free(f->frame);
+    f->frame = NULL;
+    assert_int_equal(oa_frame_new(&f->config, &f->key, 0, &f->frame), OA_OK);
 }
 
 static int set_up(void **state) {
@@ -33,17 +31,18 @@ static int set_up(void **state) {
                             .event_type = str("Viewed"),
                             .min_id_length = 1};
     oa_hash_key_init(&f->key, f->config.api_key);
-    f->style = (oa_template_style){&f->key, str("p."), false};
+    f->style = (oa_variant_style){&f->key, str("p."), false};
     static const char *const flags[] = {"f", "g", "h"};
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(
-            oa_template_new(&f->style, str(flags[i]), str("a"), str(NULL), true, &f->templates[i]),
+            oa_variant_new(&f->style, str(flags[i]), str("a"), str(NULL), true, &f->variants[i]),
             OA_OK);
     oa_arena_init(&f->arena, 64 << 20);
     f->arena.chunk_bytes = 1024; /* each record is taken at once, and so has a chunk of its own */
     oa_queue_init(&f->queue, &f->arena);
     assert_int_equal(oa_batch_new(OA_BATCH_MAX_RECORDS, &f->batch), OA_OK);
-    make_renderer(f);
+    oa_body_init(&f->body);
+    make_frame(f);
     *state = f;
     return 0;
 }
@@ -60,15 +59,16 @@ static int tear_down(void **state) {
     memory_fail(0);
     empty(f);
     oa_batch_free(f->batch);
-    oa_renderer_free(f->renderer);
-    oa_renderer_free(NULL);
+    oa_body_clear(&f->body);
+    oa_frame_free(f->frame);
+    oa_frame_free(NULL);
     assert_int_equal(f->arena.bytes, 0);
     oa_arena_clear(&f->arena);
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(f->templates[i]->references, 1);
-        oa_template_unref(f->templates[i]);
+        assert_int_equal(f->variants[i]->references, 1);
+        oa_variant_unref(f->variants[i]);
     }
-    oa_template_unref(NULL);
+    oa_variant_unref(NULL);
     free(f);
     return 0;
 }
@@ -76,18 +76,16 @@ static int tear_down(void **state) {
 static oa_record *add(fixture *f, const char *user, size_t flag) {
     const oa_decision decision = {.user_id = str(user)};
     oa_record *record = NULL;
-    assert_int_equal(oa_queue_append(&f->queue, f->templates[flag], &decision, &record), OA_OK);
+    assert_int_equal(oa_queue_append(&f->queue, f->variants[flag], &decision, &record), OA_OK);
     oa_batch_add(f->batch, oa_queue_take(&f->queue));
     return record;
 }
 
 /* Render, and check that owners and events agree with the body. Returns it parsed. */
 static cJSON *render(fixture *f, size_t max_body_bytes) {
-    assert_int_equal(oa_render(f->renderer, f->batch, max_body_bytes, &f->rendering), OA_OK);
-    const oa_rendering *r = &f->rendering;
-    cJSON *body = r->gzip ? NULL : cJSON_ParseWithLength(r->body.data, r->body.len);
-    if (r->gzip)
-        return NULL;
+    assert_int_equal(oa_render(f->frame, f->batch, max_body_bytes, &f->body), OA_OK);
+    const oa_body *r = &f->body;
+    cJSON *body = cJSON_ParseWithLength(r->text.data, r->text.len);
     assert_non_null(body);
     assert_string_equal(cJSON_GetObjectItem(body, "api_key")->valuestring, "k\"ey");
     const cJSON *events = cJSON_GetObjectItem(body, "events");
@@ -110,7 +108,7 @@ static cJSON *render(fixture *f, size_t max_body_bytes) {
         } else {
             assert_int_equal(owner.first, next++);
             assert_int_equal(owner.count, 1);
-            char flag[2] = {record->template->flag_key.data[0], '\0'};
+            char flag[2] = {record->variant->flag_key.data[0], '\0'};
             assert_string_equal(text_of(cJSON_GetObjectItem(event, "event_properties"), "flag_key"),
                                 flag);
         }
@@ -130,10 +128,10 @@ static void runs_share_their_identify(void **state) {
     add(f, "ann", 1);
     cJSON *body = render(f, 1 << 20);
     static const size_t counts[] = {2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    assert_int_equal(f->rendering.carried, 6);
-    assert_int_equal(f->rendering.event_count, 11);
+    assert_int_equal(f->body.carried, 6);
+    assert_int_equal(f->body.event_count, 11);
     for (size_t i = 0; i < 11; i++)
-        assert_int_equal(f->rendering.owners[i].count, counts[i]);
+        assert_int_equal(f->body.owners[i].count, counts[i]);
     cJSON_Delete(body);
 }
 
@@ -155,32 +153,32 @@ static void the_limit_cuts_where_it_must(void **state) {
     for (size_t i = 0; i < 12; i++)
         add(f, i < 6 ? "ann" : "bo", i % 3);
     cJSON_Delete(render(f, 1 << 20));
-    const size_t whole = f->rendering.body_bytes;
-    assert_int_equal(f->rendering.carried, 12);
+    const size_t whole = f->body.text.len;
+    assert_int_equal(f->body.carried, 12);
     size_t before = 0;
     for (size_t limit = 1; limit <= whole; limit++) {
         cJSON_Delete(render(f, limit));
-        assert_true(f->rendering.carried >= 1);
-        assert_true(f->rendering.carried >= before);
-        if (f->rendering.carried > 1)
-            assert_true(f->rendering.body_bytes <= limit);
-        before = f->rendering.carried;
+        assert_true(f->body.carried >= 1);
+        assert_true(f->body.carried >= before);
+        if (f->body.carried > 1)
+            assert_true(f->body.text.len <= limit);
+        before = f->body.carried;
     }
     assert_int_equal(before, 12);
     cJSON_Delete(render(f, whole - 1));
-    assert_true(f->rendering.carried < 12);
+    assert_true(f->body.carried < 12);
 }
 
 static void the_number_of_events_is_limited(void **state) {
     fixture *f = *state;
     for (int has_event = 0; has_event < 2; has_event++) {
         f->config.event_type = str(has_event ? "Viewed" : NULL);
-        make_renderer(f);
+        make_frame(f);
         for (size_t i = 0; i < OA_BATCH_MAX_RECORDS; i++)
             add(f, i % 2 == 0 ? "ann" : "bo", 0); /* nothing is shared */
         cJSON_Delete(render(f, 1 << 24));
-        assert_int_equal(f->rendering.carried, has_event ? 999 : 1999);
-        assert_int_equal(f->rendering.event_count, has_event ? 1998 : 1999);
+        assert_int_equal(f->body.carried, has_event ? 999 : 1999);
+        assert_int_equal(f->body.event_count, has_event ? 1998 : 1999);
         empty(f);
     }
 }
@@ -191,78 +189,31 @@ static void a_lack_of_memory_is_told(void **state) {
         add(f, "ann", i % 3);
     size_t nth = 1;
     for (;; nth++) {
-        make_renderer(f);
+        oa_body_clear(&f->body);
         memory_fail(nth);
-        const oa_status status = oa_render(f->renderer, f->batch, 1 << 20, &f->rendering);
+        const oa_status status = oa_render(f->frame, f->batch, 1 << 20, &f->body);
         memory_fail(0);
         if (status == OA_OK)
             break;
         assert_int_equal(status, OA_NOMEM);
         cJSON_Delete(render(f, 1 << 20)); /* and the next time it works */
-        assert_int_equal(f->rendering.carried, 200);
+        assert_int_equal(f->body.carried, 200);
     }
     assert_in_range(nth, 5, 20);
 }
 
-static void a_renderer_is_made_or_not(void **state) {
+static void a_frame_is_made_or_not(void **state) {
     fixture *f = *state;
     for (size_t nth = 1;; nth++) {
-        oa_renderer *renderer = NULL;
+        oa_frame *frame = NULL;
         memory_fail(nth);
-        const oa_status status = oa_renderer_new(&f->config, &f->key, 0, &renderer);
+        const oa_status status = oa_frame_new(&f->config, &f->key, 0, &frame);
         memory_fail(0);
-        oa_renderer_free(renderer);
+        oa_frame_free(frame);
         if (status == OA_OK)
             return;
-        assert_null(renderer);
+        assert_null(frame);
     }
-}
-
-static void what_is_compressed_can_be_read(void **state) {
-    fixture *f = *state;
-    f->config.compression = true;
-    make_renderer(f);
-    add(f, "ann", 0);
-    cJSON_Delete(render(f, 1 << 20));
-    assert_false(f->rendering.gzip); /* small */
-    for (size_t i = 0; i < 100; i++)
-        add(f, "ann", i % 3);
-    for (int round = 0; round < 3; round++) {
-        render(f, 1 << 20);
-        assert_true(f->rendering.gzip);
-        assert_true(f->rendering.body.len < f->rendering.body_bytes / 4);
-        char text[65536];
-        z_stream zip = {.next_in = (Bytef *)(uintptr_t)f->rendering.body.data,
-                        .avail_in = (uInt)f->rendering.body.len,
-                        .next_out = (Bytef *)text,
-                        .avail_out = sizeof(text)};
-        assert_int_equal(inflateInit2(&zip, 15 + 16), Z_OK);
-        assert_int_equal(inflate(&zip, Z_FINISH), Z_STREAM_END);
-        assert_int_equal(zip.total_out, f->rendering.body_bytes);
-        inflateEnd(&zip);
-        oa_renderer_trim(f->renderer);
-    }
-}
-
-static void compression_does_without_memory(void **state) {
-    fixture *f = *state;
-    f->config.compression = true;
-    for (size_t i = 0; i < 100; i++)
-        add(f, "ann", i % 3);
-    size_t plain = 0;
-    for (size_t nth = 1; nth < 30; nth++) {
-        make_renderer(f);
-        memory_fail(nth);
-        const oa_status status = oa_render(f->renderer, f->batch, 1 << 20, &f->rendering);
-        const bool failed = memory_refusals() > 0;
-        memory_fail(0);
-        plain += status == OA_OK && !f->rendering.gzip;
-        if (!failed)
-            assert_true(status == OA_OK && f->rendering.gzip);
-        render(f, 1 << 20);
-        assert_true(f->rendering.gzip);
-    }
-    assert_true(plain >= 2); /* zlib's state, and the output */
 }
 
 static void insert_ids_tell_decisions_apart(void **state) {
@@ -271,18 +222,18 @@ static void insert_ids_tell_decisions_apart(void **state) {
     const oa_hash ann = oa_hash_identity(&f->key, str("ann"), str(NULL));
     const oa_hash bob = oa_hash_identity(&f->key, str("bob"), str(NULL));
     size_t count = 0;
-    oa_render_insert_id(f->renderer, ann, f->templates[0], (oa_occurrence){1, 0}, ids[count++]);
-    oa_render_insert_id(f->renderer, ann, f->templates[0], (oa_occurrence){1, 1}, ids[count++]);
-    oa_render_insert_id(f->renderer, ann, f->templates[0], (oa_occurrence){2, 0}, ids[count++]);
-    oa_render_insert_id(f->renderer, ann, f->templates[1], (oa_occurrence){1, 0}, ids[count++]);
-    oa_render_insert_id(f->renderer, bob, f->templates[0], (oa_occurrence){1, 0}, ids[count++]);
+    oa_render_insert_id(f->frame, ann, f->variants[0], (oa_occurrence){1, 0}, ids[count++]);
+    oa_render_insert_id(f->frame, ann, f->variants[0], (oa_occurrence){1, 1}, ids[count++]);
+    oa_render_insert_id(f->frame, ann, f->variants[0], (oa_occurrence){2, 0}, ids[count++]);
+    oa_render_insert_id(f->frame, ann, f->variants[1], (oa_occurrence){1, 0}, ids[count++]);
+    oa_render_insert_id(f->frame, bob, f->variants[0], (oa_occurrence){1, 0}, ids[count++]);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(strspn(ids[i], "0123456789abcdef"), 32);
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(ids[i], ids[j]);
     }
     char again[33];
-    oa_render_insert_id(f->renderer, ann, f->templates[0], (oa_occurrence){1, 0}, again);
+    oa_render_insert_id(f->frame, ann, f->variants[0], (oa_occurrence){1, 0}, again);
     assert_string_equal(again, ids[0]);
 
     /* And the event carries it. */
@@ -293,7 +244,7 @@ static void insert_ids_tell_decisions_apart(void **state) {
     cJSON_Delete(body);
 }
 
-static void a_template_holds_all_of_a_decision(void **state) {
+static void a_variant_holds_all_of_a_decision(void **state) {
     fixture *f = *state;
     static const struct {
         const char *flag, *variation, *rule;
@@ -312,11 +263,11 @@ static void a_template_holds_all_of_a_decision(void **state) {
          "\"flag_key\":\"\",\"variation_key\":\"\\\"\\n\",\"rule_key\":\"\\\\\",\"enabled\":true"},
     };
     enum { COUNT = sizeof(cases) / sizeof(cases[0]) };
-    oa_template *made[COUNT];
+    oa_variant *made[COUNT];
     for (size_t i = 0; i < COUNT; i++) {
         f->style.disabled_value_is_variation = cases[i].by_variation;
-        assert_int_equal(oa_template_new(&f->style, str(cases[i].flag), str(cases[i].variation),
-                                         str(cases[i].rule), cases[i].enabled, &made[i]),
+        assert_int_equal(oa_variant_new(&f->style, str(cases[i].flag), str(cases[i].variation),
+                                        str(cases[i].rule), cases[i].enabled, &made[i]),
                          OA_OK);
         assert_int_equal(made[i]->set_json.len, strlen(cases[i].set));
         assert_memory_equal(made[i]->set_json.data, cases[i].set, made[i]->set_json.len);
@@ -330,18 +281,18 @@ static void a_template_holds_all_of_a_decision(void **state) {
     }
     assert_true(made[0]->flag_hash == made[1]->flag_hash);
     assert_true(made[0]->flag_hash != made[4]->flag_hash);
-    assert_int_equal(oa_template_ref(made[0])->references, 2);
-    oa_template_unref(made[0]);
+    assert_int_equal(oa_variant_ref(made[0])->references, 2);
+    oa_variant_unref(made[0]);
     for (size_t i = 0; i < COUNT; i++)
-        oa_template_unref(made[i]);
+        oa_variant_unref(made[i]);
 
     static char large[300000];
     memset(large, '\n', sizeof(large) - 1); /* six times that, escaped */
-    assert_int_equal(oa_template_new(&f->style, str(large), str("a"), str(NULL), true, &made[0]),
+    assert_int_equal(oa_variant_new(&f->style, str(large), str("a"), str(NULL), true, &made[0]),
                      OA_TOO_LARGE);
     for (size_t nth = 1; nth <= 2; nth++) {
         memory_fail(nth);
-        assert_int_equal(oa_template_new(&f->style, str("f"), str("a"), str(NULL), true, &made[0]),
+        assert_int_equal(oa_variant_new(&f->style, str("f"), str("a"), str(NULL), true, &made[0]),
                          OA_NOMEM);
         memory_fail(0);
     }
@@ -352,9 +303,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(runs_share_their_identify),       TEST(a_time_of_its_own_is_kept),
         TEST(the_limit_cuts_where_it_must),    TEST(the_number_of_events_is_limited),
-        TEST(a_lack_of_memory_is_told),        TEST(a_renderer_is_made_or_not),
-        TEST(what_is_compressed_can_be_read),  TEST(compression_does_without_memory),
-        TEST(insert_ids_tell_decisions_apart), TEST(a_template_holds_all_of_a_decision),
+        TEST(a_lack_of_memory_is_told),        TEST(a_frame_is_made_or_not),
+        TEST(insert_ids_tell_decisions_apart), TEST(a_variant_holds_all_of_a_decision),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,7 @@ static void what_a_throttled_user_has_in_other_batches_waits_too(void **state) {
 static void a_user_may_be_throttled_again(void **state) {
     (void)state;
     world *w = world_start(world_new());
-    const uint64_t now_ms = atomic_load(&w->monotonic_ms);
+    const uint64_t now_ms = w->now.monotonic_ms;
     strict rules = {.throttled = {"ann", "bob"},
                     .throttled_until_ms = {now_ms + 70000, now_ms + 31000}};
     strict_rule(&rules, w);
@@ -138,7 +138,7 @@ static void throttled_devices_wait(void **state) {
 static void a_longer_retry_after_lengthens_the_pause(void **state) {
     (void)state;
     world *w = world_start(world_new());
-    PLAN(w, .status = 429, .retry_after = "40", .body = "{\"throttled_users\":{\"ann\":31}}");
+    PLAN(w, .status = 429, .retry_after = 40, .body = "{\"throttled_users\":{\"ann\":31}}");
     PLAN(w, .status = 200);
     decide(w, "ann", "f", "a");
     decide(w, "bob", "f", "a");
@@ -227,10 +227,9 @@ static void everything_at_once(void **state) {
                     .max_body_bytes = 4000,
                     .throttled = {"u3", "u7"},
                     .over_quota = {"u5"}};
-    rules.throttled_until_ms[0] = rules.throttled_until_ms[1] =
-        atomic_load(&w->monotonic_ms) + 45000;
+    rules.throttled_until_ms[0] = rules.throttled_until_ms[1] = w->now.monotonic_ms + 45000;
     strict_rule(&rules, w);
-    atomic_store(&w->random, 450);
+    w->random = 450;
     for (int i = 0; i < 5; i++) {
         decide_many(w, 20, (const int[]){2, 11}, 2);
         settle(w);

@@ -61,7 +61,7 @@ static void deliver_some(trial *t) {
 
 static void retry_some(trial *t) {
     PLAN(t->w, .status = 503);
-    PLAN(t->w, .status = 429, .retry_after = "3", .body = "{\"code\":429,\"error\":\"Too many\"}");
+    PLAN(t->w, .status = 429, .retry_after = 3, .body = "{\"code\":429,\"error\":\"Too many\"}");
     say_many(t, 10);
     deliver(t, 2);
 }
@@ -95,7 +95,7 @@ static void split_large(trial *t) {
 
 static void park_and_release(trial *t) {
     t->rules.throttled[0] = "ann";
-    t->rules.throttled_until_ms[0] = atomic_load(&t->w->monotonic_ms) + 45000;
+    t->rules.throttled_until_ms[0] = t->w->now.monotonic_ms + 45000;
     say_many(t, 12);
     (void)try_flush(t->w, 1000, false);
     settle(t->w);
@@ -108,8 +108,7 @@ static void park_and_release(trial *t) {
 static void park_a_crowd(trial *t) {
     t->rules.throttled[0] = "ann";
     t->rules.throttled[1] = "bob";
-    t->rules.throttled_until_ms[0] = t->rules.throttled_until_ms[1] =
-        atomic_load(&t->w->monotonic_ms) + 10;
+    t->rules.throttled_until_ms[0] = t->rules.throttled_until_ms[1] = t->w->now.monotonic_ms + 10;
     t->rules.over_quota[0] = "eve";
     say_many(t, 90);
     deliver(t, 2);
@@ -146,6 +145,7 @@ static void close_in_time(trial *t) {
     }
     assert_true(closed->done);
     say(t, 0, false);
+    turn(t->w);
 }
 
 static void close_too_late(trial *t) {
@@ -165,7 +165,7 @@ static void close_too_late(trial *t) {
     assert_true(closed == NULL || closed->done);
 }
 
-static void compress(trial *t) {
+static void forget(trial *t) {
     say_many(t, 60);
     deliver(t, 0);
     forget_constants(t->w);
@@ -213,8 +213,13 @@ static void check_trial(const trial *t) {
         if (t->w->drops[i].reason == OA_DROP_INVALID_EVENT)
             assert_true(t->bad[number]);
     }
-    for (size_t i = 0; i < t->count; i++)
-        assert_int_equal(settled[i], t->accepted[i]);
+    uint64_t untold = t->w->untold; /* refusals that there was no memory to describe */
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->accepted[i] && !settled[i] && untold > 0)
+            untold--;
+        else
+            assert_int_equal(settled[i], t->accepted[i]);
+    }
 }
 
 static const struct {
@@ -227,7 +232,7 @@ static const struct {
     {"park", park_and_release},   {"park a crowd", park_a_crowd},
     {"fill up", fill_up},         {"abort", abort_and_go_on},
     {"close", close_in_time},     {"close too late", close_too_late},
-    {"compress", compress},
+    {"forget", forget},
 };
 
 /* Run a scenario with the n-th allocation failing. Returns whether one failed. */
@@ -237,7 +242,6 @@ static bool attempt(void (*run)(trial *t), size_t nth) {
     t->w = world_new();
     t->w->config.dedupe = true;
     t->w->config.dedupe_max_entries = 64;
-    t->w->config.compression = run == compress;
     t->w->config.max_queue_bytes = run == fill_up ? 8192 : 1 << 20;
     memory_fail(nth);
     const oa_status status = world_try_start(t->w);
@@ -269,8 +273,7 @@ static void a_lack_of_memory_is_outlived(void **state) {
     (void)state;
     for (int round = 0; round < 4; round++) {
         world *w = world_start(world_new());
-        atomic_store(&w->random,
-                     450); /* an answer that there is no memory for is an attempt, too */
+        w->random = 450; /* an answer that there is no memory for is an attempt, too */
         decide(w, "ann", "f", "a");
         if (round == 1) { /* something is parked, */
             PLAN(w, .status = 429, .body = "{\"throttled_users\":{\"ann\":31}}");
@@ -288,6 +291,7 @@ static void a_lack_of_memory_is_outlived(void **state) {
         }
         const uint64_t pending = stats_of(w).pending;
         memory_deny(true);
+        w->server.otherwise.status = 503; /* one that needs no memory would go through */
         server_speak(w);
         for (int i = 0; i < 10; i++)
             advance(w, 31000);
@@ -295,6 +299,7 @@ static void a_lack_of_memory_is_outlived(void **state) {
         if (round == 0)
             assert_null(try_flush(w, 1000, false));
         memory_deny(false);
+        w->server.otherwise.status = 200;
         advance(w, 31000);
         flush_now(w, stats_of(w).pending, 0, 0);
         assert_int_equal(stats_of(w).delivered, pending);

@@ -400,7 +400,7 @@ test('without consent decisions are counted, and never stored', async (t) => {
   const { opted_out } = dispatcher.stats().decisions.dropped;
   assert.equal(opted_out, 2);
   assert.deepEqual(
-    drops.map(({ reason, decisions }) => [reason, decisions[0].userId]),
+    drops.flatMap(({ reason, decisions }) => decisions.map(({ userId }) => [reason, userId])),
     [
       ['opted_out', 'user_1'],
       ['opted_out', 'user_2'],

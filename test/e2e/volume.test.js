@@ -158,7 +158,8 @@ describe('flush() and close()', () => {
   });
 
   function createOther(options) {
-    drops = [];
+    const told = []; // a drop may be told when the next test has begun
+    drops = told;
     dispatcher = createDispatcher({
       apiKey: 'flush-key',
       serverUrl: amplitude.httpapi,
@@ -166,7 +167,7 @@ describe('flush() and close()', () => {
       flushIntervalMillis: FOREVER_MILLIS,
       flushTimeoutMillis: FOREVER_MILLIS,
       requestTimeoutMillis: FOREVER_MILLIS,
-      onDrop: (drop) => drops.push(drop),
+      onDrop: (drop) => told.push(drop),
       ...options,
     });
   }

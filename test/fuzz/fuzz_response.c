@@ -1,11 +1,12 @@
 /*
  * Answers of a hostile server: three bytes of status, and a body. Whatever they are, the outcome
- * and the marks agree with each other, and the message is one short line that names nobody.
+ * and the marks agree with each other, and the message is one short line that holds no id.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "response.h"
+#include "amplitude/response.h"
+#include "queue.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -21,30 +22,30 @@ static void check(bool condition) {
         abort();
 }
 
-static void add(oa_template *template, const char *user_id, const char *device_id) {
+static void add(oa_variant *variant, const char *user_id, const char *device_id) {
     const oa_decision decision = {.user_id = {user_id, strlen(user_id)},
                                   .device_id = {device_id, strlen(device_id)}};
     oa_record *record = NULL;
-    check(oa_queue_append(&queue, template, &decision, &record) == OA_OK);
+    check(oa_queue_append(&queue, variant, &decision, &record) == OA_OK);
 }
 
 /* The request, once: 0 and 1 share a $identify, and the last record was not carried. */
 static void start(void) {
     oa_hash_key key;
     oa_hash_key_init(&key, (oa_str){"key", 3});
-    const oa_template_style style = {.hash_key = &key, .property_prefix = {"", 0}};
-    oa_template *template = NULL;
-    check(oa_template_new(&style, (oa_str){"flag", 4}, (oa_str){NULL, 0}, (oa_str){NULL, 0}, true,
-                          &template) == OA_OK);
+    const oa_variant_style style = {.hash_key = &key, .property_prefix = {"", 0}};
+    oa_variant *variant = NULL;
+    check(oa_variant_new(&style, (oa_str){"flag", 4}, (oa_str){NULL, 0}, (oa_str){NULL, 0}, true,
+                         &variant) == OA_OK);
     oa_arena_init(&arena, 1 << 20);
     oa_queue_init(&queue, &arena);
     check(oa_batch_new(RECORDS, &batch) == OA_OK);
-    add(template, "user_anna", "");
-    add(template, "user_anna", "");
-    add(template, "user_b\xc3\xb6rn", "phone");
-    add(template, "", "tablet");
-    add(template, "user_anna", "phone");
-    add(template, "user_left_behind", "phone");
+    add(variant, "user_anna", "");
+    add(variant, "user_anna", "");
+    add(variant, "user_b\xc3\xb6rn", "phone");
+    add(variant, "", "tablet");
+    add(variant, "user_anna", "phone");
+    add(variant, "user_left_behind", "phone");
     for (int i = 0; i < RECORDS; i++)
         oa_batch_add(batch, oa_queue_take(&queue));
     owners[0] = (oa_event_owner){0, 2};
@@ -59,10 +60,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     const int status = (data[0] - '0') * 100 + (data[1] - '0') * 10 + (data[2] - '0');
     const oa_str body = {(const char *)data + 3, size - 3};
-    oa_reply reply;
-    memset(&reply, 0xee, sizeof(reply));
+    char message[OA_RESPONSE_MESSAGE_BYTES];
+    memset(message, 0xee, sizeof(message));
     memset(batch->marks, 0xee, RECORDS);
-    oa_response_read(status, body, batch, CARRIED, owners, EVENTS, &reply);
+    const oa_outcome outcome =
+        oa_response_read(status, body, batch, CARRIED, owners, EVENTS, message);
 
     bool marked = false;
     for (int i = 0; i < RECORDS; i++) {
@@ -70,20 +72,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check(i < CARRIED || batch->marks[i] == OA_MARK_KEEP);
         marked |= batch->marks[i] != OA_MARK_KEEP;
     }
-    check(marked == (reply.outcome == OA_OUTCOME_LISTED));
-    check((reply.outcome == OA_OUTCOME_ACCEPTED) == (status >= 200 && status < 300));
-    check((reply.outcome == OA_OUTCOME_TOO_LARGE) == (status == 413));
-    check(reply.outcome == OA_OUTCOME_OUTAGE || (status >= 200 && status < 500));
+    check(marked == (outcome == OA_OUTCOME_LISTED));
+    check((outcome == OA_OUTCOME_ACCEPTED) == (status >= 200 && status < 300));
+    check((outcome == OA_OUTCOME_TOO_LARGE) == (status == 413));
+    check(outcome == OA_OUTCOME_OUTAGE || (status >= 200 && status < 500));
     /* A user's decisions stay in order: none goes ahead of one that is throttled. */
     const bool waits = batch->marks[0] == OA_MARK_THROTTLED ||
                        batch->marks[1] == OA_MARK_THROTTLED || batch->marks[4] == OA_MARK_THROTTLED;
     for (int i = 0; waits && i < CARRIED; i += i == 1 ? 3 : 1)
         check(batch->marks[i] != OA_MARK_KEEP && batch->marks[i] != OA_MARK_ALONE);
 
-    const char *end = memchr(reply.message, '\0', sizeof(reply.message));
+    const char *end = memchr(message, '\0', sizeof(message));
     check(end != NULL);
-    for (const char *at = reply.message; at < end; at++)
+    for (const char *at = message; at < end; at++)
         check(*at >= ' ' && *at <= '~');
-    check(strstr(reply.message, "user_anna") == NULL && strstr(reply.message, "tablet") == NULL);
+    check(strstr(message, "user_anna") == NULL && strstr(message, "tablet") == NULL);
     return 0;
 }

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "amplitude/render.h"
 #include "batch.h"
 #include "queue.h"
-#include "render.h"
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -24,19 +24,20 @@
 
 enum { FLAGS = 8, MAX_RECORDS = 300, BYTES_OF_RECORD = 3 };
 
-static oa_template *templates[FLAGS];
-static oa_renderer *renderers[2]; /* with and without an event */
+static oa_variant *variants[FLAGS];
+static oa_frame *frames[2]; /* with and without an event */
 static oa_arena arena;
+static oa_body body;
 
 static oa_str str(const char *text) { return (oa_str){text, strlen(text)}; }
 
 static void set_up(void) {
     static oa_hash_key key;
     oa_hash_key_init(&key, str("key"));
-    const oa_template_style style = {&key, str("[Optimizely] "), false};
+    const oa_variant_style style = {&key, str("[Optimizely] "), false};
     for (size_t i = 0; i < FLAGS; i++) {
         const char flag[2] = {(char)('a' + i), '\0'};
-        CHECK(oa_template_new(&style, str(flag), str("on"), str("rule"), true, &templates[i]) ==
+        CHECK(oa_variant_new(&style, str(flag), str("on"), str("rule"), true, &variants[i]) ==
               OA_OK);
     }
     oa_config config;
@@ -44,10 +45,11 @@ static void set_up(void) {
     config.api_key = str("key");
     config.library = str("library");
     config.min_id_length = 5;
-    CHECK(oa_renderer_new(&config, &key, 0, &renderers[0]) == OA_OK);
+    CHECK(oa_frame_new(&config, &key, 0, &frames[0]) == OA_OK);
     config.event_type = str("Experiment Viewed");
-    CHECK(oa_renderer_new(&config, &key, 0, &renderers[1]) == OA_OK);
+    CHECK(oa_frame_new(&config, &key, 0, &frames[1]) == OA_OK);
     oa_arena_init(&arena, SIZE_MAX / 4);
+    oa_body_init(&body);
 }
 
 static oa_record *make_record(oa_queue *queue, const uint8_t *bytes, uint64_t seq) {
@@ -62,34 +64,33 @@ static oa_record *make_record(oa_queue *queue, const uint8_t *bytes, uint64_t se
     if (bytes[2] & 2)
         decision.user_properties = str("\"plan\":\"free\"");
     oa_record *record = NULL;
-    CHECK(oa_queue_append(queue, templates[bytes[1] % FLAGS], &decision, &record) == OA_OK);
+    CHECK(oa_queue_append(queue, variants[bytes[1] % FLAGS], &decision, &record) == OA_OK);
     record->seq = seq;
     record->alone = (bytes[2] & 4) != 0;
     return record;
 }
 
-static void check_rendering(const oa_rendering *rendering, const oa_batch *batch, size_t limit) {
-    CHECK(rendering->carried >= 1 && rendering->carried <= batch->count);
-    CHECK(rendering->body_bytes <= limit || rendering->carried == 1);
-    CHECK(rendering->event_count >= 1 && rendering->event_count <= OA_BATCH_MAX_EVENTS);
-    for (size_t i = 0; i < rendering->event_count; i++) {
-        const oa_event_owner owner = rendering->owners[i];
-        CHECK(owner.count >= 1 && (size_t)owner.first + owner.count <= rendering->carried);
+static void check_body(const oa_batch *batch, size_t limit) {
+    CHECK(body.carried >= 1 && body.carried <= batch->count);
+    CHECK(body.text.len <= limit || body.carried == 1);
+    CHECK(body.event_count >= 1 && body.event_count <= OA_REQUEST_MAX_EVENTS);
+    for (size_t i = 0; i < body.event_count; i++) {
+        const oa_event_owner owner = body.owners[i];
+        CHECK(owner.count >= 1 && (size_t)owner.first + owner.count <= body.carried);
     }
 }
 
 /* Send the batch as the dispatcher would: what does not fit, or was halved, comes in later rounds. */
-static void send_all(oa_renderer *renderer, oa_batch *batch, size_t limit, uint8_t halve_each) {
+static void send_all(oa_frame *frame, oa_batch *batch, size_t limit, uint8_t halve_each) {
     oa_batch_list ready = {NULL, NULL, 0};
     oa_batch_list_push_front(&ready, batch);
     uint64_t next_seq = 0;
     while ((batch = oa_batch_list_pop(&ready)) != NULL) {
-        oa_rendering rendering;
-        CHECK(oa_render(renderer, batch, limit, &rendering) == OA_OK);
-        check_rendering(&rendering, batch, limit);
-        size_t at = rendering.carried;
+        CHECK(oa_render(frame, batch, limit, &body) == OA_OK);
+        check_body(batch, limit);
+        size_t at = body.carried;
         if (halve_each > 0 && batch->count > 1 && next_seq % halve_each == 0)
-            at = (rendering.carried + 1) / 2;
+            at = (body.carried + 1) / 2;
         oa_batch *rest = NULL;
         if (at < batch->count) {
             CHECK(oa_batch_split(batch, at, &rest) == OA_OK);
@@ -107,7 +108,7 @@ static void send_all(oa_renderer *renderer, oa_batch *batch, size_t limit, uint8
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (templates[0] == NULL)
+    if (variants[0] == NULL)
         set_up();
     if (size < 4 + BYTES_OF_RECORD)
         return 0;
@@ -123,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         make_record(&queue, data + 4 + i * BYTES_OF_RECORD, i);
         oa_batch_add(batch, oa_queue_take(&queue));
     }
-    send_all(renderers[data[2] & 1], batch, limit, data[3]);
+    send_all(frames[data[2] & 1], batch, limit, data[3]);
     CHECK(arena.bytes == 0);
     return 0;
 }

@@ -1,22 +1,23 @@
 /*
- * binding.cc: the only file with Node-API or C++. It translates between JavaScript and core/oa.h, and
- * decides nothing.  [loop]
+ * binding.cc: the only file with Node-API or C++. It translates between JavaScript and uv.h, and decides
+ * nothing.  [loop]
  *
- * Lifetimes. A Host owns a core dispatcher and what ties it to its environment. It ends when its
- * JavaScript object is collected or its environment is torn down, whichever comes first; the core may
- * need some turns of the loop for that (a request in the thread pool has to come back), so an async
- * cleanup hook keeps the environment until it has. Without the hook Node aborts the process:
- * "uv_loop_close() while having open handles".
+ * Lifetimes. A Host owns a dispatcher on the loop and what ties it to its environment. It ends when its
+ * JavaScript object is collected or its environment is torn down, whichever comes first; a request in the
+ * thread pool has to come back before, so an async cleanup hook keeps the environment until it has.
+ * Without the hook Node aborts the process: "uv_loop_close() while having open handles".
  *
  * The hot call (record) is raw Node-API and takes flat arguments; everything else reads comfortably.
  */
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include <napi.h>
 
 #include "oa.h"
+#include "uv.h"
 
 namespace {
 
@@ -24,17 +25,36 @@ namespace {
 constexpr size_t kIdBytes = 4096;
 
 class Dispatcher;
+struct FlushCall;
 
 struct Host {
     explicit Host(napi_env e) : env(e), context(e, "optimizely-amplitude") {}
 
     Napi::Env env;
     Napi::AsyncContext context;
-    oa_dispatcher *core = nullptr;
+    oa_uv *uv = nullptr;
     napi_async_cleanup_hook_handle hook = nullptr;
-    Napi::ObjectReference handlers; /* { log, dropped, trustNeeded } */
+    Napi::ObjectReference handlers; /* { log, dropped, requested, trustNeeded } */
     Dispatcher *wrapper = nullptr;  /* until it is collected */
+    FlushCall *calls = nullptr;     /* those that wait */
     bool ending = false;
+};
+
+/* A promise of a report. Its address is the ticket of its flush. */
+struct FlushCall {
+    FlushCall(Host *h, Napi::Env env) : host(h), deferred(env), next(h->calls) { h->calls = this; }
+
+    /* Take it off the list of those that wait. */
+    void Unlink() {
+        FlushCall **link = &host->calls;
+        while (*link != this)
+            link = &(*link)->next;
+        *link = next;
+    }
+
+    Host *host;
+    Napi::Promise::Deferred deferred;
+    FlushCall *next;
 };
 
 napi_value ToString(napi_env env, oa_str str) {
@@ -58,15 +78,13 @@ void CallHandler(Host *host, const char *name, size_t argc, const napi_value *ar
         napi_get_and_clear_last_exception(host->env, &result);
 }
 
-/* ---- What the core tells the host: callbacks on the loop ---- */
+/* ---- What the dispatcher tells ---- */
 
-void OnLog(void *data, oa_log_level level, const char *topic, oa_str message) {
-    Host *host = static_cast<Host *>(data);
-    Napi::HandleScope scope(host->env);
+void OnLog(Host *host, const oa_log_notice &log) {
     const napi_value argv[] = {
-        Napi::Number::New(host->env, level),
-        Napi::String::New(host->env, topic),
-        ToString(host->env, message),
+        Napi::Number::New(host->env, log.level),
+        Napi::String::New(host->env, log.topic),
+        ToString(host->env, log.message),
     };
     CallHandler(host, "log", 3, argv);
 }
@@ -86,38 +104,56 @@ Napi::Object ToDropped(Napi::Env env, const oa_dropped &decision) {
     return object;
 }
 
-void OnDropped(void *data, oa_drop_reason reason, int status_code, oa_str message,
-               const oa_dropped *decisions, size_t count) {
-    Host *host = static_cast<Host *>(data);
-    Napi::HandleScope scope(host->env);
-    Napi::Array list = Napi::Array::New(host->env, count);
-    for (size_t i = 0; i < count; i++)
-        list.Set(static_cast<uint32_t>(i), ToDropped(host->env, decisions[i]));
+void OnDrop(Host *host, const oa_drop_notice &drop) {
+    Napi::Array list = Napi::Array::New(host->env, drop.count);
+    for (size_t i = 0; i < drop.count; i++)
+        list.Set(static_cast<uint32_t>(i), ToDropped(host->env, drop.decisions[i]));
     const napi_value argv[] = {
-        Napi::String::New(host->env, oa_drop_name(reason)),
-        ToString(host->env, message),
-        Napi::Number::New(host->env, status_code),
+        Napi::String::New(host->env, oa_drop_name(drop.reason)),
+        ToString(host->env, drop.message),
+        Napi::Number::New(host->env, drop.status_code),
         list,
     };
     CallHandler(host, "dropped", 4, argv);
 }
 
-void OnRequested(void *data, const oa_attempt *request) {
-    Host *host = static_cast<Host *>(data);
-    Napi::HandleScope scope(host->env);
+void OnAttempt(Host *host, const oa_attempt_notice &attempt) {
     const auto number = [host](double value) { return Napi::Number::New(host->env, value); };
     Napi::Object object = Napi::Object::New(host->env);
-    object.Set("number", number(static_cast<double>(request->number)));
-    object.Set("decisions", number(static_cast<double>(request->decision_count)));
-    object.Set("events", number(static_cast<double>(request->event_count)));
-    object.Set("bytes", number(static_cast<double>(request->body_bytes)));
-    object.Set("compressed", request->gzip);
-    object.Set("retry", request->again);
-    object.Set("statusCode", request->status_code);
-    object.Set("durationMillis", number(static_cast<double>(request->duration_ms)));
-    object.Set("message", ToString(host->env, request->message));
+    object.Set("number", number(static_cast<double>(attempt.number)));
+    object.Set("decisions", number(static_cast<double>(attempt.decision_count)));
+    object.Set("events", number(static_cast<double>(attempt.event_count)));
+    object.Set("bytes", number(static_cast<double>(attempt.body_bytes)));
+    object.Set("compressed", attempt.gzip);
+    object.Set("retry", attempt.again);
+    object.Set("statusCode", attempt.status_code);
+    object.Set("durationMillis", number(static_cast<double>(attempt.duration_ms)));
+    object.Set("message", ToString(host->env, attempt.message));
     const napi_value argv[] = {object};
     CallHandler(host, "requested", 1, argv);
+}
+
+void OnFlush(Host *host, const oa_flush_notice &flush);
+
+void OnNotice(void *data, const oa_notice *notice) {
+    Host *host = static_cast<Host *>(data);
+    Napi::HandleScope scope(host->env);
+    switch (notice->kind) {
+    case OA_NOTICE_CANCEL:
+        break;
+    case OA_NOTICE_ATTEMPT:
+        OnAttempt(host, notice->about.attempt);
+        break;
+    case OA_NOTICE_LOG:
+        OnLog(host, notice->about.log);
+        break;
+    case OA_NOTICE_DROP:
+        OnDrop(host, notice->about.drop);
+        break;
+    case OA_NOTICE_FLUSH:
+        OnFlush(host, notice->about.flush);
+        break;
+    }
 }
 
 void OnTrustNeeded(void *data) {
@@ -128,30 +164,28 @@ void OnTrustNeeded(void *data) {
 
 /* ---- The end of a host ---- */
 
-void OnDestroyed(void *data);
-
 void End(Host *host) {
     if (host->ending)
         return;
     host->ending = true;
     host->handlers.Reset();
-    oa_dispatcher_destroy(host->core, OnDestroyed, host);
+    while (host->calls != nullptr) { /* with the environment goes all that awaits them */
+        FlushCall *call = host->calls;
+        call->Unlink();
+        delete call;
+    }
+    oa_uv_destroy(host->uv);
 }
 
 /* ---- A dispatcher, as JavaScript sees it ---- */
-
-struct FlushCall {
-    Host *host;
-    Napi::Promise::Deferred deferred;
-};
 
 class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
   public:
     static Napi::Function Define(Napi::Env env) {
         return DefineClass(env, "Dispatcher",
                            {
-                               InstanceMethod<&Dispatcher::AddTemplate>("addTemplate"),
-                               InstanceMethod<&Dispatcher::ForgetTemplates>("forgetTemplates"),
+                               InstanceMethod<&Dispatcher::AddVariant>("addVariant"),
+                               InstanceMethod<&Dispatcher::ForgetVariants>("forgetVariants"),
                                InstanceMethod<&Dispatcher::Flush>("flush"),
                                InstanceMethod<&Dispatcher::Close>("close"),
                                InstanceMethod<&Dispatcher::Abort>("abort"),
@@ -164,14 +198,12 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
     explicit Dispatcher(const Napi::CallbackInfo &info);
     ~Dispatcher() override;
 
-    static void OnFlushed(void *data, const oa_flush_report *report);
-
     /* The environment ends before this object is collected. */
     void Forget() { host_ = nullptr; }
 
   private:
-    Napi::Value AddTemplate(const Napi::CallbackInfo &info);
-    void ForgetTemplates(const Napi::CallbackInfo &info);
+    Napi::Value AddVariant(const Napi::CallbackInfo &info);
+    void ForgetVariants(const Napi::CallbackInfo &info);
     Napi::Value Flush(const Napi::CallbackInfo &info);
     Napi::Value Close(const Napi::CallbackInfo &info);
     Napi::Value Abort(const Napi::CallbackInfo &info);
@@ -183,21 +215,24 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
     Host *host_ = nullptr;
 };
 
-void OnDestroyed(void *data) {
-    Host *host = static_cast<Host *>(data);
-    if (host->wrapper != nullptr)
-        host->wrapper->Forget();
-    napi_remove_async_cleanup_hook(host->hook);
-    delete host;
-}
-
-/* Reads members of the options object, and keeps the strings alive until the core has copied them. */
+/*
+ * Reads what oa.h and curl.h list of the options object, and keeps the strings alive until they are
+ * copied. A key that is not there is a fault of the shim, which none of its users should have to find.
+ */
 class ConfigReader {
   public:
     explicit ConfigReader(Napi::Object object) : object_(object) {}
 
-    oa_str Text(const char *name) {
-        Napi::Value value = object_.Get(name);
+    const std::string &Missing() const { return missing_; }
+
+    Napi::Value Get(const char *key) {
+        if (!object_.HasOwnProperty(key))
+            missing_ = key;
+        return object_.Get(key);
+    }
+
+    oa_str Text(const char *key) {
+        Napi::Value value = Get(key);
         if (!value.IsString())
             return {nullptr, 0};
         std::string &text = texts_[count_++];
@@ -205,57 +240,63 @@ class ConfigReader {
         return {text.data(), text.size()};
     }
 
-    bool Flag(const char *name) { return object_.Get(name).ToBoolean(); }
+    bool Flag(const char *key) { return Get(key).ToBoolean(); }
 
-    /* A whole number, validated by the shim; what does not fit is cut to `max`. */
-    uint64_t Number(const char *name, uint64_t max = UINT64_MAX) {
-        const double value = object_.Get(name).ToNumber().DoubleValue();
+    /* A whole number, validated by the shim; what the type cannot hold is cut to its maximum. */
+    template <typename T> T Number(const char *key) {
+        const double value = Get(key).ToNumber().DoubleValue();
         if (!(value > 0))
             return 0;
-        return value < 9007199254740992.0 && static_cast<uint64_t>(value) < max
-                   ? static_cast<uint64_t>(value)
-                   : max;
+        const T max = std::numeric_limits<T>::max();
+        return value < static_cast<double>(max) ? static_cast<T>(value) : max;
     }
 
   private:
     Napi::Object object_;
-    std::string texts_[12];
+    std::string missing_;
+#define ONE(...) +1
+#define NONE(...)
+    std::string texts_[0 OA_CONFIG_MAP(ONE, NONE, NONE) OA_CURL_CONFIG_MAP(ONE, NONE, NONE)];
+#undef NONE
+#undef ONE
     size_t count_ = 0;
 };
 
-oa_config ReadConfig(ConfigReader &options, Host *host) {
-    oa_config config;
-    std::memset(&config, 0, sizeof(config));
-    config.api_key = options.Text("apiKey");
-    config.server_url = options.Text("serverUrl");
-    config.library = options.Text("library");
-    config.event_type = options.Text("eventType");
-    config.property_prefix = options.Text("propertyPrefix");
-    config.groups_json = options.Text("groupsJson");
-    config.proxy = options.Text("proxy");
-    config.no_proxy = options.Text("noProxy");
-    config.ca_file = options.Text("caFile");
-    config.disabled_value_is_variation = options.Flag("disabledValueIsVariation");
-    config.compression = options.Flag("compression");
-    config.opt_out = options.Flag("optOut");
-    config.debug = options.Flag("debug");
-    config.dedupe = options.Flag("dedupe");
-    config.min_id_length = static_cast<uint32_t>(options.Number("minIdLength", UINT32_MAX));
-    config.flush_queue_size = static_cast<uint32_t>(options.Number("flushQueueSize", UINT32_MAX));
-    config.flush_max_retries = static_cast<uint32_t>(options.Number("flushMaxRetries", UINT32_MAX));
-    config.flush_interval_ms = options.Number("flushIntervalMillis");
-    config.request_timeout_ms = options.Number("requestTimeoutMillis");
-    config.throttle_ms = options.Number("throttleMillis");
-    config.max_queue_bytes = options.Number("maxQueueBytes");
-    config.max_body_bytes = options.Number("maxBodyBytes");
-    config.dedupe_window_ms = options.Number("dedupeWindowMillis");
-    config.dedupe_max_entries = options.Number("dedupeMaxEntries");
-    config.callbacks.data = host;
-    config.callbacks.log = OnLog;
-    config.callbacks.dropped = options.Flag("reportDrops") ? OnDropped : nullptr;
-    config.callbacks.requested = OnRequested;
-    config.callbacks.trust_needed = OnTrustNeeded;
+/* Whether bodies are compressed: the one option that is neither the core's nor libcurl's. */
+constexpr const char *kCompression = "compression";
+
+#define READ_TEXT(member, key) config.member = options.Text(key);
+#define READ_FLAG(member, key) config.member = options.Flag(key);
+#define READ_NUMBER(type, member, key) config.member = options.Number<type>(key);
+
+oa_config ReadConfig(ConfigReader &options, uv_loop_t *loop) {
+    oa_config config = {};
+    OA_CONFIG_MAP(READ_TEXT, READ_FLAG, READ_NUMBER)
+    if (uv_random(loop, nullptr, &config.seed, sizeof(config.seed), 0, nullptr) != 0)
+        config.seed = uv_hrtime();
     return config;
+}
+
+oa_curl_config ReadCurlConfig(ConfigReader &options, oa_str user_agent) {
+    oa_curl_config config = {};
+    OA_CURL_CONFIG_MAP(READ_TEXT, READ_FLAG, READ_NUMBER)
+    config.user_agent = user_agent;
+    return config;
+}
+
+/* The keys that are read, so that a test can compare them with those that are given. */
+Napi::Array ConfigKeys(Napi::Env env) {
+    const char *const keys[] = {
+#define KEY(member, key) key,
+#define NUMBER_KEY(type, member, key) key,
+        OA_CONFIG_MAP(KEY, KEY, NUMBER_KEY) OA_CURL_CONFIG_MAP(KEY, KEY, NUMBER_KEY) kCompression,
+#undef NUMBER_KEY
+#undef KEY
+    };
+    Napi::Array array = Napi::Array::New(env);
+    for (const char *key : keys)
+        array.Set(array.Length(), key);
+    return array;
 }
 
 /* Copy an id into `buffer`. Absent for anything but a string. Returns false for half a surrogate pair,
@@ -293,7 +334,7 @@ bool ReadText(napi_env env, napi_value value, char **memory, oa_str *out) {
     return true;
 }
 
-/* record(templateId, userId, deviceId?, eventProperties?, userProperties?) -> status. The hot call. */
+/* record(variantId, userId, deviceId?, eventProperties?, userProperties?) -> status. The hot call. */
 napi_value Record(napi_env env, napi_callback_info info) {
     napi_value argv[5];
     size_t argc = 5;
@@ -305,7 +346,7 @@ napi_value Record(napi_env env, napi_callback_info info) {
     char device_id[kIdBytes];
     char *texts[2] = {nullptr, nullptr};
     oa_status status = OA_OK;
-    napi_get_value_uint32(env, argv[0], &decision.template_id);
+    napi_get_value_uint32(env, argv[0], &decision.variant_id);
     if (!ReadId(env, argv[1], user_id, &decision.user_id))
         status = OA_ID_MALFORMED;
     if (argc > 2 && !ReadId(env, argv[2], device_id, &decision.device_id))
@@ -314,7 +355,7 @@ napi_value Record(napi_env env, napi_callback_info info) {
                      !ReadText(env, argv[4], &texts[1], &decision.user_properties)))
         status = OA_NOMEM;
     if (status == OA_OK)
-        status = oa_dispatcher_record(host->core, &decision);
+        status = oa_uv_record(host->uv, &decision);
     std::free(texts[0]);
     std::free(texts[1]);
     napi_value result = nullptr;
@@ -328,14 +369,31 @@ void ThrowStatus(Napi::Env env, oa_status status) {
     error.ThrowAsJavaScriptException();
 }
 
+void OnDestroyed(void *data) {
+    Host *host = static_cast<Host *>(data);
+    if (host->wrapper != nullptr)
+        host->wrapper->Forget();
+    napi_remove_async_cleanup_hook(host->hook);
+    delete host;
+}
+
 Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispatcher>(info) {
     Napi::Env env = info.Env();
     uv_loop_t *loop = nullptr;
     napi_get_uv_event_loop(env, &loop);
-    Host *host = new Host(env);
     ConfigReader options(info[0].As<Napi::Object>());
-    const oa_config config = ReadConfig(options, host);
-    const oa_status status = oa_dispatcher_new(loop, &config, &host->core);
+    const oa_config config = ReadConfig(options, loop);
+    const oa_curl_config curl_config = ReadCurlConfig(options, config.library);
+    const bool compression = options.Flag(kCompression);
+    if (!options.Missing().empty()) {
+        Napi::TypeError::New(env, "the addon is not given " + options.Missing())
+            .ThrowAsJavaScriptException();
+        return;
+    }
+    Host *host = new Host(env);
+    const oa_uv_handlers handlers = {host, OnNotice, OnTrustNeeded, OnDestroyed};
+    const oa_status status =
+        oa_uv_new(loop, &config, &curl_config, compression, handlers, &host->uv);
     if (status != OA_OK) {
         delete host;
         ThrowStatus(env, status);
@@ -370,11 +428,11 @@ oa_str ToStr(const Napi::Value &value, std::string *memory) {
     return {memory->data(), memory->size()};
 }
 
-Napi::Value Dispatcher::AddTemplate(const Napi::CallbackInfo &info) {
+Napi::Value Dispatcher::AddVariant(const Napi::CallbackInfo &info) {
     std::string texts[3];
     uint32_t id = 0;
-    const oa_status status = oa_dispatcher_add_template(
-        host_->core, ToStr(info[0], &texts[0]), ToStr(info[1], &texts[1]),
+    const oa_status status = oa_dispatcher_add_variant(
+        oa_uv_core(host_->uv), ToStr(info[0], &texts[0]), ToStr(info[1], &texts[1]),
         ToStr(info[2], &texts[2]), info[3].ToBoolean(), &id);
     if (status != OA_OK) {
         ThrowStatus(info.Env(), status);
@@ -383,27 +441,40 @@ Napi::Value Dispatcher::AddTemplate(const Napi::CallbackInfo &info) {
     return Napi::Number::New(info.Env(), id);
 }
 
-void Dispatcher::ForgetTemplates(const Napi::CallbackInfo &) {
-    oa_dispatcher_forget_templates(host_->core);
+void Dispatcher::ForgetVariants(const Napi::CallbackInfo &) {
+    oa_dispatcher_forget_variants(oa_uv_core(host_->uv));
 }
 
-void Dispatcher::OnFlushed(void *data, const oa_flush_report *report) {
-    FlushCall *call = static_cast<FlushCall *>(data);
-    if (report == nullptr) { /* the environment ends, and with it whoever awaits this */
+/* Both waits: flush(timeoutMillis, abort) and close(timeoutMillis), as a promise of a report. */
+Napi::Value Dispatcher::Wait(const Napi::CallbackInfo &info, bool close) {
+    Napi::Env env = info.Env();
+    FlushCall *call = new FlushCall(host_, env);
+    Napi::Promise promise = call->deferred.Promise();
+    const uint64_t timeout_ms = static_cast<uint64_t>(info[0].ToNumber().Int64Value());
+    const oa_status status = close ? oa_uv_close(host_->uv, timeout_ms, call)
+                                   : oa_uv_flush(host_->uv, timeout_ms, info[1].ToBoolean(), call);
+    if (status == OA_OK) {
+        Ref(); /* what awaits a report keeps the dispatcher */
+    } else {
+        call->deferred.Reject(Napi::Error::New(env, oa_status_message(status)).Value());
+        call->Unlink();
         delete call;
-        return;
     }
-    Host *host = call->host;
+    return promise;
+}
+
+void OnFlush(Host *host, const oa_flush_notice &flush) {
+    FlushCall *call = static_cast<FlushCall *>(flush.ticket);
     Napi::Env env = host->env;
-    Napi::HandleScope handles(env);
+    call->Unlink(); /* the scope below runs JavaScript */
     {
         /* Node 26 runs an await's continuation only when a callback scope closes. */
         Napi::CallbackScope scope(env, host->context);
         Napi::Object object = Napi::Object::New(env);
-        object.Set("delivered", static_cast<double>(report->delivered));
-        object.Set("dropped", static_cast<double>(report->dropped));
-        object.Set("pending", static_cast<double>(report->pending));
-        object.Set("durationMillis", static_cast<double>(report->duration_ms));
+        object.Set("delivered", static_cast<double>(flush.report.delivered));
+        object.Set("dropped", static_cast<double>(flush.report.dropped));
+        object.Set("pending", static_cast<double>(flush.report.pending));
+        object.Set("durationMillis", static_cast<double>(flush.report.duration_ms));
         call->deferred.Resolve(object);
     }
     if (host->wrapper != nullptr)
@@ -411,46 +482,28 @@ void Dispatcher::OnFlushed(void *data, const oa_flush_report *report) {
     delete call;
 }
 
-/* Both waits: flush(timeoutMillis, abort) and close(timeoutMillis), as a promise of a report. */
-Napi::Value Dispatcher::Wait(const Napi::CallbackInfo &info, bool close) {
-    Napi::Env env = info.Env();
-    FlushCall *call = new FlushCall{host_, Napi::Promise::Deferred::New(env)};
-    Napi::Promise promise = call->deferred.Promise();
-    const uint64_t timeout_ms = static_cast<uint64_t>(info[0].ToNumber().Int64Value());
-    const oa_status status =
-        close ? oa_dispatcher_close(host_->core, timeout_ms, OnFlushed, call)
-              : oa_dispatcher_flush(host_->core, timeout_ms, info[1].ToBoolean(), OnFlushed, call);
-    if (status == OA_OK) {
-        Ref(); /* whoever awaits a report keeps the dispatcher */
-    } else {
-        call->deferred.Reject(Napi::Error::New(env, oa_status_message(status)).Value());
-        delete call;
-    }
-    return promise;
-}
-
 Napi::Value Dispatcher::Flush(const Napi::CallbackInfo &info) { return Wait(info, false); }
 
 Napi::Value Dispatcher::Close(const Napi::CallbackInfo &info) { return Wait(info, true); }
 
 Napi::Value Dispatcher::Abort(const Napi::CallbackInfo &info) {
-    return Napi::Number::New(info.Env(), static_cast<double>(oa_dispatcher_abort(host_->core)));
+    return Napi::Number::New(info.Env(), static_cast<double>(oa_uv_abort(host_->uv)));
 }
 
 void Dispatcher::SetOptOut(const Napi::CallbackInfo &info) {
-    oa_dispatcher_set_opt_out(host_->core, info[0].ToBoolean());
+    oa_dispatcher_set_opt_out(oa_uv_core(host_->uv), info[0].ToBoolean());
 }
 
 Napi::Value Dispatcher::SetTrust(const Napi::CallbackInfo &info) {
     std::string pem;
-    const oa_status status = oa_dispatcher_set_trust(host_->core, ToStr(info[0], &pem));
+    const oa_status status = oa_uv_set_trust(host_->uv, ToStr(info[0], &pem));
     return Napi::String::New(info.Env(), oa_status_name(status));
 }
 
 Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
     Napi::Env env = info.Env();
     oa_stats stats;
-    oa_dispatcher_stats(host_->core, &stats);
+    oa_dispatcher_stats(oa_uv_core(host_->uv), &stats);
     Napi::Object object = Napi::Object::New(env);
     const auto set = [&](const char *name, uint64_t value) {
         object.Set(name, static_cast<double>(value));
@@ -491,6 +544,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
         names.Set(i, oa_status_name(static_cast<oa_status>(i)));
         messages.Set(i, oa_status_message(static_cast<oa_status>(i)));
     }
+    exports.Set("configKeys", ConfigKeys(env));
     exports.Set("statusNames", names);
     exports.Set("statusMessages", messages);
     Napi::Object versions = Napi::Object::New(env);

@@ -1,0 +1,62 @@
+/*
+ * render.h: a batch -> the request body of Amplitude's HTTP V2 API.
+ *
+ * No tree is built: a body is the constant parts of the frame and of the variants, and the id, time and
+ * insert_id of each record, appended to one buffer.
+ *
+ * Thread: a frame never changes, so any thread may read it; a body belongs to whoever renders it.
+ */
+#ifndef OA_RENDER_H
+#define OA_RENDER_H
+
+#include "amplitude/limits.h"
+#include "amplitude/response.h"
+#include "batch.h"
+#include "buf.h"
+#include "oa.h"
+
+/* The constant parts of all bodies of a dispatcher. */
+typedef struct oa_frame oa_frame;
+
+/*
+ * Create a frame. `nonce` goes into every insert_id.
+ * Ownership: copies what it needs of `config`; returns *out owned. Errors: OA_NOMEM.
+ */
+oa_status oa_frame_new(const oa_config *config, const oa_hash_key *hash_key, uint64_t nonce,
+                       oa_frame **out) __attribute__((warn_unused_result));
+
+/* Take the frame. NULL is fine. */
+void oa_frame_free(oa_frame *frame);
+
+/* A rendered body, and what is in it. Its memory is used again by the next one. */
+typedef struct oa_body {
+    oa_buf text;
+    size_t carried; /* records of the batch that it holds, from the first on */
+    size_t event_count;
+    oa_event_owner owners[OA_REQUEST_MAX_EVENTS];
+    char time[OA_BUF_INT_BYTES]; /* the last one, as text: many decisions share a millisecond */
+    size_t time_len;
+    int64_t time_ms;
+} oa_body;
+
+void oa_body_init(oa_body *body);
+
+void oa_body_clear(oa_body *body);
+
+/* Give back the memory of an unusually large body. */
+void oa_body_trim(oa_body *body);
+
+/*
+ * Render as many records of the batch as fit into `max_bytes`, at least one.
+ * Errors: OA_NOMEM.
+ */
+oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_bytes, oa_body *body)
+    __attribute__((warn_unused_result));
+
+/*
+ * Write the 32 hexadecimal digits and a NUL of the insert_id of a decision's `Experiment Viewed` event.
+ */
+void oa_render_insert_id(const oa_frame *frame, oa_hash identity, const oa_variant *variant,
+                         oa_occurrence occurrence, char out[33]);
+
+#endif

@@ -1,0 +1,61 @@
+#include "attempt.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "backoff.h"
+
+void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame) {
+    memset(attempt, 0, sizeof(*attempt));
+    attempt->frame = frame;
+    oa_body_init(&attempt->body);
+}
+
+void oa_attempt_clear(oa_attempt *attempt) { oa_body_clear(&attempt->body); }
+
+void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_bytes) {
+    attempt->batch = batch;
+    attempt->max_body_bytes = max_body_bytes;
+    attempt->body.carried = attempt->body.event_count = 0;
+    attempt->outcome = OA_OUTCOME_ABORTED;
+    attempt->sent = false;
+    attempt->status_code = 0;
+    attempt->message[0] = '\0';
+    attempt->retry_after_ms = 0;
+    memset(batch->marks, OA_MARK_KEEP, batch->count);
+}
+
+oa_status oa_attempt_render(oa_attempt *attempt) {
+    const oa_status status =
+        oa_render(attempt->frame, attempt->batch, attempt->max_body_bytes, &attempt->body);
+    if (status == OA_OK)
+        return OA_OK;
+    attempt->outcome = OA_OUTCOME_NOMEM;
+    snprintf(attempt->message, sizeof(attempt->message), "out of memory for a request body");
+    return status;
+}
+
+oa_str oa_attempt_body(const oa_attempt *attempt) {
+    return (oa_str){attempt->body.text.data, attempt->body.text.len};
+}
+
+void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer) {
+    const oa_body *body = &attempt->body;
+    attempt->sent = true;
+    attempt->gzip = answer->gzip;
+    attempt->sent_bytes = answer->sent_bytes;
+    attempt->duration_ms = answer->duration_ms;
+    if (answer->aborted)
+        return;
+    attempt->status_code = answer->status_code;
+    attempt->retry_after_ms = oa_backoff_retry_after_ms(answer->retry_after_seconds);
+    if (answer->status_code == 0) {
+        attempt->outcome = OA_OUTCOME_OUTAGE;
+        snprintf(attempt->message, sizeof(attempt->message), "no answer: %.*s",
+                 (int)(answer->error.len < 380 ? answer->error.len : 380), answer->error.data);
+        return;
+    }
+    attempt->outcome =
+        oa_response_read(answer->status_code, answer->body, attempt->batch, body->carried,
+                         body->owners, body->event_count, attempt->message);
+}

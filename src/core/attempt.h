@@ -1,0 +1,41 @@
+/*
+ * attempt.h: one attempt to deliver one batch: its body, and what came of it.  [one owner]
+ *
+ * The dispatcher fills in the upper part and lends the attempt out; its taker has it rendered, sends the
+ * body, gives the answer in, and hands it back. In between the batch is the taker's, too.
+ */
+#ifndef OA_ATTEMPT_H
+#define OA_ATTEMPT_H
+
+#include "amplitude/render.h"
+#include "amplitude/response.h"
+#include "batch.h"
+#include "oa.h"
+
+struct oa_attempt {
+    /* Set by the dispatcher. */
+    const oa_frame *frame;
+    oa_batch *batch; /* owned while there is one */
+    size_t max_body_bytes;
+
+    /* Set by the taker. */
+    oa_body body;
+    oa_outcome outcome;
+    bool sent; /* an exchange was begun */
+    bool gzip;
+    int status_code;   /* 0: no answer */
+    char message[400]; /* what went wrong, in one line */
+    size_t sent_bytes;
+    uint64_t retry_after_ms;
+    uint64_t duration_ms;
+};
+
+void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame);
+
+/* Free the body; the batch must have gone elsewhere. */
+void oa_attempt_clear(oa_attempt *attempt);
+
+/* Take a batch, before the attempt is lent out: until an answer is given, nothing came of it. */
+void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_bytes);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * record.h: one undelivered decision: a small header and the bytes of its ids, in one piece.
+ *
+ * Written once, by the queue that it is appended to, and never moved; only counters of its attempts
+ * change, while no attempt that carries it is out.  [externally synchronised]
+ */
+#ifndef OA_RECORD_H
+#define OA_RECORD_H
+
+#include "exposure.h"
+#include "hash.h"
+#include "oa.h"
+#include "variant.h"
+
+/* What a decision adds to a request: a $identify and an event; behind one of the same user an event. */
+enum { OA_EVENTS_OF_FIRST = 2, OA_EVENTS_OF_NEXT = 1 };
+
+typedef struct oa_record {
+    oa_variant *variant; /* counted reference */
+    int64_t time_ms;     /* of the decision, since the epoch */
+    union {
+        uint64_t seq;           /* order of acceptance; what flushes wait for */
+        struct oa_record *next; /* once it is dropped: the next one to be reported */
+    };
+    oa_occurrence occurrence;
+    uint32_t offset; /* from the head of its chunk */
+    uint32_t event_properties_len;
+    uint32_t user_properties_len;
+    uint16_t user_id_len; /* 0: absent */
+    uint16_t device_id_len;
+    uint16_t attempts;  /* failed ones that carried it */
+    uint16_t regrouped; /* how often it may have changed the $identify that it has a part in */
+    uint8_t events;     /* OA_EVENTS_OF_...; roughly, the renderer knows exactly */
+    bool alone;         /* never shares a $identify: Amplitude refused one that it had a part in */
+    bool refused;       /* never queued: it lies here to be reported */
+    bool has_id;        /* it has an insert_id */
+    char bytes[];       /* user id, device id, event properties, user properties */
+} oa_record;
+
+static inline oa_str oa_record_user_id(const oa_record *record) {
+    return (oa_str){record->user_id_len > 0 ? record->bytes : NULL, record->user_id_len};
+}
+
+static inline oa_str oa_record_device_id(const oa_record *record) {
+    const char *at = record->bytes + record->user_id_len;
+    return (oa_str){record->device_id_len > 0 ? at : NULL, record->device_id_len};
+}
+
+static inline oa_str oa_record_event_properties(const oa_record *record) {
+    const char *at = record->bytes + record->user_id_len + record->device_id_len;
+    return (oa_str){at, record->event_properties_len};
+}
+
+static inline oa_str oa_record_user_properties(const oa_record *record) {
+    const oa_str before = oa_record_event_properties(record);
+    return (oa_str){before.data + before.len, record->user_properties_len};
+}
+
+/* Whether two records are of one user: the same user id and the same device id. */
+bool oa_record_same_user(const oa_record *a, const oa_record *b);
+
+/* Hash of the record's identity; see oa_hash_identity(). */
+oa_hash oa_record_identity(const oa_record *record, const oa_hash_key *key);
+
+#endif

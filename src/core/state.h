@@ -1,0 +1,106 @@
+/*
+ * state.h: the state of a dispatcher, shared by the files that are its machine.
+ *
+ * Calls go one way, down this list:
+ *
+ *   dispatcher.c  what the application does: create, record, flush, close, free
+ *   deliver.c     what is due, and when: cutting batches, handing attempts out and taking them back
+ *   verdict.c     what becomes of a batch once its attempt is over
+ *   notices.c     what is to be told to the host, until it asks
+ *
+ * Where a decision can be, and the order in which places are served (for one user, everything in an
+ * earlier place was decided before everything in a later one):
+ *
+ *   attempt.batch (out)  ->  ready (to be sent next)  ->  queue (waiting)
+ *                                 park (users that pause; their later decisions join them)
+ *
+ * Thread: externally synchronised. While an attempt is out, its struct and its batch belong to its taker.
+ */
+#ifndef OA_STATE_H
+#define OA_STATE_H
+
+#include "amplitude/render.h"
+#include "attempt.h"
+#include "batch.h"
+#include "chance.h"
+#include "exposure.h"
+#include "fit.h"
+#include "flush.h"
+#include "notices.h"
+#include "oa.h"
+#include "park.h"
+#include "queue.h"
+#include "variant.h"
+
+typedef enum oa_phase {
+    OA_PHASE_OPEN,
+    OA_PHASE_CLOSING, /* refuses decisions; flushes until close_deadline_ms */
+    OA_PHASE_CLOSED,  /* holds no decision */
+    OA_PHASE_ABORTED, /* the process exits: nothing is started any more */
+} oa_phase;
+
+/* Why no attempt is started yet. Each reason has a moment of its own, and the latest of them counts. */
+typedef enum oa_wait_reason {
+    OA_WAIT_BACKOFF,     /* an attempt failed; a flush ends it */
+    OA_WAIT_RETRY_AFTER, /* the server said so; nothing ends it */
+    OA_WAIT_MEMORY,      /* there was none for an attempt; nothing ends it */
+    OA_WAIT_FREEZE, /* a flush aborted: the process is about to be frozen; the next flush ends it */
+    OA_WAIT_COUNT
+} oa_wait_reason;
+
+/* How long the lack of memory is waited out. */
+enum { OA_MEMORY_PAUSE_MS = 1000 };
+
+struct oa_dispatcher {
+    oa_phase phase;
+    bool is_out;       /* the attempt belongs to its taker */
+    bool is_cancelled; /* and is to come back soon */
+    bool soon;         /* a step is wanted at once */
+    bool opt_out;
+    uint32_t min_id_length;
+    uint32_t flush_queue_size;
+    uint32_t flush_max_retries;
+    uint64_t flush_interval_ms;
+    uint64_t throttle_ms;
+    oa_chance chance;
+
+    oa_hash_key hash_key;
+    char *property_prefix; /* owned */
+    oa_variant_style style;
+    oa_frame *frame;       /* the constant parts of request bodies */
+    oa_variant **variants; /* id -> variant */
+    uint32_t variant_count;
+    uint32_t variant_cap;
+    oa_exposure *exposure; /* NULL: every decision is sent */
+
+    oa_arena arena;
+    oa_queue queue;
+    uint32_t queue_events; /* what the queue would add to a request, roughly */
+    oa_batch_list ready;
+    oa_park park;
+    oa_attempt attempt;
+    oa_flushes flushes;
+    oa_fit fit;
+    oa_notices notices;
+    uint64_t next_seq;
+
+    /* All moments are monotonic. */
+    uint64_t front_since_at_ms; /* when the front of the queue was there, at the latest */
+    uint64_t not_before_ms[OA_WAIT_COUNT];
+    uint64_t close_deadline_ms;
+
+    oa_stats stats; /* but for the members that oa_dispatcher_stats() fills in */
+};
+
+/* A moment and a duration; never is the end of all moments. */
+static inline uint64_t oa_moment_after(uint64_t moment_ms, uint64_t duration_ms) {
+    return duration_ms < UINT64_MAX - moment_ms ? moment_ms + duration_ms : UINT64_MAX;
+}
+
+/* Start no attempt for `duration_ms` from now on. */
+static inline void oa_wait(oa_dispatcher *d, oa_now now, oa_wait_reason reason,
+                           uint64_t duration_ms) {
+    d->not_before_ms[reason] = oa_moment_after(now.monotonic_ms, duration_ms);
+}
+
+#endif

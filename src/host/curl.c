@@ -1,0 +1,375 @@
+/*
+ * curl.c: one easy handle on one multi handle. The multi's poll can be woken from another thread within a
+ * millisecond, which no callback of the easy interface can, and it keeps the connection warm between
+ * POSTs. A handle may move between threads but be used by one at a time; only curl_multi_wakeup() is
+ * made for another thread, and `cancelled` is the only other thing shared.
+ *
+ * libcurl must not read the environment (a pool thread would race with writes to process.env), so
+ * proxies are always set, to "" where there is none.
+ */
+#include "curl.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <curl/curl.h>
+#include <uv.h>
+
+#include "clock.h"
+
+/* CURLOPT_CAINFO_BLOB and its like for proxies. */
+#if LIBCURL_VERSION_NUM < 0x074d00
+#error "libcurl 7.77 or later is needed"
+#endif
+
+enum {
+    POLL_MS = 1000,
+    /* Load balancers close idle connections after a minute or so; ours are not kept that long. */
+    MAX_IDLE_SECONDS = 30,
+    CLOCK_JUMP_MS = 5 * 1000, /* the clocks disagree by this much: the machine was frozen */
+    UPLOAD_BUFFER_BYTES = 512 * 1024,
+    FIRST_BODY_BYTES = 1024,
+    KEEP_BODY_BYTES = 64 * 1024,
+};
+
+struct oa_curl {
+    CURLM *multi;
+    CURL *easy;
+    struct curl_slist *headers;
+    struct curl_slist *gzip_headers;
+    char *body; /* of the answer */
+    size_t body_len;
+    size_t body_cap;
+    bool body_is_too_large;
+    bool headers_ended;   /* of the answer: libcurl takes half of them for all */
+    bool has_retry_after; /* likewise: libcurl takes that of an interim answer for it */
+    oa_now used;        /* when the last POST ended; 0 before the first */
+    /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs. It
+     * carries no other data, so sequential consistency is more than enough. */
+    atomic_bool cancelled;
+    char host[128];   /* for messages: a URL may hold secrets, a host does not */
+    char reason[400]; /* why no answer came */
+    char error[CURL_ERROR_SIZE];
+};
+
+static uv_once_t once = UV_ONCE_INIT;
+static bool curl_is_ready;
+
+/* Never undone: another thread or copy of this addon may be using libcurl. */
+static void start_curl(void) { curl_is_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK; }
+
+const char *oa_curl_version(void) { return curl_version(); }
+
+/* ---- The answer ---- */
+
+static bool grow_body(oa_curl *curl, size_t need) {
+    curl->body_is_too_large = need > OA_ANSWER_MAX_BYTES;
+    if (curl->body_is_too_large)
+        return false;
+    size_t cap = curl->body_cap > 0 ? curl->body_cap : FIRST_BODY_BYTES;
+    while (cap < need)
+        cap *= 2;
+    char *body = realloc(curl->body, cap);
+    if (body == NULL)
+        return false;
+    curl->body = body;
+    curl->body_cap = cap;
+    return true;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *user) {
+    (void)size; /* always 1 */
+    oa_curl *curl = user;
+    if (count > curl->body_cap - curl->body_len && !grow_body(curl, curl->body_len + count))
+        return 0;
+    memcpy(curl->body + curl->body_len, data, count);
+    curl->body_len += count;
+    return count;
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *user) {
+    static const char retry_after[] = "retry-after:";
+    (void)size;
+    oa_curl *curl = user;
+    if (count >= 5 && memcmp(data, "HTTP/", 5) == 0) /* after an interim answer, the final one */
+        curl->headers_ended = curl->has_retry_after = false;
+    else if (count > 0 && (data[0] == '\r' || data[0] == '\n'))
+        curl->headers_ended = true;
+    else if (count >= sizeof(retry_after) &&
+             strncasecmp(data, retry_after, sizeof(retry_after) - 1) == 0)
+        curl->has_retry_after = true;
+    return count;
+}
+
+/* Forget the last answer. */
+static void reset_answer(oa_curl *curl) {
+    if (curl->body_cap > KEEP_BODY_BYTES) {
+        free(curl->body);
+        curl->body = NULL;
+        curl->body_cap = 0;
+    }
+    curl->body_len = 0;
+    curl->body_is_too_large = false;
+    curl->headers_ended = curl->has_retry_after = false;
+    curl->reason[0] = '\0';
+    curl->error[0] = '\0';
+}
+
+/* Fill in `reason`: what failed and for which host, in one line. */
+static void explain(oa_curl *curl, CURLcode code) {
+    const char *text = curl->error;
+    /* It may quote the URL of a proxy, with credentials. */
+    if (text[0] == '\0' || strchr(text, '@') != NULL)
+        text = curl_easy_strerror(code);
+    if (code == CURLE_WRITE_ERROR)
+        text = curl->body_is_too_large ? "the answer is unreasonably large"
+                                       : "out of memory for the answer";
+    snprintf(curl->reason, sizeof(curl->reason), "%s: %s", curl->host, text);
+    for (char *c = curl->reason; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
+            *c = ' ';
+}
+
+static void read_answer(oa_curl *curl, oa_answer *out) {
+    long status = 0;
+    curl_off_t seconds = 0;
+    curl_easy_getinfo(curl->easy, CURLINFO_RESPONSE_CODE, &status);
+    /* Seconds, or a date minus this machine's time: libcurl reads both forms. A past date is negative. */
+    curl_easy_getinfo(curl->easy, CURLINFO_RETRY_AFTER, &seconds);
+    out->status_code = (int)status;
+    if (curl->has_retry_after && seconds > 0)
+        out->retry_after_seconds = seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
+    out->body = (oa_str){curl->body, curl->body_len};
+}
+
+/* ---- A POST ---- */
+
+bool oa_curl_is_stale(oa_now used, oa_now now) {
+    const int64_t wall_ms = now.wall_ms - used.wall_ms;
+    const int64_t idle_ms = (int64_t)(now.monotonic_ms - used.monotonic_ms);
+    const int64_t gap_ms = wall_ms > idle_ms ? wall_ms - idle_ms : idle_ms - wall_ms;
+    return used.monotonic_ms != 0 && (idle_ms > MAX_IDLE_SECONDS * 1000 || gap_ms > CLOCK_JUMP_MS);
+}
+
+static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
+    CURL *easy = curl->easy;
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body.data);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, gzip ? curl->gzip_headers : curl->headers);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
+}
+
+/* Turn the multi handle until the POST is over or cancelled. Returns its code. */
+static CURLcode run(oa_curl *curl) {
+    int running = 1;
+    for (;;) {
+        if (atomic_load(&curl->cancelled))
+            return CURLE_ABORTED_BY_CALLBACK;
+        if (curl_multi_perform(curl->multi, &running) != CURLM_OK)
+            return CURLE_FAILED_INIT;
+        if (running == 0)
+            break;
+        if (curl_multi_poll(curl->multi, NULL, 0, POLL_MS, NULL) != CURLM_OK)
+            return CURLE_FAILED_INIT;
+    }
+    int left = 0;
+    const CURLMsg *message = curl_multi_info_read(curl->multi, &left);
+    return message != NULL && message->msg == CURLMSG_DONE ? message->data.result
+                                                           : CURLE_FAILED_INIT;
+}
+
+void oa_curl_post(oa_curl *curl, oa_str body, bool gzip, oa_answer *out) {
+    const oa_now started = oa_clock_now();
+    *out = (oa_answer){.gzip = gzip, .sent_bytes = body.len};
+    reset_answer(curl);
+    set_request(curl, body, gzip, oa_curl_is_stale(curl->used, started));
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    if (curl_multi_add_handle(curl->multi, curl->easy) == CURLM_OK) {
+        code = run(curl);
+        if (code == CURLE_OK && !curl->headers_ended)
+            code = CURLE_RECV_ERROR;
+        if (code == CURLE_OK)
+            read_answer(curl, out);
+        curl_multi_remove_handle(curl->multi, curl->easy);
+    }
+    if (code != CURLE_OK)
+        explain(curl, code);
+    out->aborted = code == CURLE_ABORTED_BY_CALLBACK;
+    out->error = (oa_str){curl->reason, strlen(curl->reason)};
+    curl->used = oa_clock_now();
+    out->duration_ms = curl->used.monotonic_ms - started.monotonic_ms;
+}
+
+void oa_curl_cancel(oa_curl *curl) {
+    atomic_store(&curl->cancelled, true);
+    curl_multi_wakeup(curl->multi);
+}
+
+void oa_curl_rearm(oa_curl *curl) { atomic_store(&curl->cancelled, false); }
+
+/* ---- Making one ---- */
+
+static bool is_https(oa_str url) { return url.len > 6 && memcmp(url.data, "https:", 6) == 0; }
+
+bool oa_curl_needs_trust(const oa_curl_config *config) {
+    return config->ca_file.data == NULL &&
+           (is_https(config->server_url) || is_https(config->proxy));
+}
+
+oa_status oa_curl_trust(oa_curl *curl, oa_str pem) {
+    struct curl_blob blob = {(void *)(uintptr_t)pem.data, pem.len, CURL_BLOB_COPY};
+    const CURLcode code = curl_easy_setopt(curl->easy, CURLOPT_CAINFO_BLOB, &blob);
+    if (code != CURLE_OK)
+        return code == CURLE_OUT_OF_MEMORY ? OA_NOMEM : OA_UNAVAILABLE;
+    /* Node's list is the whole list: the directory that libcurl was built with is not added. */
+    curl_easy_setopt(curl->easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(curl->easy, CURLOPT_PROXY_CAINFO_BLOB, &blob);
+    curl_easy_setopt(curl->easy, CURLOPT_PROXY_CAPATH, NULL);
+    return OA_OK;
+}
+
+static bool add_header(struct curl_slist **list, const char *header) {
+    struct curl_slist *longer = curl_slist_append(*list, header);
+    if (longer == NULL)
+        return false;
+    *list = longer;
+    return true;
+}
+
+static bool make_headers(oa_curl *curl) {
+    /* "Expect:" switches 100-continue off: it costs a round trip, or a second where it is not known. */
+    return add_header(&curl->headers, "Content-Type: application/json") &&
+           add_header(&curl->headers, "Accept: */*") && add_header(&curl->headers, "Expect:") &&
+           add_header(&curl->gzip_headers, "Content-Type: application/json") &&
+           add_header(&curl->gzip_headers, "Accept: */*") &&
+           add_header(&curl->gzip_headers, "Expect:") &&
+           add_header(&curl->gzip_headers, "Content-Encoding: gzip");
+}
+
+/* Set an option to a string that is not NUL-terminated; an absent one gives `fallback`. */
+static CURLcode set_string(CURL *easy, CURLoption option, oa_str value, const char *fallback) {
+    if (value.data == NULL)
+        return curl_easy_setopt(easy, option, fallback);
+    char *text = malloc(value.len + 1);
+    if (text == NULL)
+        return CURLE_OUT_OF_MEMORY;
+    memcpy(text, value.data, value.len);
+    text[value.len] = '\0';
+    const CURLcode code = curl_easy_setopt(easy, option, text);
+    free(text);
+    return code;
+}
+
+static CURLcode set_protocol(CURL *easy) {
+#if LIBCURL_VERSION_NUM >= 0x075500
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+}
+
+static CURLcode set_trust_file(CURL *easy, oa_str ca_file) {
+    if (ca_file.data == NULL)
+        return CURLE_OK;
+    CURLcode code = set_string(easy, CURLOPT_CAINFO, ca_file, NULL);
+    if (code == CURLE_OK)
+        code = set_string(easy, CURLOPT_PROXY_CAINFO, ca_file, NULL);
+    if (code == CURLE_OK) {
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+    }
+    return code;
+}
+
+static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
+    CURL *easy = curl->easy;
+    CURLcode code = CURLE_OK;
+#define SET(call)                                                                                  \
+    if (code == CURLE_OK)                                                                          \
+    code = (call)
+    SET(set_string(easy, CURLOPT_URL, config->server_url, NULL));
+    SET(set_protocol(easy));
+    SET(set_string(easy, CURLOPT_USERAGENT, config->user_agent, NULL));
+    SET(set_string(easy, CURLOPT_PROXY, config->proxy, ""));
+    SET(set_string(easy, CURLOPT_NOPROXY, config->no_proxy, ""));
+    SET(set_trust_file(easy, config->ca_file));
+    SET(curl_easy_setopt(easy, CURLOPT_POST, 1L));
+    SET(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
+    SET(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L));
+    SET(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
+    SET(curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L));
+    SET(curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L));
+    SET(curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)config->request_timeout_ms));
+    SET(curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)config->request_timeout_ms));
+    SET(curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)MAX_IDLE_SECONDS));
+    SET(curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER_BYTES));
+    SET(curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, curl->error));
+    SET(curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body));
+    SET(curl_easy_setopt(easy, CURLOPT_WRITEDATA, curl));
+    SET(curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header));
+    SET(curl_easy_setopt(easy, CURLOPT_HEADERDATA, curl));
+#undef SET
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* An abort does not wait for a resolver that hangs. */
+    if (code == CURLE_OK)
+        curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+    return code;
+}
+
+/* Copy scheme-less host and port of `url`: the part between "//" and the next '/', '?' or '#'. */
+static void copy_host(oa_curl *curl, oa_str url) {
+    size_t from = 0;
+    while (from + 1 < url.len && !(url.data[from] == '/' && url.data[from + 1] == '/'))
+        from++;
+    from = from + 2 <= url.len ? from + 2 : url.len;
+    size_t to = from;
+    while (to < url.len && strchr("/?#", url.data[to]) == NULL) {
+        if (url.data[to] == '@')
+            from = to + 1;
+        to++;
+    }
+    size_t len = to - from;
+    if (len >= sizeof(curl->host))
+        len = sizeof(curl->host) - 1;
+    memcpy(curl->host, url.data + from, len);
+    curl->host[len] = '\0';
+}
+
+void oa_curl_free(oa_curl *curl) {
+    if (curl == NULL)
+        return;
+    if (curl->easy != NULL)
+        curl_easy_cleanup(curl->easy);
+    if (curl->multi != NULL)
+        curl_multi_cleanup(curl->multi);
+    curl_slist_free_all(curl->headers);
+    curl_slist_free_all(curl->gzip_headers);
+    free(curl->body);
+    free(curl);
+}
+
+oa_status oa_curl_new(const oa_curl_config *config, oa_curl **out) {
+    uv_once(&once, start_curl);
+    if (!curl_is_ready)
+        return OA_UNAVAILABLE;
+    oa_curl *curl = calloc(1, sizeof(*curl));
+    if (curl == NULL)
+        return OA_NOMEM;
+    atomic_init(&curl->cancelled, false);
+    copy_host(curl, config->server_url);
+    curl->multi = curl_multi_init();
+    curl->easy = curl_easy_init();
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    if (curl->multi != NULL && curl->easy != NULL && make_headers(curl))
+        code = set_options(curl, config);
+    if (code == CURLE_OK) {
+        *out = curl;
+        return OA_OK;
+    }
+    oa_curl_free(curl);
+    return code == CURLE_OUT_OF_MEMORY ? OA_NOMEM : OA_UNAVAILABLE;
+}

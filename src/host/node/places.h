@@ -1,0 +1,25 @@
+/*
+ * places.h: the share of libuv's thread pool that is ours.
+ *
+ * Half of the pool at most is taken, by however many dispatchers of however many threads: a slow server
+ * must not starve fs and dns. What waits for a place goes before what had one just now, so none starves
+ * another.  [any loop]
+ */
+#ifndef OA_HOST_PLACES_H
+#define OA_HOST_PLACES_H
+
+#include <stdbool.h>
+
+/* What asks for a place. Starts as all zeroes. */
+typedef struct oa_place {
+    bool is_waiting;
+    bool is_taken;
+} oa_place;
+
+/* Take a place, or wait for one and return false: then ask again soon. */
+bool oa_place_acquire(oa_place *place);
+
+/* Give the place back, or wait for one no longer. */
+void oa_place_release(oa_place *place);
+
+#endif

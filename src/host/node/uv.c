@@ -1,0 +1,278 @@
+/*
+ * uv.c: the loop's side of an attempt, and the pool's.
+ *
+ * Whatever is due, pump() does it, from the timer or when the pool gives an attempt back. While an attempt
+ * is in the pool, it belongs to the thread there with the connection and the compressor, so there is
+ * no lock; what crosses is a cancel (see curl.c).
+ *
+ * The timer keeps the loop alive only while a flush is awaited; an attempt in the pool always does.
+ */
+#include "uv.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "../clock.h"
+#include "../gzip.h"
+#include "places.h"
+
+enum { PLACE_WAIT_MS = 5 }; /* all of our places in the pool are taken by other dispatchers */
+
+struct oa_uv {
+    uv_loop_t *loop; /* borrowed */
+    uv_timer_t timer;
+    uv_work_t work;
+    oa_dispatcher *core;
+    oa_curl *curl; /* NULL once it is closed */
+    oa_gzip *gzip; /* NULL: no compression */
+    oa_uv_handlers handlers;
+    oa_place place;
+    oa_attempt *attempt; /* in the pool; NULL: none is */
+    size_t awaited;      /* flushes and closes that are not over */
+    void *close_ticket;
+    bool needs_trust;
+    bool is_collecting;
+    bool is_ending;
+};
+
+/* ---- Pages of memory for long queues ---- */
+
+static void *map_pages(size_t size) {
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+static void unmap_pages(void *pointer, size_t size) { munmap(pointer, size); }
+
+static uv_once_t once = UV_ONCE_INIT;
+
+static void set_pages(void) {
+#ifndef OA_HEAP_ONLY /* sanitizers see no further than the heap */
+    oa_set_pages((oa_pages){map_pages, unmap_pages});
+#else
+    (void)map_pages;
+    (void)unmap_pages;
+#endif
+}
+
+/* ---- Time ---- */
+
+/* Now, as far as a decision needs it: the loop's own time, which may be that of the turn's beginning. */
+static oa_now loop_now(const oa_uv *uv) { return (oa_now){oa_clock_wall_ms(), uv_now(uv->loop)}; }
+
+static void pump(oa_uv *uv);
+
+static void on_timer(uv_timer_t *timer) { pump(timer->data); }
+
+/* Set the timer to the next moment at which something is due. */
+static void arm(oa_uv *uv) {
+    if (uv->is_ending)
+        return;
+    const oa_now now = oa_clock_now();
+    const uint64_t due_ms = oa_dispatcher_next_due(uv->core, now);
+    uint64_t delay_ms = due_ms > now.monotonic_ms ? due_ms - now.monotonic_ms : 0;
+    if (uv->place.is_waiting && delay_ms < PLACE_WAIT_MS)
+        delay_ms = PLACE_WAIT_MS;
+    if (due_ms == UINT64_MAX)
+        uv_timer_stop(&uv->timer);
+    else
+        uv_timer_start(&uv->timer, on_timer, delay_ms, 0);
+    if (uv->awaited > 0)
+        uv_ref((uv_handle_t *)&uv->timer);
+    else
+        uv_unref((uv_handle_t *)&uv->timer);
+}
+
+/* ---- An attempt ---- */
+
+/* On a thread of the pool. */
+static void on_work(uv_work_t *work) {
+    const oa_uv *uv = work->data;
+    if (oa_attempt_render(uv->attempt) != OA_OK)
+        return;
+    oa_str body = oa_attempt_body(uv->attempt);
+    bool gzip = false;
+    if (uv->gzip != NULL && body.len >= OA_GZIP_MIN_BYTES) {
+        const oa_str packed = oa_gzip_pack(uv->gzip, body);
+        gzip = packed.data != NULL; /* a lack of memory for it is no reason not to send */
+        body = gzip ? packed : body;
+    }
+    oa_answer answer;
+    oa_curl_post(uv->curl, body, gzip, &answer);
+    oa_attempt_answer(uv->attempt, &answer);
+}
+
+static void close_timer(oa_uv *uv);
+
+static void on_done(uv_work_t *work, int status) {
+    (void)status; /* UV_ECANCELED: no thread has begun it, and so there is no answer */
+    oa_uv *uv = work->data;
+    oa_place_release(&uv->place);
+    oa_dispatcher_give_back(uv->core, oa_clock_now(), uv->attempt);
+    uv->attempt = NULL;
+    if (uv->is_ending)
+        close_timer(uv);
+    else
+        pump(uv);
+}
+
+static void start(oa_uv *uv) {
+    if (uv->attempt != NULL || !oa_dispatcher_has_attempt(uv->core, oa_clock_now())) {
+        if (uv->attempt == NULL)
+            oa_place_release(&uv->place); /* there is nothing to wait for any more */
+        return;
+    }
+    if (uv->needs_trust) {
+        uv->needs_trust = false;
+        uv->handlers.trust_needed(uv->handlers.data);
+    }
+    if (uv->is_ending)
+        return;
+    if (!oa_place_acquire(&uv->place))
+        return;
+    uv->attempt = oa_dispatcher_take_attempt(uv->core, oa_clock_now());
+    if (uv->attempt == NULL) {
+        oa_place_release(&uv->place);
+        return;
+    }
+    oa_curl_rearm(uv->curl);
+    uv->work.data = uv;
+    uv_queue_work(uv->loop, &uv->work, on_work, on_done);
+}
+
+static void cancel(oa_uv *uv) {
+    if (uv->attempt == NULL)
+        return;
+    oa_curl_cancel(uv->curl);
+    uv_cancel((uv_req_t *)&uv->work);
+}
+
+/* ---- Notices ---- */
+
+static void end_wait(oa_uv *uv, const oa_flush_notice *flush) {
+    uv->awaited--;
+    if (flush->ticket != uv->close_ticket || uv->close_ticket == NULL)
+        return;
+    uv->close_ticket = NULL;
+    oa_curl_free(uv->curl);
+    uv->curl = NULL;
+    oa_gzip_free(uv->gzip);
+    uv->gzip = NULL;
+}
+
+/* Hand all notices out. A handler may call in, and so ask for this once more. */
+static void collect(oa_uv *uv) {
+    if (uv->is_collecting)
+        return;
+    uv->is_collecting = true;
+    oa_notice notice;
+    while (!uv->is_ending && oa_dispatcher_next_notice(uv->core, &notice)) {
+        if (notice.kind == OA_NOTICE_CANCEL) {
+            cancel(uv);
+            continue;
+        }
+        if (notice.kind == OA_NOTICE_FLUSH)
+            end_wait(uv, &notice.about.flush);
+        uv->handlers.notice(uv->handlers.data, &notice);
+    }
+    uv->is_collecting = false;
+}
+
+static void pump(oa_uv *uv) {
+    oa_dispatcher_step(uv->core, oa_clock_now());
+    collect(uv);
+    if (!uv->is_ending)
+        start(uv);
+    if (uv->attempt == NULL && uv->gzip != NULL)
+        oa_gzip_trim(uv->gzip);
+    arm(uv);
+}
+
+/* ---- What the owner calls ---- */
+
+oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_config *curl_config,
+                    bool compression, oa_uv_handlers handlers, oa_uv **out) {
+    uv_once(&once, set_pages);
+    oa_uv *uv = calloc(1, sizeof(*uv));
+    if (uv == NULL)
+        return OA_NOMEM;
+    uv->loop = loop;
+    uv->handlers = handlers;
+    uv->needs_trust = oa_curl_needs_trust(curl_config);
+    oa_status status = oa_dispatcher_new(config, &uv->core);
+    if (status == OA_OK)
+        status = oa_curl_new(curl_config, &uv->curl);
+    if (status == OA_OK && compression && (uv->gzip = oa_gzip_new()) == NULL)
+        status = OA_NOMEM;
+    if (status != OA_OK) {
+        oa_curl_free(uv->curl);
+        oa_dispatcher_free(uv->core);
+        free(uv);
+        return status;
+    }
+    uv_timer_init(loop, &uv->timer);
+    uv_unref((uv_handle_t *)&uv->timer);
+    uv->timer.data = uv;
+    *out = uv;
+    return OA_OK;
+}
+
+static void on_timer_closed(uv_handle_t *handle) {
+    oa_uv *uv = handle->data;
+    const oa_uv_handlers handlers = uv->handlers;
+    oa_place_release(&uv->place);
+    oa_curl_free(uv->curl);
+    oa_gzip_free(uv->gzip);
+    oa_dispatcher_free(uv->core);
+    free(uv);
+    handlers.destroyed(handlers.data);
+}
+
+static void close_timer(oa_uv *uv) { uv_close((uv_handle_t *)&uv->timer, on_timer_closed); }
+
+void oa_uv_destroy(oa_uv *uv) {
+    uv->is_ending = true;
+    if (uv->attempt != NULL)
+        cancel(uv); /* it comes back to on_done() */
+    else
+        close_timer(uv);
+}
+
+oa_dispatcher *oa_uv_core(oa_uv *uv) { return uv->core; }
+
+oa_status oa_uv_record(oa_uv *uv, const oa_decision *decision) {
+    oa_wake wake = OA_WAKE_NOT;
+    const oa_status status = oa_dispatcher_record(uv->core, loop_now(uv), decision, &wake);
+    if (wake == OA_WAKE_COLLECT)
+        collect(uv);
+    if (wake != OA_WAKE_NOT)
+        arm(uv);
+    return status;
+}
+
+oa_status oa_uv_flush(oa_uv *uv, uint64_t timeout_ms, bool abort, void *ticket) {
+    const oa_status status =
+        oa_dispatcher_flush(uv->core, oa_clock_now(), timeout_ms, abort, ticket);
+    uv->awaited += status == OA_OK;
+    arm(uv);
+    return status;
+}
+
+oa_status oa_uv_close(oa_uv *uv, uint64_t timeout_ms, void *ticket) {
+    const oa_status status = oa_dispatcher_close(uv->core, oa_clock_now(), timeout_ms, ticket);
+    if (status == OA_OK) {
+        uv->awaited++;
+        uv->close_ticket = ticket;
+    }
+    arm(uv);
+    return status;
+}
+
+uint64_t oa_uv_abort(oa_uv *uv) {
+    cancel(uv);
+    return oa_dispatcher_abort(uv->core);
+}
+
+oa_status oa_uv_set_trust(oa_uv *uv, oa_str pem) {
+    return uv->curl == NULL || uv->attempt != NULL ? OA_CLOSED : oa_curl_trust(uv->curl, pem);
+}

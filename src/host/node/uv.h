@@ -1,0 +1,73 @@
+/*
+ * uv.h: the host of the addon: a dispatcher on a libuv loop. A timer calls the core when something is
+ * due, a thread of libuv's pool performs the attempts, libcurl sends them.
+ *
+ * Thread: every function is called on the loop's thread; handlers are called there, too, from the loop
+ * and never from inside a call, but for notices of refused decisions when their memory fills in
+ * oa_uv_record().
+ */
+#ifndef OA_HOST_UV_H
+#define OA_HOST_UV_H
+
+#include <uv.h>
+
+#include "../curl.h"
+#include "oa.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the host's owner is told. `data` is passed back; all of them are there. */
+typedef struct oa_uv_handlers {
+    void *data;
+    void (*notice)(void *data, const oa_notice *notice); /* but CANCEL, which is the host's own */
+    void (*trust_needed)(void *data); /* once, before the first https POST: oa_uv_set_trust() now */
+    void (*destroyed)(void *data);    /* the end of oa_uv_destroy() */
+} oa_uv_handlers;
+
+typedef struct oa_uv oa_uv;
+
+/*
+ * Create a dispatcher on `loop`; `compression` asks for gzip.
+ * Ownership: borrows the loop until it is destroyed; copies all else; returns *out owned, for
+ * oa_uv_destroy(). Errors: OA_NOMEM, OA_UNAVAILABLE (libcurl).
+ */
+oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_config *curl_config,
+                    bool compression, oa_uv_handlers handlers, oa_uv **out)
+    __attribute__((warn_unused_result));
+
+/*
+ * Take the host: cancel what is under way, free everything, call `destroyed`, and no other handler. The loop
+ * must go on turning until then.
+ */
+void oa_uv_destroy(oa_uv *uv);
+
+/* Lend the core, for what needs no I/O: variants, opting out, counters. */
+oa_dispatcher *oa_uv_core(oa_uv *uv);
+
+/* oa_dispatcher_record(), now. */
+oa_status oa_uv_record(oa_uv *uv, const oa_decision *decision) __attribute__((warn_unused_result));
+
+/* oa_dispatcher_flush(), now. The loop is kept alive until the notice with `ticket`. */
+oa_status oa_uv_flush(oa_uv *uv, uint64_t timeout_ms, bool abort, void *ticket)
+    __attribute__((warn_unused_result));
+
+/* oa_dispatcher_close(), now; the connection goes with it. The loop is kept alive likewise. */
+oa_status oa_uv_close(oa_uv *uv, uint64_t timeout_ms, void *ticket)
+    __attribute__((warn_unused_result));
+
+/*
+ * Cancel what is under way within a millisecond and start nothing any more: the process is exiting.
+ * Return the number of decisions that are lost by it.
+ */
+uint64_t oa_uv_abort(oa_uv *uv);
+
+/* Set the CA certificates to trust; see oa_curl_trust(). Errors: also OA_CLOSED. */
+oa_status oa_uv_set_trust(oa_uv *uv, oa_str pem) __attribute__((warn_unused_result));
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
