@@ -28,10 +28,10 @@ typedef struct oa_notices {
     bool has_attempt;
     oa_attempt_notice attempt;
     char message[400]; /* of the last attempt, whose own is written by the next one */
-    oa_buf lines; /* a header and a text each */
+    oa_buf lines;      /* a header and a text each */
     size_t lines_at;
     oa_drops drops[2][OA_DROP_COUNT]; /* of queued decisions, and of refused ones */
-    uint64_t untold; /* refused decisions that there was no room to describe */
+    uint64_t untold;                  /* refused decisions that there was no room to describe */
     /* Refused decisions come on top of a full queue, so they have memory of their own. */
     oa_arena refused_arena;
     oa_queue refused;

@@ -46,7 +46,7 @@ struct oa_curl {
     bool body_is_too_large;
     bool headers_ended;   /* of the answer: libcurl takes half of them for all */
     bool has_retry_after; /* likewise: libcurl takes that of an interim answer for it */
-    oa_now used;        /* when the last POST ended; 0 before the first */
+    oa_now used;          /* when the last POST ended; 0 before the first */
     /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs. It
      * carries no other data, so sequential consistency is more than enough. */
     atomic_bool cancelled;

@@ -50,8 +50,8 @@ oa_status oa_ids_check(oa_str id, uint32_t min_characters) {
         return OA_ID_TOO_SHORT;
     if (id.len < (size_t)min_characters * 3 && count_characters(id) < min_characters)
         return OA_ID_TOO_SHORT;
-    if (id.len > OA_ID_MAX_CHARACTERS && (id.len > OA_ID_MAX_CHARACTERS * 3 ||
-                                                count_characters(id) > OA_ID_MAX_CHARACTERS))
+    if (id.len > OA_ID_MAX_CHARACTERS &&
+        (id.len > OA_ID_MAX_CHARACTERS * 3 || count_characters(id) > OA_ID_MAX_CHARACTERS))
         return OA_ID_TOO_LONG;
     return is_forbidden(id) ? OA_ID_FORBIDDEN : OA_OK;
 }
