@@ -8,12 +8,13 @@
 const binding = require('./binding.js');
 const { version } = require('../package.json');
 const { register } = require('./sdk/notifications.js');
+const { BATCH, HTTP_V2 } = require('./endpoints.js');
 const channels = require('./diagnostics.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
 const { reasonOf } = require('./reason.js');
-const { TemplateIds, checkDecision } = require('./sdk/variants.js');
-const { createHandlers, redact } = require('./addon-handlers.js');
+const { VariantIds, checkDecision } = require('./sdk/variants.js');
+const { createAddonHandlers, redact } = require('./addon-handlers.js');
 
 const STATUS = Object.freeze(
   Object.fromEntries(binding.statusNames.map((name, code) => [name, code])),
@@ -49,10 +50,10 @@ class Dispatcher {
   #record;
   #options;
   #log;
-  #templates;
+  #variants;
   #wantsFlags;
   #legacy; // reads the decisions of the older APIs that are wanted; null: none is
-  #callbacks; // null: no option makes the long way necessary
+  #userCallbacks; // null: no option makes the long way necessary
   #isTraced; // whether the log wants every decision
   #clients = new Map(); // client -> { registration, detach }
   #closing = null;
@@ -65,10 +66,10 @@ class Dispatcher {
     this.#native = createNative(options, this.#log);
     this.#record = this.#native.record;
     this.#isTraced = this.#log.debugEnabled;
-    this.#templates = new TemplateIds(this.#native);
+    this.#variants = new VariantIds(this.#native);
     this.#wantsFlags = options.decisionTypes.includes('flag');
     this.#legacy = createLegacy(options);
-    this.#callbacks = createCallbacks(options, this.#log);
+    this.#userCallbacks = createUserCallbacks(options, this.#log);
     // Bound, since it is handed to notification centres.
     this.onDecision = (notification) => this.#decide(notification, null);
     lifecycle.add(this, this.#native, {
@@ -89,7 +90,8 @@ class Dispatcher {
         code: 'ERR_OA_CLOSED',
       });
     }
-    const rules = this.#callbacks === null ? null : this.#callbacks.rulesOf(optimizelyClient);
+    const rules =
+      this.#userCallbacks === null ? null : this.#userCallbacks.rulesOf(optimizelyClient);
     const registration = register(optimizelyClient, (notification) =>
       this.#decide(notification, rules),
     );
@@ -188,13 +190,13 @@ class Dispatcher {
         return;
       }
       const decision = isFlag ? notification.decisionInfo : this.#legacy.read(notification);
-      const id = this.#templates.get(decision);
+      const id = this.#variants.get(decision);
       const status =
         id < 0
           ? this.#refuse(decision)
-          : this.#callbacks === null
+          : this.#userCallbacks === null
             ? this.#record(id, notification.userId)
-            : this.#callbacks.record(this.#record, IGNORED, id, decision, notification, rules);
+            : this.#userCallbacks.record(this.#record, IGNORED, id, decision, notification, rules);
       if (status !== STATUS.ok && status !== STATUS.repeat) {
         this.#explain(status);
       }
@@ -319,7 +321,7 @@ function createNative(options, log) {
   const reference = {};
   const native = new binding.Dispatcher(
     nativeOptions(options, log),
-    createHandlers(options, log, () => reference.weak.deref()),
+    createAddonHandlers(options, log, () => reference.weak.deref()),
   );
   reference.weak = new WeakRef(native);
   return native;
@@ -333,7 +335,7 @@ function createLegacy({ decisionTypes }) {
 }
 
 /** Loaded only where a callback, or a filter, makes the long way necessary. */
-function createCallbacks(options, log) {
+function createUserCallbacks(options, log) {
   const { resolveUser, eventProperties, userProperties, includeRollouts } = options;
   if (
     resolveUser === null &&
@@ -343,8 +345,8 @@ function createCallbacks(options, log) {
   ) {
     return null;
   }
-  const { Callbacks } = require('./user-callbacks.js');
-  return new Callbacks(options, log);
+  const { UserCallbacks } = require('./user-callbacks.js');
+  return new UserCallbacks(options, log);
 }
 
 function nativeOptions(options, log) {
@@ -366,7 +368,7 @@ function warnOfUrl(serverUrl, log) {
   if (pathname === '/') {
     log.warn(
       'path',
-      'serverUrl: it has no path, and is posted to as it is; Amplitude listens at /2/httpapi and /batch',
+      `serverUrl: it has no path, and is posted to as it is; Amplitude listens at ${HTTP_V2.path} and ${BATCH.path}`,
     );
   }
   const isLoopback =

@@ -7,6 +7,7 @@
 
 const fs = require('node:fs');
 
+const { HTTP_V2 } = require('../../endpoints.js');
 const { createCollector } = require('../collector/index.js');
 const { asSent } = require('../collector/store.js');
 const { send } = require('../http-client.js');
@@ -135,7 +136,7 @@ async function rehearse(options, decide) {
   const ignore = () => {};
   const dispatcher = createDispatcher({
     apiKey: 'rehearsal',
-    serverUrl: `${url}/2/httpapi`,
+    serverUrl: url + HTTP_V2.path,
     proxy: '',
     minIdLength: options.minIdLength,
     logger: { debug: ignore, info: ignore, warn: note, error: note },
