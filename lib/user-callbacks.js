@@ -11,7 +11,7 @@ const { RuleTypes, NO_RULE } = require('./sdk/rules.js');
 
 const OWN_PROPERTIES = ['flag_key', 'variation_key', 'rule_key', 'enabled'];
 
-class Callbacks {
+class UserCallbacks {
   #options;
   #log;
 
@@ -102,4 +102,4 @@ function resolve(resolveUser, notification) {
   return { userId, deviceId };
 }
 
-module.exports = { Callbacks };
+module.exports = { UserCallbacks };
