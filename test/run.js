@@ -65,7 +65,7 @@ const STEPS = [
     name: 'runtimes',
     title: 'other versions of Node and npm, to try with',
     extra: true,
-    command: () => [process.execPath, 'test/support/runtimes.js'],
+    command: () => [process.execPath, 'test/support/setup/runtimes.js'],
   },
   { name: 'prebuild', title: 'prebuilt addons', extra: true, command: prebuild },
   { name: 'js', title: 'JavaScript and end to end', command: nodeTests },
@@ -73,7 +73,7 @@ const STEPS = [
     name: 'nodes',
     title: 'the same addon on other versions of Node',
     extra: true,
-    command: (all, files) => [process.execPath, 'test/support/nodes.js', ...files],
+    command: (all, files) => [process.execPath, 'test/support/setup/nodes.js', ...files],
   },
   {
     name: 'js-prebuilt',
@@ -245,7 +245,7 @@ async function main() {
   const { all, only, files } = options;
   const setup = spawnSync(
     process.execPath,
-    ['test/support/setup.js', '--for', all ? 'ci' : 'test'],
+    ['test/support/setup/setup.js', '--for', all ? 'ci' : 'test'],
     { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] },
   );
   if (setup.status !== 0) {

@@ -8,7 +8,7 @@
 
 const amplitudeSdk = require('@amplitude/analytics-node');
 const { createDispatcher } = require('../../lib/index.js');
-const { ROWS, audit, playRow } = require('../support/matrix.js');
+const { ROWS, audit, playRow } = require('../support/amplitude/matrix.js');
 
 const API_KEY = 'matrix';
 const FLUSH_TIMEOUT_MILLIS = 60_000; // longer than the pause of throttled users

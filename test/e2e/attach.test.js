@@ -5,14 +5,14 @@
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
 const {
   MAJORS,
   US_PREMIUM,
   createClient,
   createNotification,
   decideAs,
-} = require('../support/optimizely.js');
+} = require('../support/optimizely/sdk.js');
 
 let amplitude;
 let dispatcher;

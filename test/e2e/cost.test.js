@@ -10,7 +10,7 @@ const { once } = require('node:events');
 const http = require('node:http');
 const { after, before, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { createNotification } = require('../support/optimizely.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
 /** The machine may be busy with something else. */
 const ATTEMPTS = { least: 5, most: 20 };

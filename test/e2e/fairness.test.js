@@ -5,8 +5,8 @@
 const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
 // Of four threads, which is the default; what runs before this file may have used the pool already.
 const PLACES = 2;

@@ -10,8 +10,8 @@
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 const {
   EVENT_TYPE,
   ROWS,
@@ -21,7 +21,7 @@ const {
   labelOf,
   playRow,
   storedLabels,
-} = require('../support/matrix.js');
+} = require('../support/amplitude/matrix.js');
 
 const LONG_MILLIS = 60_000; // longer than any of this takes
 const PAUSE_MILLIS = 15_000; // of throttled users at /batch

@@ -6,8 +6,8 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { setImmediate: turn } = require('node:timers/promises');
 
-const { assertReconciles, start, viewed } = require('../support/harness.js');
-const { createNotification } = require('../support/optimizely.js');
+const { assertReconciles, start, viewed } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
 /** Errors that bite whoever asks what they say. */
 const ERRORS = [

@@ -12,9 +12,14 @@ const {
   decideAllAs,
   MAJORS,
   US_PREMIUM,
-} = require('../support/optimizely.js');
-const { assertReconciles, start, storedEvents, viewed } = require('../support/harness.js');
-const { seededRandom } = require('../support/random.js');
+} = require('../support/optimizely/sdk.js');
+const {
+  assertReconciles,
+  start,
+  storedEvents,
+  viewed,
+} = require('../support/dispatcher/harness.js');
+const { seededRandom } = require('../support/util/random.js');
 
 const decide = (dispatcher, userId, decisionInfo) =>
   dispatcher.onDecision(createNotification(userId, decisionInfo));

@@ -12,14 +12,14 @@ const path = require('node:path');
 const { describe, it } = require('node:test');
 
 const { createCollector } = require('../../lib/cli/collector/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { certificates } = require('../support/certificates.js');
-const { isProxyVariable, startChild } = require('../support/child.js');
-const harness = require('../support/harness.js');
-const { createNotification } = require('../support/optimizely.js');
-const { startProxy } = require('../support/proxy.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { certificates } = require('../support/network/certificates.js');
+const { isProxyVariable, startChild } = require('../support/process/child.js');
+const harness = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { startProxy } = require('../support/network/proxy.js');
 
-const ACTOR = path.join(__dirname, '..', 'support', 'actor.js');
+const ACTOR = path.join(__dirname, '..', 'support', 'process', 'actor.js');
 const LONG_MILLIS = 60_000;
 const WAIT_MILLIS = 10_000;
 const PLAIN = 'user:p@ss:w/%?#';
@@ -280,7 +280,7 @@ describe('a certificate', () => {
 
   it('of a CA that the system knows is refused when caFile names others', async (t) => {
     const started = await startTls(t, 'good', {
-      caFile: __filename.replace(/[^/]*$/, '../support/datafile.json'),
+      caFile: __filename.replace(/[^/]*$/, '../support/optimizely/datafile.json'),
     });
     await failToDeliver(started, /: no answer: 127\.0\.0\.1:\d+: .*/);
   });

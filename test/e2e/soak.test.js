@@ -12,8 +12,8 @@ const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const { isDeepStrictEqual } = require('node:util');
 const { createDispatcher } = require('../../lib/index.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
 const SECONDS = Number(process.env.OA_SOAK_SECONDS ?? 4);
 const SEED = Number(process.env.OA_SOAK_SEED ?? 1);

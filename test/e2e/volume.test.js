@@ -8,8 +8,8 @@ const { once } = require('node:events');
 const path = require('node:path');
 const { after, afterEach, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { createClient, createNotification, decideAs } = require('../support/optimizely.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { createClient, createNotification, decideAs } = require('../support/optimizely/sdk.js');
 
 const ROOT = path.join(__dirname, '../..');
 const MANY = 100_000;
@@ -355,7 +355,7 @@ describe('a process', () => {
     amplitude.setFault(fault);
     const source = `
       const { createDispatcher } = require(${JSON.stringify(ROOT)});
-      const { createClient, decideAs } = require(${JSON.stringify(path.join(ROOT, 'test/support/optimizely'))});
+      const { createClient, decideAs } = require(${JSON.stringify(path.join(ROOT, 'test/support/optimizely/sdk.js'))});
       const dispatcher = createDispatcher({
         apiKey: 'child-key', serverUrl: ${JSON.stringify(amplitude.httpapi)},
         flushIntervalMillis: ${FOREVER_MILLIS}, requestTimeoutMillis: ${FOREVER_MILLIS}, flushTimeoutMillis: ${FOREVER_MILLIS},

@@ -7,7 +7,7 @@ const { once } = require('node:events');
 const path = require('node:path');
 const readline = require('node:readline');
 const { createCollector } = require('../../lib/cli/collector/index.js');
-const { request } = require('../support/request.js');
+const { request } = require('../support/network/request.js');
 const { version } = require('../../package.json');
 
 const CLI = path.join(__dirname, '../../lib/cli/main.js');

@@ -11,10 +11,10 @@ const os = require('node:os');
 const path = require('node:path');
 const { runDoctor } = require('../../lib/cli/doctor/index.js');
 const { send } = require('../../lib/cli/http-client.js');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
 
 const CLI = path.join(__dirname, '../../lib/cli/main.js');
-const DATAFILE = path.join(__dirname, '../support/datafile.json');
+const DATAFILE = path.join(__dirname, '../support/optimizely/datafile.json');
 const KEY = 'a-key-that-is-known';
 
 const check = (result, name) => result.checks.find((one) => one.name === name);

@@ -16,7 +16,7 @@ const os = require('node:os');
 const path = require('node:path');
 
 const { stage } = require('../../src/release/stage.js');
-const { notTestable } = require('../support/prebuilds.js');
+const { notTestable } = require('../support/setup/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const HANDLER = path.join(ROOT, 'test', 'examples', 'lambda.js');

@@ -16,8 +16,8 @@
  * - `harmless`: the answer can be used as it is.
  */
 
-const { faults, startAmplitude } = require('./amplitude.js');
-const { createNotification } = require('./optimizely.js');
+const { faults, startAmplitude } = require('./server.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const EVENT_TYPE = 'Experiment Viewed';
 const USER_COUNT = 60;

@@ -4,8 +4,8 @@
 
 const assert = require('node:assert/strict');
 
-const { createDispatcher } = require('../../lib/index.js');
-const { startAmplitude } = require('./amplitude.js');
+const { createDispatcher } = require('../../../lib/index.js');
+const { startAmplitude } = require('../amplitude/server.js');
 
 /** A logger that keeps what it is told, as { level, message }. */
 function recordingLogger() {

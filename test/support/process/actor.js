@@ -18,11 +18,11 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
-const { createNotification } = require('./optimizely.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const part = isMainThread ? JSON.parse(process.argv[2]) : workerData;
 const port = isMainThread ? process : parentPort;
-const ROOT = path.join(__dirname, '..', '..');
+const ROOT = path.join(__dirname, '..', '..', '..');
 const LONG_MILLIS = 60_000;
 
 // Written at once: what a Worker gives to console is lost when it is terminated.

@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const path = require('node:path');
 
-const { startAmplitude } = require('./amplitude.js');
+const { startAmplitude } = require('../amplitude/server.js');
 const { startChild } = require('./child.js');
 
 const ACTOR = path.join(__dirname, 'actor.js');
