@@ -7,7 +7,8 @@ const { test } = require('node:test');
 const channels = require('node:diagnostics_channel');
 
 const { createNotification } = require('../support/optimizely/sdk.js');
-const { recordingLogger, start } = require('../support/dispatcher/harness.js');
+const { start } = require('../support/dispatcher/harness.js');
+const { recordingLogger } = require('../support/dispatcher/loggers.js');
 
 /** Subscribe to a channel for one test; returns the list of messages, which grows. */
 function listen(t, name) {

@@ -12,6 +12,7 @@ const http = require('node:http');
 const { createDispatcher } = require('../../lib/index.js');
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { asSent } = require('../../lib/cli/collector/store.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
 const { findChromium, startChromium } = require('../support/process/chromium.js');
 const {
   createClient,
@@ -66,7 +67,7 @@ describe("the collector's page", { skip }, () => {
       proxy: '',
       flushIntervalMillis: 20,
       disabledValue: 'variation',
-      logger: { debug() {}, info() {}, warn() {}, error() {} },
+      logger: quietLogger,
       ...options,
     });
     dispatcher.attach(client);
