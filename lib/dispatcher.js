@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The dispatcher that the application holds: a thin shim over the native one. It reads what the
- * listener is given, at once and without throwing, and hands flat values to the addon.
+ * The dispatcher that the application holds. Its listener reads a notification at once and without throwing, and
+ * gives flat values to the native dispatcher, which does everything else.
  */
 
 const { redact } = require('./addon-handlers.js');
@@ -25,9 +25,9 @@ class Dispatcher {
   #log;
   #variants;
   #wantsFlags;
-  #legacy; // reads the decisions of the older APIs that are wanted; null: none is
-  #userCallbacks; // null: no option makes the long way necessary
-  #isTraced; // whether the log wants every decision
+  #legacy; // reads decisions of the older APIs; null when none of their types is wanted
+  #userCallbacks; // null when no option needs them
+  #isTraced; // whether each decision is logged
   #clients = new Map(); // client -> { registration, detach }
   #closing = null;
   #ignored = 0;
@@ -43,7 +43,7 @@ class Dispatcher {
     this.#wantsFlags = options.decisionTypes.includes('flag');
     this.#legacy = createLegacy(options);
     this.#userCallbacks = createUserCallbacks(options, this.#log, this.#record);
-    // Bound, since it is handed to notification centres.
+    // Bound, because it is given to notification centres.
     this.onDecision = (notification) => this.#decide(notification, null);
     lifecycle.add(this, this.#native, {
       log: this.#log,
@@ -80,7 +80,7 @@ class Dispatcher {
     return detach;
   }
 
-  /** Whatever a client throws, detach() and close() go on. */
+  /** Run an action of detaching; an error of the client ends neither detach() nor close(). */
   #quietly(action) {
     try {
       action();
@@ -150,7 +150,7 @@ class Dispatcher {
     this.#native.setOptOut(optOut);
   }
 
-  /** The listener. Whatever happens in it, the caller's decide() goes on. */
+  /** The listener. An error in it must not reach the caller of decide(). */
   #decide(notification, rules) {
     try {
       const type = notification.type;
@@ -178,7 +178,7 @@ class Dispatcher {
       : this.#userCallbacks.record(id, decision, notification, rules);
   }
 
-  /** Small, so that it is inlined: a usual status ends here when nothing watches. */
+  /** Small, so that it is inlined: a usual status ends here unless something watches. */
   #conclude(status, notification, decision) {
     if (status !== STATUS.ok && status !== STATUS.repeat) {
       this.#count(status);
@@ -202,13 +202,13 @@ class Dispatcher {
       }
       channels.decision.publish({ type, userId, flagKey, variationKey, ruleKey, enabled, outcome });
     } catch {
-      // A notification that cannot be read a second time is told to none.
+      // The notification cannot be read a second time.
     }
   }
 
   #wantsLegacy(type) {
     if (typeof type !== 'string') {
-      throw new Error('it has no type, so it is no notification of the SDK');
+      throw new Error('it has no type, so it is not a notification of the SDK');
     }
     return this.#legacy !== null && this.#legacy.types.has(type);
   }
@@ -246,21 +246,21 @@ class Dispatcher {
     return readWait(options, this.#options.flushTimeoutMillis, this.#log);
   }
 
-  /** Memory ran out for the bookkeeping of a flush: nothing is lost, and nothing is known. */
+  /** The report of a flush that failed for lack of memory: nothing is lost, and everything may be pending. */
   #unreported(error) {
     this.#log.error('flush', `flush: ${error.message}`);
     return { ...NOTHING, pending: this.#native.stats().pending };
   }
 }
 
-/** Loaded only where decisionTypes names one of the older APIs. */
+/** Loaded only when decisionTypes names one of the older APIs. */
 function createLegacy({ decisionTypes }) {
   const types = new Set(decisionTypes);
   types.delete('flag');
   return types.size === 0 ? null : { types, read: require('./sdk/legacy.js').readLegacyDecision };
 }
 
-/** Loaded only where a callback, or a filter, makes the long way necessary. */
+/** Loaded only when an option needs a callback or the kind of rule. */
 function createUserCallbacks(options, log, record) {
   const { resolveUser, eventProperties, userProperties, includeRollouts } = options;
   if (

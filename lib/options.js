@@ -94,10 +94,7 @@ function apiKey(value) {
   const expected = 'the API key of the Amplitude project';
   if (UNSET.has(value)) {
     const got = value ? `the word ${JSON.stringify(value)}` : describe(value);
-    throw new Unexpected(
-      expected,
-      `${got}: is the variable of process.env that it comes from set?`,
-    );
+    throw new Unexpected(expected, `${got}: is its environment variable set?`);
   }
   if (typeof value !== 'string') {
     throw new Unexpected(expected);
@@ -250,7 +247,7 @@ const TABLE = {
   serverZone: { check: oneOf(...Object.keys(ORIGINS)), default: 'US' },
   useBatch: { check: boolean, default: false },
   serverUrl: { check: serverUrl, default: null },
-  // An empty id is none, so 1 is the least.
+  // An empty id counts as absent, so the minimum is 1.
   minIdLength: { check: integer(1, MAX_STRING_LENGTH, 'characters'), default: 5 },
   flushQueueSize: { check: integer(1, MAX_UINT32, 'events'), default: 200 },
   flushIntervalMillis: { check: millis(0), default: 10_000 },

@@ -1,8 +1,10 @@
 'use strict';
 
 /**
- * The long way of a decision: with the application's callbacks, or with the rule looked up. Loaded only
- * where an option asks for it. Each callback that throws costs what it was asked for.
+ * The application's callbacks for a decision: resolveUser, eventProperties and userProperties, and the look-up of
+ * the rule that they are given. Loaded only when an option needs it.
+ *
+ * A resolveUser that throws costs the decision; one of the others costs its properties.
  */
 
 const { toMembers } = require('./properties.js');
@@ -25,7 +27,7 @@ class UserCallbacks {
     this.#ignored = ignored;
   }
 
-  /** Return what is known of a client's rules; the caller owes it a close(). */
+  /** Return the rules of a client; the caller has to close() them. */
   rulesOf(client) {
     return new RuleTypes(client, this.#log);
   }
@@ -56,7 +58,7 @@ class UserCallbacks {
     );
   }
 
-  /** Ask a callback for properties, and return them as JSON without its braces; undefined without any. */
+  /** Call a callback for properties, and return them as JSON without the outer braces; undefined when there are none. */
   #enrich(name, callback, notification, rule, ownNames) {
     if (callback === null) {
       return undefined;
@@ -64,17 +66,20 @@ class UserCallbacks {
     try {
       const properties = callback(notification, rule);
       if (isPromise(properties)) {
-        throw new Error('it returned a promise, and has to answer at once');
+        throw new Error('it returned a promise, but has to return the properties');
       }
       return toMembers(properties, ownNames);
     } catch (error) {
-      this.#log.warn(name, `${name}: ${reasonOf(error)}; the decision is sent without`);
+      this.#log.warn(
+        name,
+        `${name}: ${reasonOf(error)}; the decision is sent without its properties`,
+      );
       return undefined;
     }
   }
 }
 
-/** What resolveUser answers: { userId, deviceId } or null. Throws an error that says what is wrong with it. */
+/** Return what resolveUser returns, { userId, deviceId } or null; throws an error that says what is wrong. */
 function resolve(resolveUser, notification) {
   let user;
   try {
@@ -83,7 +88,7 @@ function resolve(resolveUser, notification) {
     throw new Error(`resolveUser threw: ${reasonOf(error)}`, { cause: error });
   }
   if (isPromise(user)) {
-    throw new Error('resolveUser returned a promise: it has to answer at once');
+    throw new Error('resolveUser returned a promise: it has to return the user');
   }
   if (user === null) {
     return null;
@@ -100,7 +105,7 @@ function resolve(resolveUser, notification) {
   ]) {
     if (id !== undefined && id !== null && typeof id !== 'string') {
       throw new Error(
-        `resolveUser returned a ${name} that is a ${typeof id}: it has to be a string`,
+        `resolveUser returned a ${name} that is a ${typeof id}: a string is expected`,
       );
     }
   }

@@ -1,25 +1,25 @@
 'use strict';
 
 /**
- * Which (flag, variation, rule, enabled) is which variant of the addon. An application has a few
- * hundred of them and decides thousands of times a second, so a decision goes to the addon as a number.
+ * The addon's id of each variant, which is the constant part of a decision: flag, variation, rule, enabled. There
+ * are a few hundred of them and thousands of decisions a second, so a decision goes to the addon as a number.
  */
 
 const { MAX_STRING_LENGTH, isText } = require('../text.js');
 
-/** More than any datafile has. Should keys be made up without end, the memory for them is not. */
+/** More than any datafile has; it bounds the memory when an application makes up keys. */
 const MAX_VARIANTS = 10_000;
 class VariantIds {
   #native;
   #flags = new Map(); // flag key -> Map of variation key -> [{ flagKey, variationKey, ruleKey, enabled, id }]
-  #last = null; // the one that was asked for last, which often is the next one, too
+  #last = null; // the variant of the last decision, which often is the next one's, too
   #count = 0;
 
   constructor(native) {
     this.#native = native;
   }
 
-  /** Return the id for a decision, or -1 if it is not one that can be sent. */
+  /** Return the id of a decision's variant, or -1 if the decision cannot be sent. */
   get(decision) {
     const { flagKey, variationKey, ruleKey, enabled } = decision;
     const last = this.#last;
@@ -68,7 +68,7 @@ function entry(map, key, make) {
 
 const isAbsent = (value) => value === null || value === undefined;
 
-/** Say what is wrong with a decision, or return null. */
+/** Return what is wrong with a decision, or null. */
 function checkDecision({ flagKey, variationKey, ruleKey, enabled }) {
   if (!isText(flagKey, 1)) {
     return `its flagKey is not a string of 1 to ${MAX_STRING_LENGTH} characters`;

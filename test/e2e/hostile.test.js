@@ -119,11 +119,11 @@ test('a resolveUser that answers wrongly costs the decision, and is told what is
     [() => 'user_1', 'resolveUser returned a string: return { userId }, { deviceId } or null'],
     [
       () => ({ userId: 12345678 }),
-      'resolveUser returned a userId that is a number: it has to be a string',
+      'resolveUser returned a userId that is a number: a string is expected',
     ],
     [
       () => ({ userId: 'user_1', deviceId: true }),
-      'resolveUser returned a deviceId that is a boolean: it has to be a string',
+      'resolveUser returned a deviceId that is a boolean: a string is expected',
     ],
   ];
   for (const [resolveUser, told] of ANSWERS) {

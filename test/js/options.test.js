@@ -112,7 +112,7 @@ describe('apiKey', () => {
     for (const value of [undefined, '', 'undefined', 'null']) {
       assert.match(
         refusal(() => resolve({ apiKey: value })),
-        /^option 'apiKey': .+process\.env/,
+        /^option 'apiKey': .+environment variable/,
       );
     }
   });

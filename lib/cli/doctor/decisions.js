@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Checks of the other side: Optimizely's datafile, and what a user's decisions would become. The events are
- * those that the dispatcher really sends, to a collector in this process.
+ * Checks of Optimizely's side: the datafile, and the events of a user's decisions. A dispatcher sends these events
+ * to a collector in this process.
  */
 
 const { subscribe, unsubscribe } = require('node:diagnostics_channel');
@@ -17,7 +17,7 @@ const { createQuietDispatcher } = require('./quiet.js');
 
 const CDN = 'https://cdn.optimizely.com/datafiles/';
 const MAX_NAMES = 20;
-/** Where dispatchers publish what became of a decision, and the outcomes of those that arrive. */
+/** The channel on which dispatchers publish the outcome of a decision, and the outcomes of those that arrive. */
 const DECISIONS = 'optimizely-amplitude:decision';
 const ARRIVING = ['queued', 'repeat'];
 const SDK = '@optimizely/optimizely-sdk';
@@ -85,7 +85,7 @@ async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
       report.fail(
         'datafile',
         `${source} is not JSON; it begins with ${excerpt(text)}`,
-        'a login page or a wrong file? It should be what cdn.optimizely.com has',
+        'a login page or a wrong file? It should be the one at cdn.optimizely.com',
       );
     }
     return null;
@@ -94,8 +94,8 @@ async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
   if (!Array.isArray(flags)) {
     report.fail(
       'datafile',
-      `${source} is JSON, but no datafile: it has no featureFlags`,
-      'take the one of Feature Experimentation for this SDK key',
+      `${source} is JSON, but not a datafile: it has no featureFlags`,
+      'use the datafile of Feature Experimentation for this SDK key',
     );
     return null;
   }
@@ -111,7 +111,7 @@ async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
   return text;
 }
 
-/** The SDK that the application uses, or else this package's; null if there is none. */
+/** Load the SDK of the application, or otherwise one that this package finds; null if there is none. */
 function loadSdk() {
   try {
     return require(require.resolve(SDK, { paths: [process.cwd(), __dirname] }));
@@ -132,8 +132,8 @@ function createClient(sdk, datafile) {
 }
 
 /**
- * Let `decide(dispatcher)` happen; resolve to the events that it would send to Amplitude, and to the outcome of
- * the first decision that would not arrive, or undefined.
+ * Call `decide(dispatcher)`; resolve to { events, refusal }: the events that it would send to Amplitude, and the
+ * outcome of the first decision that would not arrive, or undefined.
  */
 async function rehearse(options, decide) {
   const collector = createCollector();
@@ -160,7 +160,7 @@ async function rehearse(options, decide) {
   }
 }
 
-/** What a user decides, and what that becomes. */
+/** Check what a user's decisions are, and which events they become. */
 async function checkUser({ user, attributes }, datafile, options, report) {
   const sdk = datafile === null ? null : loadSdk();
   let decisions = [EXAMPLE];
@@ -187,16 +187,16 @@ async function checkUser({ user, attributes }, datafile, options, report) {
   if (datafile !== null && sdk === null) {
     report.warn(
       'user',
-      `the id is fine; what it decides is not known, since ${SDK} is not installed here`,
-      `run this where your application is, or npm install ${SDK}`,
+      `the id is fine; its decisions are unknown, because ${SDK} is not installed here`,
+      `run this in the folder of your application, or npm install ${SDK}`,
     );
     return;
   }
   if (events.length === 0) {
     report.warn(
       'user',
-      `${JSON.stringify(user)} decides nothing`,
-      'the datafile has no flag, or the SDK does not take this id or these attributes',
+      `there are no decisions for ${JSON.stringify(user)}`,
+      'the datafile has no flag, or the SDK refuses this id or these attributes',
     );
     return;
   }
@@ -206,7 +206,7 @@ async function checkUser({ user, attributes }, datafile, options, report) {
   );
   report.pass(
     'user',
-    datafile === null ? 'the id is fine; an example of what a decision sends:' : told.join('; '),
+    datafile === null ? 'the id is fine; these are the events of an example:' : told.join('; '),
     undefined,
     { events },
   );
