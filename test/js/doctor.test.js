@@ -321,7 +321,7 @@ describe('the doctor and Optimizely', () => {
 
   const bad = {
     '<html>Log in</html>': /not JSON; it begins with "<html>Log in/,
-    '': /without JSON/,
+    '': /not JSON/,
     '{"version":"4"}': /no featureFlags/,
     null: /no featureFlags/,
   };

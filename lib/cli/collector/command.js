@@ -23,7 +23,7 @@ const OPTIONS = {
   'allow-origin': { type: 'string', multiple: true, default: [] },
 };
 
-/** One line for one request. */
+/** The line for a request. */
 function describe({ method, url, status, error, bytes, events, duplicates }) {
   const parts = [new Date().toISOString(), method, url, status ?? 'not answered', `${bytes} bytes`];
   if (events > 0) {
@@ -79,7 +79,7 @@ async function run(
   }
   if (!isLoopbackAddress(collector.server.address().address)) {
     console.log(
-      'Anybody who can reach this address can see what arrives, and change how it is answered',
+      'Everyone who can reach this address can see what arrives, and change how it is answered',
     );
   }
 }
