@@ -386,7 +386,7 @@ describe('the stand-in', () => {
     assert.deepEqual((await both).length, 2);
     await assert.rejects(
       amplitude.waitFor(() => false, { timeoutMillis: 1 }),
-      /in vain; 2 requests: 200 200/,
+      /timed out .*; 2 requests: 200 200/,
     );
     await assert.rejects(
       amplitude.waitFor(() => {

@@ -1,6 +1,6 @@
 'use strict';
 
-/** A dispatcher that posts to a stand-in for Amplitude, and what tests ask of both. */
+/** Dispatchers that post to a stand-in for Amplitude, and what tests ask of both. */
 
 const assert = require('node:assert/strict');
 const { subscribe, unsubscribe } = require('node:diagnostics_channel');
@@ -13,8 +13,8 @@ const { quietLogger, recordingLogger } = require('./loggers.js');
 const LONG_MILLIS = 60_000;
 
 /**
- * Start both, for one test. Nothing is sent but by a flush, unless `options` say otherwise.
- * `t` is the test's context: both are closed after it.
+ * Start a dispatcher and its stand-in for one test, after which both are closed. Only a flush sends, unless `options`
+ * say otherwise.
  */
 async function start(t, options = {}, amplitudeOptions = {}) {
   const amplitude = await startAmplitude(amplitudeOptions);
@@ -36,7 +36,7 @@ async function start(t, options = {}, amplitudeOptions = {}) {
   return { amplitude, dispatcher, logger, drops };
 }
 
-/** A dispatcher as a client for the fault matrix, see playRow(), which keeps its drops: one for each decision. */
+/** Make a dispatcher as a client for playRow(); `dropped` has one drop for each decision. */
 function connect(serverUrl, options) {
   const dropped = [];
   const dispatcher = createDispatcher({
@@ -58,7 +58,7 @@ function connect(serverUrl, options) {
   };
 }
 
-/** The client that a row of the matrix asks for. */
+/** Make the function that connects a client for a row of the matrix. */
 const connectRow =
   (options) =>
   (serverUrl, { devices, requestTimeoutMillis }) =>
@@ -88,7 +88,7 @@ async function requestFailed(dispatcher) {
       () => settle(reject, new Error(`no request failed within ${LONG_MILLIS} ms`)),
       LONG_MILLIS,
     );
-    // The channel tells of a request before it is known what its answer means.
+    // The channel may publish a request before its failure is counted.
     const checkLater = () => setImmediate(check);
     subscribe(channel, checkLater);
     check();

@@ -4,7 +4,7 @@
 
 const ignore = () => {};
 
-/** Drops everything, and does not want each decision to be told. */
+/** Drops everything, and does not want debug messages. */
 const quietLogger = Object.freeze({
   isLevelEnabled: () => false,
   debug: ignore,
@@ -13,7 +13,7 @@ const quietLogger = Object.freeze({
   error: ignore,
 });
 
-/** Make a logger that keeps what it is told: `lines` of { level, message }, and the messages of its `warnings` and errors. */
+/** Make a logger that keeps its messages: `lines` are { level, message }, `warnings` the messages of warnings and errors. */
 function recordingLogger() {
   const lines = [];
   const write = (level) => (message) => lines.push({ level, message });

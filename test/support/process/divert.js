@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Preloaded into child processes: dispatchers without a serverUrl of their own post to
- * TEST_SERVER_URL, so that code which is written for Amplitude itself runs as it stands.
+ * Preloaded into child processes: dispatchers without a serverUrl post to TEST_SERVER_URL, so that code for Amplitude
+ * itself runs unchanged.
  */
 
 const options = require('../../../lib/options.js');

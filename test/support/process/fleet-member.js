@@ -1,6 +1,6 @@
 'use strict';
 
-/** One process of a fleet: the same users and flags as every other one, with a change for each. */
+/** One process of a fleet: it decides for the same users and flags as every other one, with a change for each user. */
 
 const { createDispatcher } = require('../../../lib/index.js');
 const { createNotification } = require('../optimizely/sdk.js');

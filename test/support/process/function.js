@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * A Lambda function with its runtime, as a child process: each message { userId, flush } is an invocation,
- * and is answered with the dispatcher's counts when the handler's result is there.
+ * A Lambda function with its runtime, as a child process: each message { userId, flush } is an invocation, and the
+ * answer is the dispatcher's stats when the handler has returned.
  */
 
 const { createDispatcher } = require('../../../lib/index.js');

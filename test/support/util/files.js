@@ -4,8 +4,8 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 /**
- * The files below a folder whose names end in `suffix`, by their paths from there, with slashes, in order;
- * none when there is no such folder.
+ * List the files below a folder whose names end in `suffix`: their paths in the folder, with slashes, sorted. The list
+ * is empty when the folder does not exist.
  */
 function filesBelow(folder, suffix = '') {
   const walk = (prefix) =>

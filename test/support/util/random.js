@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Random numbers that are the same in every run (mulberry32): a function that returns an integer from 0
- * to n - 1 when it is given n, and a number from 0 to 1 otherwise.
+ * Make a random generator that repeats itself in every run (mulberry32): a function that returns an integer from 0 to
+ * n - 1 for an argument n, and a number from 0 to 1 without one.
  */
 function seededRandom(seed) {
   let state = seed >>> 0;
