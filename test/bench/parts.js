@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Where the time of the listener goes: its parts one by one, each with all that comes before it. The addon is
- * called as lib/dispatcher.js calls it. Nothing is delivered, and user ids are made beforehand.
+ * The time of the listener by its parts, each with all parts before it. The addon is called as lib/dispatcher.js calls
+ * it. Nothing is delivered, and user ids are made in advance.
  */
 
 const binding = require('../../lib/binding.js');

@@ -29,7 +29,7 @@ async function child({ subject, from, serverUrl }) {
   return { load: created - started, loadCpu, flush: flushed - created };
 }
 
-/** Who is measured; the first is who has to meet the bars. */
+/** What is measured; the first one has to meet the bars. */
 function subjects() {
   const others = [
     { title: `${NAMES.ours}, in a clone`, subject: 'ours' },

@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * Who is measured. connect(name, options) resolves to { onDecision, flush, close }; flush() resolves when
+ * What is measured. connect(name, options) resolves to { onDecision, flush, close }; flush() resolves when
  * everything is delivered. Each loads only what it needs.
  */
 
@@ -71,7 +71,7 @@ function connectPlain({ serverUrl, gzip }) {
   };
 }
 
-/** What people paste into their service, and an awaited flush. It has neither gzip nor de-duplication. */
+/** The listener that is usually pasted, with an awaited flush. It has neither gzip nor de-duplication. */
 async function connectAmplitude({ serverUrl, enriched }) {
   const { createInstance, Identify, Types } = require('@amplitude/analytics-node');
   const amplitude = createInstance();
@@ -84,7 +84,7 @@ async function connectAmplitude({ serverUrl, enriched }) {
     }
     settled++;
   };
-  /** Its own flush() does not wait for what it has not queued yet. */
+  /** Its own flush() does not wait for events that it has not queued yet. */
   const flush = async () => {
     while (settled < made) {
       await amplitude.flush().promise;

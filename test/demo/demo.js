@@ -2,8 +2,8 @@
 
 /*
  * A shop tests a new checkout. `npm run demo` shows the whole way of an experiment, without any account:
- * the Optimizely SDK decides, this package delivers, and Amplitude, here a stand-in for it on this
- * machine, can tell which checkout sells more.
+ * the Optimizely SDK decides, this package delivers, and Amplitude, here a stand-in on this machine,
+ * shows which checkout sells more.
  *
  * Read it from main() on. What a real service needs is in createShop().
  */
@@ -20,7 +20,7 @@ const FLAG = 'checkout_flow';
 const PROPERTY = `[Optimizely] ${FLAG}`; // the user property that Amplitude gets
 const VISITORS = 2000;
 
-/** How likely a visitor is to go to the checkout, and to buy once there. The rest of us may not know. */
+/** The probability that a visitor goes to the checkout, and buys there. The experiment has to find it out. */
 const TEMPTATION = {
   control: { checkout: 0.4, purchase: 0.5 },
   one_page: { checkout: 0.45, purchase: 0.68 },
@@ -35,7 +35,7 @@ async function main() {
   const { optimizely, dispatcher } = createShop(endpoint);
 
   const purchases = visit(optimizely);
-  const report = await dispatcher.flush(); // everything that was decided is in Amplitude now
+  const report = await dispatcher.flush(); // every decision is in Amplitude now
   await track(endpoint, purchases);
 
   await dispatcher.close();
@@ -60,14 +60,14 @@ function createShop(serverUrl) {
   });
   const dispatcher = createDispatcher({
     apiKey: API_KEY,
-    serverUrl, // not for you: Amplitude is the default
-    disabledValue: 'variation', // the control group has the flag off; we want to see its name nevertheless
+    serverUrl, // not in your service: Amplitude is the default
+    disabledValue: 'variation', // the control group has the flag off, and its name should be shown nevertheless
   });
   dispatcher.attach(optimizely);
   return { optimizely, dispatcher };
 }
 
-/** Let everybody in. Return the events of those who went on from what they saw, in order. */
+/** Let all visitors in; return the events of their further steps, in order. */
 function visit(optimizely) {
   const chance = seededRandom(20261124);
   const events = [];
@@ -79,9 +79,9 @@ function visit(optimizely) {
     };
     const user = optimizely.createUserContext(userId, attributes);
 
-    const { variationKey } = user.decide(FLAG); // the dispatcher hears it, and that was all
+    const { variationKey } = user.decide(FLAG); // the dispatcher listens, so nothing else is needed
     if (i % 10 === 0) {
-      user.decideAll(); // says FLAG again, which is not sent again
+      user.decideAll(); // decides FLAG again, which is not sent again
     }
 
     const { checkout, purchase } = TEMPTATION[variationKey];
@@ -95,7 +95,7 @@ function visit(optimizely) {
   return events;
 }
 
-/** What your site does with Amplitude's own SDK already: tell of Checkout and Purchase. */
+/** Track Checkout and Purchase, as your site does already with Amplitude's own SDK. */
 async function track(endpoint, events) {
   const perRequest = 1000;
   for (let i = 0; i < events.length; i += perRequest) {
@@ -110,9 +110,9 @@ async function track(endpoint, events) {
   }
 }
 
-// ---- what Amplitude's charts would show, from nothing but what arrived --------------------------------
+// ---- what Amplitude's charts would show, from the events that arrived ---------------------------------
 
-/** How many users have which value of PROPERTY. */
+/** The number of users with each value of PROPERTY. */
 function countUsers(store) {
   const counts = {};
   const ids = new Set(store.events().map((event) => event.user_id));
@@ -123,10 +123,10 @@ function countUsers(store) {
   return counts;
 }
 
-/** For each variation, how many users got how far, in this order: Experiment Viewed, Checkout, Purchase. */
+/** For each variation, the number of users that reached each step: Experiment Viewed, Checkout, Purchase. */
 function countFunnel(store) {
   const steps = ['Experiment Viewed', 'Checkout', 'Purchase'];
-  const reached = new Map(); // how many steps each user made
+  const reached = new Map(); // the number of steps of each user
   const counts = {};
   for (const {
     user_id: userId,
@@ -139,7 +139,7 @@ function countFunnel(store) {
       continue;
     }
     reached.set(userId, step + 1);
-    // Every event carries the user's properties of that moment: hence $identify comes first.
+    // An event carries the user's properties of its moment, so $identify comes first.
     const variation = decisions[PROPERTY];
     counts[variation] ??= steps.map(() => 0);
     counts[variation][step]++;
@@ -213,7 +213,7 @@ function printReport(report, { decisions, requests, events }) {
             ${number(events.sent)} events in ${requests.sent} requests`);
   printTitle('Next');
   console.log(`  test/demo/demo.js                     how this was made
-  README.md                             the options, and the eight lines for you
+  README.md                             the options, and the eight lines for your service
   npx optimizely-amplitude collector    a stand-in that shows what you send
 `);
 }

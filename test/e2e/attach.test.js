@@ -1,6 +1,6 @@
 'use strict';
 
-/** Which decisions are heard, from which clients, and what becomes of those that cannot be sent. */
+/** The clients and decisions that a dispatcher listens to, and the outcome of decisions that cannot be sent. */
 
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
@@ -19,7 +19,7 @@ let amplitude;
 let dispatcher;
 let logger;
 
-/** The dispatcher of the test, in place of the usual one. */
+/** Replace the test's dispatcher by one with other options. */
 async function createOther(options) {
   await dispatcher?.close();
   logger = recordingLogger();
@@ -33,7 +33,7 @@ async function createOther(options) {
 
 const counts = () => dispatcher.stats().decisions;
 
-/** Flush; return the Experiment Viewed that were sent since the test began, and check every request. */
+/** Flush, check every request, and return the Experiment Viewed that the test has sent. */
 async function viewed() {
   await dispatcher.flush();
   return amplitude.requests.flatMap(({ rawBytes, status }) => {
@@ -346,7 +346,7 @@ describe('user ids', () => {
     }
   });
 
-  it('keys of flags, variations and rules likewise', async () => {
+  it('keys of flags, variations and rules are checked likewise', async () => {
     const texts = Object.values(UNUSUAL).filter((text) => text.length < 1000);
     texts.forEach((text, i) => {
       dispatcher.onDecision(
@@ -374,7 +374,7 @@ describe('user ids', () => {
     'a lone low surrogate': '\ude00user',
     'surrogates the wrong way round': 'us\ude00\ud83der',
     "on Amplitude's list": 'anonymous',
-    'of nobody': '00000000-0000-0000-0000-000000000000',
+    'a placeholder': '00000000-0000-0000-0000-000000000000',
   };
 
   for (const [name, id] of Object.entries(REFUSED)) {

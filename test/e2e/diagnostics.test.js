@@ -1,6 +1,6 @@
 'use strict';
 
-/** The whole way of a decision, as the debug log and node:diagnostics_channel tell it. */
+/** The way of a decision in the debug log and in the channels of node:diagnostics_channel. */
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
@@ -19,7 +19,7 @@ function listen(t, name) {
   return messages;
 }
 
-test('channels tell of decisions, requests and drops', async (t) => {
+test('channels publish decisions, requests and drops', async (t) => {
   const [decisions, requests, drops] = ['decision', 'request', 'drop'].map((name) =>
     listen(t, name),
   );
@@ -68,7 +68,7 @@ test('channels tell of decisions, requests and drops', async (t) => {
   );
 });
 
-test('the debug log tells the way of a decision', async (t) => {
+test('the debug log has the way of a decision', async (t) => {
   const { dispatcher, logger } = await start(t);
   dispatcher.onDecision(createNotification('user_1'));
   dispatcher.onDecision(createNotification('user_1'));

@@ -1,6 +1,6 @@
 'use strict';
 
-/** De-duplication and insert_ids: the right decision, once. */
+/** De-duplication and insert_ids: each exposure is sent once. */
 
 const assert = require('node:assert/strict');
 const { fork } = require('node:child_process');

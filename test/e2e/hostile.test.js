@@ -1,6 +1,6 @@
 'use strict';
 
-/** Whatever the application throws, or hands over, the listener goes on and the accounts are right. */
+/** The listener goes on, and the counts are right, whatever the application throws or passes. */
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
@@ -9,7 +9,7 @@ const { setImmediate: turn } = require('node:timers/promises');
 const { assertReconciles, start, viewed } = require('../support/dispatcher/harness.js');
 const { createNotification } = require('../support/optimizely/sdk.js');
 
-/** Errors that bite whoever asks what they say. */
+/** Errors that throw when they are read. */
 const ERRORS = [
   { message: Symbol('no text') },
   Object.create(null),
@@ -107,7 +107,7 @@ test('async callbacks are told apart, and their rejections end nothing', async (
   assert.match(logger.warnings[0], /resolveUser returned a promise/);
 });
 
-test('a resolveUser that answers wrongly costs the decision, and is told what is wrong', async (t) => {
+test('a wrong result of resolveUser costs the decision, and the log says what is wrong', async (t) => {
   const ANSWERS = [
     [
       () => {

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Whose decision it is, what is added to it, which rule decided, and whether it may be sent. */
+/** The user of a decision, its added properties, its kind of rule, and whether it may be sent. */
 
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
@@ -67,7 +67,7 @@ describe('ids', () => {
     assert.equal(amplitude.requests[0].body.options.min_id_length, 2);
   });
 
-  test('are mapped by resolveUser: user, device, both, or nobody', async (t) => {
+  test('are mapped by resolveUser: user, device, both, or none', async (t) => {
     const users = {
       'user-a': { userId: 'amplitude-a' },
       'user-b': { deviceId: 'device-b' },

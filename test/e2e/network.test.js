@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Networks as they are: proxies, certificates, names that do not resolve, slow and impatient servers.
- * Only loopback is ever spoken to.
+ * Real networks: proxies, certificates, names that do not resolve, slow and impatient servers. All connections are on
+ * loopback.
  */
 
 const assert = require('node:assert/strict');
@@ -43,7 +43,7 @@ const through = ({ url }, credentials) =>
 
 let users = 0;
 
-/** Decide for one more user, flush, and see that all is delivered. */
+/** Decide for one more user, flush, and check that the decision is delivered. */
 async function deliver({ amplitude, dispatcher }) {
   const userId = `user_${++users}`;
   dispatcher.onDecision(createNotification(userId));
@@ -52,7 +52,7 @@ async function deliver({ amplitude, dispatcher }) {
   assert.equal(viewed(amplitude).filter((event) => event.user_id === userId).length, 1);
 }
 
-/** Decide, and see that it stays pending for a reason that stats() give; returns { flushed }. */
+/** Decide, and check that the decision stays pending, and that lastError has the reason; returns { flushed }. */
 async function failToDeliver({ amplitude, dispatcher }, reason) {
   dispatcher.onDecision(createNotification(`user_${++users}`));
   const flushed = dispatcher.flush({ timeoutMillis: LONG_MILLIS });
@@ -64,11 +64,11 @@ async function failToDeliver({ amplitude, dispatcher }, reason) {
   return { flushed };
 }
 
-/** The same, and then all is well again: it is delivered. */
+/** The same; then mend the fault, and check that the decision is delivered. */
 async function failThenDeliver(started, reason, mend) {
   const { flushed } = await failToDeliver(started, reason);
   await mend();
-  await started.dispatcher.flush(); // ends the wait
+  await started.dispatcher.flush(); // ends the back-off
   const { delivered } = await flushed;
   assert.equal(delivered, 1);
   assert.equal(viewed(started.amplitude).length, 1);
@@ -214,7 +214,7 @@ describe('a certificate', () => {
     assert.equal(started.amplitude.connections, 1);
   });
 
-  /** A process that trusts what Node trusts, and ends when there is nothing left to do. */
+  /** Run a process that trusts the same CAs as Node, and ends when its event loop is empty. */
   async function deliverAsChild(t, env) {
     const amplitude = await startAmplitude({ tls: true });
     t.after(() => amplitude.close());
@@ -360,7 +360,7 @@ describe('a server', () => {
     assert.equal(failed, 0);
   });
 
-  /** Reads one byte of the body in a second. */
+  /** Reads one byte of the body each second. */
   const readSlowly = Object.assign(
     (req) => {
       const timer = setInterval(() => req.read(1), 1000);

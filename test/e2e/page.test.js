@@ -22,7 +22,7 @@ const {
 } = require('../support/optimizely/sdk.js');
 const { request } = require('../support/network/request.js');
 
-/** CI may not do without. */
+/** CI must have a browser. */
 const skip =
   findChromium() === undefined &&
   !process.env.CI &&

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The API key, a proxy's credentials and what a URL's query holds are told to nobody: not to the log, not in
- * errors, counts and drops, and not by a process that crashes.
+ * The API key, the credentials of a proxy and the query of a URL are never shown: not in the log, not in errors, counts
+ * and drops, and not by a process that crashes.
  */
 
 const assert = require('node:assert/strict');
@@ -19,13 +19,13 @@ const { createNotification } = require('../support/optimizely/sdk.js');
 const { startProxy } = require('../support/network/proxy.js');
 
 const ACTOR = path.join(__dirname, '..', 'support', 'process', 'actor.js');
-const KEY = '5ec7e75ec7e75ec7e75ec7e75ec7e750'; // as Amplitude's are
+const KEY = '5ec7e75ec7e75ec7e75ec7e75ec7e750'; // in the form of Amplitude's keys
 const USER = 'u5er-of-the-proxy';
 const PASSWORD = 'pa55word-of-the-proxy';
 const TOKEN = 't0ken-in-the-query';
 const CREDENTIALS = `${USER}:${PASSWORD}`;
 
-/** What shows them: the beginning of the key, which a message may cut, and credentials as they are sent. */
+/** The secrets in every form: the beginning of the key, in case a message is cut, and credentials as they are sent. */
 const SECRETS = [
   KEY.slice(0, 8),
   USER,
@@ -34,7 +34,7 @@ const SECRETS = [
   Buffer.from(CREDENTIALS).toString('base64').slice(0, 20),
 ];
 
-/** Fail if any secret is in what was said: text, or anything that can be inspected. */
+/** Fail if a secret is in one of the texts, or in an object that can be inspected. */
 function assertDiscreet(...said) {
   for (const part of said) {
     const text =
@@ -50,7 +50,7 @@ function assertDiscreet(...said) {
 const addQuery = (url) => `${url}?token=${TOKEN}&other=1`;
 const addCredentials = (url) => url.replace('//', `//${CREDENTIALS}@`);
 
-/** A dispatcher that drops what fails once, and everything that it says: to the log, to onDrop, in its counts. */
+/** Make a dispatcher that drops after one failure, and collect all that it shows: log lines, drops and counts. */
 function createTalker(t, options) {
   const said = [];
   const write = (message) => said.push(message);
@@ -73,7 +73,7 @@ function createTalker(t, options) {
   return { dispatcher, said, talk };
 }
 
-/** Each fault that any request can meet; and those whose answers quote the request. */
+/** The faults of the stand-in, and answers that quote the request. */
 const QUOTING = {
   'the URL in a text': (req) => ({
     status: 404,
@@ -291,7 +291,7 @@ describe('no secret is told by a process that', () => {
   }
 });
 
-it('no secret is told by a dispatcher that is inspected', (t) => {
+it('a dispatcher that is inspected shows no secret', (t) => {
   const { dispatcher } = createTalker(t, {
     serverUrl: addQuery('http://127.0.0.1:9/'),
     proxy: addCredentials('http://127.0.0.1:9'),

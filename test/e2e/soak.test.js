@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Decisions without end under faults without end: each that Amplitude takes arrives once and in order,
- * and memory stays where it is.
+ * A stream of decisions under a stream of faults: each decision that Amplitude accepts arrives once and in order, and
+ * memory does not grow.
  *
  *   OA_SOAK_SECONDS=180 node --test test/e2e/soak.test.js   minutes instead of seconds
  *   OA_SOAK_SEED=7                                          other faults at other moments
@@ -21,7 +21,7 @@ const SECONDS = Number(process.env.OA_SOAK_SECONDS ?? 4);
 const SEED = Number(process.env.OA_SOAK_SEED ?? 1);
 const USERS = Array.from({ length: 500 }, (_, i) => `user_${i}`);
 const FLAGS = ['checkout_flow', 'homepage_banner', 'search_ranking'];
-const BAD_USER = 'user_13'; // whatever it decides is refused
+const BAD_USER = 'user_13'; // its decisions are always refused
 const EXPECTED_DROPS = [`invalid_event ${BAD_USER}`, `quota_exceeded ${BAD_USER}`];
 const FAULTS_OF_REQUESTS = 0.4;
 const MAX_PENDING = 3000;
@@ -33,14 +33,14 @@ const THROTTLE_FROM_SECONDS = 60;
 const MEMORY_FROM_SECONDS = 60;
 const MEMORY_RATIO = 1.2;
 
-/** Listen again, on the same port, right after every connection was cut. */
+/** Cut every connection, and listen again on the same port at once. */
 const restart = (amplitude) => async () => {
   await amplitude.stop();
   await amplitude.start();
   return null;
 };
 
-/** Faults at random. The bad user is refused by those that are not drawn, too. */
+/** Make a fault that changes at random with each request. The bad user is refused when no other fault is drawn. */
 function createFaults(amplitude, random, withThrottling) {
   const pick = (list) => list[random(list.length)];
   const someUsers = () => new Set(Array.from({ length: 3 }, () => pick(USERS)));
@@ -89,7 +89,7 @@ function createFaults(amplitude, random, withThrottling) {
     drawn.set(maker, (drawn.get(maker) ?? 0) + 1);
     return maker();
   };
-  // One that acts before the body is read has to be known by then.
+  // A fault that acts before the body is read has to be known by then.
   let next = draw();
   const fault = (req, exchange) => {
     const current = next;
@@ -100,7 +100,7 @@ function createFaults(amplitude, random, withThrottling) {
   return Object.assign(fault, { beforeReading: next.beforeReading, kinds: makers.length, drawn });
 }
 
-/** What is decided and has not arrived yet, and what went wrong. Keeps no history. */
+/** The decisions that have not arrived yet, and what went wrong. It keeps no history. */
 class Ledger {
   decided = 0;
   dropped = 0;
@@ -113,7 +113,7 @@ class Ledger {
     USERS.map((userId) => [userId, { next: 0, latest: -1, missing: new Set(), last: {} }]),
   );
 
-  /** Make a decision that its user never had before. */
+  /** Make a decision that the user never had before. */
   decide(userId, flagKey) {
     const user = this.#users.get(userId);
     const variationKey = `v${user.next}`;
@@ -144,7 +144,7 @@ class Ledger {
     return [...this.#users.values()].reduce((sum, { missing }) => sum + missing.size, 0);
   }
 
-  /** Compare the profiles that changed with the last decisions, when nothing is on its way. */
+  /** Compare the changed profiles with the last decisions, when nothing is in flight. */
   checkProfiles(store) {
     for (const userId of this.#unchecked) {
       const properties = store.user(userId)?.user_properties;
@@ -173,7 +173,7 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
   t.after(() => amplitude.close());
   const fault = createFaults(amplitude, random, SECONDS >= THROTTLE_FROM_SECONDS);
   const ledger = new Ledger();
-  const reasons = new Set(); // of drops, with whose they were
+  const reasons = new Set(); // the reasons of drops, each with its user
   const dispatcher = createDispatcher({
     apiKey: 'soak',
     serverUrl: amplitude.batch,

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Many decisions, exactly once and in order; what flush() and close() report; and that nothing holds a process. */
+/** Many decisions arrive exactly once and in order; the reports of flush() and close(); and no dispatcher keeps a process alive. */
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
@@ -14,11 +14,11 @@ const { runChild } = require('../support/process/child.js');
 
 const ROOT = path.join(__dirname, '../..');
 const MANY = 100_000;
-/** Longer than any test may take: whatever waits for it is found out. */
+/** Longer than any test may take, so that a test fails if anything waits for it. */
 const FOREVER_MILLIS = 3_600_000;
 const ZERO = { delivered: 0, dropped: 0, pending: 0 };
 
-/** A report without its duration, which is checked instead. */
+/** A report without its duration, which is checked here instead. */
 function counts({ durationMillis, ...rest }) {
   assert.ok(
     durationMillis >= 0 && durationMillis < FOREVER_MILLIS,
@@ -33,7 +33,7 @@ describe('many decisions', () => {
     await Promise.all(running.splice(0).map((each) => each.close()));
   });
 
-  /** A stand-in that forgets bodies but keeps the variations of each user, in order of arrival. */
+  /** Start a stand-in that keeps only the variations of each user, in order of arrival. */
   async function start() {
     const amplitude = await startAmplitude({
       recordBodies: false,
@@ -69,7 +69,7 @@ describe('many decisions', () => {
       const userId = `user_${i}`;
       expected.set(userId, [decideAs(client, userId).variationKey]);
       if (i % 1000 === 0) {
-        await new Promise(setImmediate); // a server has other things to do, too
+        await new Promise(setImmediate); // as in a server, which does other work in between
       }
     }
     const report = counts(await dispatcher.flush());
@@ -192,7 +192,7 @@ describe('flush() and close()', () => {
     assert.deepEqual(counts(await first), { ...ZERO, delivered: 3 });
     assert.deepEqual(counts(await again), { ...ZERO, delivered: 3 });
     assert.equal(dispatcher.stats().decisions.pending, 3);
-    decide(1); // after all of the calls, so none waits for it
+    decide(1); // after all of the calls, so no flush waits for it
     await amplitude.nextRequest();
     two.release();
     assert.deepEqual(counts(await second), { ...ZERO, delivered: 5 });
@@ -255,7 +255,7 @@ describe('flush() and close()', () => {
   });
 
   it('a flush ends the wait between two attempts', async () => {
-    // The waits after so many failures would be minutes.
+    // The back-off after so many failures would last for minutes.
     const failures = 9;
     amplitude.setFault('unavailable', failures);
     decide(2);
@@ -271,7 +271,7 @@ describe('flush() and close()', () => {
     }
   });
 
-  it('deadlines that are none are replaced', async () => {
+  it('invalid deadlines are replaced by the default', async () => {
     for (const timeoutMillis of [NaN, -1, '5', null, {}, Infinity]) {
       decide(1);
       assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis })), {
@@ -331,8 +331,8 @@ describe('flush() and close()', () => {
 
 describe('a process', () => {
   /**
-   * Run a program with `dispatcher`, `client` and `decideAs` in a process of its own, with timers that take
-   * forever. Resolves when it ends, to what it wrote and how it ended.
+   * Run a program with `dispatcher`, `client` and `decideAs` in a process of its own, with timers that never expire.
+   * Resolves to its output, its end and the stored events.
    */
   async function run(t, program, fault = null) {
     const amplitude = await startAmplitude();

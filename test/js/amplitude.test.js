@@ -1,6 +1,6 @@
 'use strict';
 
-/** Tests of the tests' own stand-in for Amplitude: each fault does what it says. */
+/** Tests of the stand-in for Amplitude: each fault does what its description says. */
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
@@ -29,7 +29,7 @@ async function start(t, options) {
   return amplitude;
 }
 
-/** Post under a fault for one request, then without; return the answer or the error, and what was stored. */
+/** Post under a fault for one request, then without; return the answer or the error, and the stored events. */
 async function failOnce(t, fault, body = upload('user_a', 'user_b', 'user_c')) {
   const amplitude = await start(t);
   amplitude.setFault(fault, 1);

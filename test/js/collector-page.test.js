@@ -149,8 +149,8 @@ describe('the page', () => {
   });
 });
 
-describe('who may look', () => {
-  it('is nobody by another name, on loopback', async (t) => {
+describe('access', () => {
+  it('is refused under another name of loopback', async (t) => {
     const { get, url } = await start(t);
     const { port } = new URL(url);
     for (const host of [

@@ -27,10 +27,10 @@ async function start(t, options) {
   return amplitude;
 }
 
-/** Examine with the proxy of nobody's environment. */
+/** Run the doctor without the proxies of the environment. */
 const examine = (settings) => runDoctor({ apiKey: KEY, proxy: '', ...settings });
 
-/** A proxy that does what `onConnect(req, socket, head)` does. */
+/** Start a proxy whose answer to CONNECT is `onConnect(req, socket, head)`. */
 async function startProxy(t, onConnect) {
   const proxy = http.createServer();
   const sockets = new Set();

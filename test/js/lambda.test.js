@@ -1,6 +1,6 @@
 'use strict';
 
-/** Lambda: the flush comes before the result, in the time that there is, and never instead of it. */
+/** Lambda: the flush comes before the result, within the time that is left, and never replaces the result. */
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
@@ -18,7 +18,7 @@ const AT_ONCE_MILLIS = 5000;
 
 const contextWith = (millis) => ({ getRemainingTimeInMillis: () => millis });
 
-/** A dispatcher that only notes how it is flushed, in a list of what happens. */
+/** A dispatcher that only notes its flushes, in a list of events. */
 function noteFlushes(happened = []) {
   return {
     happened,
@@ -31,7 +31,7 @@ function noteFlushes(happened = []) {
   };
 }
 
-/** As Lambda's runtime for Node does: the function itself is marked, with symbols. */
+/** Marks the function itself with symbols, as Lambda's runtime for Node does. */
 const awslambda = {
   streamifyResponse(handler, options) {
     handler[Symbol.for('aws.lambda.runtime.handler.streaming')] = 'response';
@@ -304,7 +304,7 @@ describe('a function that is frozen between two invocations', () => {
     return { amplitude, child: startChild(t, [FUNCTION, amplitude.httpapi]) };
   }
 
-  /** What happens to a server's connections in minutes or hours. */
+  /** What happens to idle connections of a server within minutes or hours. */
   async function freezeWhileConnectionsClose(child, amplitude) {
     await child.freeze();
     await amplitude.stop();
