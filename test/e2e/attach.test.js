@@ -118,7 +118,7 @@ for (const major of MAJORS) {
       await client.close();
     });
 
-    it('does not hear one decision twice when two dispatchers listen', async () => {
+    it('listens independently of another dispatcher of the same client', async () => {
       const client = createClient(major);
       const second = createDispatcher({ apiKey: 'second-key', serverUrl: amplitude.httpapi });
       dispatcher.attach(client);

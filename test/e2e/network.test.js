@@ -139,14 +139,14 @@ describe('a proxy', () => {
     });
   });
 
-  it('that is spoken to in https is judged by caFile, too', async (t) => {
+  it('that speaks https is verified with caFile, too', async (t) => {
     const proxy = await startProxy(t, { tls: certificates().good });
     const started = await start(t, { proxy: proxy.url, caFile: certificates().caFile });
     await deliver(started);
     assert.equal(proxy.requests.length, 1);
   });
 
-  it('that is spoken to in https with a certificate of a stranger is not used', async (t) => {
+  it('that speaks https with an untrusted certificate is not used', async (t) => {
     const proxy = await startProxy(t, { tls: certificates().untrusted });
     const started = await start(t, { proxy: proxy.url, caFile: certificates().caFile });
     await failToDeliver(started, /^no answer: .*certificate/i);
@@ -258,7 +258,7 @@ describe('a certificate', () => {
     wrongHost: /certificate subject name|no alternative certificate/,
   };
   for (const [kind, reason] of Object.entries(REFUSED)) {
-    it(`that is ${kind} is refused: all stays pending until it is mended, and lastError names host and reason`, async (t) => {
+    it(`that is ${kind} is refused: all stays pending until it is replaced, and lastError names host and reason`, async (t) => {
       const started = await startTls(t, kind);
       const { amplitude } = started;
       await failThenDeliver(

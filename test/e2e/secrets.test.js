@@ -127,7 +127,7 @@ const PLAIN = [
   'wrongContentLength',
 ];
 
-describe('no secret is told when the server answers with', () => {
+describe('no secret is shown when the server answers with', () => {
   let amplitude;
 
   before(async () => {
@@ -154,7 +154,7 @@ describe('no secret is told when the server answers with', () => {
   }
 });
 
-describe('no secret is told when a request fails because of', () => {
+describe('no secret is shown when a request fails because of', () => {
   const CASES = {
     'a proxy that refuses': async (t, { url }) => ({
       proxy: addCredentials((await startProxy(t, { credentials: 'others' })).url),
@@ -201,7 +201,7 @@ describe('no secret is told when a request fails because of', () => {
   }
 });
 
-describe('no secret is told by the error for', () => {
+describe('no secret is shown by the error for', () => {
   const good = {
     apiKey: KEY,
     serverUrl: addQuery('https://127.0.0.1/'),
@@ -253,7 +253,7 @@ describe('no secret is told by the error for', () => {
   });
 });
 
-describe('no secret is told by a process that', () => {
+describe('no secret is shown by a process that', () => {
   const options = {
     apiKey: KEY,
     serverUrl: addQuery('http://127.0.0.1:9/'),

@@ -57,7 +57,7 @@ function tunnel(req, client, head) {
 }
 
 describe('the doctor', () => {
-  it('finds a good set-up good', async (t) => {
+  it('passes a correct set-up', async (t) => {
     const amplitude = await start(t, { tls: true });
     const result = await examine({
       serverUrl: amplitude.httpapi,

@@ -228,7 +228,7 @@ describe('bad arguments', () => {
     });
   }
 
-  it('no options are none', () => {
+  it('options may be undefined or null', () => {
     withFlush(handler, dispatcher, undefined);
     withFlush(handler, dispatcher, null);
     withFlush(handler, dispatcher, {});

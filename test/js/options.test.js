@@ -108,7 +108,7 @@ test('what is not an object of options is refused without being shown', () => {
 });
 
 describe('apiKey', () => {
-  it('is missed with a hint to the environment', () => {
+  it('is required, and the message names the environment', () => {
     for (const value of [undefined, '', 'undefined', 'null']) {
       assert.match(
         refusal(() => resolve({ apiKey: value })),
