@@ -12,7 +12,7 @@
  *   workers    parts of Workers
  *
  * The message is { main, workers }: the ways to end, for itself and for all of its Workers. Each request that fails is
- * printed with the status of its answer.
+ * printed with the reason.
  */
 
 const { subscribe } = require('node:diagnostics_channel');
@@ -32,9 +32,9 @@ const say = (text) => fs.writeSync(1, `${text}\n`);
 const warn = (message) => fs.writeSync(2, `${message}\n`);
 const logger = { debug() {}, info() {}, warn, error: warn };
 
-subscribe('optimizely-amplitude:request', ({ statusCode }) => {
+subscribe('optimizely-amplitude:request', ({ statusCode, message }) => {
   if (statusCode !== 200) {
-    say(`request failed: ${statusCode}`);
+    say(`request failed: ${message}`);
   }
 });
 

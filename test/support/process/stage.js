@@ -61,4 +61,19 @@ async function atOnce(act) {
   assert.ok(millis < AT_ONCE_MILLIS, `took ${millis} ms`);
 }
 
-module.exports = { DECISIONS, EAGER, STATES, atOnce, startActor };
+/** The number in a line of an actor's log, or 0 without the line. */
+const numberIn = (pattern) => (child) => Number(pattern.exec(child.stderr)?.[1] ?? 0);
+
+/** The decisions that the log calls undelivered at an exit, and those that it calls dropped by close(). */
+const countUndelivered = numberIn(/^the process exits with (\d+) decisions undelivered: /m);
+const countClosed = numberIn(/^(\d+) decisions dropped \(closed\)/m);
+
+module.exports = {
+  DECISIONS,
+  EAGER,
+  STATES,
+  atOnce,
+  countClosed,
+  countUndelivered,
+  startActor,
+};
