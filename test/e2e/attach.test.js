@@ -1,33 +1,28 @@
 'use strict';
 
-/** Which decisions are heard, from which clients, and what becomes of those that cannot be sent. */
+/** The clients and decisions that a dispatcher listens to, and the outcome of decisions that cannot be sent. */
 
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { recordingLogger } = require('../support/dispatcher/loggers.js');
 const {
   MAJORS,
   US_PREMIUM,
   createClient,
   createNotification,
   decideAs,
-} = require('../support/optimizely.js');
+} = require('../support/optimizely/sdk.js');
 
 let amplitude;
 let dispatcher;
-let warnings;
+let logger;
 
-/** The dispatcher of the test, in place of the usual one. */
+/** Replace the test's dispatcher by one with other options. */
 async function createOther(options) {
   await dispatcher?.close();
-  warnings = [];
-  const logger = {
-    debug() {},
-    info() {},
-    warn: (message) => warnings.push(message),
-    error: (message) => warnings.push(message),
-  };
+  logger = recordingLogger();
   dispatcher = createDispatcher({
     apiKey: 'attach-key',
     serverUrl: amplitude.httpapi,
@@ -38,7 +33,7 @@ async function createOther(options) {
 
 const counts = () => dispatcher.stats().decisions;
 
-/** Flush; return the Experiment Viewed that were sent since the test began, and check every request. */
+/** Flush, check every request, and return the Experiment Viewed that the test has sent. */
 async function viewed() {
   await dispatcher.flush();
   return amplitude.requests.flatMap(({ rawBytes, status }) => {
@@ -123,7 +118,7 @@ for (const major of MAJORS) {
       await client.close();
     });
 
-    it('does not hear one decision twice when two dispatchers listen', async () => {
+    it('listens independently of another dispatcher of the same client', async () => {
       const client = createClient(major);
       const second = createDispatcher({ apiKey: 'second-key', serverUrl: amplitude.httpapi });
       dispatcher.attach(client);
@@ -289,7 +284,7 @@ describe('the listener', () => {
       dispatcher.onDecision(createNotification('user_2'));
       const { seen, invalid, accepted } = counts();
       assert.deepEqual({ seen, invalid, accepted }, { seen: 101, invalid: 100, accepted: 1 });
-      assert.equal(warnings.length, 1, warnings.join('\n'));
+      assert.equal(logger.warnings.length, 1, logger.warnings.join('\n'));
       assert.deepEqual(await viewers(), ['user_2']);
     });
   }
@@ -351,7 +346,7 @@ describe('user ids', () => {
     }
   });
 
-  it('keys of flags, variations and rules likewise', async () => {
+  it('keys of flags, variations and rules are checked likewise', async () => {
     const texts = Object.values(UNUSUAL).filter((text) => text.length < 1000);
     texts.forEach((text, i) => {
       dispatcher.onDecision(
@@ -379,7 +374,7 @@ describe('user ids', () => {
     'a lone low surrogate': '\ude00user',
     'surrogates the wrong way round': 'us\ude00\ud83der',
     "on Amplitude's list": 'anonymous',
-    'of nobody': '00000000-0000-0000-0000-000000000000',
+    'a placeholder': '00000000-0000-0000-0000-000000000000',
   };
 
   for (const [name, id] of Object.entries(REFUSED)) {
@@ -394,9 +389,9 @@ describe('user ids', () => {
         { seen, invalid, accepted, delivered },
         { seen: 100, invalid: 50, accepted: 50, delivered: 50 },
       );
-      assert.equal(warnings.length, 1, warnings.join('\n'));
-      assert.match(warnings[0], /id/);
-      assert.ok(warnings[0].length < 500);
+      assert.equal(logger.warnings.length, 1, logger.warnings.join('\n'));
+      assert.match(logger.warnings[0], /id/);
+      assert.ok(logger.warnings[0].length < 500);
     });
   }
 

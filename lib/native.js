@@ -1,0 +1,54 @@
+'use strict';
+
+/** Makes a dispatcher of the addon from the options: what it is told, and what it may call. */
+
+const { version } = require('../package.json');
+const { createAddonHandlers } = require('./addon-handlers.js');
+const binding = require('./binding.js');
+const channels = require('./diagnostics.js');
+
+const LIBRARY = `optimizely-amplitude/${version}`;
+
+/** The addon holds its handlers. They hold the native dispatcher weakly, so that both can be collected. */
+function createNative(options, log) {
+  const reference = {};
+  const native = new binding.Dispatcher(
+    nativeOptions(options, log),
+    createAddonHandlers(options, log, () => reference.weak.deref()),
+  );
+  reference.weak = new WeakRef(native);
+  return native;
+}
+
+/** Just the keys that the addon reads: `configKeys` of the addon lists them, and a test compares. */
+function nativeOptions(options, log) {
+  return {
+    apiKey: options.apiKey,
+    library: LIBRARY,
+    eventType: options.eventType,
+    propertyPrefix: options.propertyPrefix,
+    groupsJson: options.groups === null ? null : JSON.stringify(options.groups),
+    disabledValueIsVariation: options.disabledValue === 'variation',
+    optOut: options.optOut,
+    debug: log.debugEnabled,
+    reportDrops: options.onDrop !== null || channels.drop.hasSubscribers,
+    dedupe: options.dedupe !== null,
+    minIdLength: options.minIdLength,
+    flushQueueSize: options.flushQueueSize,
+    flushMaxRetries: options.flushMaxRetries,
+    flushIntervalMillis: options.flushIntervalMillis,
+    throttleMillis: options.throttleMillis,
+    maxQueueBytes: options.maxQueueBytes,
+    maxBodyBytes: options.maxBodyBytes,
+    dedupeWindowMillis: options.dedupe?.windowMillis ?? 0,
+    dedupeMaxEntries: options.dedupe?.maxEntries ?? 0,
+    serverUrl: options.serverUrl,
+    proxy: options.proxy,
+    noProxy: options.noProxy,
+    caFile: options.caFile,
+    requestTimeoutMillis: options.requestTimeoutMillis,
+    compression: options.compression,
+  };
+}
+
+module.exports = { createNative, nativeOptions };
