@@ -153,4 +153,4 @@ if (require.main === module) {
   process.exitCode = main(process.argv[2]);
 }
 
-module.exports = { addonApi, missing, missingLibraries, missingTools };
+module.exports = { PACKED_ADDON_API, addonApi, missing, missingLibraries, missingTools };

@@ -1,8 +1,9 @@
 'use strict';
 
 /**
- * What a user gets from the registry: the packed package, installed in an empty project by a machine
- * that has npm and no compiler, and used there with every Node that test/support/runtimes.js fetched.
+ * What a user gets from the registry: the packed package, installed in an empty project on a machine
+ * with npm and without a compiler, and used there with every Node that test/support/runtimes.js fetched.
+ * On a system without a prebuilt addon, the same installation compiles it.
  */
 
 const assert = require('node:assert/strict');
@@ -13,6 +14,7 @@ const path = require('node:path');
 const { after, before, describe, it } = require('node:test');
 const { promisify } = require('node:util');
 
+const { nodeDir } = require('../../src/build/compile.js');
 const { stage } = require('../../src/release/stage.js');
 const { startAmplitude } = require('../support/amplitude.js');
 const { nodes, npms } = require('../support/runtimes.js');
@@ -27,6 +29,19 @@ const UNKNOWN_CONFIG = /^npm warn Unknown \w+ config .*\n/gim;
 
 const runFile = promisify(execFile);
 
+/** Pack `folder` into `dir`; returns what npm tells about the tarball. */
+function pack(folder, dir) {
+  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', dir];
+  const [packed] = JSON.parse(
+    execFileSync('npm', args, {
+      cwd: folder,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }),
+  );
+  return packed;
+}
+
 describe('the packed package', { skip: notTestable() }, () => {
   let dir;
   let packed;
@@ -35,14 +50,7 @@ describe('the packed package', { skip: notTestable() }, () => {
 
   before(async () => {
     dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-tarball-')));
-    const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', dir];
-    [packed] = JSON.parse(
-      execFileSync('npm', args, {
-        cwd: stage(),
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-      }),
-    );
+    packed = pack(stage(), dir);
     env = cleanEnvironment();
     amplitudes.http = await startAmplitude();
     amplitudes.https = await startAmplitude({ tls: true });
@@ -103,6 +111,7 @@ describe('the packed package', { skip: notTestable() }, () => {
       'prebuilds/SBOM.json',
       'prebuilds/LICENSES',
       'src/build/addon.gypi',
+      'src/build/node-addon-api/LICENSE.md',
     ]) {
       assert.ok(names.includes(name), name);
     }
@@ -111,7 +120,7 @@ describe('the packed package', { skip: notTestable() }, () => {
       [],
     );
     assert.deepEqual(
-      names.filter((name) => /^(src\/prebuild|test|build)\//.test(name)),
+      names.filter((name) => /^(src\/release|test|build)\//.test(name)),
       [],
     );
     assert.ok(packed.unpackedSize < MAX_UNPACKED_BYTES, `${packed.unpackedSize} bytes`);
@@ -158,7 +167,7 @@ describe('the packed package', { skip: notTestable() }, () => {
         const installed = fs
           .readdirSync(path.join(project, 'node_modules'))
           .filter((entry) => !entry.startsWith('.'));
-        assert.deepEqual(installed.sort(), ['node-addon-api', 'optimizely-amplitude']);
+        assert.deepEqual(installed, ['optimizely-amplitude']);
       });
     }
   }
@@ -206,4 +215,62 @@ describe('the packed package', { skip: notTestable() }, () => {
       }
     }
   });
+});
+
+describe('the packed package without a prebuilt addon', () => {
+  let dir;
+  let project;
+  let env;
+
+  before(() => {
+    dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-compile-')));
+    const folder = stage(path.join(dir, 'package'));
+    fs.rmSync(path.join(folder, 'prebuilds'), { recursive: true, force: true });
+    const { filename } = pack(folder, dir);
+    project = path.join(dir, 'application');
+    fs.mkdirSync(project);
+    fs.writeFileSync(path.join(project, 'package.json'), '{ "name": "application" }\n');
+    env = offlineEnvironment();
+    npm('install', '--ignore-scripts', path.join(dir, filename));
+  });
+
+  after(() => fs.rmSync(dir, { recursive: true }));
+
+  /** Without a cache of npm's, a network, and what the `npm test` around this sets. */
+  function offlineEnvironment() {
+    const kept = Object.entries(process.env).filter(
+      ([name]) => !/^(npm_|NODE_|OPTIMIZELY_AMPLITUDE|INIT_CWD)/i.test(name),
+    );
+    return {
+      ...Object.fromEntries(kept),
+      HOME: dir,
+      npm_config_cache: path.join(dir, 'cache'),
+      npm_config_offline: 'true',
+      https_proxy: 'http://127.0.0.1:1',
+    };
+  }
+
+  function npm(...args) {
+    return execFileSync('npm', args, { cwd: project, env, encoding: 'utf8', stdio: 'pipe' });
+  }
+
+  it(
+    'compiles its addon with one command, without a network',
+    { skip: nodeDir() === null && 'this Node is installed without its headers' },
+    () => {
+      npm('explore', 'optimizely-amplitude', '--', 'npm', 'run', 'compile');
+      const info = execFileSync(
+        process.execPath,
+        ['-p', "JSON.stringify(require('optimizely-amplitude').info())"],
+        { cwd: project, env, encoding: 'utf8' },
+      );
+      assert.equal(
+        JSON.parse(info).addon,
+        path.join(
+          ...[project, 'node_modules', 'optimizely-amplitude'],
+          ...['build', 'Release', 'optimizely_amplitude.node'],
+        ),
+      );
+    },
+  );
 });
