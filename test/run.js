@@ -1,24 +1,22 @@
 'use strict';
 
 /*
- * `npm test`: everything that checks the project, in order of cost.
+ * `npm test`: runs everything that checks the project, the cheap steps first.
  *
- *   npm test                          what every change has to pass
- *   npm test -- --all                 also ThreadSanitizer, the fuzzers and the prebuilt addons, and nothing
- *                                     may be left out (CI)
+ *   npm test                          the steps that every change has to pass
+ *   npm test -- --all                 also the extra steps, such as fuzzers and prebuilt addons; CI runs
+ *                                     it, and no sanitizer may be missing
  *   npm test -- --only js,core        some steps
  *   npm test -- --only js FILE...     some files of node:test
  *
- * The last line is `N passed, N failed`, over all test programs; a step that fails without
- * naming a test (a linter, a crash) counts as one.
+ * The last line is `N passed, N failed`, over all test programs. A step that fails without naming a
+ * test (a linter, a crash) counts as one failure.
  */
 
 const { spawn, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
-
-const { packageManager } = require('../src/build/needs.js');
 
 const ROOT = path.join(__dirname, '..');
 
@@ -29,9 +27,9 @@ const PREBUILT = path.join(
   'optimizely-amplitude.node',
 );
 
-const NODE_TEST_TIMEOUT_MS = 300_000; // of one file; a test that hangs should say so before CI gives up
+const NODE_TEST_TIMEOUT_MS = 300_000; // of one file: a test that hangs is named before CI ends the job
 
-/** What a step returns instead of a command to say that it has nothing to do here. */
+/** What a step returns instead of a command when it has nothing to do here. */
 const skip = (reason) => ({ skip: reason });
 
 const STEPS = [
@@ -56,6 +54,12 @@ const STEPS = [
     command: (all) => sanitized('check-tsan', 'thread', all),
   },
   {
+    name: 'core-wasm',
+    title: 'C core for WebAssembly',
+    extra: true,
+    command: () => make('wasm'),
+  },
+  {
     name: 'fuzz',
     title: 'fuzzers, a minute each',
     extra: true,
@@ -63,11 +67,16 @@ const STEPS = [
   },
   {
     name: 'runtimes',
-    title: 'other versions of Node and npm, to try with',
+    title: 'download of other versions of Node and npm',
     extra: true,
     command: () => [process.execPath, 'test/support/runtimes.js'],
   },
-  { name: 'prebuild', title: 'prebuilt addons', extra: true, command: prebuild },
+  {
+    name: 'prebuild',
+    title: 'prebuilt addons',
+    extra: true,
+    command: () => ['npm', 'run', '--silent', 'prebuild'],
+  },
   { name: 'js', title: 'JavaScript and end to end', command: nodeTests },
   {
     name: 'nodes',
@@ -77,7 +86,7 @@ const STEPS = [
   },
   {
     name: 'js-prebuilt',
-    title: 'the same with the prebuilt addon',
+    title: 'JavaScript and end to end with the prebuilt addon',
     extra: true,
     env: { OPTIMIZELY_AMPLITUDE_BINDING: PREBUILT },
     command: withPrebuilt,
@@ -88,7 +97,7 @@ function make(target) {
   return ['make', '--no-print-directory', '-j2', '-C', 'test/core', target];
 }
 
-/** A program in JavaScript of a development package. */
+/** A JavaScript program of a development package. */
 function tool(file, ...args) {
   return [process.execPath, path.join('node_modules', file), ...args];
 }
@@ -99,14 +108,16 @@ function types() {
     : skip('there are none yet');
 }
 
-/** Not every C library has every sanitizer (musl has none). CI may not do without. */
+/** Some systems have no sanitizers (musl, for example); in CI they are required. */
 function sanitized(target, sanitizer, all) {
   const probe = spawnSync(
     process.env.CC || 'cc',
     [`-fsanitize=${sanitizer}`, '-x', 'c', '-', '-o', '/dev/null'],
     { input: 'int main(void) { return 0; }\n' },
   );
-  return all || probe.status === 0 ? make(target) : skip('the C compiler of this machine cannot');
+  return all || probe.status === 0
+    ? make(target)
+    : skip('the C compiler of this machine has no such sanitizer');
 }
 
 function nodeTests(all, files) {
@@ -123,12 +134,6 @@ function nodeTests(all, files) {
     args.push(`--test-timeout=${NODE_TEST_TIMEOUT_MS}`);
   }
   return [process.execPath, ...args, ...chosen];
-}
-
-function prebuild() {
-  return packageManager() === 'apt'
-    ? ['npm', 'run', '--silent', 'prebuild']
-    : skip('they are made on Debian and Ubuntu');
 }
 
 function withPrebuilt(all, files) {
@@ -149,7 +154,7 @@ function filesBelow(folder, suffix) {
     .sort();
 }
 
-/** Runs a command, shows what it prints, and resolves to that text and whether it succeeded. */
+/** Run a command and show its output; resolves to the output and whether the command succeeded. */
 function run([program, ...args], env) {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
@@ -175,7 +180,7 @@ function run([program, ...args], env) {
   });
 }
 
-/** Tests by result, from the closing lines of cmocka and of node's runner. */
+/** The numbers of tests by result, from the closing lines of cmocka and of node:test. */
 function countTests(text) {
   const sum = (pattern) =>
     [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);

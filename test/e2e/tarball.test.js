@@ -152,6 +152,13 @@ describe('the packed package', { skip: notTestable() }, () => {
     );
   });
 
+  it('does not stop the installation of an application on another system', () => {
+    const { os: systems, cpu } = JSON.parse(
+      fs.readFileSync(path.join(ROOT, 'build', 'package', 'package.json'), 'utf8'),
+    );
+    assert.deepEqual([systems, cpu], [undefined, undefined]);
+  });
+
   it('cannot be built where it is tried', () => {
     const found = COMPILERS.filter((name) =>
       env.PATH.split(path.delimiter).some((folder) => fs.existsSync(path.join(folder, name))),
