@@ -21,7 +21,7 @@ const { nodes, npms } = require('../support/runtimes.js');
 const { TARGETS, notTestable } = require('../support/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
-const MAX_UNPACKED_BYTES = 1_500_000;
+const MAX_UNPACKED_BYTES = 1_900_000; // two addons of 400 kB, and as much of headers to compile with
 const COMPILERS = ['cc', 'gcc', 'g++', 'c++', 'clang', 'make', 'python', 'python3', 'node-gyp'];
 
 // What npm says of settings of this machine that it does not know any more.
@@ -133,7 +133,7 @@ describe('the packed package', { skip: notTestable() }, () => {
         [path.join(ROOT, 'node_modules', ...name), ...args, packed.filename],
         { cwd: dir, encoding: 'utf8' },
       );
-    assert.match(tool(['publint', 'src', 'cli/main.js'], '--strict'), /All good!/);
+    assert.match(tool(['publint', 'src', 'cli.js'], '--strict'), /All good!/);
     assert.match(
       tool(['@arethetypeswrong', 'cli', 'dist', 'index.js'], '--no-color', '--no-emoji'),
       /No problems found/,
