@@ -14,7 +14,7 @@ const LEVELS = ['debug', 'info', 'warn', 'error'];
  * Make the handlers of one dispatcher. `getNative` returns its native one, which does not exist yet.
  * They must not hold the dispatcher itself: what is forgotten without close() is to be collected.
  */
-function createHandlers({ onDrop, apiKey }, log, getNative) {
+function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
   return {
     log(level, topic, text) {
       const message = redact(text, apiKey);
@@ -70,4 +70,4 @@ function redact(message, apiKey) {
   return apiKey.length < MIN_KEY_LENGTH ? message : message.replaceAll(apiKey, '***');
 }
 
-module.exports = { createHandlers, redact };
+module.exports = { createAddonHandlers, redact };

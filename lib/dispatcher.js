@@ -5,54 +5,28 @@
  * listener is given, at once and without throwing, and hands flat values to the addon.
  */
 
-const binding = require('./binding.js');
-const { version } = require('../package.json');
-const { register } = require('./sdk/notifications.js');
+const { redact } = require('./addon-handlers.js');
 const channels = require('./diagnostics.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
+const { createNative } = require('./native.js');
+const { IGNORED, INVALID, STATUS, describeOutcome, outcomeOf } = require('./outcomes.js');
 const { reasonOf } = require('./reason.js');
-const { TemplateIds, checkDecision } = require('./sdk/variants.js');
-const { createHandlers, redact } = require('./addon-handlers.js');
+const { register } = require('./sdk/notifications.js');
+const { VariantIds, checkDecision } = require('./sdk/variants.js');
+const { readWait } = require('./wait.js');
 
-const STATUS = Object.freeze(
-  Object.fromEntries(binding.statusNames.map((name, code) => [name, code])),
-);
-const LIBRARY = `optimizely-amplitude/${version}`;
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
-const MAX_TIMER_MILLIS = 2 ** 31 - 1;
-
-/** What became of a decision, in words. */
-const OUTCOMES = {
-  queued: 'queued',
-  repeat: 'suppressed, since it was sent in this window already',
-  ignored: 'ignored, because of decisionTypes, resolveUser or includeRollouts',
-  invalid: 'not sent, since it is not complete',
-};
-
-/** What a decision came to without being given to the addon; as statuses, which are never negative. */
-const IGNORED = -1;
-const INVALID = -2;
-
-/** What to do about an id that Amplitude would refuse, by the status that the addon gives. */
-const ID_ADVICE = {
-  id_missing: 'pass a user id to createUserContext(), or map it with the option resolveUser',
-  id_too_short: 'use longer ids, or lower the option minIdLength; Amplitude removes shorter ones',
-  id_too_long: 'Amplitude cuts ids at 1024 characters, which would merge users',
-  id_forbidden:
-    'Amplitude refuses ids such as "anonymous" or "null": give each visitor an id, or return null from resolveUser',
-  id_malformed: 'it is not valid Unicode',
-};
 
 class Dispatcher {
   #native;
   #record;
   #options;
   #log;
-  #templates;
+  #variants;
   #wantsFlags;
   #legacy; // reads the decisions of the older APIs that are wanted; null: none is
-  #callbacks; // null: no option makes the long way necessary
+  #userCallbacks; // null: no option makes the long way necessary
   #isTraced; // whether the log wants every decision
   #clients = new Map(); // client -> { registration, detach }
   #closing = null;
@@ -65,10 +39,10 @@ class Dispatcher {
     this.#native = createNative(options, this.#log);
     this.#record = this.#native.record;
     this.#isTraced = this.#log.debugEnabled;
-    this.#templates = new TemplateIds(this.#native);
+    this.#variants = new VariantIds(this.#native);
     this.#wantsFlags = options.decisionTypes.includes('flag');
     this.#legacy = createLegacy(options);
-    this.#callbacks = createCallbacks(options, this.#log);
+    this.#userCallbacks = createUserCallbacks(options, this.#log, this.#record);
     // Bound, since it is handed to notification centres.
     this.onDecision = (notification) => this.#decide(notification, null);
     lifecycle.add(this, this.#native, {
@@ -89,7 +63,8 @@ class Dispatcher {
         code: 'ERR_OA_CLOSED',
       });
     }
-    const rules = this.#callbacks === null ? null : this.#callbacks.rulesOf(optimizelyClient);
+    const rules =
+      this.#userCallbacks === null ? null : this.#userCallbacks.rulesOf(optimizelyClient);
     const registration = register(optimizelyClient, (notification) =>
       this.#decide(notification, rules),
     );
@@ -110,7 +85,7 @@ class Dispatcher {
     try {
       action();
     } catch (error) {
-      this.#log.warn('detach', `a client could not be let go of: ${reasonOf(error)}`);
+      this.#log.warn('detach', `a client cannot be detached: ${reasonOf(error)}`);
     }
   }
 
@@ -119,9 +94,7 @@ class Dispatcher {
     if (this.#native.stats().pending === 0) {
       return Promise.resolve({ ...NOTHING });
     }
-    return this.#native
-      .flush(this.#timeout(timeoutMillis), abort === true)
-      .catch((error) => this.#unreported(error));
+    return this.#native.flush(timeoutMillis, abort).catch((error) => this.#unreported(error));
   }
 
   close(options) {
@@ -131,7 +104,7 @@ class Dispatcher {
         detach();
       }
       this.#closing = this.#native
-        .close(this.#timeout(timeoutMillis))
+        .close(timeoutMillis)
         .catch((error) => this.#unreported(error))
         .finally(() => lifecycle.remove(this.#native));
     }
@@ -183,57 +156,53 @@ class Dispatcher {
       const type = notification.type;
       const isFlag = type === 'flag';
       if (isFlag ? !this.#wantsFlags : !this.#wantsLegacy(type)) {
-        this.#explain(IGNORED);
-        this.#trace(IGNORED, notification, null);
+        this.#conclude(IGNORED, notification, null);
         return;
       }
       const decision = isFlag ? notification.decisionInfo : this.#legacy.read(notification);
-      const id = this.#templates.get(decision);
-      const status =
-        id < 0
-          ? this.#refuse(decision)
-          : this.#callbacks === null
-            ? this.#record(id, notification.userId)
-            : this.#callbacks.record(this.#record, IGNORED, id, decision, notification, rules);
-      if (status !== STATUS.ok && status !== STATUS.repeat) {
-        this.#explain(status);
-      }
-      this.#trace(status, notification, decision);
+      this.#conclude(this.#give(decision, notification, rules), notification, decision);
     } catch (error) {
       this.#invalid++;
       this.#log.warn('notification', `a decision is not sent: ${reasonOf(error)}`);
     }
   }
 
-  /** Tell whoever watches what became of a decision. Small, so that it is inlined where nobody does. */
-  #trace(status, notification, decision) {
+  /** Give a decision to the addon, and return its status. */
+  #give(decision, notification, rules) {
+    const id = this.#variants.get(decision);
+    if (id < 0) {
+      return this.#refuse(decision);
+    }
+    return this.#userCallbacks === null
+      ? this.#record(id, notification.userId)
+      : this.#userCallbacks.record(id, decision, notification, rules);
+  }
+
+  /** Small, so that it is inlined: a usual status ends here when nothing watches. */
+  #conclude(status, notification, decision) {
+    if (status !== STATUS.ok && status !== STATUS.repeat) {
+      this.#count(status);
+    }
     if (this.#isTraced || channels.decision.hasSubscribers) {
       this.#tell(status, notification, decision);
     }
   }
 
-  /** It is counted already, so a notification that cannot be read a second time changes nothing. */
+  /** Tell the log and the channel. The decision is counted already, so nothing depends on this. */
   #tell(status, notification, decision) {
     try {
+      const outcome = outcomeOf(status);
       const { type, userId } = notification;
       const { flagKey, variationKey, ruleKey, enabled } =
         decision ?? notification.decisionInfo ?? {};
-      const outcome =
-        status === IGNORED
-          ? 'ignored'
-          : status === INVALID
-            ? 'invalid'
-            : status === STATUS.ok
-              ? 'queued'
-              : binding.statusNames[status];
       if (this.#isTraced) {
         this.#log.debug(
-          `decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${OUTCOMES[outcome] ?? binding.statusMessages[status]}`,
+          `decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${describeOutcome(outcome).message}`,
         );
       }
       channels.decision.publish({ type, userId, flagKey, variationKey, ruleKey, enabled, outcome });
     } catch {
-      // Whoever watches misses one.
+      // A notification that cannot be read a second time is told to none.
     }
   }
 
@@ -250,61 +219,31 @@ class Dispatcher {
     return INVALID;
   }
 
-  /** Count a status that is neither ok nor repeat, and say why. Drops are counted by the addon. */
-  #explain(status) {
-    if (status === IGNORED) {
-      this.#ignored++;
-      return;
+  /** Count a status that is neither ok nor repeat, and log why. The addon counts what it drops. */
+  #count(status) {
+    switch (status) {
+      case IGNORED:
+        this.#ignored++;
+        return;
+      case INVALID: // #refuse() has logged the reason
+        this.#invalid++;
+        return;
+      case STATUS.opted_out:
+        return;
     }
-    if (status === INVALID) {
-      this.#invalid++;
-      return;
-    }
-    const name = binding.statusNames[status];
-    const message = binding.statusMessages[status];
-    if (status === STATUS.opted_out) {
-      return;
-    }
+    const outcome = outcomeOf(status);
+    const { message, advice } = describeOutcome(outcome);
     if (status === STATUS.queue_full || status === STATUS.closed) {
-      this.#log.warn(name, `a decision is dropped: ${message}`);
+      this.#log.warn(outcome, `a decision is dropped: ${message}`);
       return;
     }
     this.#invalid++;
-    const advice = ID_ADVICE[name];
-    this.#log.warn(
-      name,
-      `a decision is not sent: ${message}${advice === undefined ? '' : ` (${advice})`}`,
-    );
+    const remedy = advice === undefined ? '' : ` (${advice})`;
+    this.#log.warn(outcome, `a decision is not sent: ${message}${remedy}`);
   }
 
-  /** The options of flush() and close(), which reject nothing; what they do not know is said in the log. */
   #readWait(options) {
-    const { timeoutMillis, abort, ...unknown } = Object(options ?? {});
-    const names =
-      typeof options === 'object' || options === undefined
-        ? Object.keys(unknown)
-        : [String(options)];
-    if (names.length > 0) {
-      this.#log.warn(
-        'wait',
-        `flush() and close() take { timeoutMillis, abort }, not ${names.join(', ')}; the default is used`,
-      );
-    }
-    return { timeoutMillis, abort };
-  }
-
-  #timeout(timeoutMillis) {
-    if (timeoutMillis === undefined) {
-      return this.#options.flushTimeoutMillis;
-    }
-    if (typeof timeoutMillis !== 'number' || !(timeoutMillis >= 0)) {
-      this.#log.warn(
-        'timeoutMillis',
-        `timeoutMillis: expected milliseconds, got a ${typeof timeoutMillis}; the default is used`,
-      );
-      return this.#options.flushTimeoutMillis;
-    }
-    return Math.min(Math.floor(timeoutMillis), MAX_TIMER_MILLIS);
+    return readWait(options, this.#options.flushTimeoutMillis, this.#log);
   }
 
   /** Memory ran out for the bookkeeping of a flush: nothing is lost, and nothing is known. */
@@ -312,17 +251,6 @@ class Dispatcher {
     this.#log.error('flush', `flush: ${error.message}`);
     return { ...NOTHING, pending: this.#native.stats().pending };
   }
-}
-
-/** Not a method: what the addon holds must hold neither dispatcher, so that both can be collected. */
-function createNative(options, log) {
-  const reference = {};
-  const native = new binding.Dispatcher(
-    nativeOptions(options, log),
-    createHandlers(options, log, () => reference.weak.deref()),
-  );
-  reference.weak = new WeakRef(native);
-  return native;
 }
 
 /** Loaded only where decisionTypes names one of the older APIs. */
@@ -333,7 +261,7 @@ function createLegacy({ decisionTypes }) {
 }
 
 /** Loaded only where a callback, or a filter, makes the long way necessary. */
-function createCallbacks(options, log) {
+function createUserCallbacks(options, log, record) {
   const { resolveUser, eventProperties, userProperties, includeRollouts } = options;
   if (
     resolveUser === null &&
@@ -343,22 +271,8 @@ function createCallbacks(options, log) {
   ) {
     return null;
   }
-  const { Callbacks } = require('./user-callbacks.js');
-  return new Callbacks(options, log);
-}
-
-function nativeOptions(options, log) {
-  return {
-    ...options,
-    library: LIBRARY,
-    groupsJson: options.groups === null ? null : JSON.stringify(options.groups),
-    disabledValueIsVariation: options.disabledValue === 'variation',
-    debug: log.debugEnabled,
-    reportDrops: options.onDrop !== null || channels.drop.hasSubscribers,
-    dedupe: options.dedupe !== null,
-    dedupeWindowMillis: options.dedupe?.windowMillis ?? 0,
-    dedupeMaxEntries: options.dedupe?.maxEntries ?? 0,
-  };
+  const { UserCallbacks } = require('./user-callbacks.js');
+  return new UserCallbacks(options, log, record, IGNORED);
 }
 
 function warnOfUrl(serverUrl, log) {

@@ -10,6 +10,8 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { BATCH, HTTP_V2, endpointOf, isAmplitude } = require('./endpoints.js');
+
 const MAX_UINT16 = 2 ** 16 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
 /** The longest delay that a timer of Node takes, about 24 days. */
@@ -21,16 +23,6 @@ const MIB = 1024 * 1024;
 const MAX_STRING_LENGTH = 1024;
 const MAX_GROUP_TYPES = 5;
 const MAX_GROUP_VALUES = 10;
-
-/** The two ways into Amplitude. A request body, uncompressed, must stay below the limit. */
-const HTTP_V2 = { path: '/2/httpapi', maxBodyBytes: 1_000_000 - 1, throttleMillis: 30_000 };
-const BATCH = { path: '/batch', maxBodyBytes: 20_000_000 - 1, throttleMillis: 15_000 };
-const ORIGINS = { US: 'https://api2.amplitude.com', EU: 'https://api.eu.amplitude.com' };
-const AMPLITUDE_HOSTS = new Set([
-  'api2.amplitude.com',
-  'api.amplitude.com',
-  'api.eu.amplitude.com',
-]);
 
 const DECISION_TYPES = [
   'flag',
@@ -432,13 +424,12 @@ function resolveOptions(options, env = process.env) {
     );
   }
   const resolved = resolveTable(TABLE, options);
-  resolved.serverUrl ??=
-    ORIGINS[resolved.serverZone] + (resolved.useBatch ? BATCH.path : HTTP_V2.path);
+  resolved.serverUrl ??= endpointOf(resolved.serverZone, resolved.useBatch ? BATCH : HTTP_V2);
   const url = new URL(resolved.serverUrl);
   const api = resolved.useBatch || /\/batch\/?$/.test(url.pathname) ? BATCH : HTTP_V2;
-  resolved.maxBodyBytes = api.maxBodyBytes;
+  resolved.maxBodyBytes = api.maxBytes - 1;
   resolved.throttleMillis = api.throttleMillis;
-  resolved.compression ??= AMPLITUDE_HOSTS.has(url.hostname);
+  resolved.compression ??= isAmplitude(url.hostname);
   resolved.proxy = (resolved.proxy ?? proxyFromEnvironment(env, url)) || null;
   resolved.noProxy = (resolved.noProxy ?? firstSet(env, ['no_proxy', 'NO_PROXY'])?.[1]) || null;
   return Object.freeze(resolved);

@@ -11,13 +11,18 @@ const { RuleTypes, NO_RULE } = require('./sdk/rules.js');
 
 const OWN_PROPERTIES = ['flag_key', 'variation_key', 'rule_key', 'enabled'];
 
-class Callbacks {
+class UserCallbacks {
   #options;
   #log;
+  #record;
+  #ignored;
 
-  constructor(options, log) {
+  /** `record` is the addon's function; `ignored` is the status of a decision that a callback keeps out. */
+  constructor(options, log, record, ignored) {
     this.#options = options;
     this.#log = log;
+    this.#record = record;
+    this.#ignored = ignored;
   }
 
   /** Return what is known of a client's rules; the caller owes it a close(). */
@@ -26,21 +31,21 @@ class Callbacks {
   }
 
   /**
-   * Ask for user and properties, and return `record(id, userId, deviceId, eventProperties, userProperties)`,
-   * or `ignored` when the decision is to be kept out. Throws when the user cannot be told.
+   * Ask for the user and the properties, and give the decision to the addon; returns its status.
+   * Throws when resolveUser does not answer as it should.
    */
-  record(record, ignored, id, decision, notification, rules) {
+  record(id, decision, notification, rules) {
     const { resolveUser, eventProperties, userProperties, includeRollouts, propertyPrefix } =
       this.#options;
     const rule = rules === null ? NO_RULE : rules.find(decision.flagKey, decision.ruleKey);
     if (!includeRollouts && rule.ruleType === 'rollout') {
-      return ignored;
+      return this.#ignored;
     }
     const user = resolveUser === null ? notification : resolve(resolveUser, notification);
     if (user === null) {
-      return ignored;
+      return this.#ignored;
     }
-    return record(
+    return this.#record(
       id,
       user.userId,
       user.deviceId,
@@ -102,4 +107,4 @@ function resolve(resolveUser, notification) {
   return { userId, deviceId };
 }
 
-module.exports = { Callbacks };
+module.exports = { UserCallbacks };

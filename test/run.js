@@ -18,6 +18,8 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 
+const { filesBelow } = require('./support/util/files.js');
+
 const ROOT = path.join(__dirname, '..');
 
 const PREBUILT = path.join(
@@ -69,7 +71,7 @@ const STEPS = [
     name: 'runtimes',
     title: 'download of other versions of Node and npm',
     extra: true,
-    command: () => [process.execPath, 'test/support/runtimes.js'],
+    command: () => [process.execPath, 'test/support/setup/runtimes.js'],
   },
   {
     name: 'prebuild',
@@ -82,7 +84,7 @@ const STEPS = [
     name: 'nodes',
     title: 'the same addon on other versions of Node',
     extra: true,
-    command: (all, files) => [process.execPath, 'test/support/nodes.js', ...files],
+    command: (all, files) => [process.execPath, 'test/support/setup/nodes.js', ...files],
   },
   {
     name: 'js-prebuilt',
@@ -103,7 +105,7 @@ function tool(file, ...args) {
 }
 
 function types() {
-  return filesBelow('test/types', '.ts').length > 0
+  return filesBelow(path.join(ROOT, 'test', 'types'), '.ts').length > 0
     ? tool('typescript/bin/tsc', '--noEmit', '-p', 'test/types')
     : skip('there are none yet');
 }
@@ -124,7 +126,9 @@ function nodeTests(all, files) {
   const chosen =
     files.length > 0
       ? files
-      : [...filesBelow('test/js', '.test.js'), ...filesBelow('test/e2e', '.test.js')];
+      : ['test/js', 'test/e2e'].flatMap((folder) =>
+          filesBelow(path.join(ROOT, folder), '.test.js').map((file) => path.join(folder, file)),
+        );
   if (chosen.length === 0) {
     return skip('there are none yet');
   }
@@ -138,20 +142,6 @@ function nodeTests(all, files) {
 
 function withPrebuilt(all, files) {
   return fs.existsSync(PREBUILT) ? nodeTests(all, files) : skip('there is none for this system');
-}
-
-function filesBelow(folder, suffix) {
-  if (!fs.existsSync(path.join(ROOT, folder))) {
-    return [];
-  }
-  return fs
-    .readdirSync(path.join(ROOT, folder), { withFileTypes: true })
-    .flatMap((entry) => {
-      const file = path.join(folder, entry.name);
-      return entry.isDirectory() ? filesBelow(file, suffix) : [file];
-    })
-    .filter((file) => file.endsWith(suffix))
-    .sort();
 }
 
 /** Run a command and show its output; resolves to the output and whether the command succeeded. */
@@ -250,7 +240,7 @@ async function main() {
   const { all, only, files } = options;
   const setup = spawnSync(
     process.execPath,
-    ['test/support/setup.js', '--for', all ? 'ci' : 'test'],
+    ['test/support/setup/setup.js', '--for', all ? 'ci' : 'test'],
     { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] },
   );
   if (setup.status !== 0) {

@@ -1,18 +1,18 @@
 'use strict';
 
 /**
- * Which (flag, variation, rule, enabled) has which template in the addon. An application has a few
+ * Which (flag, variation, rule, enabled) is which variant of the addon. An application has a few
  * hundred of them and decides thousands of times a second, so a decision goes to the addon as a number.
  */
 
 /** More than any datafile has. Should keys be made up without end, the memory for them is not. */
-const MAX_TEMPLATES = 10_000;
+const MAX_VARIANTS = 10_000;
 /** Amplitude's limit for strings. */
 const MAX_KEY_LENGTH = 1024;
 /** Half of a pair, which is not valid Unicode: with the flag `u` a whole pair is one character. */
 const LONE_SURROGATE = /[\ud800-\udfff]/u;
 
-class TemplateIds {
+class VariantIds {
   #native;
   #flags = new Map(); // flag key -> Map of variation key -> [{ flagKey, variationKey, ruleKey, enabled, id }]
   #last = null; // the one that was asked for last, which often is the next one, too
@@ -35,12 +35,12 @@ class TemplateIds {
     ) {
       return last.id;
     }
-    const templates = this.#flags.get(flagKey)?.get(variationKey);
-    if (templates !== undefined) {
-      for (let i = 0; i < templates.length; i++) {
-        if (templates[i].ruleKey === ruleKey && templates[i].enabled === enabled) {
-          this.#last = templates[i];
-          return templates[i].id;
+    const variants = this.#flags.get(flagKey)?.get(variationKey);
+    if (variants !== undefined) {
+      for (let i = 0; i < variants.length; i++) {
+        if (variants[i].ruleKey === ruleKey && variants[i].enabled === enabled) {
+          this.#last = variants[i];
+          return variants[i].id;
         }
       }
     }
@@ -48,13 +48,13 @@ class TemplateIds {
   }
 
   #add({ flagKey, variationKey, ruleKey, enabled }) {
-    if (this.#count === MAX_TEMPLATES) {
-      this.#native.forgetTemplates();
+    if (this.#count === MAX_VARIANTS) {
+      this.#native.forgetVariants();
       this.#flags.clear();
       this.#last = null;
       this.#count = 0;
     }
-    const id = this.#native.addTemplate(flagKey, variationKey, ruleKey, enabled);
+    const id = this.#native.addVariant(flagKey, variationKey, ruleKey, enabled);
     const variations = entry(this.#flags, flagKey, () => new Map());
     entry(variations, variationKey, () => []).push({ flagKey, variationKey, ruleKey, enabled, id });
     this.#count++;
@@ -87,4 +87,4 @@ function checkDecision({ flagKey, variationKey, ruleKey, enabled }) {
   return typeof enabled === 'boolean' ? null : 'its enabled is neither true nor false';
 }
 
-module.exports = { TemplateIds, checkDecision };
+module.exports = { VariantIds, checkDecision };

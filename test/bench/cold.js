@@ -13,8 +13,8 @@ const os = require('node:os');
 const path = require('node:path');
 
 const { bundle, functionFiles, unpackedBytes, unzip, zip } = require('../lambda/zip.js');
-const { notTestable } = require('../support/prebuilds.js');
-const { nodes } = require('../support/runtimes.js');
+const { notTestable } = require('../support/setup/prebuilds.js');
+const { nodes } = require('../support/setup/runtimes.js');
 const { medians, repeat } = require('./measure.js');
 const { NAMES } = require('./subjects.js');
 

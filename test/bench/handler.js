@@ -11,7 +11,7 @@ const { fork } = require('node:child_process');
 const { once } = require('node:events');
 const http = require('node:http');
 const net = require('node:net');
-const { createClient } = require('../support/optimizely.js');
+const { createClient } = require('../support/optimizely/sdk.js');
 const { cpuMicros, median, quantile, serveChild, sleep } = require('./measure.js');
 const { NAMES, connect } = require('./subjects.js');
 

@@ -7,33 +7,10 @@
  */
 
 const amplitudeSdk = require('@amplitude/analytics-node');
-const { createDispatcher } = require('../../lib/index.js');
-const { ROWS, audit, playRow } = require('../support/matrix.js');
+const { ROWS, audit, playRow } = require('../support/amplitude/matrix.js');
+const { connectRow } = require('../support/dispatcher/harness.js');
 
 const API_KEY = 'matrix';
-const FLUSH_TIMEOUT_MILLIS = 60_000; // longer than the pause of throttled users
-
-/** This package. */
-function connectOurs(serverUrl, { devices, requestTimeoutMillis }) {
-  let fail;
-  const failed = new Promise((resolve) => {
-    fail = resolve;
-  });
-  const ignore = () => {};
-  const dispatcher = createDispatcher({
-    apiKey: API_KEY,
-    serverUrl,
-    requestTimeoutMillis,
-    resolveUser: devices ? ({ userId }) => ({ deviceId: userId }) : undefined,
-    logger: { debug: ignore, info: ignore, warn: fail, error: ignore },
-  });
-  return {
-    decide: dispatcher.onDecision,
-    failed,
-    flush: () => dispatcher.flush({ timeoutMillis: FLUSH_TIMEOUT_MILLIS }),
-    close: () => dispatcher.close(),
-  };
-}
 
 /** The listener that people paste, with an awaited flush(). */
 async function connectTheirs(serverUrl, { devices, requestTimeoutMillis }) {
@@ -76,7 +53,7 @@ const cells = ({ lost, duplicated, outOfOrder }) => [lost, duplicated, outOfOrde
 
 async function main() {
   // Ours wait for most of the time, some for 15 s. Theirs do not, and would be in each other's way.
-  const all = Promise.all(ROWS.map((row) => measure(row, connectOurs)));
+  const all = Promise.all(ROWS.map((row) => measure(row, connectRow())));
   const theirs = [];
   for (const row of ROWS) {
     theirs.push(await measure(row, connectTheirs));

@@ -7,7 +7,7 @@
  */
 
 const { stage } = require('../../src/release/stage.js');
-const { notTestable } = require('../support/prebuilds.js');
+const { notTestable } = require('../support/setup/prebuilds.js');
 const { createNotification } = require('./decisions.js');
 const { cpuMicros, inChild, medians, repeat, serveChild } = require('./measure.js');
 const { NAMES, connect } = require('./subjects.js');

@@ -5,6 +5,8 @@
  * everything is delivered. Each loads only what it needs.
  */
 
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+
 const NAMES = {
   none: 'an empty listener',
   ours: 'optimizely-amplitude',
@@ -13,7 +15,6 @@ const NAMES = {
 };
 
 const API_KEY = 'benchmark';
-const QUIET = { isLevelEnabled: () => false, debug() {}, info() {}, warn() {}, error() {} };
 const LONG_MILLIS = 600_000;
 
 function connectNone() {
@@ -29,7 +30,7 @@ function connectOurs({
   gzip,
   dedupe,
   enriched,
-  logger = QUIET,
+  logger = quietLogger,
   from = '../..',
   ...more
 }) {

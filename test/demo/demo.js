@@ -13,6 +13,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { createDispatcher } = require('../../lib/index.js'); // require('optimizely-amplitude') for you
 const { createCollector } = require('../../lib/cli/collector/index.js');
+const { seededRandom } = require('../support/util/random.js');
 
 const API_KEY = 'demo-key';
 const FLAG = 'checkout_flow';
@@ -50,7 +51,10 @@ async function main() {
 
 /** The eight lines that a service needs. With a datafile from Optimizely, it would have an sdkKey. */
 function createShop(serverUrl) {
-  const datafile = fs.readFileSync(path.join(__dirname, '../support/datafile.json'), 'utf8');
+  const datafile = fs.readFileSync(
+    path.join(__dirname, '../support/optimizely/datafile.json'),
+    'utf8',
+  );
   const optimizely = createInstance({
     projectConfigManager: createStaticProjectConfigManager({ datafile }),
   });
@@ -65,7 +69,7 @@ function createShop(serverUrl) {
 
 /** Let everybody in. Return the events of those who went on from what they saw, in order. */
 function visit(optimizely) {
-  const chance = createRandom(20261124);
+  const chance = seededRandom(20261124);
   const events = [];
   for (let i = 0; i < VISITORS; i++) {
     const userId = `user_${i}`;
@@ -212,17 +216,6 @@ function printReport(report, { decisions, requests, events }) {
   README.md                             the options, and the eight lines for you
   npx optimizely-amplitude collector    a stand-in that shows what you send
 `);
-}
-
-/** Numbers from 0 to 1 that look random and are the same at every run (mulberry32). */
-function createRandom(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 main().catch((error) => {

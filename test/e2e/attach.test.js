@@ -5,29 +5,24 @@
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { recordingLogger } = require('../support/dispatcher/loggers.js');
 const {
   MAJORS,
   US_PREMIUM,
   createClient,
   createNotification,
   decideAs,
-} = require('../support/optimizely.js');
+} = require('../support/optimizely/sdk.js');
 
 let amplitude;
 let dispatcher;
-let warnings;
+let logger;
 
 /** The dispatcher of the test, in place of the usual one. */
 async function createOther(options) {
   await dispatcher?.close();
-  warnings = [];
-  const logger = {
-    debug() {},
-    info() {},
-    warn: (message) => warnings.push(message),
-    error: (message) => warnings.push(message),
-  };
+  logger = recordingLogger();
   dispatcher = createDispatcher({
     apiKey: 'attach-key',
     serverUrl: amplitude.httpapi,
@@ -289,7 +284,7 @@ describe('the listener', () => {
       dispatcher.onDecision(createNotification('user_2'));
       const { seen, invalid, accepted } = counts();
       assert.deepEqual({ seen, invalid, accepted }, { seen: 101, invalid: 100, accepted: 1 });
-      assert.equal(warnings.length, 1, warnings.join('\n'));
+      assert.equal(logger.warnings.length, 1, logger.warnings.join('\n'));
       assert.deepEqual(await viewers(), ['user_2']);
     });
   }
@@ -394,9 +389,9 @@ describe('user ids', () => {
         { seen, invalid, accepted, delivered },
         { seen: 100, invalid: 50, accepted: 50, delivered: 50 },
       );
-      assert.equal(warnings.length, 1, warnings.join('\n'));
-      assert.match(warnings[0], /id/);
-      assert.ok(warnings[0].length < 500);
+      assert.equal(logger.warnings.length, 1, logger.warnings.join('\n'));
+      assert.match(logger.warnings[0], /id/);
+      assert.ok(logger.warnings[0].length < 500);
     });
   }
 

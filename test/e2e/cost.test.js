@@ -10,11 +10,11 @@ const { once } = require('node:events');
 const http = require('node:http');
 const { after, before, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { createNotification } = require('../support/optimizely.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
 /** The machine may be busy with something else. */
 const ATTEMPTS = { least: 5, most: 20 };
-const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 const ID_LENGTH = 16;
 
 const idOf = (number) => String(number).padStart(ID_LENGTH, 'u');
@@ -68,7 +68,7 @@ describe('the cost of a decision', () => {
       flushTimeoutMillis: 3_600_000,
       requestTimeoutMillis: 3_600_000,
       maxQueueBytes: 2 ** 30,
-      logger: QUIET,
+      logger: quietLogger,
       ...options,
     });
     dispatchers.push(dispatcher);

@@ -6,8 +6,9 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const channels = require('node:diagnostics_channel');
 
-const { createNotification } = require('../support/optimizely.js');
-const { recordingLogger, start } = require('../support/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { start } = require('../support/dispatcher/harness.js');
+const { recordingLogger } = require('../support/dispatcher/loggers.js');
 
 /** Subscribe to a channel for one test; returns the list of messages, which grows. */
 function listen(t, name) {

@@ -10,8 +10,8 @@
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
 
-const { viewed } = require('../support/harness.js');
-const { DECISIONS, EAGER, STATES, atOnce, startActor } = require('../support/stage.js');
+const { viewed } = require('../support/dispatcher/harness.js');
+const { DECISIONS, EAGER, STATES, atOnce, startActor } = require('../support/process/stage.js');
 
 const CONCURRENT = { concurrency: 4 };
 const IN_FLIGHT = STATES['in flight to a silent server'];

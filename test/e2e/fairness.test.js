@@ -5,8 +5,9 @@
 const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
 // Of four threads, which is the default; what runs before this file may have used the pool already.
 const PLACES = 2;
@@ -14,14 +15,12 @@ const MANY_REQUESTS = 200;
 
 it('a dispatcher gets its turn while as many others as there are places send without a break', async (t) => {
   const amplitude = await startAmplitude();
-  const ignore = () => {};
-  const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
   const connect = (apiKey) => {
     const dispatcher = createDispatcher({
       apiKey,
       serverUrl: amplitude.httpapi,
       flushIntervalMillis: 0,
-      logger,
+      logger: quietLogger,
     });
     t.after(() => dispatcher.close({ timeoutMillis: 0 }));
     return dispatcher;

@@ -9,9 +9,9 @@
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
-const { createDispatcher } = require('../../lib/index.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { connect, connectRow } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 const {
   EVENT_TYPE,
   ROWS,
@@ -21,54 +21,12 @@ const {
   labelOf,
   playRow,
   storedLabels,
-} = require('../support/matrix.js');
+} = require('../support/amplitude/matrix.js');
 
 const LONG_MILLIS = 60_000; // longer than any of this takes
 const PAUSE_MILLIS = 15_000; // of throttled users at /batch
 const PATIENT = { timeoutMillis: LONG_MILLIS };
 const CONCURRENT = { concurrency: 1000, timeout: LONG_MILLIS };
-
-/** A dispatcher that remembers its drops, and resolves `failed` at its first warning. */
-function connect(serverUrl, options) {
-  const dropped = [];
-  let fail;
-  const failed = new Promise((resolve) => {
-    fail = resolve;
-  });
-  const ignore = () => {};
-  const dispatcher = createDispatcher({
-    apiKey: 'faults',
-    serverUrl,
-    logger: { debug: ignore, info: ignore, warn: fail, error: ignore },
-    onDrop: ({ decisions, ...rest }) =>
-      dropped.push(...decisions.map((decision) => ({ ...rest, ...decision }))),
-    ...options,
-  });
-  return {
-    dispatcher,
-    decide: dispatcher.onDecision,
-    dropped,
-    failed,
-    flush: () => dispatcher.flush(PATIENT),
-    stats: () => checkedStats(dispatcher),
-    close: () => dispatcher.close({ timeoutMillis: 0 }),
-  };
-}
-
-/** The stats, which reconcile at every moment. */
-function checkedStats(dispatcher) {
-  const stats = dispatcher.stats();
-  const { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } =
-    stats.decisions;
-  assert.equal(seen, ignored + invalid + deduplicated + accepted);
-  assert.equal(accepted, delivered + dropped.total + pending);
-  const { total, ...byReason } = dropped;
-  assert.equal(
-    total,
-    Object.values(byReason).reduce((sum, count) => sum + count, 0),
-  );
-  return stats;
-}
 
 /** Connect to a stand-in of its own; both end with the test. */
 async function start(t, options, { path = '/2/httpapi', ...amplitudeOptions } = {}) {
@@ -86,15 +44,6 @@ const valueOf = ({ enabled, variationKey }) => (enabled ? variationKey : 'off');
 const propertyOf = (flagKey) => `[Optimizely] ${flagKey}`;
 
 // ---- the matrix --------------------------------------------------------------------------------------
-
-const connectRow =
-  (options) =>
-  (serverUrl, { devices, requestTimeoutMillis }) =>
-    connect(serverUrl, {
-      resolveUser: devices ? ({ userId }) => ({ deviceId: userId }) : undefined,
-      requestTimeoutMillis,
-      ...options,
-    });
 
 /** Wait until all that is to arrive has arrived, without a flush; then let the last answer be read. */
 const settleByTimer = (row) => async (client, amplitude, decided) => {
@@ -392,7 +341,7 @@ function bounds() {
     const { amplitude, decide, failed, flush, dropped, stats } = await start(t, { maxQueueBytes });
     await amplitude.stop();
     decideMany(decide, 1000, 3);
-    await failed;
+    await failed();
     decideMany(decide, 1000, 3, { variationKey: 'later' });
     const { decisions, queue } = stats();
     assert.ok(decisions.dropped.queue_full > 0 && decisions.pending > 0);

@@ -6,8 +6,8 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { setImmediate: turn } = require('node:timers/promises');
 
-const { assertReconciles, start, viewed } = require('../support/harness.js');
-const { createNotification } = require('../support/optimizely.js');
+const { assertReconciles, start, viewed } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
 /** Errors that bite whoever asks what they say. */
 const ERRORS = [
@@ -104,10 +104,7 @@ test('async callbacks are told apart, and their rejections end nothing', async (
   await turn();
   await turn();
   assert.deepEqual(rejections, []);
-  assert.match(
-    logger.lines.find(({ level }) => level === 'warn').message,
-    /resolveUser returned a promise/,
-  );
+  assert.match(logger.warnings[0], /resolveUser returned a promise/);
 });
 
 test('a resolveUser that answers wrongly costs the decision, and is told what is wrong', async (t) => {
@@ -134,10 +131,7 @@ test('a resolveUser that answers wrongly costs the decision, and is told what is
     dispatcher.onDecision(createNotification('user_1'));
     const { seen, invalid, accepted } = dispatcher.stats().decisions;
     assert.deepEqual({ seen, invalid, accepted }, { seen: 1, invalid: 1, accepted: 0 });
-    assert.deepEqual(
-      logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message),
-      [`a decision is not sent: ${told}`],
-    );
+    assert.deepEqual(logger.warnings, [`a decision is not sent: ${told}`]);
   }
 });
 

@@ -22,8 +22,8 @@ const { after, afterEach, before, beforeEach, describe, it } = require('node:tes
 const amplitudeSdk = require('@amplitude/analytics-node');
 const { createDispatcher } = require('../../lib/index.js');
 const { version } = require('../../package.json');
-const { startAmplitude } = require('../support/amplitude.js');
-const { US_PREMIUM, createClient, decideAllAs, decideAs } = require('../support/optimizely.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { US_PREMIUM, createClient, decideAllAs, decideAs } = require('../support/optimizely/sdk.js');
 
 const DIFFERENT_FIELDS = ['insert_id', 'event_id', 'library', 'time'];
 const TIME_TOLERANCE_MILLIS = 1000;

@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
 const { version } = require('../../package.json');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
 const {
   DATAFILE,
   FLAGS,
@@ -16,7 +16,7 @@ const {
   decideAllAs,
   decideAs,
   requireSdk,
-} = require('../support/optimizely.js');
+} = require('../support/optimizely/sdk.js');
 
 const API_KEY = 'e2e-key';
 const CONTROL = {

@@ -12,13 +12,13 @@ const util = require('node:util');
 
 const { createDispatcher } = require('../../lib/index.js');
 const { resolveOptions } = require('../../lib/options.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { certificates } = require('../support/certificates.js');
-const { startChild } = require('../support/child.js');
-const { createNotification } = require('../support/optimizely.js');
-const { startProxy } = require('../support/proxy.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { certificates } = require('../support/network/certificates.js');
+const { startChild } = require('../support/process/child.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { startProxy } = require('../support/network/proxy.js');
 
-const ACTOR = path.join(__dirname, '..', 'support', 'actor.js');
+const ACTOR = path.join(__dirname, '..', 'support', 'process', 'actor.js');
 const KEY = '5ec7e75ec7e75ec7e75ec7e75ec7e750'; // as Amplitude's are
 const USER = 'u5er-of-the-proxy';
 const PASSWORD = 'pa55word-of-the-proxy';

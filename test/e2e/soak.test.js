@@ -12,8 +12,10 @@ const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const { isDeepStrictEqual } = require('node:util');
 const { createDispatcher } = require('../../lib/index.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { seededRandom } = require('../support/util/random.js');
 
 const SECONDS = Number(process.env.OA_SOAK_SECONDS ?? 4);
 const SEED = Number(process.env.OA_SOAK_SEED ?? 1);
@@ -31,17 +33,6 @@ const THROTTLE_FROM_SECONDS = 60;
 const MEMORY_FROM_SECONDS = 60;
 const MEMORY_RATIO = 1.2;
 
-/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
-function createRandom(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Listen again, on the same port, right after every connection was cut. */
 const restart = (amplitude) => async () => {
   await amplitude.stop();
@@ -51,7 +42,7 @@ const restart = (amplitude) => async () => {
 
 /** Faults at random. The bad user is refused by those that are not drawn, too. */
 function createFaults(amplitude, random, withThrottling) {
-  const pick = (list) => list[Math.floor(random() * list.length)];
+  const pick = (list) => list[random(list.length)];
   const someUsers = () => new Set(Array.from({ length: 3 }, () => pick(USERS)));
   const always = [
     'unavailable',
@@ -173,7 +164,7 @@ function assertReconciled({
 }
 
 it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
-  const random = createRandom(SEED);
+  const random = seededRandom(SEED);
   const amplitude = await startAmplitude({
     recordBodies: false,
     maxEvents: 1000,
@@ -183,19 +174,12 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
   const fault = createFaults(amplitude, random, SECONDS >= THROTTLE_FROM_SECONDS);
   const ledger = new Ledger();
   const reasons = new Set(); // of drops, with whose they were
-  const ignore = () => {};
   const dispatcher = createDispatcher({
     apiKey: 'soak',
     serverUrl: amplitude.batch,
     requestTimeoutMillis: REQUEST_TIMEOUT_MILLIS,
     flushMaxRetries: 1000,
-    logger: {
-      isLevelEnabled: () => false,
-      debug: ignore,
-      info: ignore,
-      warn: ignore,
-      error: ignore,
-    },
+    logger: quietLogger,
     onDrop({ reason, decisions }) {
       for (const decision of decisions) {
         reasons.add(`${reason} ${decision.userId}`);
@@ -216,7 +200,7 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
     for (let i = 0; i < count; i++) {
       const userId = USERS[Math.floor(random() ** 2 * USERS.length)]; // the first ones more often
       for (let left = Math.ceil(random() * MAX_DECISIONS_IN_A_ROW); left > 0; left--) {
-        dispatcher.onDecision(ledger.decide(userId, FLAGS[Math.floor(random() * FLAGS.length)]));
+        dispatcher.onDecision(ledger.decide(userId, FLAGS[random(FLAGS.length)]));
       }
     }
     // A flush ends a back-off, so that the faults come in quick succession.

@@ -2,7 +2,7 @@
 
 /**
  * What a user gets from the registry: the packed package, installed in an empty project on a machine
- * with npm and without a compiler, and used there with every Node that test/support/runtimes.js fetched.
+ * with npm and without a compiler, and used there with every Node that test/support/setup/runtimes.js fetched.
  * On a system without a prebuilt addon, the same installation compiles it.
  */
 
@@ -16,9 +16,9 @@ const { promisify } = require('node:util');
 
 const { nodeDir } = require('../../src/build/compile.js');
 const { stage } = require('../../src/release/stage.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { nodes, npms } = require('../support/runtimes.js');
-const { TARGETS, notTestable } = require('../support/prebuilds.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { nodes, npms } = require('../support/setup/runtimes.js');
+const { TARGETS, notTestable } = require('../support/setup/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const MAX_UNPACKED_BYTES = 1_900_000; // two addons of 400 kB, and as much of headers to compile with
@@ -185,7 +185,7 @@ describe('the packed package', { skip: notTestable() }, () => {
     before(async () => {
       ({ project } = await install('application', null, ['--ignore-scripts']));
       fs.copyFileSync(
-        path.join(ROOT, 'test', 'support', 'deliver.js'),
+        path.join(ROOT, 'test', 'support', 'process', 'deliver.js'),
         path.join(project, 'deliver.js'),
       );
     });

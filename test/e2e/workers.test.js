@@ -11,8 +11,8 @@ const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 
-const { viewed } = require('../support/harness.js');
-const { DECISIONS, EAGER, STATES, atOnce, startActor } = require('../support/stage.js');
+const { viewed } = require('../support/dispatcher/harness.js');
+const { DECISIONS, EAGER, STATES, atOnce, startActor } = require('../support/process/stage.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const CONCURRENT = { concurrency: 4 };

@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const sdk = require('@amplitude/analytics-node');
-const { faults, startAmplitude } = require('../support/amplitude.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
 
 /** A client of its own, which sends soon: its timers would keep the process alive. */
 async function connect(t, options) {

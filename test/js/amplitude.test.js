@@ -10,9 +10,9 @@ const http = require('node:http');
 const net = require('node:net');
 const tls = require('node:tls');
 const zlib = require('node:zlib');
-const { certificates } = require('../support/certificates.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { request } = require('../support/request.js');
+const { certificates } = require('../support/network/certificates.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { request } = require('../support/network/request.js');
 
 let inserted = 0;
 const event = (user, fields) => ({

@@ -7,8 +7,8 @@ const path = require('node:path');
 const zlib = require('node:zlib');
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { parseOrigin } = require('../../lib/cli/collector/forward.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { request } = require('../support/request.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { request } = require('../support/network/request.js');
 
 const HOSTILE = '<script>alert(1)</script>"\'&\u2028';
 const BROWSER = { Accept: 'text/html,application/xhtml+xml' };

@@ -6,7 +6,7 @@ const net = require('node:net');
 const zlib = require('node:zlib');
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { Store } = require('../../lib/cli/collector/store.js');
-const { request } = require('../support/request.js');
+const { request } = require('../support/network/request.js');
 
 let inserted = 0;
 const event = (fields) => ({

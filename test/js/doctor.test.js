@@ -2,7 +2,6 @@
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
-const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const http = require('node:http');
@@ -11,10 +10,11 @@ const os = require('node:os');
 const path = require('node:path');
 const { runDoctor } = require('../../lib/cli/doctor/index.js');
 const { send } = require('../../lib/cli/http-client.js');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { runChild } = require('../support/process/child.js');
 
 const CLI = path.join(__dirname, '../../lib/cli/main.js');
-const DATAFILE = path.join(__dirname, '../support/datafile.json');
+const DATAFILE = path.join(__dirname, '../support/optimizely/datafile.json');
 const KEY = 'a-key-that-is-known';
 
 const check = (result, name) => result.checks.find((one) => one.name === name);
@@ -387,21 +387,7 @@ describe('the doctor and Optimizely', () => {
 });
 
 describe('the command', () => {
-  async function run(t, args, env = {}) {
-    const child = spawn(process.execPath, [CLI, 'doctor', ...args], {
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    t.after(() => child.kill('SIGKILL'));
-    const output = { stdout: '', stderr: '' };
-    for (const name of Object.keys(output)) {
-      child[name].setEncoding('utf8').on('data', (text) => {
-        output[name] += text;
-      });
-    }
-    const [code] = await once(child, 'close');
-    return { code, ...output };
-  }
+  const run = (t, args, env) => runChild(t, [CLI, 'doctor', ...args], { env });
 
   it('prints a line for each check, and succeeds', async (t) => {
     const amplitude = await start(t);

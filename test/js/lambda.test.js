@@ -7,12 +7,12 @@ const path = require('node:path');
 const { describe, it } = require('node:test');
 
 const { withFlush } = require('../../lib/lambda.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { startChild } = require('../support/child.js');
-const { start, viewed } = require('../support/harness.js');
-const { createNotification } = require('../support/optimizely.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { startChild } = require('../support/process/child.js');
+const { start, viewed } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
-const FUNCTION = path.join(__dirname, '..', 'support', 'function.js');
+const FUNCTION = path.join(__dirname, '..', 'support', 'process', 'function.js');
 const LONG_MILLIS = 60_000;
 const AT_ONCE_MILLIS = 5000;
 

@@ -12,7 +12,7 @@ const { describe, it } = require('node:test');
 const { packageManager } = require('../../lib/system.js');
 
 const ROOT = path.join(__dirname, '..', '..');
-const SETUP = path.relative(ROOT, require.resolve('../support/setup.js'));
+const SETUP = path.relative(ROOT, require.resolve('../support/setup/setup.js'));
 const NOISE = 'Unpacking a package ...';
 
 const APT_FAILS = `#!/bin/sh

@@ -2,6 +2,7 @@
 
 /** `optimizely-amplitude collector`: runs a collector until it is told to stop. */
 
+const { HTTP_V2 } = require('../../endpoints.js');
 const { createCollector } = require('./index.js');
 const { parseOrigin } = require('./forward.js');
 const { isLoopbackAddress } = require('./origins.js');
@@ -71,7 +72,7 @@ async function run(
     process.once(signal, () => collector.close());
   }
   console.log(`Listening on ${url}`);
-  console.log(`Point the dispatcher to it with  serverUrl: '${url}/2/httpapi'`);
+  console.log(`Point the dispatcher to it with  serverUrl: '${url}${HTTP_V2.path}'`);
   console.log(`Open ${url} in a browser, or ask  ${url}/events  ${url}/users/{id}  ${url}/stats`);
   if (origin !== undefined) {
     console.log(`Everything is passed on to ${origin}`);

@@ -2,7 +2,8 @@
 
 /** One HTTP request to the collector and its answer, step by step: read, accept, send. */
 
-const { ENDPOINTS, answers, listRefusals } = require('./protocol.js');
+const { HTTP_V2 } = require('../../endpoints.js');
+const { APIS, answers, listRefusals } = require('./protocol.js');
 const { parseBody, readBody } = require('./body.js');
 const { validate } = require('./validate.js');
 
@@ -34,8 +35,7 @@ class Exchange {
     this.target = parseTarget(req.url);
     this.#store = store;
     this.#options = options;
-    this.#maxBytes =
-      options.maxBytes ?? (ENDPOINTS[this.target?.pathname] ?? ENDPOINTS['/2/httpapi']).maxBytes;
+    this.#maxBytes = options.maxBytes ?? (APIS[this.target?.pathname] ?? HTTP_V2).maxBytes;
     /** The body as it was sent: null until it is read, and if it was cut off or far too large. */
     this.rawBody = null;
     /** What the store is told of the exchange; bytes are those of the body, as sent, jsonBytes without compression. */
@@ -79,7 +79,7 @@ class Exchange {
 
   /** Whether it goes to one of the paths that take events. */
   get isUpload() {
-    return this.target !== null && Object.hasOwn(ENDPOINTS, this.target.pathname);
+    return this.target !== null && Object.hasOwn(APIS, this.target.pathname);
   }
 
   /** Whoever only looks at the collector is not part of what it tells. */

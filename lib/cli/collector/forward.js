@@ -5,11 +5,11 @@
  * stand between an application and Amplitude, and show what happens there.
  */
 
+const { ORIGINS } = require('../../endpoints.js');
 const { resolveOptions } = require('../../options.js');
 const { send } = require('../http-client.js');
 const { answers } = require('./protocol.js');
 
-const ZONES = { US: 'https://api2.amplitude.com', EU: 'https://api.eu.amplitude.com' };
 const REQUEST_HEADERS = ['content-type', 'content-encoding', 'accept', 'user-agent'];
 const ANSWER_HEADERS = ['content-type', 'retry-after'];
 
@@ -20,8 +20,8 @@ const pick = (headers, names) =>
 
 /** The origin that `--forward` names: a zone, or an http or https URL; null if it is neither. */
 function parseOrigin(text) {
-  if (Object.hasOwn(ZONES, text.toUpperCase())) {
-    return ZONES[text.toUpperCase()];
+  if (Object.hasOwn(ORIGINS, text.toUpperCase())) {
+    return ORIGINS[text.toUpperCase()];
   }
   try {
     const url = new URL(text);

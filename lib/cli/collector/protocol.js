@@ -1,15 +1,14 @@
 'use strict';
 
 /**
- * What Amplitude documents of its HTTP V2 and Batch APIs: paths, limits and answers.
+ * What Amplitude documents of its HTTP V2 and Batch APIs: limits and answers.
  * An answer here is `{status, body}`; body is what becomes the JSON.
  */
 
-/** Bytes are those of the JSON, before compression. */
-const ENDPOINTS = {
-  '/2/httpapi': { maxBytes: 1_000_000 },
-  '/batch': { maxBytes: 20_000_000 },
-};
+const { BATCH, HTTP_V2 } = require('../../endpoints.js');
+
+/** Amplitude's APIs by path. */
+const APIS = { [HTTP_V2.path]: HTTP_V2, [BATCH.path]: BATCH };
 
 /** What the user properties begin with that tell a user's variations. */
 const DECISION_PREFIX = '[Optimizely] ';
@@ -105,8 +104,8 @@ const answers = {
 };
 
 module.exports = {
+  APIS,
   DECISION_PREFIX,
-  ENDPOINTS,
   MAX_EVENTS_PER_REQUEST,
   MAX_STRING_LENGTH,
   MAX_DEPTH,

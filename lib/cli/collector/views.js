@@ -2,6 +2,7 @@
 
 /** What the collector shows of its store, as JSON. */
 
+const { BATCH, HTTP_V2 } = require('../../endpoints.js');
 const { answers } = require('./protocol.js');
 
 const DEFAULT_LIMIT = 1000;
@@ -10,8 +11,8 @@ const ok = (body) => ({ status: 200, body });
 const INDEX = {
   name: 'optimizely-amplitude collector, a local stand-in for Amplitude',
   endpoints: {
-    'POST /2/httpapi': "events, as Amplitude's HTTP V2 API takes them",
-    'POST /batch': "events, as Amplitude's Batch API takes them",
+    [`POST ${HTTP_V2.path}`]: "events, as Amplitude's HTTP V2 API takes them",
+    [`POST ${BATCH.path}`]: "events, as Amplitude's Batch API takes them",
     'GET /users/{id}': 'a user by user_id or device_id, URL-encoded: properties and events',
     'GET /events?user=&type=&limit=': `the last events, oldest first (limit: ${DEFAULT_LIMIT})`,
     'GET /stats': 'counts of requests, events, duplicates and users',

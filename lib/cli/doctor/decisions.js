@@ -5,15 +5,21 @@
  * those that the dispatcher really sends, to a collector in this process.
  */
 
+const { subscribe, unsubscribe } = require('node:diagnostics_channel');
 const fs = require('node:fs');
 
+const { HTTP_V2 } = require('../../endpoints.js');
 const { createCollector } = require('../collector/index.js');
 const { asSent } = require('../collector/store.js');
 const { send } = require('../http-client.js');
 const { explain } = require('./causes.js');
+const { createQuietDispatcher } = require('./quiet.js');
 
 const CDN = 'https://cdn.optimizely.com/datafiles/';
 const MAX_NAMES = 20;
+/** Where dispatchers publish what became of a decision, and the outcomes of those that arrive. */
+const DECISIONS = 'optimizely-amplitude:decision';
+const ARRIVING = ['queued', 'repeat'];
 const SDK = '@optimizely/optimizely-sdk';
 const EXAMPLE = {
   flagKey: 'example_flag',
@@ -125,27 +131,30 @@ function createClient(sdk, datafile) {
   return sdk.createInstance({ datafile, odpOptions: { disabled: true }, eventDispatcher });
 }
 
-/** Let `decide(dispatcher)` happen; return the events that it would send to Amplitude, and the log's warnings. */
+/**
+ * Let `decide(dispatcher)` happen; resolve to the events that it would send to Amplitude, and to the outcome of
+ * the first decision that would not arrive, or undefined.
+ */
 async function rehearse(options, decide) {
-  const { createDispatcher } = require('../../index.js'); // not before it is known that the addon loads
   const collector = createCollector();
   const { url } = await collector.listen();
-  const warnings = [];
-  const note = (message) => warnings.push(message);
-  const ignore = () => {};
-  const dispatcher = createDispatcher({
+  const dispatcher = createQuietDispatcher({
     apiKey: 'rehearsal',
-    serverUrl: `${url}/2/httpapi`,
+    serverUrl: url + HTTP_V2.path,
     proxy: '',
     minIdLength: options.minIdLength,
-    logger: { debug: ignore, info: ignore, warn: note, error: note },
   });
+  let refusal;
+  const note = ({ outcome }) => {
+    refusal ??= ARRIVING.includes(outcome) ? undefined : outcome;
+  };
+  subscribe(DECISIONS, note);
   try {
     await decide(dispatcher);
     await dispatcher.flush();
-    const events = collector.store.events().map(asSent);
-    return { events, warnings, counts: dispatcher.stats().decisions };
+    return { events: collector.store.events().map(asSent), refusal };
   } finally {
+    unsubscribe(DECISIONS, note);
     await dispatcher.close();
     await collector.close();
   }
@@ -155,7 +164,7 @@ async function rehearse(options, decide) {
 async function checkUser({ user, attributes }, datafile, options, report) {
   const sdk = datafile === null ? null : loadSdk();
   let decisions = [EXAMPLE];
-  const { events, warnings, counts } = await rehearse(options, async (dispatcher) => {
+  const { events, refusal } = await rehearse(options, async (dispatcher) => {
     if (sdk === null) {
       dispatcher.onDecision({ type: 'flag', userId: user, attributes, decisionInfo: EXAMPLE });
       return;
@@ -165,12 +174,13 @@ async function checkUser({ user, attributes }, datafile, options, report) {
     decisions = Object.values(client.createUserContext(user, attributes)?.decideAll() ?? {});
     await client.close?.();
   });
-  if (counts.invalid > 0) {
-    const [, reason, remedy] = /: (.*?)(?: \((.*)\))?$/s.exec(warnings[0]);
+  if (refusal !== undefined) {
+    const { describeOutcome } = require('../../outcomes.js'); // not before it is known that the addon loads
+    const { message, advice } = describeOutcome(refusal);
     report.fail(
       'user',
-      `the decisions of ${JSON.stringify(user)} would not arrive: ${reason}`,
-      remedy,
+      `the decisions of ${JSON.stringify(user)} would not arrive: ${message}`,
+      advice,
     );
     return;
   }

@@ -7,6 +7,7 @@ const path = require('node:path');
 const { version } = require('../../../package.json');
 const { resolveOptions } = require('../../options.js');
 const { checkDatafile, checkUser } = require('./decisions.js');
+const { createQuietDispatcher } = require('./quiet.js');
 const { checkServer } = require('./server.js');
 
 const TEST_USER = 'optimizely-amplitude-doctor';
@@ -127,10 +128,8 @@ function checkOptions({ apiKey, serverZone, serverUrl, proxy, caFile, minIdLengt
 
 /** A decision the whole way: made up, but sent by the addon, and counted by Amplitude. */
 async function sendTestEvent(options, apiKey, report) {
-  const { createDispatcher } = require('../../index.js');
-  const ignore = () => {};
   const { serverUrl, proxy, noProxy, caFile } = options;
-  const dispatcher = createDispatcher({
+  const dispatcher = createQuietDispatcher({
     apiKey,
     serverUrl,
     proxy: proxy ?? '',
@@ -138,7 +137,6 @@ async function sendTestEvent(options, apiKey, report) {
     ...(caFile !== null && { caFile }),
     eventType: 'Optimizely Amplitude Doctor',
     flushMaxRetries: 1,
-    logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
   });
   // Never the same twice, or Amplitude would take it for a repeat.
   const decisionInfo = {

@@ -2,13 +2,14 @@
 
 /** Checks of the way to Amplitude, by one harmless request, and of what it answers. */
 
+const { BATCH, HTTP_V2, endpointOf } = require('../../endpoints.js');
 const { proxyFor, send } = require('../http-client.js');
 const { explain } = require('./causes.js');
 
 const MAX_SKEW_MILLIS = 60_000;
 const OTHER_ZONE = {
-  US: ['EU', 'https://api.eu.amplitude.com/2/httpapi'],
-  EU: ['US', 'https://api2.amplitude.com/2/httpapi'],
+  US: ['EU', endpointOf('EU', HTTP_V2)],
+  EU: ['US', endpointOf('US', HTTP_V2)],
 };
 
 /** An event of nobody: Amplitude looks at the key first, and then has to refuse it. */
@@ -117,7 +118,7 @@ function checkAnswer({ status, json, askedAt, answeredAt }, url, report) {
     report.fail(
       'answer',
       `${host} has nothing at ${pathname} (${status})`,
-      'the path is /2/httpapi or /batch: serverUrl is the whole URL, with it',
+      `the path is ${HTTP_V2.path} or ${BATCH.path}: serverUrl is the whole URL, with it`,
     );
   } else if (status >= 500 || status === 429 || status === 408) {
     report.warn(

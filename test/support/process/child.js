@@ -120,4 +120,11 @@ function startChild(t, args, options) {
   return child;
 }
 
-module.exports = { isProxyVariable, startChild };
+/** Run `node args` to its end; resolve to { code, signal, stdout, stderr }. */
+async function runChild(t, args, options) {
+  const child = startChild(t, args, options);
+  const { code, signal } = await child.ended;
+  return { code, signal, stdout: child.stdout, stderr: child.stderr };
+}
+
+module.exports = { isProxyVariable, runChild, startChild };

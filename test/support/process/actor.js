@@ -11,24 +11,31 @@
  *   end        a way to end that it takes by itself; else it prints "ready" and waits to be told
  *   workers    parts of Workers
  *
- * What it is told is one message, { main, workers }: the ways to end, for itself and for all of its Workers.
+ * It prints each request that fails, with the status of the answer. What it is told is one message, { main, workers }: the ways to end, for itself and for all of its Workers.
  */
 
+const { subscribe } = require('node:diagnostics_channel');
 const fs = require('node:fs');
 const path = require('node:path');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
-const { createNotification } = require('./optimizely.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const part = isMainThread ? JSON.parse(process.argv[2]) : workerData;
 const port = isMainThread ? process : parentPort;
-const ROOT = path.join(__dirname, '..', '..');
+const ROOT = path.join(__dirname, '..', '..', '..');
 const LONG_MILLIS = 60_000;
 
 // Written at once: what a Worker gives to console is lost when it is terminated.
 const say = (text) => fs.writeSync(1, `${text}\n`);
 const warn = (message) => fs.writeSync(2, `${message}\n`);
 const logger = { debug() {}, info() {}, warn, error: warn };
+
+subscribe('optimizely-amplitude:request', ({ statusCode }) => {
+  if (statusCode !== 200) {
+    say(`request failed: ${statusCode}`);
+  }
+});
 
 function createDispatcher(folder) {
   return require(folder).createDispatcher({

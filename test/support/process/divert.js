@@ -5,7 +5,7 @@
  * TEST_SERVER_URL, so that code which is written for Amplitude itself runs as it stands.
  */
 
-const options = require('../../lib/options.js');
+const options = require('../../../lib/options.js');
 
 const { resolveOptions } = options;
 options.resolveOptions = (given, env) =>

@@ -4,7 +4,7 @@
  * Makes a fresh clone ready for `npm run demo` and `npm test`. In a clone that is ready it does nothing,
  * in well under a second.
  *
- *   node test/support/setup.js [--for demo|test|ci]
+ *   node test/support/setup/setup.js [--for demo|test|ci]
  *
  * It installs missing packages of the system where it may (Debian and Ubuntu, as root or with sudo
  * without a password) and otherwise prints the command that installs them; then it installs the npm
@@ -18,12 +18,12 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const { MANAGERS, installAdvice, packageManager } = require('../../lib/system.js');
-const needs = require('../../src/build/needs.js');
-const { nodeDir } = require('../../src/build/compile.js');
+const { MANAGERS, installAdvice, packageManager } = require('../../../lib/system.js');
+const needs = require('../../../src/build/needs.js');
+const { nodeDir } = require('../../../src/build/compile.js');
 const { changedAt } = require('./prebuilds.js');
 
-const ROOT = path.join(__dirname, '..', '..');
+const ROOT = path.join(__dirname, '..', '..', '..');
 const ADDON = path.join(ROOT, 'build', 'Release', 'optimizely_amplitude.node');
 const ADDON_SOURCES = ['binding.gyp', 'src'];
 const SHOWN_LINES = 30; // of the log, when a program fails
@@ -259,7 +259,7 @@ function main(args) {
     (args.length !== 2 || args[0] !== '--for' || !Object.hasOwn(PURPOSES, purpose))
   ) {
     throw new Unready(
-      `usage: node test/support/setup.js [--for ${Object.keys(PURPOSES).join('|')}]`,
+      `usage: node test/support/setup/setup.js [--for ${Object.keys(PURPOSES).join('|')}]`,
     );
   }
   if (purpose === 'ci' && packageManager() !== 'apt') {

@@ -16,8 +16,8 @@
  * - `harmless`: the answer can be used as it is.
  */
 
-const { faults, startAmplitude } = require('./amplitude.js');
-const { createNotification } = require('./optimizely.js');
+const { faults, startAmplitude } = require('./server.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const EVENT_TYPE = 'Experiment Viewed';
 const USER_COUNT = 60;
@@ -236,8 +236,8 @@ function audit(row, decided, store) {
 /**
  * Play a row: half of the traffic meets the fault, the other half comes while the first is on its way.
  *
- * `connect(serverUrl, row)` resolves to a client `{decide(notification), flush(), failed, close()}`, where
- * `failed` is a promise that resolves when it noticed a failure, if it can tell before flush() is over.
+ * `connect(serverUrl, row)` resolves to a client `{decide(notification), flush(), failed(), close()}`,
+ * where failed() resolves when a request has failed; a client that cannot tell has none.
  * `settle(client, amplitude, decided)` waits for the decisions, with client.flush() unless told otherwise.
  * Resolves to what `look({amplitude, client, decided})` returns at the end, before both are closed.
  */
@@ -255,7 +255,7 @@ async function playRow(row, connect, look, settle = (client) => client.flush()) 
     decided.slice(0, half).forEach(client.decide);
     const settled = settle(client, amplitude, decided.slice(0, half));
     const met = row.stopped
-      ? client.failed
+      ? client.failed?.()
       : amplitude.waitFor(({ requests }) => requests.length > 0, {
           timeoutMillis: PATIENCE_MILLIS,
         });

@@ -4,7 +4,7 @@
  * Other versions of Node, also for another processor, and of npm, to test the package with. They are npm
  * packages, and are kept in build/nodes.
  *
- *   node test/support/runtimes.js     downloads the missing ones
+ *   node test/support/setup/runtimes.js     downloads the missing ones
  *
  * As a module: the versions that are there.
  */
@@ -13,7 +13,7 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const FOLDER = path.join(__dirname, '..', '..', 'build', 'nodes');
+const FOLDER = path.join(__dirname, '..', '..', '..', 'build', 'nodes');
 
 const THIS_MAJOR = Number(process.versions.node.split('.')[0]);
 const NODES = [

@@ -5,9 +5,9 @@
  * and is answered with the dispatcher's counts when the handler's result is there.
  */
 
-const { createDispatcher } = require('../../lib/index.js');
-const { withFlush } = require('../../lib/lambda.js');
-const { createNotification } = require('./optimizely.js');
+const { createDispatcher } = require('../../../lib/index.js');
+const { withFlush } = require('../../../lib/lambda.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const LONG_MILLIS = 60_000;
 

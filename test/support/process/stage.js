@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const path = require('node:path');
 
-const { startAmplitude } = require('./amplitude.js');
+const { startAmplitude } = require('../amplitude/server.js');
 const { startChild } = require('./child.js');
 
 const ACTOR = path.join(__dirname, 'actor.js');
@@ -32,12 +32,12 @@ const STATES = {
   'backing off': {
     fault: 'unavailable',
     options: EAGER,
-    reached: (child) => child.printed('for attempt 2'),
+    reached: (child) => child.printed('request failed: 503'),
   },
   parked: {
     fault: (faults) => faults.throttledUsers(() => true),
     options: EAGER,
-    reached: (child) => child.printed('of throttled users wait'),
+    reached: (child) => child.printed('request failed: 429'),
   },
 };
 

@@ -7,8 +7,8 @@
 
 const { EventEmitter } = require('node:events');
 const zlib = require('node:zlib');
-const { createCollector } = require('../../lib/cli/collector/index.js');
-const { certificates } = require('./certificates.js');
+const { createCollector } = require('../../../lib/cli/collector/index.js');
+const { certificates } = require('../network/certificates.js');
 const { faults, findFault } = require('./faults.js');
 
 const DEFAULT_TIMEOUT_MILLIS = 10_000;

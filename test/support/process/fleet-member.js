@@ -2,8 +2,8 @@
 
 /** One process of a fleet: the same users and flags as every other one, with a change for each. */
 
-const { createDispatcher } = require('../../lib/index.js');
-const { createNotification } = require('./optimizely.js');
+const { createDispatcher } = require('../../../lib/index.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const dispatcher = createDispatcher({ apiKey: 'fleet-key', serverUrl: process.argv[2] });
 for (const variationKey of ['control', 'one_page', 'control']) {
