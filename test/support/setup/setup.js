@@ -180,7 +180,7 @@ function prepareSystem({ required, installed }) {
     return names.join(' ');
   };
   const list = `Missing on this machine: ${missing.join(', ')}.`;
-  const advice = `As root, install what the demo and the tests need:\n\n${installAdvice(packages)}\n\nNow run the same command again.`;
+  const advice = `Install what the demo and the tests need, as root:\n\n${installAdvice(packages)}\n\nNow run the same command again.`;
   if (!mayInstall()) {
     throw new Unready(`${list}\n${advice}`);
   }
