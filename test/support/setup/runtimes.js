@@ -63,7 +63,7 @@ function npms() {
   return [{ name: 'this npm', cli: null }, ...found.filter(({ cli }) => fs.existsSync(cli))];
 }
 
-function download(name, major, folder) {
+function fetch(name, major, folder) {
   const dir = path.join(FOLDER, folder);
   if (fs.existsSync(path.join(dir, 'node_modules', name, 'package.json'))) {
     return;
@@ -92,10 +92,10 @@ function main() {
     return;
   }
   for (const { arch, major, folder } of NODES) {
-    download(`node-linux-${arch}`, major, folder);
+    fetch(`node-linux-${arch}`, major, folder);
   }
   for (const { major, folder } of NPMS) {
-    download('npm', major, folder);
+    fetch('npm', major, folder);
   }
 }
 
