@@ -26,7 +26,9 @@ const PACKAGE = path.join(ROOT, 'build', 'package');
 
 /** The files that npm would pack. */
 function packedFiles() {
-  const args = ['pack', '--dry-run', '--json', '--ignore-scripts'];
+  // npm 10 runs `prepare` all the same, and its output would be in the JSON.
+  const flags = ['--ignore-scripts', '--foreground-scripts=false'];
+  const args = ['pack', '--dry-run', '--json', ...flags];
   const [{ files }] = JSON.parse(
     execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
   );
