@@ -106,15 +106,6 @@ test('the environment is read by nothing in the core', () => {
   assert.deepEqual(coreFilesWith(/\b(getenv|secure_getenv|setenv|putenv)\s*\(/, []), []);
 });
 
-test('nothing in lib requires anything below src', () => {
-  const outside = /(?:require\(|from |import\()\s*['"](?:\.\.\/)+src\//;
-  assert.match("const { missing } = require('../../src/build/needs.js');", outside);
-  assert.deepEqual(
-    filesBelow('lib').filter((file) => outside.test(read(file))),
-    [],
-  );
-});
-
 test('no name has a double underscore', () => {
   // Those of the compiler itself begin with one, and are not ours: __attribute__, __cplusplus.
   const compilers = /^__(cplusplus|[A-Za-z]+__|has_[a-z_]+|builtin_[a-z_]+)$/;
