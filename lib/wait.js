@@ -2,7 +2,7 @@
 
 /** The options of flush() and close(). Those two never throw: what is wrong is logged, and the default is used. */
 
-const MAX_TIMER_MILLIS = 2 ** 31 - 1;
+const { MAX_TIMER_MILLIS } = require('./checks.js');
 
 /** Return { timeoutMillis, abort }, complete; `defaultMillis` is the option flushTimeoutMillis. */
 function readWait(options, defaultMillis, log) {

@@ -5,13 +5,10 @@
  * hundred of them and decides thousands of times a second, so a decision goes to the addon as a number.
  */
 
+const { MAX_STRING_LENGTH, isText } = require('../text.js');
+
 /** More than any datafile has. Should keys be made up without end, the memory for them is not. */
 const MAX_VARIANTS = 10_000;
-/** Amplitude's limit for strings. */
-const MAX_KEY_LENGTH = 1024;
-/** Half of a pair, which is not valid Unicode: with the flag `u` a whole pair is one character. */
-const LONE_SURROGATE = /[\ud800-\udfff]/u;
-
 class VariantIds {
   #native;
   #flags = new Map(); // flag key -> Map of variation key -> [{ flagKey, variationKey, ruleKey, enabled, id }]
@@ -69,20 +66,18 @@ function entry(map, key, make) {
   return map.get(key);
 }
 
-const isKey = (value) =>
-  typeof value === 'string' && value.length <= MAX_KEY_LENGTH && !LONE_SURROGATE.test(value);
 const isAbsent = (value) => value === null || value === undefined;
 
 /** Say what is wrong with a decision, or return null. */
 function checkDecision({ flagKey, variationKey, ruleKey, enabled }) {
-  if (!isKey(flagKey) || flagKey === '') {
-    return `its flagKey is not a string of 1 to ${MAX_KEY_LENGTH} characters`;
+  if (!isText(flagKey, 1)) {
+    return `its flagKey is not a string of 1 to ${MAX_STRING_LENGTH} characters`;
   }
-  if (!isAbsent(variationKey) && !isKey(variationKey)) {
-    return `its variationKey is neither null nor a string of at most ${MAX_KEY_LENGTH} characters`;
+  if (!isAbsent(variationKey) && !isText(variationKey)) {
+    return `its variationKey is neither null nor a string of at most ${MAX_STRING_LENGTH} characters`;
   }
-  if (!isAbsent(ruleKey) && !isKey(ruleKey)) {
-    return `its ruleKey is neither null nor a string of at most ${MAX_KEY_LENGTH} characters`;
+  if (!isAbsent(ruleKey) && !isText(ruleKey)) {
+    return `its ruleKey is neither null nor a string of at most ${MAX_STRING_LENGTH} characters`;
   }
   return typeof enabled === 'boolean' ? null : 'its enabled is neither true nor false';
 }
