@@ -51,10 +51,7 @@ async function main() {
 
 /** The eight lines that a service needs. With a datafile from Optimizely, it would have an sdkKey. */
 function createShop(serverUrl) {
-  const datafile = fs.readFileSync(
-    path.join(__dirname, '../support/optimizely/datafile.json'),
-    'utf8',
-  );
+  const datafile = fs.readFileSync(path.join(__dirname, '../examples/datafile.json'), 'utf8');
   const optimizely = createInstance({
     projectConfigManager: createStaticProjectConfigManager({ datafile }),
   });
