@@ -15,7 +15,6 @@ const { after, before, describe, it, test } = require('node:test');
 
 const { createDispatcher } = require('../../lib/index.js');
 const { resolveOptions } = require('../../lib/options.js');
-const { MANAGERS } = require('../../lib/system.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { startChild } = require('../support/process/child.js');
 const { DATAFILE } = require('../support/optimizely/sdk.js');
@@ -468,6 +467,7 @@ describe('what there is, is named:', () => {
   });
 
   it('every package that a build needs', () => {
+    const { MANAGERS } = require('../../lib/system.js');
     for (const { systems, install, build } of Object.values(MANAGERS)) {
       const row = `| ${systems} | \`${install.at(-1)} ${build}\` |`;
       assert.ok(read('docs/install.md').includes(row), row);
