@@ -210,7 +210,7 @@ function printReport(report, { decisions, requests, events }) {
             ${number(events.sent)} events in ${requests.sent} requests`);
   printTitle('Next');
   console.log(`  test/demo/demo.js                     how this was made
-  README.md                             the options, and the eight lines for your service
+  README.md                             the eight lines for your service, and where to look next
   npx optimizely-amplitude collector    a stand-in that shows what you send
 `);
 }

@@ -127,7 +127,7 @@ describe('the packed package', { skip: notTestable() }, () => {
         [path.join(ROOT, 'node_modules', ...name), ...args, packed.filename],
         { cwd: dir, encoding: 'utf8' },
       );
-    assert.match(tool(['publint', 'src', 'cli/main.js'], '--strict'), /All good!/);
+    assert.match(tool(['publint', 'src', 'cli.js'], '--strict'), /All good!/);
     assert.match(
       tool(['@arethetypeswrong', 'cli', 'dist', 'index.js'], '--no-color', '--no-emoji'),
       /No problems found/,
