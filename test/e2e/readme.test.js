@@ -8,7 +8,9 @@
  */
 
 const assert = require('node:assert/strict');
+const { once } = require('node:events');
 const fs = require('node:fs');
+const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
 const { after, before, describe, it, test } = require('node:test');
@@ -18,6 +20,7 @@ const { resolveOptions } = require('../../lib/options.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { startChild } = require('../support/process/child.js');
 const { DATAFILE } = require('../support/optimizely/sdk.js');
+const { filesBelow } = require('../support/util/files.js');
 const { request } = require('../support/network/request.js');
 
 const ROOT = path.join(__dirname, '..', '..');
@@ -58,17 +61,16 @@ for (const page of PAGES) {
 /** Packages of this clone that an application would have, as links. */
 const INSTALLED = ['@amplitude/analytics-node', '@opentelemetry/api', 'prom-client'];
 
-/** The real SDK, but that it has the datafile for an SDK key without asking the network. */
+/** The real SDK, except that it gets its datafile from TEST_DATAFILES, and once: polling keeps a process alive. */
 function sdkSource() {
   const file = require.resolve('@optimizely/optimizely-sdk');
   const names = Object.keys(require(file)).filter((name) => /^[A-Za-z]\w*$/.test(name));
   return [
     `const sdk = require(${JSON.stringify(file)});`,
     ...names.map((name) => `exports.${name} = sdk.${name};`),
-    'exports.createPollingProjectConfigManager = ({ sdkKey }) => {',
-    `  require('node:assert/strict').equal(sdkKey, '${SDK_KEY}');`,
-    `  return sdk.createStaticProjectConfigManager({ datafile: ${JSON.stringify(DATAFILE)} });`,
-    '};',
+    'const test = { urlTemplate: process.env.TEST_DATAFILES, autoUpdate: false };',
+    'exports.createPollingProjectConfigManager = (config) =>',
+    '  sdk.createPollingProjectConfigManager({ ...test, ...config });',
   ].join('\n');
 }
 
@@ -112,8 +114,8 @@ const { optimizely } = require('./optimizely.js');
 dispatcher.attach(optimizely);
 `;
 const DECIDE = `
-require('./optimizely.js').optimizely
-  .createUserContext('user_9', { country: 'US', plan: 'premium' }).decide('checkout_flow');
+const decided = require('./optimizely.js').ready.then(() => require('./optimizely.js').optimizely
+  .createUserContext('user_9', { country: 'US', plan: 'premium' }).decide('checkout_flow'));
 `;
 const INVOKE = `
 exports.handler({ userId: 'user_9' }, { getRemainingTimeInMillis: () => 5000 })
@@ -142,6 +144,19 @@ process.once('exit', () => {
 
 describe('the code', () => {
   const ran = new Set();
+  let datafiles;
+
+  before(async () => {
+    datafiles = http.createServer(({ url }, response) => {
+      response.writeHead(url === `/${SDK_KEY}.json` ? 200 : 404).end(DATAFILE);
+    });
+    await once(datafiles.listen(0, '127.0.0.1'), 'listening');
+  });
+
+  after(() => {
+    datafiles.closeAllConnections();
+    datafiles.close();
+  });
 
   /** The code of a block, which counts as run. */
   function code(title) {
@@ -167,6 +182,7 @@ describe('the code', () => {
           AMPLITUDE_SERVER_URL: amplitude.httpapi,
           OPTIMIZELY_SDK_KEY: SDK_KEY,
           PORT: '0',
+          TEST_DATAFILES: `http://127.0.0.1:${datafiles.address().port}/%s.json`,
           TEST_SERVER_URL: amplitude.httpapi,
         },
       },
@@ -270,7 +286,8 @@ describe('the code', () => {
   });
 
   it('of the older APIs', async (t) => {
-    const ask = "optimizely.isFeatureEnabled('homepage_banner', 'user_9');\n";
+    const ask =
+      "optimizely.onReady().then(() => optimizely.isFeatureEnabled('homepage_banner', 'user_9'));\n";
     const { sent } = await runFragment(t, 'older.js', CLIENT + ask);
     assert.deepEqual(sent[0], ['$identify', 'user_9', { '[Optimizely] homepage_banner': 'on' }]);
   });
@@ -302,7 +319,7 @@ describe('the code', () => {
 
   it('of Prometheus', async (t) => {
     const more = `${DECIDE}
-      dispatcher.flush()
+      decided.then(() => dispatcher.flush())
         .then(() => require('prom-client').register.metrics())
         .then(console.log);`;
     const { stdout } = await runFragment(t, 'prometheus.js', more, { 'dispatcher.js': DISPATCHER });
@@ -327,13 +344,13 @@ describe('the code', () => {
   it('of signals', async (t) => {
     const files = {
       'optimizely.js': code('optimizely.js'),
-      'signals.js': `${code('signals.js')}${CLIENT}${DECIDE}console.log(typeof stopListening);\n`,
+      'signals.js': `${code('signals.js')}${CLIENT}${DECIDE}decided.then(() => console.log('decided', typeof stopListening));\n`,
     };
     const { child, sent } = await start(t, files, 'signals.js');
-    await child.printed('port \\d+\\n');
+    await child.printed('decided');
     child.kill('SIGINT');
     assert.deepEqual(await child.ended, { code: null, signal: 'SIGINT' });
-    assert.match(child.output, /^function\nport \d+\n$/);
+    assert.match(child.output, /^port \d+\ndecided function\n$/);
     assert.deepEqual(types(sent()), DELIVERED);
   });
 
@@ -435,10 +452,7 @@ describe('what there is, is named:', () => {
   });
 
   it('every code of an error', () => {
-    const sources = fs
-      .readdirSync(path.join(ROOT, 'lib'), { recursive: true })
-      .filter((name) => /\.js$/.test(name))
-      .map((name) => read(path.join('lib', name)));
+    const sources = filesBelow(path.join(ROOT, 'lib'), '.js').map((name) => read(`lib/${name}`));
     const codes = new Set(sources.join('').match(/ERR_OA_\w+/g));
     assert.ok(codes.size >= 5);
     codes.forEach((code) => namesInRow('docs/options.md', code));
