@@ -114,8 +114,9 @@ const { optimizely } = require('./optimizely.js');
 dispatcher.attach(optimizely);
 `;
 const DECIDE = `
-const decided = require('./optimizely.js').ready.then(() => require('./optimizely.js').optimizely
-  .createUserContext('user_9', { country: 'US', plan: 'premium' }).decide('checkout_flow'));
+const decided = require('./optimizely.js').optimizely.onReady().then(() =>
+  require('./optimizely.js').optimizely
+    .createUserContext('user_9', { country: 'US', plan: 'premium' }).decide('checkout_flow'));
 `;
 const INVOKE = `
 exports.handler({ userId: 'user_9' }, { getRemainingTimeInMillis: () => 5000 })
