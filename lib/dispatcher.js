@@ -362,13 +362,7 @@ function nativeOptions(options, log) {
 }
 
 function warnOfUrl(serverUrl, log) {
-  const { protocol, hostname, pathname } = new URL(serverUrl);
-  if (pathname === '/') {
-    log.warn(
-      'path',
-      'serverUrl: it has no path, and is posted to as it is; Amplitude listens at /2/httpapi and /batch',
-    );
-  }
+  const { protocol, hostname } = new URL(serverUrl);
   const isLoopback =
     hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname);
   if (protocol === 'http:' && !isLoopback) {

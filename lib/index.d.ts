@@ -39,7 +39,7 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   useBatch?: boolean | undefined;
 
   /**
-   * The whole URL to post to, with path and query; it replaces what `serverZone` and `useBatch` say of
+   * The whole URL to post to, with its path, and a query if it needs one; it replaces what `serverZone` and `useBatch` say of
    * it. `useBatch`, or a path that ends in `/batch`, still sets the limits of the Batch API. Must not
    * contain user name and password.
    */

@@ -343,17 +343,18 @@ describe('the doctor and Optimizely', () => {
     const amplitude = await start(t);
     const server = http
       .createServer((req, res) =>
-        req.url === '/d.json' ? res.end(fs.readFileSync(DATAFILE)) : res.writeHead(403).end(),
+        ['/', '/d.json'].includes(req.url)
+          ? res.end(fs.readFileSync(DATAFILE))
+          : res.writeHead(403).end(),
       )
       .listen(0, '127.0.0.1');
     await once(server, 'listening');
     t.after(() => server.close());
     const url = `http://127.0.0.1:${server.address().port}`;
-    assert.match(
-      check(await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/d.json` }), 'datafile')
-        .message,
-      /3 flags/,
-    );
+    for (const datafile of [`${url}/d.json`, url]) {
+      const result = await examine({ serverUrl: amplitude.httpapi, datafile });
+      assert.match(check(result, 'datafile').message, /3 flags/);
+    }
     const unknown = check(
       await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/other.json` }),
       'datafile',
@@ -418,7 +419,7 @@ describe('the command', () => {
   it('says what to do, and fails', async (t) => {
     const { code, stdout, stderr } = await run(t, [
       '--server-url',
-      'http://127.0.0.1:1',
+      'http://127.0.0.1:1/x',
       '--proxy',
       '',
       '--api-key',
@@ -433,7 +434,7 @@ describe('the command', () => {
     const { code, stdout } = await run(t, [
       '--json',
       '--server-url',
-      'http://127.0.0.1:1',
+      'http://127.0.0.1:1/x',
       '--proxy',
       '',
       '--api-key',

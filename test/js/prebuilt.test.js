@@ -189,7 +189,7 @@ test(
     const script = `
     const cpu = () => { const { user, system } = process.cpuUsage(); return user + system; };
     const start = cpu();
-    require('.').createDispatcher({ apiKey: 'key', serverUrl: 'http://127.0.0.1:1/' });
+    require('.').createDispatcher({ apiKey: 'key', serverUrl: 'http://127.0.0.1:1/x' });
     console.log(JSON.stringify([start, cpu() - start]));
     process.exit();`;
     const env = { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: fileOf(`linux-${process.arch}`) };

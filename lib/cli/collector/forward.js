@@ -44,7 +44,7 @@ function parseJson(body) {
 /** Make the function that passes an exchange on, whose body was read, and resolves to the answer. */
 function createForwarder(origin, { caFile } = {}) {
   // What the environment says of proxies holds here as it does for the dispatcher.
-  const way = resolveOptions({ apiKey: 'not-used', serverUrl: origin, caFile });
+  const way = resolveOptions({ apiKey: 'not-used', serverUrl: `${origin}/2/httpapi`, caFile });
   return async (exchange) => {
     const { req, target, rawBody } = exchange;
     if (rawBody === null) {

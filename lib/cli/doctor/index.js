@@ -178,7 +178,7 @@ async function runDoctor(settings, listener = () => {}) {
   const resolveProxy = (url) =>
     resolveOptions({
       apiKey: PLACEHOLDER,
-      serverUrl: url,
+      serverUrl: new URL('/of-any-path', url).href,
       proxy: settings.proxy,
       caFile: options?.caFile ?? undefined,
     });
