@@ -78,6 +78,20 @@ class Dispatcher {
     warnOfUrl(options.serverUrl, this.#log);
   }
 
+  /** What a dispatcher shares with what acts for it in this package. Throws for anything else. */
+  static settingsOf(dispatcher) {
+    if (typeof dispatcher !== 'object' || dispatcher === null || !(#options in dispatcher)) {
+      throw Object.assign(
+        new TypeError('closeOnSignal() expects a dispatcher, as createDispatcher() returns it'),
+        { code: 'ERR_OA_OPTION' },
+      );
+    }
+    return {
+      log: dispatcher.#log,
+      timeoutMillis: dispatcher.#options.flushTimeoutMillis,
+    };
+  }
+
   attach(optimizelyClient) {
     const known = this.#clients.get(optimizelyClient);
     if (known !== undefined) {
@@ -312,6 +326,17 @@ class Dispatcher {
     this.#log.error('flush', `flush: ${error.message}`);
     return { ...NOTHING, pending: this.#native.stats().pending };
   }
+}
+
+/** `await using`, where there is such: since Node 18.18. */
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(Dispatcher.prototype, Symbol.asyncDispose, {
+    async value() {
+      await this.close();
+    },
+    configurable: true,
+    writable: true,
+  });
 }
 
 /** Not a method: what the addon holds must hold neither dispatcher, so that both can be collected. */

@@ -30,7 +30,15 @@ function packedFiles() {
 }
 
 /** What index.js loads only when an option, https or an error asks for it stays where it is. */
-const SELDOM = ['info', 'sdk/legacy', 'suggest', 'trust', 'unloadable', 'user-callbacks'];
+const SELDOM = [
+  'close-on-signal',
+  'info',
+  'sdk/legacy',
+  'suggest',
+  'trust',
+  'unloadable',
+  'user-callbacks',
+];
 
 /** Bundle modules of the folder's lib/, and return the files that went into it. */
 function bundle(folder, names, options) {

@@ -16,7 +16,7 @@ const ROOT = path.join(__dirname, '..', '..');
 /** Exits, Workers, callback scopes, certificates, and the whole way of a decision. */
 const FILES = [
   'test/js/lambda.test.js',
-  ...['attach', 'exits', 'identity', 'network', 'payloads', 'secrets', 'workers'].map(
+  ...['attach', 'exits', 'identity', 'network', 'payloads', 'secrets', 'signals', 'workers'].map(
     (name) => `test/e2e/${name}.test.js`,
   ),
 ];
