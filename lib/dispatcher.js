@@ -7,7 +7,7 @@
 
 const binding = require('./binding.js');
 const { version } = require('../package.json');
-const { register } = require('./sdk/notifications.js');
+const { isUnready, register } = require('./sdk/notifications.js');
 const channels = require('./diagnostics.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
@@ -55,6 +55,7 @@ class Dispatcher {
   #callbacks; // null: no option makes the long way necessary
   #isTraced; // whether the log wants every decision
   #clients = new Map(); // client -> { registration, detach }
+  #toldUnready = false;
   #closing = null;
   #ignored = 0;
   #invalid = 0;
@@ -128,9 +129,29 @@ class Dispatcher {
     }
   }
 
+  /**
+   * Say once that a client has no datafile when decisions were to be delivered and none has come. What it decided is
+   * notified to nobody, so this is the only trace of a function that does not await onReady().
+   */
+  #warnOfUnready() {
+    if (
+      !this.#toldUnready &&
+      this.stats().decisions.seen === 0 &&
+      [...this.#clients.keys()].some(isUnready)
+    ) {
+      this.#toldUnready = true;
+      this.#log.warn(
+        'unready',
+        'no decision has come, and the Optimizely client has no datafile yet: until it has, decide() returns null ' +
+          'and notifies nobody; await optimizely.onReady() before the first decision',
+      );
+    }
+  }
+
   flush(options) {
     const { timeoutMillis, abort } = this.#readWait(options);
     if (this.#native.stats().pending === 0) {
+      this.#warnOfUnready();
       return Promise.resolve({ ...NOTHING });
     }
     return this.#native
@@ -141,6 +162,7 @@ class Dispatcher {
   close(options) {
     const { timeoutMillis } = this.#readWait(options);
     if (this.#closing === null) {
+      this.#warnOfUnready();
       for (const { detach } of [...this.#clients.values()]) {
         detach();
       }
