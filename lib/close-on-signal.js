@@ -18,6 +18,7 @@ const SIGNALS = ['SIGTERM', 'SIGINT'];
 const IDLE_INTERVAL_MILLIS = 100;
 
 const entries = new Set(); // { dispatcher, before, log, timeoutMillis }
+const closing = new Map(); // a server that is being closed -> the promise that it is
 let isEnding = false;
 
 /** Returns a function that takes it back. `log` and `timeoutMillis` are the dispatcher's. */
@@ -49,6 +50,7 @@ function stopListening() {
 async function onSignal(signal) {
   if (!isEnding) {
     isEnding = true;
+    noteClosedServers();
     await Promise.all([...entries].map(end));
   }
   stopListening();
@@ -57,6 +59,20 @@ async function onSignal(signal) {
     // The first process of a container does not end by a signal that has no listener.
     process.exit(128 + os.constants.signals[signal]);
   }
+}
+
+/** Note every server that is closed from now on: close() returns no promise, and in Node 18 not even the server. */
+function noteClosedServers() {
+  const { close } = net.Server.prototype;
+  net.Server.prototype.close = function (...args) {
+    if (!closing.has(this)) {
+      closing.set(
+        this,
+        once(this, 'close').catch(() => {}),
+      );
+    }
+    return Reflect.apply(close, this, args);
+  };
 }
 
 /** Never rejects. */
@@ -72,61 +88,47 @@ async function end({ dispatcher, before, log, timeoutMillis }) {
 
 /** Run the application's own drain, to its end or to the deadline. */
 async function drain(before, timeoutMillis) {
-  const timers = [];
+  const started = performance.now();
+  const interval = setInterval(
+    () => closeConnections(performance.now() - started > timeoutMillis / 2),
+    IDLE_INTERVAL_MILLIS,
+  );
+  let timer;
   const deadline = new Promise((resolve, reject) => {
     const expire = () => reject(new Error(`before() is not done after ${timeoutMillis} ms`));
-    timers.push(setTimeout(expire, timeoutMillis));
+    timer = setTimeout(expire, timeoutMillis);
   });
-  const done = new Promise((resolve, reject) => {
-    const { returned, servers } = noteClosedServers(() =>
-      before((error) => (error ? reject(error) : resolve())),
-    );
-    timers.push(...servers.flatMap((server) => closeConnections(server, timeoutMillis / 2)));
-    const closed = servers.map((server) => once(server, 'close'));
-    // One that takes a callback may have more to do when its servers have closed.
-    if (before.length === 0 || typeof returned?.then === 'function') {
-      Promise.all([returned, ...closed]).then(resolve, reject);
-    }
-  });
+  const done = call(before).then(() => Promise.all(closing.values()));
   try {
     await Promise.race([done, deadline]);
   } finally {
-    timers.forEach(clearTimeout);
+    clearInterval(interval);
+    clearTimeout(timer);
   }
 }
 
-/**
- * Call `action`, and note which servers it closes: close() returns no promise, and in Node 18 not even the server.
- */
-function noteClosedServers(action) {
-  const { prototype } = net.Server;
-  const { close } = prototype;
-  const servers = new Set();
-  prototype.close = function (...args) {
-    servers.add(this);
-    return Reflect.apply(close, this, args);
-  };
-  try {
-    const returned = action();
-    return { returned, servers: [...servers] };
-  } finally {
-    prototype.close = close;
-  }
+/** Call before(), and wait for the promise that it returns, or for the callback that it takes. */
+function call(before) {
+  return new Promise((resolve, reject) => {
+    const returned = before((error) => (error ? reject(error) : resolve()));
+    if (before.length === 0 || typeof returned?.then === 'function') {
+      resolve(returned);
+    }
+  });
 }
 
 /**
  * An HTTP server is closed when its last connection is, and clients may keep theirs open for minutes: what is idle
- * is closed, and what is left after `patienceMillis`, such as a connection that never said anything, as well.
+ * is closed, and in the end also what is not, such as a connection that never said anything.
  */
-function closeConnections(server, patienceMillis) {
-  if (typeof server.closeIdleConnections !== 'function') {
-    return [];
+function closeConnections(areAll) {
+  for (const server of closing.keys()) {
+    if (areAll) {
+      server.closeAllConnections?.();
+    } else {
+      server.closeIdleConnections?.();
+    }
   }
-  server.closeIdleConnections();
-  return [
-    setInterval(() => server.closeIdleConnections(), IDLE_INTERVAL_MILLIS),
-    setTimeout(() => server.closeAllConnections(), patienceMillis),
-  ];
 }
 
 const optionError = (message) => Object.assign(new TypeError(message), { code: 'ERR_OA_OPTION' });

@@ -30,9 +30,9 @@ export function closeOnSignal(dispatcher: Dispatcher, options?: CloseOnSignalOpt
 export interface CloseOnSignalOptions {
   /**
    * The application's own drain, such as `() => server.close()`. Decisions that it still makes are delivered. It is
-   * waited for, up to `flushTimeoutMillis`: until the servers that it closed at once have closed and the promise that it
-   * returned is settled, or the callback that it takes is called. Of servers of HTTP, idle connections are closed at
-   * once, and all others after half of that time.
+   * waited for, up to `flushTimeoutMillis`: until the promise that it returns is settled, or the callback that it takes is
+   * called, and the servers that it closes have closed. Idle connections of such HTTP servers are closed, and all
+   * connections after half of that time.
    */
   before?: ((done: (error?: Error | null) => void) => unknown) | undefined;
 }

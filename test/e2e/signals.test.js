@@ -62,6 +62,7 @@ describe('a request in flight is answered, and its decision arrives', CONCURRENT
     'takes a callback',
     'takes a callback, and calls it later',
     'is async and awaits',
+    'closes the server later, and does not wait',
   ]) {
     for (const signal of before === 'returns what server.close() does'
       ? ['SIGTERM', 'SIGINT']

@@ -63,6 +63,10 @@ const BEFORE = {
     server.close();
     await once(server, 'close');
   },
+  'closes the server later, and does not wait': async () => {
+    await new Promise(setImmediate);
+    server.close();
+  },
   throws: () => {
     throw new Error('on purpose');
   },
