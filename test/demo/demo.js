@@ -33,6 +33,7 @@ async function main() {
   const endpoint = `${amplitude.url}/2/httpapi`;
   const { optimizely, dispatcher } = createShop(endpoint);
 
+  await optimizely.onReady(); // before it, every decision is null and is notified to nobody
   const purchases = visit(optimizely);
   const report = await dispatcher.flush(); // everything that was decided is in Amplitude now
   await track(endpoint, purchases);
