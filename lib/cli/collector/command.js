@@ -22,6 +22,8 @@ const OPTIONS = {
   'allow-origin': { type: 'string', multiple: true, default: [] },
 };
 
+const PARENT_INTERVAL_MILLIS = 500;
+
 /** One line for one request. */
 function describe({ method, url, status, error, bytes, events, duplicates }) {
   const parts = [new Date().toISOString(), method, url, status ?? 'not answered', `${bytes} bytes`];
@@ -32,6 +34,24 @@ function describe({ method, url, status, error, bytes, events, duplicates }) {
     parts.push(error);
   }
   return parts.join('  ');
+}
+
+/**
+ * End with the npm, or the like, that started this process: its shell alone gets the signal that is meant for both, and
+ * the port would stay taken. What runs without npm, or was detached from it before, is on its own.
+ */
+function closeWithParent(collector) {
+  const parent = process.ppid;
+  if (process.env.npm_config_user_agent === undefined || parent === 1) {
+    return;
+  }
+  const timer = setInterval(() => {
+    if (process.ppid !== parent) {
+      clearInterval(timer);
+      collector.close();
+    }
+  }, PARENT_INTERVAL_MILLIS);
+  timer.unref();
 }
 
 /** Run it; `fail(message)` and `failUsage(message)` end the command. */
@@ -70,6 +90,7 @@ async function run(
   for (const signal of ['SIGINT', 'SIGTERM']) {
     process.once(signal, () => collector.close());
   }
+  closeWithParent(collector);
   console.log(`Listening on ${url}`);
   console.log(`Point the dispatcher to it with  serverUrl: '${url}/2/httpapi'`);
   console.log(`Open ${url} in a browser, or ask  ${url}/events  ${url}/users/{id}  ${url}/stats`);
