@@ -81,9 +81,10 @@ describe('the doctor', () => {
         'key',
         'clock',
         'datafile',
+        'variations',
         'user',
         'test event',
-      ].map((name) => [name, 'pass']),
+      ].map((name) => [name, name === 'variations' ? 'warn' : 'pass']),
     );
     assert.match(
       check(result, 'addon').message,
@@ -338,6 +339,45 @@ describe('the doctor and Optimizely', () => {
       assert.ok(check(result, 'datafile').remedy);
     });
   }
+
+  it('warns of an experiment whose variation has its flag off', async (t) => {
+    const amplitude = await start(t);
+    const examineWith = async (change) => {
+      const content = JSON.parse(fs.readFileSync(DATAFILE));
+      change?.(content);
+      const datafile = inFile(t, JSON.stringify(content));
+      return check(await examine({ serverUrl: amplitude.httpapi, datafile }), 'variations');
+    };
+    const control = ({ experiments }) =>
+      experiments
+        .find(({ key }) => key === 'checkout_ab')
+        .variations.find(({ key }) => key === 'control');
+
+    const warning = await examineWith();
+    assert.equal(warning.status, 'warn');
+    assert.match(warning.message, /: checkout_flow in control \(checkout_ab\)$/);
+    assert.match(
+      warning.remedy,
+      /decide\(\) says "control".* will be "off".*disabledValue: 'variation'/,
+    );
+
+    const moved = await examineWith((content) => {
+      content.groups = [{ id: '1', policy: 'random', experiments: content.experiments }];
+      content.experiments = [];
+    });
+    assert.deepEqual(moved, warning);
+
+    for (const change of [
+      (content) => {
+        control(content).featureEnabled = true;
+      },
+      (content) => {
+        control(content).key = 'off';
+      },
+    ]) {
+      assert.equal((await examineWith(change)).status, 'pass');
+    }
+  });
 
   it('reads a datafile from a URL', async (t) => {
     const amplitude = await start(t);

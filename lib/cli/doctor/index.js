@@ -6,7 +6,7 @@ const path = require('node:path');
 
 const { version } = require('../../../package.json');
 const { resolveOptions } = require('../../options.js');
-const { checkDatafile, checkUser } = require('./decisions.js');
+const { checkDatafile, checkUser, checkVariations } = require('./decisions.js');
 const { checkServer } = require('./server.js');
 
 const TEST_USER = 'optimizely-amplitude-doctor';
@@ -183,6 +183,7 @@ async function runDoctor(settings, listener = () => {}) {
       caFile: options?.caFile ?? undefined,
     });
   const datafile = await checkDatafile(settings, resolveProxy, report);
+  checkVariations(datafile, report);
   if (settings.user === undefined) {
     report.skip('user', "give --user to see what becomes of a user's decisions");
   } else if (hasAddon && options !== null) {
