@@ -2,7 +2,7 @@
 
 /** One process of a fleet: the same users and flags as every other one, with a change for each. */
 
-const { createDispatcher } = require('../../lib/index.js');
+const { createDispatcher } = require('./harness.js');
 const { createNotification } = require('./optimizely.js');
 
 const dispatcher = createDispatcher({ apiKey: 'fleet-key', serverUrl: process.argv[2] });

@@ -4,8 +4,26 @@
 
 const assert = require('node:assert/strict');
 
-const { createDispatcher } = require('../../lib/index.js');
+const { Dispatcher } = require('../../lib/dispatcher.js');
+const { resolveOptions } = require('../../lib/options.js');
 const { startAmplitude } = require('./amplitude.js');
+
+/**
+ * Longer than any that an option allows: of windows of a day one in 86,400 turns over each second, so that a test of many
+ * users would count one of them twice now and then.
+ */
+const STEADY_WINDOW_MILLIS = 2 ** 52;
+
+/** Create a dispatcher whose windows do not turn over, unless `options` say how long they are. */
+function createDispatcher(options) {
+  const resolved = resolveOptions(options);
+  const isSteady = resolved.dedupe !== null && options.dedupe?.windowMillis === undefined;
+  return new Dispatcher(
+    isSteady
+      ? { ...resolved, dedupe: { ...resolved.dedupe, windowMillis: STEADY_WINDOW_MILLIS } }
+      : resolved,
+  );
+}
 
 /** A logger that keeps what it is told, as { level, message }. */
 function recordingLogger() {
@@ -63,4 +81,11 @@ function assertReconciles(stats) {
   );
 }
 
-module.exports = { assertReconciles, recordingLogger, start, storedEvents, viewed };
+module.exports = {
+  assertReconciles,
+  createDispatcher,
+  recordingLogger,
+  start,
+  storedEvents,
+  viewed,
+};
