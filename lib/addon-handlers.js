@@ -1,20 +1,21 @@
 'use strict';
 
 /**
- * What the addon calls back: its log lines, its drops, and the question whom to trust. None throws.
+ * The functions that the addon calls: with its log lines, drops and finished requests, and for the certificates to
+ * trust. None of them throws.
  */
 
 const channels = require('./diagnostics.js');
 const { isPromise, reasonOf } = require('./reason.js');
 
-/** The addon's log levels, by number. */
+/** The addon's log levels, in the order of their numbers. */
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 
 /**
- * Make the handlers of one dispatcher. `getNative` returns its native one, which does not exist yet.
- * They must not hold the dispatcher itself: what is forgotten without close() is to be collected.
+ * Make the handlers of one native dispatcher, which `getNative` returns once it exists. They do not refer to it
+ * otherwise, so that a dispatcher that is forgotten without close() can be collected.
  */
-function createHandlers({ onDrop, apiKey }, log, getNative) {
+function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
   return {
     log(level, topic, text) {
       const message = redact(text, apiKey);
@@ -25,13 +26,13 @@ function createHandlers({ onDrop, apiKey }, log, getNative) {
       }
     },
 
-    /** May come in the middle of a decide(), so the application hears of it later. */
+    /** The addon may call this inside a decide(), so the application's function is called later. */
     dropped(reason, text, statusCode, decisions) {
       queueMicrotask(() => {
         const drop = { reason, message: redact(text, apiKey), statusCode, decisions };
         channels.drop.publish(drop);
         try {
-          isPromise(onDrop?.(drop)); // an async one may reject, and must not end the process
+          isPromise(onDrop?.(drop)); // the rejection of an async function must not end the process
         } catch (error) {
           log.error('onDrop', `onDrop threw: ${reasonOf(error)}`);
         }
@@ -44,30 +45,30 @@ function createHandlers({ onDrop, apiKey }, log, getNative) {
 
     trustNeeded() {
       try {
-        const { trustedCertificates } = require('./trust.js'); // only https needs it
+        const { trustedCertificates } = require('./trust.js'); // needed for https only
         const status = getNative().setTrust(trustedCertificates());
         if (status !== 'ok') {
           log.warn(
             'trust',
-            `libcurl does not take Node's list of CA certificates (${status}); the system's is used`,
+            `libcurl refuses Node's list of CA certificates (${status}); the system's list is used`,
           );
         }
       } catch (error) {
         log.warn(
           'trust',
-          `Node's CA certificates cannot be read (${reasonOf(error)}); the system's are used`,
+          `Node's CA certificates cannot be read (${reasonOf(error)}); the system's list is used`,
         );
       }
     },
   };
 }
 
-/** Shorter ones than any real key are words that a message may well have. */
+/** A key shorter than any real one may be an ordinary word of a message. */
 const MIN_KEY_LENGTH = 8;
 
-/** A message without the API key, which a server or a proxy may have quoted in its answer. */
+/** Return a message without the API key, which a server or a proxy may quote in its answer. */
 function redact(message, apiKey) {
   return apiKey.length < MIN_KEY_LENGTH ? message : message.replaceAll(apiKey, '***');
 }
 
-module.exports = { createHandlers, redact };
+module.exports = { createAddonHandlers, redact };

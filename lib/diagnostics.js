@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Channels of node:diagnostics_channel, for those who watch all dispatchers of a process without holding
- * one: `optimizely-amplitude:decision`, `:request` and `:drop`. They cost nothing without subscribers.
+ * The channels of node:diagnostics_channel that publish for all dispatchers of a process:
+ * `optimizely-amplitude:decision`, `:request` and `:drop`. They cost nothing without subscribers.
  */
 
 const { channel } = require('node:diagnostics_channel');

@@ -1,59 +1,33 @@
 'use strict';
 
 /**
- * The dispatcher that the application holds: a thin shim over the native one. It reads what the
- * listener is given, at once and without throwing, and hands flat values to the addon.
+ * The dispatcher that the application holds. Its listener reads a notification at once and without throwing, and
+ * gives flat values to the native dispatcher, which does everything else.
  */
 
-const binding = require('./binding.js');
-const { version } = require('../package.json');
-const { isUnready, register } = require('./sdk/notifications.js');
+const { redact } = require('./addon-handlers.js');
 const channels = require('./diagnostics.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
+const { createNative } = require('./native.js');
+const { IGNORED, INVALID, STATUS, describeOutcome, outcomeOf } = require('./outcomes.js');
 const { reasonOf } = require('./reason.js');
-const { TemplateIds, checkDecision } = require('./sdk/variants.js');
-const { createHandlers, redact } = require('./addon-handlers.js');
+const { isUnready, register } = require('./sdk/notifications.js');
+const { VariantIds, checkDecision } = require('./sdk/variants.js');
+const { readWait } = require('./wait.js');
 
-const STATUS = Object.freeze(
-  Object.fromEntries(binding.statusNames.map((name, code) => [name, code])),
-);
-const LIBRARY = `optimizely-amplitude/${version}`;
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
-const MAX_TIMER_MILLIS = 2 ** 31 - 1;
-
-/** What became of a decision, in words. */
-const OUTCOMES = {
-  queued: 'queued',
-  repeat: 'suppressed, since it was sent in this window already',
-  ignored: 'ignored, because of decisionTypes, resolveUser or includeRollouts',
-  invalid: 'not sent, since it is not complete',
-};
-
-/** What a decision came to without being given to the addon; as statuses, which are never negative. */
-const IGNORED = -1;
-const INVALID = -2;
-
-/** What to do about an id that Amplitude would refuse, by the status that the addon gives. */
-const ID_ADVICE = {
-  id_missing: 'pass a user id to createUserContext(), or map it with the option resolveUser',
-  id_too_short: 'use longer ids, or lower the option minIdLength; Amplitude removes shorter ones',
-  id_too_long: 'Amplitude cuts ids at 1024 characters, which would merge users',
-  id_forbidden:
-    'Amplitude refuses ids such as "anonymous" or "null": give each visitor an id, or return null from resolveUser',
-  id_malformed: 'it is not valid Unicode',
-};
 
 class Dispatcher {
   #native;
   #record;
   #options;
   #log;
-  #templates;
+  #variants;
   #wantsFlags;
-  #legacy; // reads the decisions of the older APIs that are wanted; null: none is
-  #callbacks; // null: no option makes the long way necessary
-  #isTraced; // whether the log wants every decision
+  #legacy; // reads decisions of the older APIs; null when none of their types is wanted
+  #userCallbacks; // null when no option needs them
+  #isTraced; // whether each decision is logged
   #clients = new Map(); // client -> { registration, detach }
   #toldUnready = false;
   #closing = null;
@@ -66,11 +40,11 @@ class Dispatcher {
     this.#native = createNative(options, this.#log);
     this.#record = this.#native.record;
     this.#isTraced = this.#log.debugEnabled;
-    this.#templates = new TemplateIds(this.#native);
+    this.#variants = new VariantIds(this.#native);
     this.#wantsFlags = options.decisionTypes.includes('flag');
     this.#legacy = createLegacy(options);
-    this.#callbacks = createCallbacks(options, this.#log);
-    // Bound, since it is handed to notification centres.
+    this.#userCallbacks = createUserCallbacks(options, this.#log, this.#record);
+    // Bound, because it is given to notification centres.
     this.onDecision = (notification) => this.#decide(notification, null);
     lifecycle.add(this, this.#native, {
       log: this.#log,
@@ -104,7 +78,8 @@ class Dispatcher {
         code: 'ERR_OA_CLOSED',
       });
     }
-    const rules = this.#callbacks === null ? null : this.#callbacks.rulesOf(optimizelyClient);
+    const rules =
+      this.#userCallbacks === null ? null : this.#userCallbacks.rulesOf(optimizelyClient);
     const registration = register(optimizelyClient, (notification) =>
       this.#decide(notification, rules),
     );
@@ -120,12 +95,12 @@ class Dispatcher {
     return detach;
   }
 
-  /** Whatever a client throws, detach() and close() go on. */
+  /** Run an action of detaching; an error of the client ends neither detach() nor close(). */
   #quietly(action) {
     try {
       action();
     } catch (error) {
-      this.#log.warn('detach', `a client could not be let go of: ${reasonOf(error)}`);
+      this.#log.warn('detach', `a client cannot be detached: ${reasonOf(error)}`);
     }
   }
 
@@ -154,9 +129,7 @@ class Dispatcher {
       this.#warnOfUnready();
       return Promise.resolve({ ...NOTHING });
     }
-    return this.#native
-      .flush(this.#timeout(timeoutMillis), abort === true)
-      .catch((error) => this.#unreported(error));
+    return this.#native.flush(timeoutMillis, abort).catch((error) => this.#unreported(error));
   }
 
   close(options) {
@@ -167,7 +140,7 @@ class Dispatcher {
         detach();
       }
       this.#closing = this.#native
-        .close(this.#timeout(timeoutMillis))
+        .close(timeoutMillis)
         .catch((error) => this.#unreported(error))
         .finally(() => lifecycle.remove(this.#native));
     }
@@ -213,69 +186,65 @@ class Dispatcher {
     this.#native.setOptOut(optOut);
   }
 
-  /** The listener. Whatever happens in it, the caller's decide() goes on. */
+  /** The listener. An error in it must not reach the caller of decide(). */
   #decide(notification, rules) {
     try {
       const type = notification.type;
       const isFlag = type === 'flag';
       if (isFlag ? !this.#wantsFlags : !this.#wantsLegacy(type)) {
-        this.#explain(IGNORED);
-        this.#trace(IGNORED, notification, null);
+        this.#conclude(IGNORED, notification, null);
         return;
       }
       const decision = isFlag ? notification.decisionInfo : this.#legacy.read(notification);
-      const id = this.#templates.get(decision);
-      const status =
-        id < 0
-          ? this.#refuse(decision)
-          : this.#callbacks === null
-            ? this.#record(id, notification.userId)
-            : this.#callbacks.record(this.#record, IGNORED, id, decision, notification, rules);
-      if (status !== STATUS.ok && status !== STATUS.repeat) {
-        this.#explain(status);
-      }
-      this.#trace(status, notification, decision);
+      this.#conclude(this.#give(decision, notification, rules), notification, decision);
     } catch (error) {
       this.#invalid++;
       this.#log.warn('notification', `a decision is not sent: ${reasonOf(error)}`);
     }
   }
 
-  /** Tell whoever watches what became of a decision. Small, so that it is inlined where nobody does. */
-  #trace(status, notification, decision) {
+  /** Give a decision to the addon, and return its status. */
+  #give(decision, notification, rules) {
+    const id = this.#variants.get(decision);
+    if (id < 0) {
+      return this.#refuse(decision);
+    }
+    return this.#userCallbacks === null
+      ? this.#record(id, notification.userId)
+      : this.#userCallbacks.record(id, decision, notification, rules);
+  }
+
+  /** Small, so that it is inlined: a usual status ends here unless something watches. */
+  #conclude(status, notification, decision) {
+    if (status !== STATUS.ok && status !== STATUS.repeat) {
+      this.#count(status);
+    }
     if (this.#isTraced || channels.decision.hasSubscribers) {
       this.#tell(status, notification, decision);
     }
   }
 
-  /** It is counted already, so a notification that cannot be read a second time changes nothing. */
+  /** Tell the log and the channel. The decision is counted already, so nothing depends on this. */
   #tell(status, notification, decision) {
     try {
+      const outcome = outcomeOf(status);
       const { type, userId } = notification;
       const { flagKey, variationKey, ruleKey, enabled } =
         decision ?? notification.decisionInfo ?? {};
-      const outcome =
-        status === IGNORED
-          ? 'ignored'
-          : status === INVALID
-            ? 'invalid'
-            : status === STATUS.ok
-              ? 'queued'
-              : binding.statusNames[status];
       if (this.#isTraced) {
         this.#log.debug(
-          `decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${OUTCOMES[outcome] ?? binding.statusMessages[status]}`,
+          `decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${describeOutcome(outcome).message}`,
         );
       }
       channels.decision.publish({ type, userId, flagKey, variationKey, ruleKey, enabled, outcome });
     } catch {
-      // Whoever watches misses one.
+      // The notification cannot be read a second time.
     }
   }
 
   #wantsLegacy(type) {
     if (typeof type !== 'string') {
-      throw new Error('it has no type, so it is no notification of the SDK');
+      throw new Error('it has no type, so it is not a notification of the SDK');
     }
     return this.#legacy !== null && this.#legacy.types.has(type);
   }
@@ -286,64 +255,34 @@ class Dispatcher {
     return INVALID;
   }
 
-  /** Count a status that is neither ok nor repeat, and say why. Drops are counted by the addon. */
-  #explain(status) {
-    if (status === IGNORED) {
-      this.#ignored++;
-      return;
+  /** Count a status that is neither ok nor repeat, and log why. The addon counts what it drops. */
+  #count(status) {
+    switch (status) {
+      case IGNORED:
+        this.#ignored++;
+        return;
+      case INVALID: // #refuse() has logged the reason
+        this.#invalid++;
+        return;
+      case STATUS.opted_out:
+        return;
     }
-    if (status === INVALID) {
-      this.#invalid++;
-      return;
-    }
-    const name = binding.statusNames[status];
-    const message = binding.statusMessages[status];
-    if (status === STATUS.opted_out) {
-      return;
-    }
+    const outcome = outcomeOf(status);
+    const { message, advice } = describeOutcome(outcome);
     if (status === STATUS.queue_full || status === STATUS.closed) {
-      this.#log.warn(name, `a decision is dropped: ${message}`);
+      this.#log.warn(outcome, `a decision is dropped: ${message}`);
       return;
     }
     this.#invalid++;
-    const advice = ID_ADVICE[name];
-    this.#log.warn(
-      name,
-      `a decision is not sent: ${message}${advice === undefined ? '' : ` (${advice})`}`,
-    );
+    const remedy = advice === undefined ? '' : ` (${advice})`;
+    this.#log.warn(outcome, `a decision is not sent: ${message}${remedy}`);
   }
 
-  /** The options of flush() and close(), which reject nothing; what they do not know is said in the log. */
   #readWait(options) {
-    const { timeoutMillis, abort, ...unknown } = Object(options ?? {});
-    const names =
-      typeof options === 'object' || options === undefined
-        ? Object.keys(unknown)
-        : [String(options)];
-    if (names.length > 0) {
-      this.#log.warn(
-        'wait',
-        `flush() and close() take { timeoutMillis, abort }, not ${names.join(', ')}; the default is used`,
-      );
-    }
-    return { timeoutMillis, abort };
+    return readWait(options, this.#options.flushTimeoutMillis, this.#log);
   }
 
-  #timeout(timeoutMillis) {
-    if (timeoutMillis === undefined) {
-      return this.#options.flushTimeoutMillis;
-    }
-    if (typeof timeoutMillis !== 'number' || !(timeoutMillis >= 0)) {
-      this.#log.warn(
-        'timeoutMillis',
-        `timeoutMillis: expected milliseconds, got a ${typeof timeoutMillis}; the default is used`,
-      );
-      return this.#options.flushTimeoutMillis;
-    }
-    return Math.min(Math.floor(timeoutMillis), MAX_TIMER_MILLIS);
-  }
-
-  /** Memory ran out for the bookkeeping of a flush: nothing is lost, and nothing is known. */
+  /** The report of a flush that failed for lack of memory: nothing is lost, and everything may be pending. */
   #unreported(error) {
     this.#log.error('flush', `flush: ${error.message}`);
     return { ...NOTHING, pending: this.#native.stats().pending };
@@ -361,26 +300,15 @@ if (Symbol.asyncDispose !== undefined) {
   });
 }
 
-/** Not a method: what the addon holds must hold neither dispatcher, so that both can be collected. */
-function createNative(options, log) {
-  const reference = {};
-  const native = new binding.Dispatcher(
-    nativeOptions(options, log),
-    createHandlers(options, log, () => reference.weak.deref()),
-  );
-  reference.weak = new WeakRef(native);
-  return native;
-}
-
-/** Loaded only where decisionTypes names one of the older APIs. */
+/** Loaded only when decisionTypes names one of the older APIs. */
 function createLegacy({ decisionTypes }) {
   const types = new Set(decisionTypes);
   types.delete('flag');
   return types.size === 0 ? null : { types, read: require('./sdk/legacy.js').readLegacyDecision };
 }
 
-/** Loaded only where a callback, or a filter, makes the long way necessary. */
-function createCallbacks(options, log) {
+/** Loaded only when an option needs a callback or the kind of rule. */
+function createUserCallbacks(options, log, record) {
   const { resolveUser, eventProperties, userProperties, includeRollouts } = options;
   if (
     resolveUser === null &&
@@ -390,22 +318,8 @@ function createCallbacks(options, log) {
   ) {
     return null;
   }
-  const { Callbacks } = require('./user-callbacks.js');
-  return new Callbacks(options, log);
-}
-
-function nativeOptions(options, log) {
-  return {
-    ...options,
-    library: LIBRARY,
-    groupsJson: options.groups === null ? null : JSON.stringify(options.groups),
-    disabledValueIsVariation: options.disabledValue === 'variation',
-    debug: log.debugEnabled,
-    reportDrops: options.onDrop !== null || channels.drop.hasSubscribers,
-    dedupe: options.dedupe !== null,
-    dedupeWindowMillis: options.dedupe?.windowMillis ?? 0,
-    dedupeMaxEntries: options.dedupe?.maxEntries ?? 0,
-  };
+  const { UserCallbacks } = require('./user-callbacks.js');
+  return new UserCallbacks(options, log, record, IGNORED);
 }
 
 function warnOfUrl(serverUrl, log) {

@@ -37,7 +37,7 @@ export interface CloseOnSignalOptions {
   before?: ((done: (error?: Error | null) => void) => unknown) | undefined;
 }
 
-/** The version of this package, and the addon that it loaded; for bug reports, and for those who watch versions. */
+/** The version of this package, its addon and the libraries in that: for bug reports and inventories. */
 export function info(): Info;
 
 export interface Info {
@@ -51,7 +51,7 @@ export interface Info {
   libraries: { name: string; version: string; license: string | null }[];
 }
 
-/** `T`: the types of decisions that `decisionTypes` names, and that the callbacks thus get. */
+/** `T`: the types of decisions that `decisionTypes` names, and so the types that callbacks get. */
 export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** The API key of the Amplitude project. */
   apiKey: string;
@@ -99,7 +99,7 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
    */
   maxQueueBytes?: number | undefined;
 
-  /** Compress request bodies of 2 KB and more with gzip. Default: `true` for Amplitude's own hosts, else `false`. */
+  /** Compress request bodies of 2 KB and more with gzip. Default: `true` for Amplitude's own hosts, otherwise `false`. */
   compression?: boolean | undefined;
 
   /** Send an exposure once in a window; `false` sends every decision. Default: 24 h, 1,000,000 entries. */
@@ -112,8 +112,8 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   propertyPrefix?: string | undefined;
 
   /**
-   * The user property's value when the flag is off: the word `off`, or the key of the variation, which
-   * tells an experiment's control from a flag that is off for everybody. Default: `'off'`.
+   * The user property's value when the flag is off: the word `off`, or the key of the variation, which distinguishes an
+   * experiment's control arm from a flag that is off for all users. Default: `'off'`.
    */
   disabledValue?: 'off' | 'variation' | undefined;
 
@@ -121,15 +121,15 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   decisionTypes?: readonly T[] | undefined;
 
   /**
-   * Tell whose decision it is in Amplitude; null keeps it out. Default: the notification's `userId` is
+   * Returns the decision's user in Amplitude, or null to keep the decision out. Default: the notification's `userId` is
    * the user id. If it throws, the decision is counted as `invalid`.
    */
   resolveUser?: ((notification: DecisionNotification<T>) => AmplitudeUser | null) | undefined;
 
-  /** Properties to add to the event's own. If it throws, or returns what is not JSON, the decision is sent without. */
+  /** Properties to add to the event's own. If it throws, or returns what is not JSON, the decision is sent without them. */
   eventProperties?: EnrichmentCallback<T> | undefined;
 
-  /** Properties to set with the user property. If it throws, or returns what is not JSON, the decision is sent without. */
+  /** Properties to set with the user property. If it throws, or returns what is not JSON, the decision is sent without them. */
   userProperties?: EnrichmentCallback<T> | undefined;
 
   /** Send decisions of rollouts (targeted deliveries) too, not only of experiments. Default: `true`. */
@@ -172,7 +172,7 @@ export interface DedupeOptions {
   maxEntries?: number | undefined;
 }
 
-/** Who it is in Amplitude: at least one of the two, of `minIdLength` to 1024 characters. */
+/** A user in Amplitude: at least one of the two ids, of `minIdLength` to 1024 characters. */
 export interface AmplitudeUser {
   userId?: string | undefined;
   deviceId?: string | undefined;
@@ -183,17 +183,17 @@ export type EnrichmentCallback<T extends DecisionType = 'flag'> = (
   rule: DecisionRule,
 ) => Record<string, unknown> | undefined;
 
-/** What is known of the rule that decided, which a notification does not say. */
+/** The rule that decided, which is not in a notification. */
 export interface DecisionRule {
-  /** Null: no rule (a forced decision, a user who is in none), or one that is not in the datafile. */
+  /** Null: no rule (a forced decision, a user in no rule), or a rule that is not in the datafile. */
   readonly ruleType: RuleType | null;
 }
 
 export type RuleType = 'experiment' | 'rollout' | 'holdout';
 
-/** Messages are plain text. What a function throws is ignored. */
+/** Messages are plain text. Errors of these functions are ignored. */
 export interface Logger {
-  /** As pino and winston have it, asked once: if it returns false for 'debug', no decision costs a message. */
+  /** As in pino and winston; called once. If it returns false for 'debug', no messages are made for single decisions. */
   isLevelEnabled?(level: string): boolean;
   debug(message: string): void;
   info(message: string): void;
@@ -211,7 +211,7 @@ export interface Dispatcher {
    */
   attach(optimizelyClient: OptimizelyClient): () => void;
 
-  /** The listener itself, for those who register it themselves. Needs no `this`; never throws. */
+  /** The listener itself, if you register it yourself. Needs no `this`; never throws. */
   onDecision(this: void, notification: AnyNotification): void;
 
   /**
@@ -229,10 +229,10 @@ export interface Dispatcher {
   /** As `close()`, for `await using`. Exists where Node.js has the symbol: not before 18.18. */
   [Symbol.asyncDispose](): Promise<void>;
 
-  /** What happened since the dispatcher was created. Works after `close()` too. */
+  /** Counts since the dispatcher was created. Works after `close()` too. */
   stats(): Stats;
 
-  /** Stop or start sending, as the user's consent has it. What is queued already is sent. */
+  /** Stop or start sending, according to the user's consent. Decisions that are queued already are sent. */
   setOptOut(optOut: boolean): void;
 }
 
@@ -249,7 +249,7 @@ export interface FlushOptions extends CloseOptions {
   abort?: boolean | undefined;
 }
 
-/** What became of the decisions that were undelivered when `flush()` or `close()` was called. */
+/** The outcome of the decisions that were undelivered when `flush()` or `close()` was called. */
 export interface FlushReport {
   readonly delivered: number;
   readonly dropped: number;
@@ -347,7 +347,7 @@ export interface DroppedDecision {
   readonly insertId: string;
 }
 
-/** A client of the Optimizely SDK v4, v5 or v6, as far as it is used here. */
+/** A client of the Optimizely SDK v4, v5 or v6: the members that are used here. */
 export interface OptimizelyClient {
   readonly notificationCenter: {
     // The SDK's own parameters differ from one major version to the next; `never` stands for all of them.
@@ -377,7 +377,7 @@ export type DecisionNotification<T extends DecisionType = DecisionType> = {
 
 export type DecisionType = keyof DecisionInfo;
 
-/** What each type of decision says. */
+/** The information of each type of decision. */
 export interface DecisionInfo {
   /** `decide()` and its relatives. */
   flag: {

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What is installed: for a bug report, and for those who watch the versions of what they run. */
+/** What is installed: for bug reports and inventories. */
 
 const path = require('node:path');
 
@@ -8,7 +8,7 @@ const { version } = require('../package.json');
 
 const PREBUILDS = path.join(__dirname, '..', 'prebuilds', path.sep);
 
-/** SPDX, of what may be linked into an addon or be Node's. */
+/** The SPDX names of licences, for libraries that may be linked into the addon or into Node. */
 const LICENSES = {
   libcurl: 'curl',
   cJSON: 'MIT',
@@ -17,14 +17,14 @@ const LICENSES = {
   zlib: 'Zlib',
 };
 
-/** The libraries of libcurl's own line: `libcurl/7.88.1 OpenSSL/3.0.15 libpsl/0.21.2 (+libidn2/2.3.3)`. */
+/** The libraries that libcurl's version line names: `libcurl/7.88.1 OpenSSL/3.0.15 libpsl/0.21.2 (+libidn2/2.3.3)`. */
 const fromCurl = (line) =>
   line
     .split(' ')
     .filter((part) => /^[^(].*\//.test(part))
     .map((part) => part.split('/'));
 
-/** The version of this package, the addon that was loaded, and the libraries that it is linked with. */
+/** Return the version of this package, the addon that is loaded, and the libraries that it is linked with. */
 function info({ file, versions: { curl, cjson, xxhash } }) {
   const libraries = [...fromCurl(curl), ['cJSON', cjson], ['xxHash', xxhash]];
   return {

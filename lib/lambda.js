@@ -1,21 +1,21 @@
 'use strict';
 
 /**
- * For AWS Lambda: deliver an invocation's decisions before its result is returned, since the process is
- * frozen right after, and may never be thawed.
+ * For AWS Lambda: delivers an invocation's decisions before its result is returned, because the process is frozen
+ * right after that, and may never be thawed.
  */
 
-/** Time to leave to the runtime for sending the result back. */
+/** The time that the runtime keeps for sending the result. */
 const DEFAULT_MARGIN_MILLIS = 500;
-/** A function may have 15 minutes; nobody's response waits that long for analytics. As flush() by default. */
+/** A function may have 15 minutes, but a response should not wait longer for analytics than flush() does by default. */
 const MAX_FLUSH_MILLIS = 10_000;
 
 /**
- * Wrap a handler so that the dispatcher is flushed when it is done, whether it returned or threw.
+ * Wrap a handler so that the dispatcher is flushed when the handler has returned or thrown.
  *
- * Takes async handlers, those with a callback, and streaming ones, wrapped before or after
- * awslambda.streamifyResponse(). The flush ends `marginMillis` before the function's time is up; what is
- * pending then stays queued for the next invocation. Delivery never fails an invocation.
+ * Takes async handlers, handlers with a callback, and streaming handlers, wrapped before or after
+ * awslambda.streamifyResponse(). The flush ends `marginMillis` before the function's deadline; decisions that are
+ * pending then stay queued for the next invocation. A failing delivery never fails an invocation.
  */
 function withFlush(handler, dispatcher, options) {
   const { marginMillis = DEFAULT_MARGIN_MILLIS } = options ?? {};
@@ -40,7 +40,7 @@ function withFlush(handler, dispatcher, options) {
   return Object.defineProperties(wrapped, pickSymbols(Object.getOwnPropertyDescriptors(handler)));
 }
 
-/** Call a handler of either kind: one that takes a callback as its third argument, or one that returns a promise. */
+/** Call a handler, which takes a callback as its third argument or returns its result or a promise. */
 function call(handler, args) {
   const takesCallback = handler.length >= 3 && typeof args[2] === 'function';
   if (!takesCallback) {
@@ -55,16 +55,16 @@ function call(handler, args) {
   });
 }
 
-/** flush() does not reject; but whatever else may go wrong, the handler's result is the invocation's. */
+/** Flush, and ignore every error, so that the handler's result is the invocation's. */
 async function flush(dispatcher, args, marginMillis) {
   try {
     await dispatcher.flush({ timeoutMillis: timeLeft(args, marginMillis), abort: true });
   } catch {
-    // There is nobody to tell: the log is the dispatcher's.
+    // flush() does not reject; the context of the invocation may throw.
   }
 }
 
-/** The context is the second argument, or the third of a streaming handler. */
+/** The time for the flush. The context is the second argument, or the third one of a streaming handler. */
 function timeLeft(args, marginMillis) {
   const context = args.find((arg) => typeof arg?.getRemainingTimeInMillis === 'function');
   const left =

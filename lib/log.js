@@ -1,22 +1,22 @@
 'use strict';
 
 /**
- * The log: the user's logger, made safe to call from anywhere.
+ * The log: the application's logger, made safe to call from anywhere.
  *
- * A fault repeats at every request, or at every decision; so a warning or an error names its cause by
- * a key, and each key is logged at once when it is new, and then at most once in a minute, with the
- * number of those in between. No timer is needed for that, and memory is bounded.
+ * A fault repeats with every request or every decision, so a warning or an error has a key that names its cause.
+ * Each key is logged at once, and then at most once a minute with the number of suppressed lines. This needs no
+ * timer, and its memory is bounded.
  */
 
 const PREFIX = '[optimizely-amplitude] ';
 const INTERVAL_MILLIS = 60_000;
 const MAX_KEYS = 100;
-/** What is logged under when there are too many keys: then they share one. */
+/** The key that all causes share when there are too many. */
 const OVERFLOW_KEY = Symbol('overflow');
 
 const ignore = () => {};
 
-/** Warnings and errors only: a library is quiet. The console is looked up late, because tests replace it. */
+/** The default writes warnings and errors only. The console is looked up at each call, because tests replace it. */
 const CONSOLE = {
   debug: ignore,
   info: ignore,
@@ -25,16 +25,16 @@ const CONSOLE = {
 };
 
 class Log {
-  /** Whether debug() and info() reach anybody; false saves making their messages. */
+  /** Whether the logger wants debug messages; if not, the caller need not make them. */
   debugEnabled;
   #logger;
   #now;
   #maxKeys;
-  /** By key, when it was logged last and how often it was suppressed since; the one longest ago comes first. */
+  /** By key: when it was logged last, and how often it was suppressed since. The oldest comes first. */
   #recent = new Map();
 
   constructor(logger, now, maxKeys) {
-    // pino and winston can tell; a logger that cannot gets everything.
+    // pino and winston have isLevelEnabled(); a logger without it gets everything.
     this.debugEnabled = logger !== null && logger.isLevelEnabled?.('debug') !== false;
     this.#logger = logger ?? CONSOLE;
     this.#now = now;
@@ -67,7 +67,7 @@ class Log {
       entry.suppressed++;
       return;
     }
-    this.#recent.delete(key); // so that it becomes the last
+    this.#recent.delete(key); // so that it becomes the newest
     this.#recent.set(key, { loggedAt: now, suppressed: 0 });
     const suppressed = entry?.suppressed ?? 0;
     this.#write(
@@ -76,7 +76,7 @@ class Log {
     );
   }
 
-  /** Make room for a key, if there is one that was not logged for an interval. */
+  /** Make room for a new key by forgetting the oldest one; false when even that one is recent. */
   #makeRoom(now) {
     if (this.#recent.size >= this.#maxKeys) {
       const [key, { loggedAt }] = this.#recent.entries().next().value;
@@ -91,20 +91,20 @@ class Log {
   #write(level, message) {
     try {
       const result = this.#logger[level](message);
-      // What a listener throws ends in the SDK's log; but a rejected promise ends the process.
+      // A rejected promise of an async logger would end the process.
       if (typeof result?.then === 'function') {
         result.then(ignore, ignore);
       }
     } catch {
-      // There is nowhere to say so.
+      // The logger itself is broken, and there is no other place to report it.
     }
   }
 }
 
 /**
- * Make a log of a user's logger; null means the console. Nothing it does throws.
+ * Make a log that writes to an application's logger, or to the console for null. It never throws.
  *
- * `now` is a clock in milliseconds that never goes back.
+ * `now` is a monotonic clock in milliseconds.
  */
 function createLog(logger = null, { now = () => performance.now(), maxKeys = MAX_KEYS } = {}) {
   return new Log(logger, now, maxKeys);

@@ -2,35 +2,39 @@
 
 /**
  * The options of a dispatcher: what they may be, what they are when they are left out, and what
- * follows from them. Everything is checked here, once, so that nothing else has to.
+ * follows from them. Everything is checked here, once, and nowhere else.
  *
- * No message contains an API key, or what a URL holds of credentials.
+ * No message contains an API key or the credentials of a URL.
  */
 
 const fs = require('node:fs');
 const path = require('node:path');
 
+const {
+  Unexpected,
+  boolean,
+  callback,
+  checked,
+  describe,
+  integer,
+  isObject,
+  list,
+  millis,
+  oneOf,
+  optionError,
+  resolveTable,
+  shorten,
+} = require('./checks.js');
+const { BATCH, HTTP_V2, ORIGINS, endpointOf, isAmplitude } = require('./endpoints.js');
+const { MAX_STRING_LENGTH, isText } = require('./text.js');
+
 const MAX_UINT16 = 2 ** 16 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
-/** The longest delay that a timer of Node takes, about 24 days. */
-const MAX_TIMER_MILLIS = 2 ** 31 - 1;
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const MIB = 1024 * 1024;
 
-/** Amplitude cuts longer strings off, which would merge users. */
-const MAX_STRING_LENGTH = 1024;
 const MAX_GROUP_TYPES = 5;
 const MAX_GROUP_VALUES = 10;
-
-/** The two ways into Amplitude. A request body, uncompressed, must stay below the limit. */
-const HTTP_V2 = { path: '/2/httpapi', maxBodyBytes: 1_000_000 - 1, throttleMillis: 30_000 };
-const BATCH = { path: '/batch', maxBodyBytes: 20_000_000 - 1, throttleMillis: 15_000 };
-const ORIGINS = { US: 'https://api2.amplitude.com', EU: 'https://api.eu.amplitude.com' };
-const AMPLITUDE_HOSTS = new Set([
-  'api2.amplitude.com',
-  'api.amplitude.com',
-  'api.eu.amplitude.com',
-]);
 
 const DECISION_TYPES = [
   'flag',
@@ -48,104 +52,21 @@ const EXPECTED_GROUPS =
 /** Event types that change profiles instead of being events. */
 const PROFILE_EVENT_TYPES = new Set(['$identify', '$groupidentify']);
 
-const optionError = (message) => Object.assign(new TypeError(message), { code: 'ERR_OA_OPTION' });
+/** What becomes of a variable of the environment that is not set. */
+const UNSET = new Set([undefined, '', 'undefined', 'null']);
 
-/** Thrown by a check: what it expected, and what it got when that is not simply the value. */
-class Unexpected extends Error {
-  constructor(expected, got) {
-    super();
-    this.expected = expected;
-    this.got = got;
-  }
-}
-
-const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
-/** With the flag `u` a whole pair is one character. */
-const LONE_SURROGATE = /[\ud800-\udfff]/u;
-const isWellFormed = (string) => !LONE_SURROGATE.test(string);
-const shorten = (string, length = 40) =>
-  string.length > length ? `${string.slice(0, length)}...` : string;
-const list = (names) => names.map((name) => `'${name}'`).join(', ');
-
-/** A value in a few words. Of objects only the kind: what they hold may be secret, and may be code. */
-function describe(value) {
-  switch (typeof value) {
-    case 'string':
-      return `${JSON.stringify(shorten(value))} (a string)`;
-    case 'number':
-    case 'boolean':
-      return `${value} (a ${typeof value})`;
-    case 'bigint':
-      return `${shorten(String(value))}n (a bigint)`;
-    case 'object':
-      return value === null
-        ? 'null'
-        : Array.isArray(value)
-          ? `an array of ${value.length}`
-          : 'an object';
-    case 'undefined':
-      return 'undefined';
-    default:
-      return `a ${typeof value}`;
-  }
-}
-
-/** The same of an API key. */
+/** An API key that is refused, in a few words that do not repeat it. */
 const describeKey = (value) => (value === null ? 'null' : `another ${typeof value}`);
 
-/** The same of a URL: a password stands before an @, and queries hold tokens. */
+/** A URL that is refused, without its secrets: a password stands before an @, and queries hold tokens. */
 function describeUrl(value) {
   if (typeof value !== 'string') {
     return describe(value);
   }
-  return value.includes('@') ? 'a string that is none' : describe(value.split('?', 1)[0]);
+  return value.includes('@') ? 'a string that is not one' : describe(value.split('?', 1)[0]);
 }
 
-// ---- checks: each takes a value that is not undefined, and returns what it becomes -------------------
-
-function integer(min, max, unit = '') {
-  return (value) => {
-    if (!Number.isInteger(value) || value < min || value > max) {
-      throw new Unexpected(`an integer from ${min} to ${max}${unit && ` (${unit})`}`);
-    }
-    return value;
-  };
-}
-
-const millis = (min, max = MAX_TIMER_MILLIS) => integer(min, max, 'milliseconds');
-
-function boolean(value) {
-  if (typeof value !== 'boolean') {
-    throw new Unexpected('true or false');
-  }
-  return value;
-}
-
-function oneOf(...values) {
-  return (value) => {
-    if (!values.includes(value)) {
-      throw new Unexpected(`one of ${list(values)}`);
-    }
-    return value;
-  };
-}
-
-function callback(value) {
-  if (typeof value !== 'function') {
-    throw new Unexpected('a function');
-  }
-  return value;
-}
-
-/** Text that Amplitude takes as it is. */
-function isText(value, minLength) {
-  return (
-    typeof value === 'string' &&
-    value.length >= minLength &&
-    value.length <= MAX_STRING_LENGTH &&
-    isWellFormed(value)
-  );
-}
+// ---- checks -----------------------------------------------------------------------------------------
 
 function propertyPrefix(value) {
   if (!isText(value, 0)) {
@@ -171,13 +92,9 @@ function eventType(value) {
 
 function apiKey(value) {
   const expected = 'the API key of the Amplitude project';
-  if (value === undefined || value === '' || value === 'undefined' || value === 'null') {
-    const got =
-      value === undefined || value === '' ? describe(value) : `the word ${JSON.stringify(value)}`;
-    throw new Unexpected(
-      expected,
-      `${got}: is the variable of process.env that it comes from set?`,
-    );
+  if (UNSET.has(value)) {
+    const got = value ? `the word ${JSON.stringify(value)}` : describe(value);
+    throw new Unexpected(expected, `${got}: is its environment variable set?`);
   }
   if (typeof value !== 'string') {
     throw new Unexpected(expected);
@@ -221,7 +138,7 @@ function serverUrl(value) {
   return url.href;
 }
 
-/** '' is none, whatever the environment says; a proxy without a scheme is one for http, as for curl. */
+/** '' stands for no proxy, whatever the environment says; a proxy without a scheme speaks http, as in curl. */
 function proxy(value) {
   if (value === '') {
     return '';
@@ -290,7 +207,7 @@ function decisionTypes(value) {
   return Object.freeze([...new Set(value)]);
 }
 
-/** A name, or an array of names, of a group type; what is returned is not the caller's array. */
+/** Check the name, or the array of names, of one type of group; an array is copied. */
 function groupNames(type, value) {
   const names = Array.isArray(value) ? Object.freeze([...value]) : value;
   const all = [names].flat();
@@ -333,10 +250,10 @@ function dedupe(value) {
 /** Every option: its check, and what resolveOptions() makes of it when it is left out. */
 const TABLE = {
   apiKey: { check: apiKey, describe: describeKey, required: true },
-  serverZone: { check: oneOf('US', 'EU'), default: 'US' },
+  serverZone: { check: oneOf(...Object.keys(ORIGINS)), default: 'US' },
   useBatch: { check: boolean, default: false },
   serverUrl: { check: serverUrl, default: null },
-  // An empty id is none, so 1 is the least.
+  // An empty id counts as absent, so the minimum is 1.
   minIdLength: { check: integer(1, MAX_STRING_LENGTH, 'characters'), default: 5 },
   flushQueueSize: { check: integer(1, MAX_UINT32, 'events'), default: 200 },
   flushIntervalMillis: { check: millis(0), default: 10_000 },
@@ -363,52 +280,18 @@ const TABLE = {
   caFile: { check: caFile, default: null },
 };
 
-function resolveTable(table, options, prefix = '') {
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(table, name)) {
-      const { suggest } = require('./suggest.js');
-      throw optionError(
-        `unknown option '${prefix}${shorten(name)}': ${suggest(name, Object.keys(table), prefix)}`,
-      );
-    }
-  }
-  const resolved = {};
-  for (const name of Object.keys(table)) {
-    const option = table[name];
-    const value = options[name];
-    resolved[name] =
-      value === undefined && !option.required
-        ? option.default
-        : checked(option, value, `option '${prefix}${name}'`);
-  }
-  return resolved;
-}
-
-function checked({ check, describe: describeValue = describe }, value, what) {
-  try {
-    return check(value);
-  } catch (error) {
-    if (error instanceof Unexpected) {
-      throw optionError(
-        `${what}: expected ${error.expected}, got ${error.got ?? describeValue(value)}`,
-      );
-    }
-    throw error;
-  }
-}
-
 // ---- what follows from the options, and from the environment ----------------------------------------
 
-/**
- * The first variable that is set, as [name, value]; an empty one counts as not set. Names are looked
- * up as curl does: in lower case first, but HTTP_PROXY never, because in a CGI program a client
- * chooses it (with the header `Proxy:`).
- */
+/** Return the first variable that is set and not empty, as [name, value], or undefined. */
 function firstSet(env, names) {
   const name = names.find((candidate) => env[candidate]);
   return name === undefined ? undefined : [name, env[name]];
 }
 
+/**
+ * Names are looked up as in curl: in lower case first, and HTTP_PROXY never, because the client of a CGI program
+ * chooses that one with the header `Proxy:`.
+ */
 function proxyFromEnvironment(env, url) {
   const own = url.protocol === 'https:' ? ['https_proxy', 'HTTPS_PROXY'] : ['http_proxy'];
   const found = firstSet(env, [...own, 'all_proxy', 'ALL_PROXY']);
@@ -420,10 +303,10 @@ function proxyFromEnvironment(env, url) {
 /**
  * Check the options of createDispatcher(), fill in what is left out, and return a frozen object.
  *
- * It has every option by its name, where `null` stands for "none" or, for `logger`, the console, and
- * - `serverUrl` is the URL to post to, `compression` and `caFile` (absolute) are settled;
- * - `eventType` is null instead of false; `dedupe` is null instead of false, or complete;
- * - `proxy` and `noProxy` are null or those that apply, from the options or the environment;
+ * It has every option by its name. `null` means none, and the console for `logger`. Besides,
+ * - `serverUrl` is the URL to post to; `compression` is decided, and `caFile` is absolute;
+ * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
+ * - `proxy` and `noProxy` are those that apply, from the options or from the environment;
  * - `maxBodyBytes` is the largest request body before compression;
  * - `throttleMillis` is how long Amplitude wants a throttled user to wait.
  *
@@ -438,13 +321,12 @@ function resolveOptions(options, env = process.env) {
     );
   }
   const resolved = resolveTable(TABLE, options);
-  resolved.serverUrl ??=
-    ORIGINS[resolved.serverZone] + (resolved.useBatch ? BATCH.path : HTTP_V2.path);
+  resolved.serverUrl ??= endpointOf(resolved.serverZone, resolved.useBatch ? BATCH : HTTP_V2);
   const url = new URL(resolved.serverUrl);
   const api = resolved.useBatch || /\/batch\/?$/.test(url.pathname) ? BATCH : HTTP_V2;
-  resolved.maxBodyBytes = api.maxBodyBytes;
+  resolved.maxBodyBytes = api.maxBytes - 1;
   resolved.throttleMillis = api.throttleMillis;
-  resolved.compression ??= AMPLITUDE_HOSTS.has(url.hostname);
+  resolved.compression ??= isAmplitude(url.hostname);
   resolved.proxy = (resolved.proxy ?? proxyFromEnvironment(env, url)) || null;
   resolved.noProxy = (resolved.noProxy ?? firstSet(env, ['no_proxy', 'NO_PROXY'])?.[1]) || null;
   return Object.freeze(resolved);

@@ -1,13 +1,13 @@
 'use strict';
 
-/** Properties that the application adds, as JSON. */
+/** The properties that the application's callbacks add, as JSON. */
 
-/** Amplitude's limit for nested objects and arrays; the properties themselves are the first layer. */
+/** Amplitude's limit for nested objects and arrays; the properties themselves are the first level. */
 const MAX_DEPTH = 40;
 
 /**
  * Return the members of `properties` as JSON without the outer braces, `"a":1,"b":2`, or undefined when
- * there are none. Names in `ownNames` are left out: they are the decision's own.
+ * there are none. The names in `ownNames`, which the decision itself has, are left out.
  *
  * Throws an Error that says what cannot be sent.
  */
@@ -22,7 +22,7 @@ function toMembers(properties, ownNames) {
   }
   if (isDeeper(properties, MAX_DEPTH)) {
     throw new Error(
-      `it returned something that is nested more than ${MAX_DEPTH} levels deep, or contains itself`,
+      `it returned an object that is nested more than ${MAX_DEPTH} levels deep, or contains itself`,
     );
   }
   const plain = typeof properties.toJSON === 'function' ? properties.toJSON('') : properties;

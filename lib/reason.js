@@ -1,6 +1,6 @@
 'use strict';
 
-/** What an exception says, whatever was thrown; never throws itself. */
+/** Return the message of whatever was thrown; never throws. */
 function reasonOf(error) {
   try {
     return String(error instanceof Error ? error.message : error) || 'no reason given';
@@ -9,10 +9,7 @@ function reasonOf(error) {
   }
 }
 
-/**
- * Say so when a callback that is to return at once returned a promise, and keep its rejection from
- * ending the process. Returns whether it did.
- */
+/** Whether a callback returned a promise. If so, its rejection is handled, so that it does not end the process. */
 function isPromise(value) {
   if (value === null || typeof value !== 'object' || typeof value.then !== 'function') {
     return false;

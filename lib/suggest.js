@@ -1,8 +1,8 @@
 'use strict';
 
-/** Options that do not exist, and which one was probably meant. Loaded only for an error. */
+/** Suggests the known name that an unknown one is near to. Loaded only for an error. */
 
-/** What other clients, and other habits, call it; in the form that plainName() makes. */
+/** The names that other clients use, in the form that plainName() makes. */
 const ALIASES = {
   amplitudeapikey: 'apiKey',
   key: 'apiKey',
@@ -68,7 +68,7 @@ const ALIASES = {
   capacity: 'maxEntries',
 };
 
-/** A name without case, separators and unit of time: flush_interval_ms and flushIntervalMillis are one. */
+/** A name without case, separators and unit of time: flush_interval_ms and flushIntervalMillis become the same. */
 function plainName(name) {
   return name
     .toLowerCase()
@@ -76,7 +76,7 @@ function plainName(name) {
     .replace(/(?<=.)(ms|msecs?|millis|milliseconds|secs?|seconds)$/, '');
 }
 
-/** How many characters to add, remove, change or swap with the next to make one word of another. */
+/** The number of characters to add, remove, change or swap with the next one to turn one word into another. */
 function editDistance(a, b) {
   let beforeLast = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -93,9 +93,9 @@ function editDistance(a, b) {
   return last[b.length];
 }
 
-/** The known name that was probably meant, or undefined. */
+/** The known name that is nearest, or undefined. */
 function nearestName(name, known) {
-  // The distance to something long is slow to compute, and of no use.
+  // The distance to a long name is slow to compute, and of no use.
   const lower = name.slice(0, 64).toLowerCase();
   const plain = plainName(lower);
   const same = known.find((candidate) => plainName(candidate) === plain);
@@ -106,7 +106,7 @@ function nearestName(name, known) {
   let nearest;
   let least = Math.floor(plain.length / 3);
   for (const candidate of known) {
-    // With the unit of time and without it: either may be what is misspelt.
+    // The misspelt part may be the unit of time or the rest, so both forms are compared.
     const distance = Math.min(
       editDistance(plain, plainName(candidate)),
       editDistance(lower, candidate.toLowerCase()),
@@ -119,7 +119,7 @@ function nearestName(name, known) {
   return nearest;
 }
 
-/** What to say of an option that does not exist: the nearest known one, or all of them. */
+/** The advice for an unknown option: the nearest known one, or all of them. */
 function suggest(name, known, prefix) {
   const nearest = nearestName(name, known);
   return nearest === undefined

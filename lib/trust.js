@@ -1,16 +1,16 @@
 'use strict';
 
-/** The CA certificates that Node trusts, for libcurl, which has a list of its own otherwise. */
+/** The CA certificates that Node trusts, for libcurl, which would use a list of its own. */
 
 const fs = require('node:fs');
 
 let pem;
 
 /**
- * Return all of them as one PEM text, about 200 KB; made once for a process.
+ * Return all of them as one PEM text of about 200 KB, which is made once in a process.
  *
- * Newer versions of Node tell the list that is in force, with NODE_EXTRA_CA_CERTS and --use-system-ca;
- * older ones only the one that they carry.
+ * Newer versions of Node return the list in use, with NODE_EXTRA_CA_CERTS and --use-system-ca; older ones only
+ * their built-in list.
  */
 function trustedCertificates() {
   pem ??= readCertificates().join('\n');
@@ -18,7 +18,7 @@ function trustedCertificates() {
 }
 
 function readCertificates() {
-  const tls = require('node:tls'); // takes milliseconds to load, which only https needs
+  const tls = require('node:tls'); // takes milliseconds to load, and only https needs it
   if (typeof tls.getCACertificates === 'function') {
     return tls.getCACertificates('default');
   }
@@ -26,7 +26,7 @@ function readCertificates() {
   return extra ? [...tls.rootCertificates, readExtra(extra)] : tls.rootCertificates;
 }
 
-/** Node warns of a file that it cannot read, and goes on without; so do we. */
+/** Node itself warns of a file that it cannot read, and ignores it. */
 function readExtra(file) {
   try {
     return fs.readFileSync(file, 'utf8');

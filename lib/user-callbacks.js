@@ -1,8 +1,10 @@
 'use strict';
 
 /**
- * The long way of a decision: with the application's callbacks, or with the rule looked up. Loaded only
- * where an option asks for it. Each callback that throws costs what it was asked for.
+ * The application's callbacks for a decision: resolveUser, eventProperties and userProperties, and the look-up of
+ * the rule that they are given. Loaded only when an option needs it.
+ *
+ * A resolveUser that throws costs the decision; one of the others costs its properties.
  */
 
 const { toMembers } = require('./properties.js');
@@ -11,36 +13,41 @@ const { RuleTypes, NO_RULE } = require('./sdk/rules.js');
 
 const OWN_PROPERTIES = ['flag_key', 'variation_key', 'rule_key', 'enabled'];
 
-class Callbacks {
+class UserCallbacks {
   #options;
   #log;
+  #record;
+  #ignored;
 
-  constructor(options, log) {
+  /** `record` is the addon's function; `ignored` is the status of a decision that a callback keeps out. */
+  constructor(options, log, record, ignored) {
     this.#options = options;
     this.#log = log;
+    this.#record = record;
+    this.#ignored = ignored;
   }
 
-  /** Return what is known of a client's rules; the caller owes it a close(). */
+  /** Return the rules of a client; the caller has to close() them. */
   rulesOf(client) {
     return new RuleTypes(client, this.#log);
   }
 
   /**
-   * Ask for user and properties, and return `record(id, userId, deviceId, eventProperties, userProperties)`,
-   * or `ignored` when the decision is to be kept out. Throws when the user cannot be told.
+   * Ask for the user and the properties, and give the decision to the addon; returns its status.
+   * Throws when resolveUser does not answer as it should.
    */
-  record(record, ignored, id, decision, notification, rules) {
+  record(id, decision, notification, rules) {
     const { resolveUser, eventProperties, userProperties, includeRollouts, propertyPrefix } =
       this.#options;
     const rule = rules === null ? NO_RULE : rules.find(decision.flagKey, decision.ruleKey);
     if (!includeRollouts && rule.ruleType === 'rollout') {
-      return ignored;
+      return this.#ignored;
     }
     const user = resolveUser === null ? notification : resolve(resolveUser, notification);
     if (user === null) {
-      return ignored;
+      return this.#ignored;
     }
-    return record(
+    return this.#record(
       id,
       user.userId,
       user.deviceId,
@@ -51,7 +58,7 @@ class Callbacks {
     );
   }
 
-  /** Ask a callback for properties, and return them as JSON without its braces; undefined without any. */
+  /** Call a callback for properties, and return them as JSON without the outer braces; undefined when there are none. */
   #enrich(name, callback, notification, rule, ownNames) {
     if (callback === null) {
       return undefined;
@@ -59,17 +66,20 @@ class Callbacks {
     try {
       const properties = callback(notification, rule);
       if (isPromise(properties)) {
-        throw new Error('it returned a promise, and has to answer at once');
+        throw new Error('it returned a promise, but has to return the properties');
       }
       return toMembers(properties, ownNames);
     } catch (error) {
-      this.#log.warn(name, `${name}: ${reasonOf(error)}; the decision is sent without`);
+      this.#log.warn(
+        name,
+        `${name}: ${reasonOf(error)}; the decision is sent without its properties`,
+      );
       return undefined;
     }
   }
 }
 
-/** What resolveUser answers: { userId, deviceId } or null. Throws an error that says what is wrong with it. */
+/** Return what resolveUser returns, { userId, deviceId } or null; throws an error that says what is wrong. */
 function resolve(resolveUser, notification) {
   let user;
   try {
@@ -78,7 +88,7 @@ function resolve(resolveUser, notification) {
     throw new Error(`resolveUser threw: ${reasonOf(error)}`, { cause: error });
   }
   if (isPromise(user)) {
-    throw new Error('resolveUser returned a promise: it has to answer at once');
+    throw new Error('resolveUser returned a promise: it has to return the user');
   }
   if (user === null) {
     return null;
@@ -95,11 +105,11 @@ function resolve(resolveUser, notification) {
   ]) {
     if (id !== undefined && id !== null && typeof id !== 'string') {
       throw new Error(
-        `resolveUser returned a ${name} that is a ${typeof id}: it has to be a string`,
+        `resolveUser returned a ${name} that is a ${typeof id}: a string is expected`,
       );
     }
   }
   return { userId, deviceId };
 }
 
-module.exports = { Callbacks };
+module.exports = { UserCallbacks };

@@ -19,6 +19,7 @@ const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const { packageManager } = require('../src/build/needs.js');
+const { filesBelow } = require('./support/util/files.js');
 
 const ROOT = path.join(__dirname, '..');
 
@@ -65,7 +66,7 @@ const STEPS = [
     name: 'runtimes',
     title: 'other versions of Node and npm, to try with',
     extra: true,
-    command: () => [process.execPath, 'test/support/runtimes.js'],
+    command: () => [process.execPath, 'test/support/setup/runtimes.js'],
   },
   { name: 'prebuild', title: 'prebuilt addons', extra: true, command: prebuild },
   { name: 'js', title: 'JavaScript and end to end', command: nodeTests },
@@ -73,7 +74,7 @@ const STEPS = [
     name: 'nodes',
     title: 'the same addon on other versions of Node',
     extra: true,
-    command: (all, files) => [process.execPath, 'test/support/nodes.js', ...files],
+    command: (all, files) => [process.execPath, 'test/support/setup/nodes.js', ...files],
   },
   {
     name: 'js-prebuilt',
@@ -94,7 +95,7 @@ function tool(file, ...args) {
 }
 
 function types() {
-  return filesBelow('test/types', '.ts').length > 0
+  return filesBelow(path.join(ROOT, 'test', 'types'), '.ts').length > 0
     ? tool('typescript/bin/tsc', '--noEmit', '-p', 'test/types')
     : skip('there are none yet');
 }
@@ -113,7 +114,9 @@ function nodeTests(all, files) {
   const chosen =
     files.length > 0
       ? files
-      : [...filesBelow('test/js', '.test.js'), ...filesBelow('test/e2e', '.test.js')];
+      : ['test/js', 'test/e2e'].flatMap((folder) =>
+          filesBelow(path.join(ROOT, folder), '.test.js').map((file) => path.join(folder, file)),
+        );
   if (chosen.length === 0) {
     return skip('there are none yet');
   }
@@ -133,20 +136,6 @@ function prebuild() {
 
 function withPrebuilt(all, files) {
   return fs.existsSync(PREBUILT) ? nodeTests(all, files) : skip('there is none for this system');
-}
-
-function filesBelow(folder, suffix) {
-  if (!fs.existsSync(path.join(ROOT, folder))) {
-    return [];
-  }
-  return fs
-    .readdirSync(path.join(ROOT, folder), { withFileTypes: true })
-    .flatMap((entry) => {
-      const file = path.join(folder, entry.name);
-      return entry.isDirectory() ? filesBelow(file, suffix) : [file];
-    })
-    .filter((file) => file.endsWith(suffix))
-    .sort();
 }
 
 /** Runs a command, shows what it prints, and resolves to that text and whether it succeeded. */
@@ -245,7 +234,7 @@ async function main() {
   const { all, only, files } = options;
   const setup = spawnSync(
     process.execPath,
-    ['test/support/setup.js', '--for', all ? 'ci' : 'test'],
+    ['test/support/setup/setup.js', '--for', all ? 'ci' : 'test'],
     { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] },
   );
   if (setup.status !== 0) {

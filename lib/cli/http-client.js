@@ -1,11 +1,11 @@
 'use strict';
 
 /**
- * One HTTP request made with Node's own client, through the proxy and with the certificates that the
- * dispatcher's options name. For the command line, which wants to know exactly where a request fails; the
- * dispatcher's own requests are made by the addon.
+ * One HTTP request with Node's own client, through the proxy and with the certificates that the dispatcher's
+ * options name. It is for the command line, which has to know where exactly a request fails; the dispatcher's
+ * own requests are made by the addon.
  *
- * What fails has a `stage`: 'proxy' (the way to it, and its consent), 'dns', 'connect', 'tls' or 'http'.
+ * An error has a `stage`: 'proxy' (to reach it, and to be let through), 'dns', 'connect', 'tls' or 'http'.
  */
 
 const dns = require('node:dns');
@@ -20,7 +20,7 @@ const DEFAULT_TIMEOUT_MILLIS = 10_000;
 const withoutBrackets = (hostname) => hostname.replace(/^\[|\]$/g, '');
 const portOf = ({ protocol, port }) => Number(port) || (protocol === 'https:' ? 443 : 80);
 
-/** Whether a list of hosts as curl takes it, `.example.com,10.0.0.0/8` or `*`, has this one. */
+/** Whether a list of hosts in curl's syntax, `.example.com,10.0.0.0/8` or `*`, contains a host. */
 function isExempt(noProxy, hostname) {
   const host = withoutBrackets(hostname).toLowerCase();
   const family = net.isIP(host);
@@ -56,7 +56,7 @@ function failure(stage, message, code, more) {
   return Object.assign(new Error(message), { stage, code, ...more });
 }
 
-/** Resolve when an emitter says `event`; reject with that stage when it fails or ends before. */
+/** Resolve when an emitter emits `event`; reject with an error of that stage when it fails or closes first. */
 function happens(emitter, event, stage, tasks) {
   return new Promise((resolve, reject) => {
     const fail = (error) => reject(Object.assign(error, { stage }));
@@ -134,7 +134,7 @@ async function tunnel(socket, proxy, url, tasks) {
   }
 }
 
-/** Connect to the host of `url`: `{socket, addresses, proxy, peer}`, where peer tells of the certificate. */
+/** Connect to the host of `url`: `{socket, addresses, proxy, peer}`, where peer describes the certificate. */
 async function reach(url, options, tasks) {
   const ca = options.caFile == null ? undefined : fs.readFileSync(options.caFile);
   const proxy = proxyFor(url, options);
@@ -215,7 +215,7 @@ async function send(
   target,
   { timeoutMillis = DEFAULT_TIMEOUT_MILLIS, method = 'GET', ...options } = {},
 ) {
-  // What is to be ended when time is up, and the connection that is closed in the end.
+  // What the timeout aborts, and the connection to close at the end.
   const tasks = { abort: () => {}, socket: null };
   const timer = setTimeout(() => {
     tasks.abort(failure(undefined, `no answer within ${timeoutMillis} ms`, 'ETIMEDOUT'));

@@ -5,7 +5,7 @@
 
 const { parseArgs } = require('node:util');
 
-/** By name; each has OPTIONS for parseArgs(), USAGE, and run(values, { fail, failUsage }). Loaded when needed. */
+/** The commands by name, loaded when needed: OPTIONS for parseArgs(), USAGE, and run(values, { fail, failUsage }). */
 const COMMANDS = {
   collector: () => require('./collector/command.js'),
   doctor: () => require('./doctor/command.js'),
@@ -23,7 +23,7 @@ const usage = () => `Usage: optimizely-amplitude <command> [options]
 
 Commands:
   collector          run a local stand-in for Amplitude, and a page that shows what arrives
-  doctor             find out why something does not arrive
+  doctor             find out why events do not arrive
 
 ${Object.values(COMMANDS)
   .map((load) => load().USAGE)

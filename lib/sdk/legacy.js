@@ -1,14 +1,14 @@
 'use strict';
 
 /**
- * Decisions of the older APIs, as far as they can be told as decisions of a flag.
+ * Decisions of the SDK's older APIs, translated into decisions of a flag.
  *
- * What they cannot tell: a rollout's variation and rule (`on` stands in for the variation), and whether
- * an experiment was activated or only asked for with getVariation().
+ * Their notifications do not name the variation and the rule of a rollout (the variation becomes `on`), and do not
+ * distinguish activate() from getVariation().
  */
 
 /**
- * Return {flagKey, variationKey, ruleKey, enabled} of a notification whose type is not `flag`.
+ * Return {flagKey, variationKey, ruleKey, enabled} of a notification of another type than `flag`.
  * Throws if it has no decisionInfo.
  */
 function readLegacyDecision({ type, decisionInfo }) {

@@ -1,14 +1,14 @@
 'use strict';
 
-/** The notification centre of an Optimizely client, in the ways of SDK v4, v5 and v6. */
+/** The notification centre of an Optimizely client, for SDK v4, v5 and v6. */
 
-/** v6 knows the first, v4 and v5 the second; each answers -1 to the other's. */
+/** v6 knows the first name, v4 and v5 the second; each returns -1 for the other's. */
 const NAMES = {
   DECISION: ['DECISION', 'DECISION:type, userId, attributes, decisionInfo'],
   OPTIMIZELY_CONFIG_UPDATE: ['OPTIMIZELY_CONFIG_UPDATE'],
 };
 
-/** Register a listener under the name that this version of the SDK knows. Returns its id, or -1. */
+/** Register a listener under the name that the client's version of the SDK knows; returns its id, or -1. */
 function addListener(notificationCenter, type, listener) {
   for (const name of NAMES[type]) {
     const id = notificationCenter.addNotificationListener(name, listener);
@@ -20,9 +20,9 @@ function addListener(notificationCenter, type, listener) {
 }
 
 /**
- * Register a listener for the decisions of a client; returns `{ renew, remove }`. renew() makes sure that
- * it is registered, once, whatever the application has cleared meanwhile.
- * Throws a TypeError with code ERR_OA_CLIENT if the client has no notification centre that takes it.
+ * Register a listener for the decisions of a client; returns `{ renew, remove }`. renew() registers it again, once,
+ * in case the application has cleared it. Throws a TypeError with code ERR_OA_CLIENT if the client has no
+ * notification centre that takes the listener.
  */
 function register(client, listener) {
   const center = client?.notificationCenter;
@@ -50,7 +50,7 @@ function register(client, listener) {
   return { renew, remove };
 }
 
-/** Register a listener for new datafiles, if the client knows of such; returns a function that removes it. */
+/** Register a listener for new datafiles, where the client supports that; returns a function that removes it. */
 function registerConfigUpdates(client, listener) {
   const center = client.notificationCenter;
   const id = addListener(center, 'OPTIMIZELY_CONFIG_UPDATE', listener);
@@ -61,10 +61,11 @@ function registerConfigUpdates(client, listener) {
   };
 }
 
+const SDK = "'@optimizely/optimizely-sdk'";
 /** What makes a client, of SDK v6 and of those before: what guides for the one show does not run on the other. */
 const RECIPE = [
   'A client of SDK v6, which has no createInstance({ sdkKey }) and no enums:',
-  "    const { createInstance, createPollingProjectConfigManager } = require('@optimizely/optimizely-sdk');",
+  `    const { createInstance, createPollingProjectConfigManager } = require(${SDK});`,
   '    const optimizely = createInstance({ projectConfigManager: createPollingProjectConfigManager({ sdkKey }) });',
   'Of SDK v4 and v5: createInstance({ sdkKey })',
 ].join('\n');

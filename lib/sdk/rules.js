@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Which kind of rule decided. A notification does not say, so it is looked up in the client's
- * configuration: once for each datafile, not for each decision.
+ * The kind of rule that decided. A notification does not have it, so it is looked up in the client's configuration,
+ * which is read once for each datafile.
  */
 
 const { registerConfigUpdates } = require('./notifications.js');
@@ -26,7 +26,7 @@ class RuleTypes {
     this.#log = log;
   }
 
-  /** Return what is known of a rule of a flag: `{ ruleType }`. */
+  /** Return the kind of a flag's rule: `{ ruleType }`. */
   find(flagKey, ruleKey) {
     if (ruleKey === null || ruleKey === undefined) {
       return NO_RULE;
@@ -57,7 +57,7 @@ class RuleTypes {
     } catch (error) {
       this.#log.warn(
         'rules',
-        `the kinds of rules are unknown: getOptimizelyConfig() threw ${reasonOf(error)}`,
+        `the kinds of rules are unknown: getOptimizelyConfig() threw: ${reasonOf(error)}`,
       );
     }
   }
@@ -74,7 +74,7 @@ function rulesOf(flag) {
   return rules;
 }
 
-/** Holdouts are in no flag's rules, only in the datafile. */
+/** The keys of holdouts, which are in the datafile, but not in the rules of a flag. */
 function holdoutsOf(config) {
   const datafile = JSON.parse(config?.getDatafile?.() ?? '{}');
   return new Set((datafile.holdouts ?? []).map(({ key }) => key));

@@ -1,28 +1,25 @@
 'use strict';
 
 /**
- * Which (flag, variation, rule, enabled) has which template in the addon. An application has a few
- * hundred of them and decides thousands of times a second, so a decision goes to the addon as a number.
+ * The addon's id of each variant, which is the constant part of a decision: flag, variation, rule, enabled. There
+ * are a few hundred of them and thousands of decisions a second, so a decision goes to the addon as a number.
  */
 
-/** More than any datafile has. Should keys be made up without end, the memory for them is not. */
-const MAX_TEMPLATES = 10_000;
-/** Amplitude's limit for strings. */
-const MAX_KEY_LENGTH = 1024;
-/** Half of a pair, which is not valid Unicode: with the flag `u` a whole pair is one character. */
-const LONE_SURROGATE = /[\ud800-\udfff]/u;
+const { MAX_STRING_LENGTH, isText } = require('../text.js');
 
-class TemplateIds {
+/** More than any datafile has; it bounds the memory when an application makes up keys. */
+const MAX_VARIANTS = 10_000;
+class VariantIds {
   #native;
   #flags = new Map(); // flag key -> Map of variation key -> [{ flagKey, variationKey, ruleKey, enabled, id }]
-  #last = null; // the one that was asked for last, which often is the next one, too
+  #last = null; // the variant of the last decision, which often is the next one's, too
   #count = 0;
 
   constructor(native) {
     this.#native = native;
   }
 
-  /** Return the id for a decision, or -1 if it is not one that can be sent. */
+  /** Return the id of a decision's variant, or -1 if the decision cannot be sent. */
   get(decision) {
     const { flagKey, variationKey, ruleKey, enabled } = decision;
     const last = this.#last;
@@ -35,12 +32,12 @@ class TemplateIds {
     ) {
       return last.id;
     }
-    const templates = this.#flags.get(flagKey)?.get(variationKey);
-    if (templates !== undefined) {
-      for (let i = 0; i < templates.length; i++) {
-        if (templates[i].ruleKey === ruleKey && templates[i].enabled === enabled) {
-          this.#last = templates[i];
-          return templates[i].id;
+    const variants = this.#flags.get(flagKey)?.get(variationKey);
+    if (variants !== undefined) {
+      for (let i = 0; i < variants.length; i++) {
+        if (variants[i].ruleKey === ruleKey && variants[i].enabled === enabled) {
+          this.#last = variants[i];
+          return variants[i].id;
         }
       }
     }
@@ -48,13 +45,13 @@ class TemplateIds {
   }
 
   #add({ flagKey, variationKey, ruleKey, enabled }) {
-    if (this.#count === MAX_TEMPLATES) {
-      this.#native.forgetTemplates();
+    if (this.#count === MAX_VARIANTS) {
+      this.#native.forgetVariants();
       this.#flags.clear();
       this.#last = null;
       this.#count = 0;
     }
-    const id = this.#native.addTemplate(flagKey, variationKey, ruleKey, enabled);
+    const id = this.#native.addVariant(flagKey, variationKey, ruleKey, enabled);
     const variations = entry(this.#flags, flagKey, () => new Map());
     entry(variations, variationKey, () => []).push({ flagKey, variationKey, ruleKey, enabled, id });
     this.#count++;
@@ -69,22 +66,20 @@ function entry(map, key, make) {
   return map.get(key);
 }
 
-const isKey = (value) =>
-  typeof value === 'string' && value.length <= MAX_KEY_LENGTH && !LONE_SURROGATE.test(value);
 const isAbsent = (value) => value === null || value === undefined;
 
-/** Say what is wrong with a decision, or return null. */
+/** Return what is wrong with a decision, or null. */
 function checkDecision({ flagKey, variationKey, ruleKey, enabled }) {
-  if (!isKey(flagKey) || flagKey === '') {
-    return `its flagKey is not a string of 1 to ${MAX_KEY_LENGTH} characters`;
+  if (!isText(flagKey, 1)) {
+    return `its flagKey is not a string of 1 to ${MAX_STRING_LENGTH} characters`;
   }
-  if (!isAbsent(variationKey) && !isKey(variationKey)) {
-    return `its variationKey is neither null nor a string of at most ${MAX_KEY_LENGTH} characters`;
+  if (!isAbsent(variationKey) && !isText(variationKey)) {
+    return `its variationKey is neither null nor a string of at most ${MAX_STRING_LENGTH} characters`;
   }
-  if (!isAbsent(ruleKey) && !isKey(ruleKey)) {
-    return `its ruleKey is neither null nor a string of at most ${MAX_KEY_LENGTH} characters`;
+  if (!isAbsent(ruleKey) && !isText(ruleKey)) {
+    return `its ruleKey is neither null nor a string of at most ${MAX_STRING_LENGTH} characters`;
   }
   return typeof enabled === 'boolean' ? null : 'its enabled is neither true nor false';
 }
 
-module.exports = { TemplateIds, checkDecision };
+module.exports = { VariantIds, checkDecision };

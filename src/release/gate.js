@@ -11,7 +11,7 @@ const { execFileSync, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { notTestable } = require('../../test/support/prebuilds.js');
+const { notTestable } = require('../../test/support/setup/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const { version } = require('../../package.json');

@@ -4,7 +4,7 @@
  * The cold start of a Lambda function: from the start of the process to the first result of the handler, with
  * its decision delivered. Each function is zipped and unpacked, and runs in a fresh process of nodejs22.x.
  *
- * The files are in the page cache, which favours whoever has more to read.
+ * The files are in the page cache, which favours functions with larger files.
  */
 
 const { execFileSync } = require('node:child_process');
@@ -13,8 +13,8 @@ const os = require('node:os');
 const path = require('node:path');
 
 const { bundle, functionFiles, unpackedBytes, unzip, zip } = require('../lambda/zip.js');
-const { notTestable } = require('../support/prebuilds.js');
-const { nodes } = require('../support/runtimes.js');
+const { notTestable } = require('../support/setup/prebuilds.js');
+const { nodes } = require('../support/setup/runtimes.js');
 const { medians, repeat } = require('./measure.js');
 const { NAMES } = require('./subjects.js');
 
@@ -55,7 +55,7 @@ async function run({ serverUrl, quick }) {
     console.log(`The cold start is not measured, for want of prebuilt addons: ${reason}.\n`);
     return { tables: [], bars: [] };
   }
-  // Where there is no Node 22, this one: it is the same for all.
+  // Without Node 22 this Node runs all of them.
   const { name, command } =
     nodes().find((node) => node.arch === process.arch && /^Node v?22\b/.test(node.name)) ??
     nodes()[0];

@@ -1,9 +1,8 @@
 'use strict';
 
 /**
- * End to end: CPU of the whole process for one delivered decision, from the making of the notification to
- * the answer of the server, which is another process. Beside the least that is possible: a C program that
- * sends the same bytes.
+ * End to end: CPU time of the whole process for one delivered decision, from its notification to the answer of the
+ * server, which is another process. The lower bound is a C program that sends the same bytes.
  */
 
 const { once } = require('node:events');
@@ -24,7 +23,7 @@ const {
 } = require('./measure.js');
 const { NAMES, connect } = require('./subjects.js');
 
-/** Decisions before the measurement: the machine code is there, the connection open. */
+/** Decisions before the measurement, which compile the code and open the connection. */
 const WARM_UP = { none: 100_000, ours: 100_000, plain: 50_000, amplitude: 500 };
 const DECISIONS_IN_BODY = 999;
 
@@ -51,7 +50,7 @@ async function child({ subject, count, gzip, serverUrl, rounds }) {
   return medians(results);
 }
 
-/** The bytes of one full request of ours, in a file. */
+/** Write the bytes of one full request of this package to a file. */
 async function captureBody(folder) {
   let body;
   const server = http.createServer(async (request, response) => {

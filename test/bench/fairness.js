@@ -1,6 +1,6 @@
 'use strict';
 
-/** What else the thread pool does while the server is slow: fs, dns and crypto, with and without us. */
+/** Other work in the thread pool while the server is slow: fs, dns and crypto, with and without this package. */
 
 const crypto = require('node:crypto');
 const dns = require('node:dns/promises');
@@ -30,7 +30,7 @@ async function timesOf(work, count) {
   return times;
 }
 
-/** `dispatchers` of ours have a request under way, or want one, all the time. */
+/** Keep `dispatchers` dispatchers busy: each always has a request in flight, or waits for a place. */
 async function child({ dispatchers, count, serverUrl }) {
   const all = [];
   for (let i = 0; i < dispatchers; i++) {

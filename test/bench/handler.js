@@ -1,17 +1,16 @@
 'use strict';
 
 /**
- * A request handler: an HTTP server that decides with the real SDK, under a bounded load from this
- * process. Each server process is measured in turns: without a listener, with an empty one (for which the
- * SDK does something, too), and with the one in question. So all three meet the same machine. What the
- * listener leaves for later is part of its turn.
+ * A request handler: an HTTP server that decides with the real SDK, under a bounded load from this process. Each server
+ * process is measured in turns: without a listener, with an empty one (which costs time in the SDK, too), and with the
+ * measured one, so that all three have the same conditions. The listener's later work is part of its turn.
  */
 
 const { fork } = require('node:child_process');
 const { once } = require('node:events');
 const http = require('node:http');
 const net = require('node:net');
-const { createClient } = require('../support/optimizely.js');
+const { createClient } = require('../support/optimizely/sdk.js');
 const { cpuMicros, median, quantile, serveChild, sleep } = require('./measure.js');
 const { NAMES, connect } = require('./subjects.js');
 
@@ -68,13 +67,13 @@ async function child({ subject, serverUrl }) {
   return { port: server.address().port };
 }
 
-/** The server as seen from here: ask(message) resolves to its answer. */
+/** The client side of the server process: ask(message) resolves to its answer. */
 async function startServer(options) {
   const server = fork(__filename, ['--child'], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const ask = async (message) => {
     server.send(message);
-    const [reply] = await once(server, 'message');
-    return reply;
+    const [answer] = await once(server, 'message');
+    return answer;
   };
   const { port } = await ask(options);
   return { port, ask, stop: () => server.send({ exit: true }) };
@@ -82,7 +81,7 @@ async function startServer(options) {
 
 // ---- the load --------------------------------------------------------------------------------------
 
-/** Send so many requests, evenly in time; resolves to the milliseconds that each took from when it was due. */
+/** Send so many requests, evenly in time; resolves to the milliseconds of each, from the moment when it was due. */
 async function load(port, count, firstUser) {
   const latencies = [];
   const idle = [];

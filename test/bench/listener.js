@@ -1,9 +1,8 @@
 'use strict';
 
 /**
- * What a listener costs its caller: nanoseconds of CPU for one decision while it is called, the making of
- * the notification left out (it is what the empty listener costs). What it leaves for later is delivered
- * between the measurements, and is measured end to end.
+ * The cost of a listener for its caller: nanoseconds of CPU time for one decision during the call. The notification is
+ * not included: it is the cost of the empty listener. Delivery happens between the measurements; delivery.js has it.
  */
 
 const { createNotification } = require('./decisions.js');

@@ -1,41 +1,18 @@
 'use strict';
 
 /**
- * `npm run matrix`: the same decisions under the same faults, through this package and through the
- * listener that people paste into their service with Amplitude's own SDK. Prints a Markdown table of what
- * was lost, duplicated and out of order, of the decisions that Amplitude would have taken.
+ * `npm run matrix`: the same decisions under the same faults, through this package and through the usual listener that
+ * is pasted into a service with Amplitude's own SDK. Prints a Markdown table of the lost, duplicated and misordered
+ * decisions, of those that Amplitude would have accepted.
  */
 
 const amplitudeSdk = require('@amplitude/analytics-node');
-const { createDispatcher } = require('../../lib/index.js');
-const { ROWS, audit, playRow } = require('../support/matrix.js');
+const { ROWS, audit, playRow } = require('../support/amplitude/matrix.js');
+const { connectRow } = require('../support/dispatcher/harness.js');
 
 const API_KEY = 'matrix';
-const FLUSH_TIMEOUT_MILLIS = 60_000; // longer than the pause of throttled users
 
-/** This package. */
-function connectOurs(serverUrl, { devices, requestTimeoutMillis }) {
-  let fail;
-  const failed = new Promise((resolve) => {
-    fail = resolve;
-  });
-  const ignore = () => {};
-  const dispatcher = createDispatcher({
-    apiKey: API_KEY,
-    serverUrl,
-    requestTimeoutMillis,
-    resolveUser: devices ? ({ userId }) => ({ deviceId: userId }) : undefined,
-    logger: { debug: ignore, info: ignore, warn: fail, error: ignore },
-  });
-  return {
-    decide: dispatcher.onDecision,
-    failed,
-    flush: () => dispatcher.flush({ timeoutMillis: FLUSH_TIMEOUT_MILLIS }),
-    close: () => dispatcher.close(),
-  };
-}
-
-/** The listener that people paste, with an awaited flush(). */
+/** The pasted listener, with an awaited flush(). */
 async function connectTheirs(serverUrl, { devices, requestTimeoutMillis }) {
   const amplitude = amplitudeSdk.createInstance();
   await amplitude.init(API_KEY, {
@@ -61,7 +38,7 @@ async function connectTheirs(serverUrl, { devices, requestTimeoutMillis }) {
       );
     },
     flush: () => amplitude.flush().promise,
-    // What a flush left behind goes out with the timer: give it its chance.
+    // Events that a flush has left are sent by the timer.
     close: () => Promise.all(results),
   };
 }
@@ -75,8 +52,8 @@ const measure = (row, connect) =>
 const cells = ({ lost, duplicated, outOfOrder }) => [lost, duplicated, outOfOrder].join(' / ');
 
 async function main() {
-  // Ours wait for most of the time, some for 15 s. Theirs do not, and would be in each other's way.
-  const all = Promise.all(ROWS.map((row) => measure(row, connectOurs)));
+  // Ours run together, because they mostly wait, some for 15 s. Theirs do not wait, and would disturb each other.
+  const all = Promise.all(ROWS.map((row) => measure(row, connectRow())));
   const theirs = [];
   for (const row of ROWS) {
     theirs.push(await measure(row, connectTheirs));

@@ -1,10 +1,10 @@
 'use strict';
 
 /**
- * What the benchmarks have in common: the sink, processes to measure in, medians, and tables.
+ * Common parts of the benchmarks: the sink, processes to measure in, medians, and tables.
  *
- * Each benchmark is a module with `run(context)`, which returns { tables, bars }, and mostly with
- * `child(options)`, which is what happens in a process of its own.
+ * Each benchmark is a module with `run(context)`, which returns { tables, bars }, and usually
+ * `child(options)`, which runs in a process of its own.
  */
 
 const { execFileSync, fork, spawn } = require('node:child_process');
@@ -30,7 +30,7 @@ async function startSink({ port = 0, delayMillis = 0 } = {}) {
   };
 }
 
-/** A port of loopback on which nobody listens, for a moment at least. */
+/** A closed port of loopback, which stays closed for a moment at least. */
 async function freePort() {
   const sink = await startSink();
   await sink.stop();
@@ -68,7 +68,7 @@ async function inChild(file, options, execArgv = []) {
   }
 }
 
-/** At the end of a benchmark's module: be the child, when this is one. */
+/** Called at the end of a benchmark's module: runs child(options) when this process is the child. */
 function serveChild(module, child) {
   if (require.main === module && process.argv[2] === '--child') {
     process.once('message', async (options) => {
@@ -110,7 +110,7 @@ function cpuMicros() {
   return user + system;
 }
 
-/** CPU time of the thread that runs the event loop, in microseconds; NaN where the system does not tell. */
+/** CPU time of the thread that runs the event loop, in microseconds; NaN where the system does not provide it. */
 function loopMicros() {
   try {
     return Number(fs.readFileSync('/proc/self/schedstat', 'utf8').split(' ', 1)[0]) / 1000;

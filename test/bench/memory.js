@@ -1,6 +1,6 @@
 'use strict';
 
-/** Memory of what is queued while nobody answers, and what is left of it after delivery. */
+/** Memory of queued decisions while the server does not answer, and of what remains after delivery. */
 
 const { createNotification } = require('./decisions.js');
 const { freePort, inChild, nextTurn, serveChild, startSink } = require('./measure.js');

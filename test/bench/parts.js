@@ -1,17 +1,17 @@
 'use strict';
 
 /**
- * Where the time of the listener goes: its parts one by one, each with all that comes before it. The addon is
- * called as lib/dispatcher.js calls it. Nothing is delivered, and user ids are made beforehand.
+ * The time of the listener by its parts, each with all parts before it. The addon is called as lib/dispatcher.js calls
+ * it. Nothing is delivered, and user ids are made in advance.
  */
 
 const binding = require('../../lib/binding.js');
 const { resolveOptions } = require('../../lib/options.js');
-const { TemplateIds } = require('../../lib/sdk/variants.js');
+const { VariantIds } = require('../../lib/sdk/variants.js');
 const { createNotification } = require('./decisions.js');
 const { cpuMicros, inChild, median, repeat, serveChild } = require('./measure.js');
 
-const UNKNOWN_TEMPLATE = 999_999;
+const UNKNOWN_VARIANT = 999_999;
 const REPEATED_USERS = 1000;
 const ROUNDS = 40;
 const COUNT = 20_000;
@@ -39,19 +39,19 @@ function createNative(dedupe) {
 
 /** Each returns a function of a user id. */
 const PARTS = {
-  template() {
-    const ids = new TemplateIds(createNative(true));
+  variant() {
+    const ids = new VariantIds(createNative(true));
     const { decisionInfo } = createNotification('user');
     return () => ids.get(decisionInfo);
   },
   call() {
     const { record } = createNative(true);
-    return (userId) => record(UNKNOWN_TEMPLATE, userId);
+    return (userId) => record(UNKNOWN_VARIANT, userId);
   },
   record(dedupe = true) {
     const native = createNative(dedupe);
     const { record } = native;
-    const id = new TemplateIds(native).get(createNotification('user').decisionInfo);
+    const id = new VariantIds(native).get(createNotification('user').decisionInfo);
     return (userId) => record(id, userId);
   },
   queue: () => PARTS.record(false),
@@ -79,7 +79,7 @@ async function child({ part, repeats }) {
 }
 
 const ROWS = [
-  { title: 'JavaScript finds the template', part: 'template', repeats: true },
+  { title: 'JavaScript finds the variant', part: 'variant', repeats: true },
   { title: 'into C with the user id, and back', part: 'call', repeats: true },
   { title: 'a repeat: clock, checks, hash, the table in the cache', part: 'record', repeats: true },
   {

@@ -1,13 +1,13 @@
 'use strict';
 
 /*
- * `npm run bench`: what it costs, beside what else one could do, as Markdown.
+ * `npm run bench`: the costs of this package, beside those of the alternatives, as Markdown.
  *
  *   npm run bench                       all of it, about 15 minutes
  *   npm run bench -- --quick            less of each
  *   npm run bench -- listener start     some of it
  *
- * Times are medians; compare them within one run only. The last table has what the project promises.
+ * Times are medians; compare them within one run only. The last table compares with the project's goals.
  */
 
 const { execFileSync } = require('node:child_process');

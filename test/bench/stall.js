@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The longest stall of the event loop while decisions are made and sent, as a timer of one millisecond
- * sees it, beside the same decisions with an empty listener.
+ * The longest stall of the event loop while decisions are made and sent, measured by a timer of one millisecond, beside
+ * the same decisions with an empty listener.
  */
 
 const { monitorEventLoopDelay } = require('node:perf_hooks');

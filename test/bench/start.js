@@ -7,7 +7,7 @@
  */
 
 const { stage } = require('../../src/release/stage.js');
-const { notTestable } = require('../support/prebuilds.js');
+const { notTestable } = require('../support/setup/prebuilds.js');
 const { createNotification } = require('./decisions.js');
 const { cpuMicros, inChild, medians, repeat, serveChild } = require('./measure.js');
 const { NAMES, connect } = require('./subjects.js');
@@ -29,7 +29,7 @@ async function child({ subject, from, serverUrl }) {
   return { load: created - started, loadCpu, flush: flushed - created };
 }
 
-/** Who is measured; the first is who has to meet the bars. */
+/** What is measured; the first one has to meet the bars. */
 function subjects() {
   const others = [
     { title: `${NAMES.ours}, in a clone`, subject: 'ours' },

@@ -1,9 +1,11 @@
 'use strict';
 
 /**
- * Who is measured. connect(name, options) resolves to { onDecision, flush, close }; flush() resolves when
+ * What is measured. connect(name, options) resolves to { onDecision, flush, close }; flush() resolves when
  * everything is delivered. Each loads only what it needs.
  */
+
+const { quietLogger } = require('../support/dispatcher/loggers.js');
 
 const NAMES = {
   none: 'an empty listener',
@@ -13,7 +15,6 @@ const NAMES = {
 };
 
 const API_KEY = 'benchmark';
-const QUIET = { isLevelEnabled: () => false, debug() {}, info() {}, warn() {}, error() {} };
 const LONG_MILLIS = 600_000;
 
 function connectNone() {
@@ -29,7 +30,7 @@ function connectOurs({
   gzip,
   dedupe,
   enriched,
-  logger = QUIET,
+  logger = quietLogger,
   from = '../..',
   ...more
 }) {
@@ -70,7 +71,7 @@ function connectPlain({ serverUrl, gzip }) {
   };
 }
 
-/** What people paste into their service, and an awaited flush. It has neither gzip nor de-duplication. */
+/** The listener that is usually pasted, with an awaited flush. It has neither gzip nor de-duplication. */
 async function connectAmplitude({ serverUrl, enriched }) {
   const { createInstance, Identify, Types } = require('@amplitude/analytics-node');
   const amplitude = createInstance();
@@ -83,7 +84,7 @@ async function connectAmplitude({ serverUrl, enriched }) {
     }
     settled++;
   };
-  /** Its own flush() does not wait for what it has not queued yet. */
+  /** Its own flush() does not wait for events that it has not queued yet. */
   const flush = async () => {
     while (settled < made) {
       await amplitude.flush().promise;

@@ -2,8 +2,8 @@
 
 /*
  * A shop tests a new checkout. `npm run demo` shows the whole way of an experiment, without any account:
- * the Optimizely SDK decides, this package delivers, and Amplitude, here a stand-in for it on this
- * machine, can tell which checkout sells more.
+ * the Optimizely SDK decides, this package delivers, and Amplitude, here a stand-in on this machine,
+ * shows which checkout sells more.
  *
  * Read it from main() on. What a real service needs is in createShop().
  */
@@ -13,13 +13,14 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { createDispatcher } = require('../../lib/index.js'); // require('optimizely-amplitude') for you
 const { createCollector } = require('../../lib/cli/collector/index.js');
+const { seededRandom } = require('../support/util/random.js');
 
 const API_KEY = 'demo-key';
 const FLAG = 'checkout_flow';
 const PROPERTY = `[Optimizely] ${FLAG}`; // the user property that Amplitude gets
 const VISITORS = 2000;
 
-/** How likely a visitor is to go to the checkout, and to buy once there. The rest of us may not know. */
+/** The probability that a visitor goes to the checkout, and buys there. The experiment has to find it out. */
 const TEMPTATION = {
   control: { checkout: 0.4, purchase: 0.5 },
   one_page: { checkout: 0.45, purchase: 0.68 },
@@ -35,7 +36,7 @@ async function main() {
 
   await optimizely.onReady(); // before it, every decision is null and is notified to nobody
   const purchases = visit(optimizely);
-  const report = await dispatcher.flush(); // everything that was decided is in Amplitude now
+  const report = await dispatcher.flush(); // every decision is in Amplitude now
   await track(endpoint, purchases);
 
   await dispatcher.close();
@@ -51,22 +52,25 @@ async function main() {
 
 /** The eight lines that a service needs. With a datafile from Optimizely, it would have an sdkKey. */
 function createShop(serverUrl) {
-  const datafile = fs.readFileSync(path.join(__dirname, '../support/datafile.json'), 'utf8');
+  const datafile = fs.readFileSync(
+    path.join(__dirname, '../support/optimizely/datafile.json'),
+    'utf8',
+  );
   const optimizely = createInstance({
     projectConfigManager: createStaticProjectConfigManager({ datafile }),
   });
   const dispatcher = createDispatcher({
     apiKey: API_KEY,
-    serverUrl, // not for you: Amplitude is the default
-    disabledValue: 'variation', // the control group has the flag off; we want to see its name nevertheless
+    serverUrl, // not in your service: Amplitude is the default
+    disabledValue: 'variation', // the control group has the flag off, and its name should be shown nevertheless
   });
   dispatcher.attach(optimizely);
   return { optimizely, dispatcher };
 }
 
-/** Let everybody in. Return the events of those who went on from what they saw, in order. */
+/** Let all visitors in; return the events of their further steps, in order. */
 function visit(optimizely) {
-  const chance = createRandom(20261124);
+  const chance = seededRandom(20261124);
   const events = [];
   for (let i = 0; i < VISITORS; i++) {
     const userId = `user_${i}`;
@@ -76,9 +80,9 @@ function visit(optimizely) {
     };
     const user = optimizely.createUserContext(userId, attributes);
 
-    const { variationKey } = user.decide(FLAG); // the dispatcher hears it, and that was all
+    const { variationKey } = user.decide(FLAG); // the dispatcher listens, so nothing else is needed
     if (i % 10 === 0) {
-      user.decideAll(); // says FLAG again, which is not sent again
+      user.decideAll(); // decides FLAG again, which is not sent again
     }
 
     const { checkout, purchase } = TEMPTATION[variationKey];
@@ -92,7 +96,7 @@ function visit(optimizely) {
   return events;
 }
 
-/** What your site does with Amplitude's own SDK already: tell of Checkout and Purchase. */
+/** Track Checkout and Purchase, as your site does already with Amplitude's own SDK. */
 async function track(endpoint, events) {
   const perRequest = 1000;
   for (let i = 0; i < events.length; i += perRequest) {
@@ -107,9 +111,9 @@ async function track(endpoint, events) {
   }
 }
 
-// ---- what Amplitude's charts would show, from nothing but what arrived --------------------------------
+// ---- what Amplitude's charts would show, from the events that arrived ---------------------------------
 
-/** How many users have which value of PROPERTY. */
+/** The number of users with each value of PROPERTY. */
 function countUsers(store) {
   const counts = {};
   const ids = new Set(store.events().map((event) => event.user_id));
@@ -120,10 +124,10 @@ function countUsers(store) {
   return counts;
 }
 
-/** For each variation, how many users got how far, in this order: Experiment Viewed, Checkout, Purchase. */
+/** For each variation, the number of users that reached each step: Experiment Viewed, Checkout, Purchase. */
 function countFunnel(store) {
   const steps = ['Experiment Viewed', 'Checkout', 'Purchase'];
-  const reached = new Map(); // how many steps each user made
+  const reached = new Map(); // the number of steps of each user
   const counts = {};
   for (const {
     user_id: userId,
@@ -136,7 +140,7 @@ function countFunnel(store) {
       continue;
     }
     reached.set(userId, step + 1);
-    // Every event carries the user's properties of that moment: hence $identify comes first.
+    // An event carries the user's properties of its moment, so $identify comes first.
     const variation = decisions[PROPERTY];
     counts[variation] ??= steps.map(() => 0);
     counts[variation][step]++;
@@ -210,20 +214,9 @@ function printReport(report, { decisions, requests, events }) {
             ${number(events.sent)} events in ${requests.sent} requests`);
   printTitle('Next');
   console.log(`  test/demo/demo.js                     how this was made
-  README.md                             the options, and the eight lines for you
+  README.md                             the options, and the eight lines for your service
   npx optimizely-amplitude collector    a stand-in that shows what you send
 `);
-}
-
-/** Numbers from 0 to 1 that look random and are the same at every run (mulberry32). */
-function createRandom(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 main().catch((error) => {

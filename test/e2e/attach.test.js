@@ -1,6 +1,6 @@
 'use strict';
 
-/** Which decisions are heard, from which clients, and what becomes of those that cannot be sent. */
+/** The clients and decisions that a dispatcher listens to, and the outcome of decisions that cannot be sent. */
 
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
@@ -8,7 +8,8 @@ const http = require('node:http');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
 const { withFlush } = require('../../lib/lambda.js');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { recordingLogger } = require('../support/dispatcher/loggers.js');
 const {
   DATAFILE,
   MAJORS,
@@ -17,22 +18,16 @@ const {
   createFetchingClient,
   createNotification,
   decideAs,
-} = require('../support/optimizely.js');
+} = require('../support/optimizely/sdk.js');
 
 let amplitude;
 let dispatcher;
-let warnings;
+let logger;
 
-/** The dispatcher of the test, in place of the usual one. */
+/** Replace the test's dispatcher by one with other options. */
 async function createOther(options) {
   await dispatcher?.close();
-  warnings = [];
-  const logger = {
-    debug() {},
-    info() {},
-    warn: (message) => warnings.push(message),
-    error: (message) => warnings.push(message),
-  };
+  logger = recordingLogger();
   dispatcher = createDispatcher({
     apiKey: 'attach-key',
     serverUrl: amplitude.httpapi,
@@ -43,7 +38,7 @@ async function createOther(options) {
 
 const counts = () => dispatcher.stats().decisions;
 
-/** Flush; return the Experiment Viewed that were sent since the test began, and check every request. */
+/** Flush, check every request, and return the Experiment Viewed that the test has sent. */
 async function viewed() {
   await dispatcher.flush();
   return amplitude.requests.flatMap(({ rawBytes, status }) => {
@@ -128,7 +123,7 @@ for (const major of MAJORS) {
       await client.close();
     });
 
-    it('does not hear one decision twice when two dispatchers listen', async () => {
+    it('listens independently of another dispatcher of the same client', async () => {
       const client = createClient(major);
       const second = createDispatcher({ apiKey: 'second-key', serverUrl: amplitude.httpapi });
       dispatcher.attach(client);
@@ -215,14 +210,14 @@ describe('a client that has no datafile yet', () => {
       dispatcher.attach(client);
       const handler = withFlush(async () => decideAs(client, 'user_9').variationKey, dispatcher);
       assert.equal(await handler(), null);
-      assert.equal(warnings.length, 1);
-      assert.match(warnings[0], UNREADY);
+      assert.equal(logger.warnings.length, 1);
+      assert.match(logger.warnings[0], UNREADY);
       assert.equal(await handler(), null);
       deliver();
       await client.onReady();
       assert.equal(await handler(), 'one_page');
       assert.deepEqual(await viewers(), ['user_9']);
-      assert.equal(warnings.length, 1);
+      assert.equal(logger.warnings.length, 1);
     });
 
     it(`of SDK v${major}: a program that closes after such a decision is told`, async (t) => {
@@ -230,8 +225,8 @@ describe('a client that has no datafile yet', () => {
       dispatcher.attach(client);
       decideAs(client, 'user_9');
       await dispatcher.close();
-      assert.equal(warnings.length, 1);
-      assert.match(warnings[0], UNREADY);
+      assert.equal(logger.warnings.length, 1);
+      assert.match(logger.warnings[0], UNREADY);
     });
 
     it(`of SDK v${major}: nothing is said of one that is ready, or that is attached no longer`, async (t) => {
@@ -243,7 +238,7 @@ describe('a client that has no datafile yet', () => {
       dispatcher.attach((await startFetching(t, major)).client);
       await dispatcher.flush();
       await dispatcher.flush();
-      assert.deepEqual(warnings, []);
+      assert.deepEqual(logger.warnings, []);
       await ready.close();
     });
   }
@@ -259,7 +254,7 @@ describe('a client that has no datafile yet', () => {
     };
     dispatcher.attach({ notificationCenter, getOptimizelyConfig });
     await dispatcher.flush();
-    assert.deepEqual(warnings, []);
+    assert.deepEqual(logger.warnings, []);
   });
 });
 
@@ -391,7 +386,7 @@ describe('the listener', () => {
       dispatcher.onDecision(createNotification('user_2'));
       const { seen, invalid, accepted } = counts();
       assert.deepEqual({ seen, invalid, accepted }, { seen: 101, invalid: 100, accepted: 1 });
-      assert.equal(warnings.length, 1, warnings.join('\n'));
+      assert.equal(logger.warnings.length, 1, logger.warnings.join('\n'));
       assert.deepEqual(await viewers(), ['user_2']);
     });
   }
@@ -453,7 +448,7 @@ describe('user ids', () => {
     }
   });
 
-  it('keys of flags, variations and rules likewise', async () => {
+  it('keys of flags, variations and rules are checked likewise', async () => {
     const texts = Object.values(UNUSUAL).filter((text) => text.length < 1000);
     texts.forEach((text, i) => {
       dispatcher.onDecision(
@@ -481,7 +476,7 @@ describe('user ids', () => {
     'a lone low surrogate': '\ude00user',
     'surrogates the wrong way round': 'us\ude00\ud83der',
     "on Amplitude's list": 'anonymous',
-    'of nobody': '00000000-0000-0000-0000-000000000000',
+    'a placeholder': '00000000-0000-0000-0000-000000000000',
   };
 
   for (const [name, id] of Object.entries(REFUSED)) {
@@ -496,9 +491,9 @@ describe('user ids', () => {
         { seen, invalid, accepted, delivered },
         { seen: 100, invalid: 50, accepted: 50, delivered: 50 },
       );
-      assert.equal(warnings.length, 1, warnings.join('\n'));
-      assert.match(warnings[0], /id/);
-      assert.ok(warnings[0].length < 500);
+      assert.equal(logger.warnings.length, 1, logger.warnings.join('\n'));
+      assert.match(logger.warnings[0], /id/);
+      assert.ok(logger.warnings[0].length < 500);
     });
   }
 

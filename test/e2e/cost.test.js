@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * What a decision costs, as ratios within one run and with a lot of room: these tests are there to find
- * what grows with the square of something, or got ten times slower. `npm run bench` has the numbers.
+ * The cost of a decision, as ratios within one run and with wide margins: these tests find quadratic growth, and code
+ * that became ten times slower. `npm run bench` has the numbers.
  */
 
 const assert = require('node:assert/strict');
@@ -10,11 +10,11 @@ const { once } = require('node:events');
 const http = require('node:http');
 const { after, before, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { createNotification } = require('../support/optimizely.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
-/** The machine may be busy with something else. */
+/** There may be other load on the machine. */
 const ATTEMPTS = { least: 5, most: 20 };
-const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 const ID_LENGTH = 16;
 
 const idOf = (number) => String(number).padStart(ID_LENGTH, 'u');
@@ -26,8 +26,8 @@ function cpuMicros() {
 }
 
 /**
- * Assert that `measure` takes at most `most` times what `base` takes. The least of several measurements
- * counts, since others can only make one longer; there are more of them when that does not suffice.
+ * Assert that `measure` takes at most `most` times as long as `base`. The shortest of several measurements counts,
+ * because other load can only make one longer; there are more of them when the ratio is not met at first.
  */
 async function assertRatio(most, measure, base) {
   let [value, unit] = [Infinity, Infinity];
@@ -68,7 +68,7 @@ describe('the cost of a decision', () => {
       flushTimeoutMillis: 3_600_000,
       requestTimeoutMillis: 3_600_000,
       maxQueueBytes: 2 ** 30,
-      logger: QUIET,
+      logger: quietLogger,
       ...options,
     });
     dispatchers.push(dispatcher);
@@ -81,7 +81,7 @@ describe('the cost of a decision', () => {
     }
   }
 
-  /** CPU for each of so many decisions, all of them queued before the first is sent, in microseconds. */
+  /** CPU time of one of so many decisions, in microseconds; all are queued before the first is sent. */
   async function costOf(dispatcher, count) {
     const started = cpuMicros();
     decide(dispatcher.onDecision, count);
@@ -105,7 +105,7 @@ describe('the cost of a decision', () => {
     const roomy = start();
     const full = start({ dedupe: { maxEntries } });
     for (const dispatcher of [roomy, full]) {
-      await costOf(dispatcher, 6 * maxEntries); // until what is evicted was never there when it filled up
+      await costOf(dispatcher, 6 * maxEntries); // until no entry is left from the time when the table filled up
     }
     await assertRatio(
       2,
@@ -129,7 +129,7 @@ describe('the cost of a decision', () => {
     const seen = new Map();
     const remember = ({ userId, decisionInfo }) =>
       seen.set(`${userId} ${decisionInfo.flagKey}`, decisionInfo.variationKey);
-    // Two Map look-ups with a new key, which no listener in JavaScript could do without.
+    // Two look-ups in a Map with a new key: the minimum for any listener in JavaScript.
     await assertRatio(
       5,
       () => timeOf(dispatcher.onDecision),

@@ -1,13 +1,14 @@
 'use strict';
 
-/** The whole way of a decision, as the debug log and node:diagnostics_channel tell it. */
+/** The way of a decision in the debug log and in the channels of node:diagnostics_channel. */
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const channels = require('node:diagnostics_channel');
 
-const { createNotification } = require('../support/optimizely.js');
-const { recordingLogger, start } = require('../support/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { start } = require('../support/dispatcher/harness.js');
+const { recordingLogger } = require('../support/dispatcher/loggers.js');
 
 /** Subscribe to a channel for one test; returns the list of messages, which grows. */
 function listen(t, name) {
@@ -18,7 +19,7 @@ function listen(t, name) {
   return messages;
 }
 
-test('channels tell of decisions, requests and drops', async (t) => {
+test('channels publish decisions, requests and drops', async (t) => {
   const [decisions, requests, drops] = ['decision', 'request', 'drop'].map((name) =>
     listen(t, name),
   );
@@ -67,7 +68,7 @@ test('channels tell of decisions, requests and drops', async (t) => {
   );
 });
 
-test('the debug log tells the way of a decision', async (t) => {
+test('the debug log has the way of a decision', async (t) => {
   const { dispatcher, logger } = await start(t);
   dispatcher.onDecision(createNotification('user_1'));
   dispatcher.onDecision(createNotification('user_1'));

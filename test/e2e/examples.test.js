@@ -9,13 +9,13 @@ const net = require('node:net');
 const path = require('node:path');
 const { describe, it, test } = require('node:test');
 
-const { startAmplitude } = require('../support/amplitude.js');
-const { startChild } = require('../support/child.js');
-const { request } = require('../support/request.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { startChild } = require('../support/process/child.js');
+const { request } = require('../support/network/request.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const EXAMPLES = path.join(ROOT, 'test', 'examples');
-const ROUTE = path.join(ROOT, 'test', 'support', 'route.mjs');
+const ROUTE = path.join(ROOT, 'test', 'support', 'process', 'route.mjs');
 const RUNTIME = path.join(ROOT, 'test', 'lambda', 'runtime.js');
 
 const API_KEY = 'example-key';
@@ -24,7 +24,7 @@ const QUERY = '?country=US&plan=premium';
 const NODE_MAJOR = Number(process.versions.node.split('.')[0]);
 const FASTIFY = { skip: NODE_MAJOR < 20 && 'Fastify 5 is for Node 20 and later' };
 
-/** What became of a decision of each user; see test/support/optimizely.js. */
+/** What became of a decision of each user; see test/support/optimizely/sdk.js. */
 const ONE_PAGE = [
   'one_page',
   { flag_key: 'checkout_flow', variation_key: 'one_page', rule_key: 'checkout_ab', enabled: true },

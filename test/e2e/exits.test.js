@@ -1,22 +1,22 @@
 'use strict';
 
 /**
- * The ends of a process, one child for each: what was decided arrives, or the log says how much was lost,
- * and nobody waits for a server that does not answer.
+ * The ways in which a process ends, with a child process for each: decisions arrive, or the log counts the lost ones,
+ * and an exit never waits for a server that does not answer.
  *
- * "At once" is far less than the 60 s after which a request is given up here.
+ * "At once" is far less than the request timeout of 60 s here.
  */
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
 
-const { viewed } = require('../support/harness.js');
-const { DECISIONS, EAGER, STATES, atOnce, startActor } = require('../support/stage.js');
+const { viewed } = require('../support/dispatcher/harness.js');
+const { DECISIONS, EAGER, STATES, atOnce, startActor } = require('../support/process/stage.js');
 
 const CONCURRENT = { concurrency: 4 };
 const IN_FLIGHT = STATES['in flight to a silent server'];
 
-/** Start a process that has decided, and is in the state that `reached` waits for, if any. */
+/** Start a process that has decided and is in the state that `reached` waits for, if that is given. */
 async function start(t, { fault, args, reached, options, decisions = DECISIONS, ...more } = {}) {
   const part = (serverUrl) => ({ decisions, options: { serverUrl, ...options }, ...more });
   const { amplitude, child } = await startActor(t, part, { fault, args });
@@ -26,7 +26,7 @@ async function start(t, { fault, args, reached, options, decisions = DECISIONS, 
 }
 
 describe('nothing is left to do', CONCURRENT, () => {
-  it('while queued: all is delivered, without a word', async (t) => {
+  it('while queued: all is delivered, and the log is empty', async (t) => {
     const { amplitude, child } = await start(t);
     child.send({});
     await child.endsWith(0);

@@ -1,16 +1,21 @@
 'use strict';
 
-/** De-duplication and insert_ids: the right decision, once. */
+/** De-duplication and insert_ids: each exposure is sent once. */
 
 const assert = require('node:assert/strict');
 const { fork } = require('node:child_process');
 const { once } = require('node:events');
 const { test } = require('node:test');
 
-const { startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
-const { assertReconciles, start, storedEvents, viewed } = require('../support/harness.js');
-const { seededRandom } = require('../support/random.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const {
+  assertReconciles,
+  start,
+  storedEvents,
+  viewed,
+} = require('../support/dispatcher/harness.js');
+const { seededRandom } = require('../support/util/random.js');
 
 const value = (event) => event.event_properties.variation_key;
 
@@ -56,7 +61,7 @@ test('three processes with the same traffic are counted once', async (t) => {
   const amplitude = await startAmplitude();
   t.after(() => amplitude.close());
   const children = [1, 2, 3].map(() =>
-    fork(require.resolve('../support/fleet-member.js'), [amplitude.httpapi]),
+    fork(require.resolve('../support/process/fleet-member.js'), [amplitude.httpapi]),
   );
   for (const [code] of await Promise.all(children.map((child) => once(child, 'exit')))) {
     assert.equal(code, 0);

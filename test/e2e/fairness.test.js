@@ -1,34 +1,33 @@
 'use strict';
 
-/** Dispatchers share half of the thread pool; one that is always busy keeps no other from sending. */
+/** Dispatchers share half of the thread pool; a busy one does not prevent another one from sending. */
 
 const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
-// Of four threads, which is the default; what runs before this file may have used the pool already.
+// Half of the default four threads, which cannot be changed once the pool is used.
 const PLACES = 2;
 const MANY_REQUESTS = 200;
 
 it('a dispatcher gets its turn while as many others as there are places send without a break', async (t) => {
   const amplitude = await startAmplitude();
-  const ignore = () => {};
-  const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
   const connect = (apiKey) => {
     const dispatcher = createDispatcher({
       apiKey,
       serverUrl: amplitude.httpapi,
       flushIntervalMillis: 0,
-      logger,
+      logger: quietLogger,
     });
     t.after(() => dispatcher.close({ timeoutMillis: 0 }));
     return dispatcher;
   };
   t.after(() => amplitude.close());
 
-  // Each request that comes in makes the next decision, so there is always one to send.
+  // Each request that comes in causes the next decision, so there is always one to send.
   let count = 0;
   const decide = (dispatcher) => dispatcher.onDecision(createNotification(`user_${count++}`));
   const busy = new Map(

@@ -1,17 +1,16 @@
 'use strict';
 
 /**
- * Nothing is lost, nothing counted twice and nothing out of order, whatever Amplitude answers, or not.
+ * Nothing is lost, counted twice or out of order, whatever Amplitude answers, even if it does not answer.
  *
- * All tests here run at the same time: most of them wait most of the time, a few for the 15 s that a
- * throttled user has to pause.
+ * All tests here run at the same time, because they mostly wait: a few for the pause of 15 s of a throttled user.
  */
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
-const { createDispatcher } = require('../../lib/index.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { connect, connectRow } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 const {
   EVENT_TYPE,
   ROWS,
@@ -21,56 +20,14 @@ const {
   labelOf,
   playRow,
   storedLabels,
-} = require('../support/matrix.js');
+} = require('../support/amplitude/matrix.js');
 
 const LONG_MILLIS = 60_000; // longer than any of this takes
 const PAUSE_MILLIS = 15_000; // of throttled users at /batch
 const PATIENT = { timeoutMillis: LONG_MILLIS };
 const CONCURRENT = { concurrency: 1000, timeout: LONG_MILLIS };
 
-/** A dispatcher that remembers its drops, and resolves `failed` at its first warning. */
-function connect(serverUrl, options) {
-  const dropped = [];
-  let fail;
-  const failed = new Promise((resolve) => {
-    fail = resolve;
-  });
-  const ignore = () => {};
-  const dispatcher = createDispatcher({
-    apiKey: 'faults',
-    serverUrl,
-    logger: { debug: ignore, info: ignore, warn: fail, error: ignore },
-    onDrop: ({ decisions, ...rest }) =>
-      dropped.push(...decisions.map((decision) => ({ ...rest, ...decision }))),
-    ...options,
-  });
-  return {
-    dispatcher,
-    decide: dispatcher.onDecision,
-    dropped,
-    failed,
-    flush: () => dispatcher.flush(PATIENT),
-    stats: () => checkedStats(dispatcher),
-    close: () => dispatcher.close({ timeoutMillis: 0 }),
-  };
-}
-
-/** The stats, which reconcile at every moment. */
-function checkedStats(dispatcher) {
-  const stats = dispatcher.stats();
-  const { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } =
-    stats.decisions;
-  assert.equal(seen, ignored + invalid + deduplicated + accepted);
-  assert.equal(accepted, delivered + dropped.total + pending);
-  const { total, ...byReason } = dropped;
-  assert.equal(
-    total,
-    Object.values(byReason).reduce((sum, count) => sum + count, 0),
-  );
-  return stats;
-}
-
-/** Connect to a stand-in of its own; both end with the test. */
+/** Connect a client to a stand-in of its own; both end with the test. */
 async function start(t, options, { path = '/2/httpapi', ...amplitudeOptions } = {}) {
   const amplitude = await startAmplitude(amplitudeOptions);
   const client = connect(amplitude.url + path, options);
@@ -87,16 +44,7 @@ const propertyOf = (flagKey) => `[Optimizely] ${flagKey}`;
 
 // ---- the matrix --------------------------------------------------------------------------------------
 
-const connectRow =
-  (options) =>
-  (serverUrl, { devices, requestTimeoutMillis }) =>
-    connect(serverUrl, {
-      resolveUser: devices ? ({ userId }) => ({ deviceId: userId }) : undefined,
-      requestTimeoutMillis,
-      ...options,
-    });
-
-/** Wait until all that is to arrive has arrived, without a flush; then let the last answer be read. */
+/** Wait without a flush until everything has arrived; then flush, so that the last answer is read. */
 const settleByTimer = (row) => async (client, amplitude, decided) => {
   const wanted = decided.filter(({ userId }) => isWanted(row, userId)).length;
   await amplitude.waitFor(() => countStored(amplitude) >= wanted, PATIENT);
@@ -121,7 +69,7 @@ function assertProfiles(row, decided, store) {
   }
 }
 
-/** Only what Amplitude refuses is dropped, and the application is told of each. */
+/** Only decisions that Amplitude refuses are dropped, and onDrop gets each of them. */
 function assertDrops(row, decided, { dropped, stats }) {
   const refused = decided.filter(({ userId }) => !isWanted(row, userId));
   const nameOf = (userId, info) => `${userId} ${labelOf(info)}`;
@@ -143,10 +91,10 @@ function assertDrops(row, decided, { dropped, stats }) {
   assert.equal(decisions.pending, 0);
 }
 
-/** An outage: the very same request again, and not its parts. */
+/** In an outage the same request is sent again, not parts of it. */
 const isRepeated = ({ requests: [first, second] }) => assert.deepEqual(second.body, first.body);
 
-/** What is true of one row alone. */
+/** The checks of a single row. */
 const CHECKS = {
   408: isRepeated,
   '429 without a list': isRepeated,
@@ -195,9 +143,9 @@ function matrix() {
   }
 }
 
-// ---- what takes more than a row ----------------------------------------------------------------------
+// ---- more than a row -------------------------------------------------------------------------------
 
-/** Decide as many flags for as many users, user after user. */
+/** Decide `flagCount` flags for each of `userCount` users, user after user. */
 function decideMany(decide, userCount, flagCount, decisionInfo) {
   for (let user = 0; user < userCount; user++) {
     for (let flag = 0; flag < flagCount; flag++) {
@@ -206,7 +154,7 @@ function decideMany(decide, userCount, flagCount, decisionInfo) {
   }
 }
 
-/** The bodies of the requests that had a status, as lists of the labels of their decisions. */
+/** For each request that was answered with a status: the labels of its decisions. */
 const carriedBy = (requests, status) =>
   requests
     .filter((request) => request.status === status)
@@ -216,7 +164,7 @@ const carriedBy = (requests, status) =>
         .map((event) => `${event.user_id} ${labelOf(event.event_properties)}`),
     );
 
-/** 400 to any request with events that are bad, which it lists. */
+/** 400 that lists the bad events of any request with some. */
 const rejectEvents =
   (isBad) =>
   (req, { events }) => {
@@ -234,7 +182,7 @@ const rejectEvents =
   };
 
 function oneAmongMany() {
-  it('a throttled user of 1000 waits for its pause, and nobody else does', async (t) => {
+  it('one throttled user of 1000 waits for its pause, and all others do not', async (t) => {
     const { amplitude, decide, flush, stats } = await start(t, {}, { path: '/batch' });
     amplitude.setFault(faults.throttledUsers('user_500'), 1);
     decideMany(decide, 1000, 2);
@@ -242,7 +190,7 @@ function oneAmongMany() {
     await amplitude.waitFor(() => countStored(amplitude) === 999 * 2, PATIENT);
     assert.equal(amplitude.store.user('user_500'), undefined);
 
-    // What it decides meanwhile waits as well, behind what it decided before; others go on.
+    // Its further decisions wait as well, behind the earlier ones; those of others are sent.
     for (const userId of ['user_500', 'user_1', 'user_500']) {
       decide(
         createNotification(userId, {
@@ -304,9 +252,9 @@ function oneAmongMany() {
     assert.equal(stats().decisions.dropped.invalid_event, 1);
   });
 
-  it('one that shares a $identify with others takes none of them along', async (t) => {
+  it('a refused decision that shares a $identify with others costs none of them', async (t) => {
     const { amplitude, decide, flush, dropped } = await start(t);
-    // The shared $identify is refused, too, for the value that it sets.
+    // The shared $identify is refused, too, because of the value that it sets.
     amplitude.setFault(rejectEvents((event) => JSON.stringify(event).includes('"bad"')));
     const variations = ['a', 'b', 'bad', 'c'];
     variations.forEach((variationKey, i) =>
@@ -392,7 +340,7 @@ function bounds() {
     const { amplitude, decide, failed, flush, dropped, stats } = await start(t, { maxQueueBytes });
     await amplitude.stop();
     decideMany(decide, 1000, 3);
-    await failed;
+    await failed();
     decideMany(decide, 1000, 3, { variationKey: 'later' });
     const { decisions, queue } = stats();
     assert.ok(decisions.dropped.queue_full > 0 && decisions.pending > 0);

@@ -1,15 +1,15 @@
 'use strict';
 
-/** Whatever the application throws, or hands over, the listener goes on and the accounts are right. */
+/** The listener goes on, and the counts are right, whatever the application throws or passes. */
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { setImmediate: turn } = require('node:timers/promises');
 
-const { assertReconciles, start, viewed } = require('../support/harness.js');
-const { createNotification } = require('../support/optimizely.js');
+const { assertReconciles, start, viewed } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
-/** Errors that bite whoever asks what they say. */
+/** Errors that throw when they are read. */
 const ERRORS = [
   { message: Symbol('no text') },
   Object.create(null),
@@ -104,13 +104,10 @@ test('async callbacks are told apart, and their rejections end nothing', async (
   await turn();
   await turn();
   assert.deepEqual(rejections, []);
-  assert.match(
-    logger.lines.find(({ level }) => level === 'warn').message,
-    /resolveUser returned a promise/,
-  );
+  assert.match(logger.warnings[0], /resolveUser returned a promise/);
 });
 
-test('a resolveUser that answers wrongly costs the decision, and is told what is wrong', async (t) => {
+test('a wrong result of resolveUser costs the decision, and the log says what is wrong', async (t) => {
   const ANSWERS = [
     [
       () => {
@@ -122,11 +119,11 @@ test('a resolveUser that answers wrongly costs the decision, and is told what is
     [() => 'user_1', 'resolveUser returned a string: return { userId }, { deviceId } or null'],
     [
       () => ({ userId: 12345678 }),
-      'resolveUser returned a userId that is a number: it has to be a string',
+      'resolveUser returned a userId that is a number: a string is expected',
     ],
     [
       () => ({ userId: 'user_1', deviceId: true }),
-      'resolveUser returned a deviceId that is a boolean: it has to be a string',
+      'resolveUser returned a deviceId that is a boolean: a string is expected',
     ],
   ];
   for (const [resolveUser, told] of ANSWERS) {
@@ -134,10 +131,7 @@ test('a resolveUser that answers wrongly costs the decision, and is told what is
     dispatcher.onDecision(createNotification('user_1'));
     const { seen, invalid, accepted } = dispatcher.stats().decisions;
     assert.deepEqual({ seen, invalid, accepted }, { seen: 1, invalid: 1, accepted: 0 });
-    assert.deepEqual(
-      logger.lines.filter(({ level }) => level === 'warn').map(({ message }) => message),
-      [`a decision is not sent: ${told}`],
-    );
+    assert.deepEqual(logger.warnings, [`a decision is not sent: ${told}`]);
   }
 });
 

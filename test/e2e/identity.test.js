@@ -1,6 +1,6 @@
 'use strict';
 
-/** Whose decision it is, what is added to it, which rule decided, and whether it may be sent. */
+/** The user of a decision, its added properties, its kind of rule, and whether it may be sent. */
 
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
@@ -12,9 +12,14 @@ const {
   decideAllAs,
   MAJORS,
   US_PREMIUM,
-} = require('../support/optimizely.js');
-const { assertReconciles, start, storedEvents, viewed } = require('../support/harness.js');
-const { seededRandom } = require('../support/random.js');
+} = require('../support/optimizely/sdk.js');
+const {
+  assertReconciles,
+  start,
+  storedEvents,
+  viewed,
+} = require('../support/dispatcher/harness.js');
+const { seededRandom } = require('../support/util/random.js');
 
 const decide = (dispatcher, userId, decisionInfo) =>
   dispatcher.onDecision(createNotification(userId, decisionInfo));
@@ -46,10 +51,7 @@ describe('ids', () => {
       viewed(amplitude).map((event) => event.user_id),
       ['x'.repeat(1024)],
     );
-    const warnings = logger.lines
-      .filter(({ level }) => level === 'warn')
-      .map(({ message }) => message);
-    assert.equal(warnings.length, 5, warnings.join('\n')); // missing, too short, forbidden, too long, malformed
+    assert.equal(logger.warnings.length, 5, logger.warnings.join('\n')); // missing, too short, forbidden, too long, malformed
     assertReconciles(dispatcher.stats());
   });
 
@@ -65,7 +67,7 @@ describe('ids', () => {
     assert.equal(amplitude.requests[0].body.options.min_id_length, 2);
   });
 
-  test('are mapped by resolveUser: user, device, both, or nobody', async (t) => {
+  test('are mapped by resolveUser: user, device, both, or none', async (t) => {
     const users = {
       'user-a': { userId: 'amplitude-a' },
       'user-b': { deviceId: 'device-b' },
@@ -191,7 +193,7 @@ describe('properties', () => {
       ]);
     }
     assert.equal(amplitude.store.user('user_0').user_properties.plan, 'premium');
-    assert.equal(logger.lines.filter(({ level }) => level === 'warn').length, 1);
+    assert.equal(logger.warnings.length, 1);
     assertReconciles(dispatcher.stats());
   });
 

@@ -1,27 +1,26 @@
 'use strict';
 
 /**
- * Networks as they are: proxies, certificates, names that do not resolve, slow and impatient servers.
- * Only loopback is ever spoken to.
+ * Real networks: proxies, certificates, names that do not resolve, slow and impatient servers. All connections are on
+ * loopback.
  */
 
 const assert = require('node:assert/strict');
-const { EventEmitter, once } = require('node:events');
+const { once } = require('node:events');
 const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 
 const { createCollector } = require('../../lib/cli/collector/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { certificates } = require('../support/certificates.js');
-const { isProxyVariable, startChild } = require('../support/child.js');
-const harness = require('../support/harness.js');
-const { createNotification } = require('../support/optimizely.js');
-const { startProxy } = require('../support/proxy.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { certificates } = require('../support/network/certificates.js');
+const { isProxyVariable, startChild } = require('../support/process/child.js');
+const { requestFailed, start, viewed } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { startProxy } = require('../support/network/proxy.js');
 
-const ACTOR = path.join(__dirname, '..', 'support', 'actor.js');
+const ACTOR = path.join(__dirname, '..', 'support', 'process', 'actor.js');
 const LONG_MILLIS = 60_000;
-const WAIT_MILLIS = 10_000;
 const PLAIN = 'user:p@ss:w/%?#';
 const ENCODED = `user:${encodeURIComponent('p@ss:w/%?#')}`;
 
@@ -35,38 +34,6 @@ function setEnv(t, variables) {
   t.after(() => Object.keys(variables).forEach((name) => delete process.env[name]));
 }
 
-/** A logger with its `lines`, and logged(pattern), which resolves to the first line that matches. */
-function createLogger() {
-  const lines = [];
-  const news = new EventEmitter();
-  const write = (message) => {
-    lines.push(message);
-    news.emit('line');
-  };
-  const logged = async (pattern) => {
-    const signal = AbortSignal.timeout(WAIT_MILLIS);
-    let line;
-    while ((line = lines.find((message) => pattern.test(message))) === undefined) {
-      await once(news, 'line', { signal }).catch(() =>
-        assert.fail(`waited for ${pattern} in vain:\n${lines.join('\n')}`),
-      );
-    }
-    return line;
-  };
-  return { lines, logged, debug() {}, info: write, warn: write, error: write };
-}
-
-/** Start a stand-in for Amplitude and a dispatcher that posts to it. */
-async function start(t, options, amplitudeOptions) {
-  const logger = createLogger();
-  const { amplitude, dispatcher } = await harness.start(
-    t,
-    { logger, ...options },
-    amplitudeOptions,
-  );
-  return { amplitude, dispatcher, logger };
-}
-
 const startTls = (t, certificate = 'good', options = {}) =>
   start(t, { caFile: certificates().caFile, ...options }, { tls: certificate });
 
@@ -76,35 +43,35 @@ const through = ({ url }, credentials) =>
 
 let users = 0;
 
-/** Decide for one more user, flush, and see that all is delivered. */
+/** Decide for one more user, flush, and check that the decision is delivered. */
 async function deliver({ amplitude, dispatcher }) {
   const userId = `user_${++users}`;
   dispatcher.onDecision(createNotification(userId));
   const { pending, dropped } = await dispatcher.flush();
   assert.deepEqual({ pending, dropped }, { pending: 0, dropped: 0 });
-  assert.equal(harness.viewed(amplitude).filter((event) => event.user_id === userId).length, 1);
+  assert.equal(viewed(amplitude).filter((event) => event.user_id === userId).length, 1);
 }
 
-/** Decide, and see that it stays pending for a reason that the log gives; returns the line. */
-async function failToDeliver({ amplitude, dispatcher, logger }, reason) {
+/** Decide, and check that the decision stays pending, and that lastError has the reason; returns { flushed }. */
+async function failToDeliver({ amplitude, dispatcher }, reason) {
   dispatcher.onDecision(createNotification(`user_${++users}`));
   const flushed = dispatcher.flush({ timeoutMillis: LONG_MILLIS });
-  const line = await logger.logged(/ for attempt 2 of /);
-  assert.match(line, reason);
+  const { message } = await requestFailed(dispatcher);
+  assert.match(message, reason);
   const { pending, dropped } = dispatcher.stats().decisions;
   assert.deepEqual({ pending, dropped: dropped.total }, { pending: 1, dropped: 0 });
-  assert.deepEqual(harness.viewed(amplitude), []);
-  return { line, flushed };
+  assert.deepEqual(viewed(amplitude), []);
+  return { flushed };
 }
 
-/** The same, and then all is well again: it is delivered. */
+/** The same; then mend the fault, and check that the decision is delivered. */
 async function failThenDeliver(started, reason, mend) {
   const { flushed } = await failToDeliver(started, reason);
   await mend();
-  await started.dispatcher.flush(); // ends the wait
+  await started.dispatcher.flush(); // ends the back-off
   const { delivered } = await flushed;
   assert.equal(delivered, 1);
-  assert.equal(harness.viewed(started.amplitude).length, 1);
+  assert.equal(viewed(started.amplitude).length, 1);
 }
 
 describe('a proxy', () => {
@@ -141,58 +108,58 @@ describe('a proxy', () => {
     });
   }
 
-  it('that refuses the credentials of an http request: all stays pending, and the log says so', async (t) => {
+  it('that refuses the credentials of an http request: all stays pending, and lastError says so', async (t) => {
     const proxy = await startProxy(t, { credentials: PLAIN });
     const started = await start(t, { proxy: through(proxy, 'user:wrong-one') });
-    await failThenDeliver(started, /: 407: Credentials, please$/, () => {
+    await failThenDeliver(started, /^407: Credentials, please$/, () => {
       proxy.credentials = 'user:wrong-one';
     });
-    assert.doesNotMatch(started.logger.lines.join('\n'), /wrong-one/);
+    assert.doesNotMatch(JSON.stringify(started.logger.lines), /wrong-one/);
   });
 
-  it('that refuses the credentials of a tunnel: all stays pending, and the log says so', async (t) => {
+  it('that refuses the credentials of a tunnel: all stays pending, and lastError says so', async (t) => {
     const proxy = await startProxy(t, { credentials: PLAIN });
     const started = await startTls(t, 'good', { proxy: through(proxy, 'user:wrong-one') });
     await failThenDeliver(
       started,
-      new RegExp(`: no answer: ${hostOf(started.amplitude)}: .*\\b407\\b`),
+      new RegExp(`^no answer: ${hostOf(started.amplitude)}: .*\\b407\\b`),
       () => {
         proxy.credentials = 'user:wrong-one';
       },
     );
-    assert.doesNotMatch(started.logger.lines.join('\n'), /wrong-one/);
+    assert.doesNotMatch(JSON.stringify(started.logger.lines), /wrong-one/);
   });
 
   it('that refuses in JSON: the decisions are not to blame', async (t) => {
     const body = '{"error":"Proxy authentication required"}';
     const proxy = await startProxy(t, { credentials: PLAIN, refusal: { body } });
     const started = await start(t, { proxy: through(proxy) });
-    await failThenDeliver(started, /: 407: /, () => {
+    await failThenDeliver(started, /^407: /, () => {
       proxy.credentials = null;
     });
   });
 
-  it('that is spoken to in https is judged by caFile, too', async (t) => {
+  it('that speaks https is verified with caFile, too', async (t) => {
     const proxy = await startProxy(t, { tls: certificates().good });
     const started = await start(t, { proxy: proxy.url, caFile: certificates().caFile });
     await deliver(started);
     assert.equal(proxy.requests.length, 1);
   });
 
-  it('that is spoken to in https with a certificate of a stranger is not used', async (t) => {
+  it('that speaks https with an untrusted certificate is not used', async (t) => {
     const proxy = await startProxy(t, { tls: certificates().untrusted });
     const started = await start(t, { proxy: proxy.url, caFile: certificates().caFile });
-    await failToDeliver(started, /: no answer: .*certificate/i);
+    await failToDeliver(started, /^no answer: .*certificate/i);
     assert.equal(proxy.requests.length, 0);
   });
 
-  it('that is not there: all stays pending, and the log names the host', async (t) => {
+  it('that is not there: all stays pending, and lastError names the host', async (t) => {
     const amplitude = await startAmplitude();
     await amplitude.close();
     const started = await start(t, { proxy: amplitude.url });
     await failToDeliver(
       started,
-      new RegExp(`: no answer: ${hostOf(started.amplitude)}: .*connect`, 'i'),
+      new RegExp(`^no answer: ${hostOf(started.amplitude)}: .*connect`, 'i'),
     );
   });
 
@@ -247,7 +214,7 @@ describe('a certificate', () => {
     assert.equal(started.amplitude.connections, 1);
   });
 
-  /** A process that trusts what Node trusts, and ends when there is nothing left to do. */
+  /** Run a process that trusts the same CAs as Node, and ends when its event loop is empty. */
   async function deliverAsChild(t, env) {
     const amplitude = await startAmplitude({ tls: true });
     t.after(() => amplitude.close());
@@ -258,7 +225,7 @@ describe('a certificate', () => {
     };
     const child = startChild(t, [ACTOR, JSON.stringify(part)], { env });
     await child.endsWith(0);
-    return { child, stored: harness.viewed(amplitude).length };
+    return { child, stored: viewed(amplitude).length };
   }
 
   it('of a CA in NODE_EXTRA_CA_CERTS is accepted', async (t) => {
@@ -280,9 +247,9 @@ describe('a certificate', () => {
 
   it('of a CA that the system knows is refused when caFile names others', async (t) => {
     const started = await startTls(t, 'good', {
-      caFile: __filename.replace(/[^/]*$/, '../support/datafile.json'),
+      caFile: __filename.replace(/[^/]*$/, '../support/optimizely/datafile.json'),
     });
-    await failToDeliver(started, /: no answer: 127\.0\.0\.1:\d+: .*/);
+    await failToDeliver(started, /^no answer: 127\.0\.0\.1:\d+: .*/);
   });
 
   const REFUSED = {
@@ -291,12 +258,12 @@ describe('a certificate', () => {
     wrongHost: /certificate subject name|no alternative certificate/,
   };
   for (const [kind, reason] of Object.entries(REFUSED)) {
-    it(`that is ${kind} is refused: all stays pending until it is mended, and the log names host and reason`, async (t) => {
+    it(`that is ${kind} is refused: all stays pending until it is replaced, and lastError names host and reason`, async (t) => {
       const started = await startTls(t, kind);
       const { amplitude } = started;
       await failThenDeliver(
         started,
-        new RegExp(`: no answer: ${hostOf(amplitude)}: .*(${reason.source})`),
+        new RegExp(`^no answer: ${hostOf(amplitude)}: .*(${reason.source})`),
         async () => {
           assert.equal(amplitude.requests.length, 0);
           await amplitude.server.setSecureContext(certificates().good);
@@ -307,9 +274,9 @@ describe('a certificate', () => {
 });
 
 describe('a host', () => {
-  it('whose name does not resolve: all stays pending, and the log names it', async (t) => {
+  it('whose name does not resolve: all stays pending, and lastError names it', async (t) => {
     const started = await start(t, { serverUrl: 'http://amplitude.invalid/2/httpapi' });
-    await failToDeliver(started, /: no answer: amplitude\.invalid: .*resolve/i);
+    await failToDeliver(started, /^no answer: amplitude\.invalid: .*resolve/i);
   });
 
   it('that is not loopback is warned of when decisions go there unencrypted', async (t) => {
@@ -325,7 +292,7 @@ describe('a host', () => {
       const { logger } = await start(t, { serverUrl });
       const { hostname } = new URL(serverUrl);
       assert.deepEqual(
-        logger.lines,
+        logger.warnings,
         warned
           ? [`serverUrl: decisions and the API key go to ${hostname} unencrypted; use https`]
           : [],
@@ -355,7 +322,7 @@ describe('a host', () => {
     assert.match(url, /^http:\/\/\[::1\]:/);
     const { dispatcher, logger } = await start(t, { serverUrl: `${url}/2/httpapi` });
     await deliver({ amplitude: collector, dispatcher });
-    assert.deepEqual(logger.lines, []);
+    assert.deepEqual(logger.warnings, []);
   });
 });
 
@@ -393,7 +360,7 @@ describe('a server', () => {
     assert.equal(failed, 0);
   });
 
-  /** Reads one byte of the body in a second. */
+  /** Reads one byte of the body each second. */
   const readSlowly = Object.assign(
     (req) => {
       const timer = setInterval(() => req.read(1), 1000);
@@ -409,25 +376,28 @@ describe('a server', () => {
   };
   for (const [title, fault] of Object.entries(SLOW)) {
     it(`that ${title} is left after requestTimeoutMillis, and nothing is lost`, async (t) => {
-      const { amplitude, dispatcher, logger } = await start(t, { requestTimeoutMillis: 500 });
+      const { amplitude, dispatcher } = await start(t, { requestTimeoutMillis: 500 });
       amplitude.setFault(fault(amplitude.faults), 1);
       for (let i = 0; i < 1000; i++) {
         dispatcher.onDecision(createNotification(`user_${i}`));
       }
       const { delivered, pending } = await dispatcher.flush();
       assert.deepEqual({ delivered, pending }, { delivered: 1000, pending: 0 });
-      assert.equal(harness.viewed(amplitude).length, 1000);
-      assert.match(logger.lines[0], new RegExp(`: no answer: ${hostOf(amplitude)}: .*timed out`));
+      assert.equal(viewed(amplitude).length, 1000);
+      assert.match(
+        dispatcher.stats().lastError.message,
+        new RegExp(`^no answer: ${hostOf(amplitude)}: .*timed out`),
+      );
     });
   }
 
   for (const status of [301, 302, 303, 307, 308]) {
-    it(`that answers ${status} is not followed: all stays pending, and the log says so`, async (t) => {
+    it(`that answers ${status} is not followed: all stays pending, and lastError says so`, async (t) => {
       const elsewhere = await startAmplitude();
       t.after(() => elsewhere.close());
       const started = await start(t);
       started.amplitude.setFault(started.amplitude.faults.redirect(elsewhere.httpapi, status));
-      await failThenDeliver(started, new RegExp(`: ${status}: redirects are not followed`), () =>
+      await failThenDeliver(started, new RegExp(`^${status}: redirects are not followed`), () =>
         started.amplitude.setFault(null),
       );
       assert.equal(elsewhere.connections, 0);

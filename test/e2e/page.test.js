@@ -12,16 +12,17 @@ const http = require('node:http');
 const { createDispatcher } = require('../../lib/index.js');
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { asSent } = require('../../lib/cli/collector/store.js');
-const { findChromium, startChromium } = require('../support/chromium.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { findChromium, startChromium } = require('../support/process/chromium.js');
 const {
   createClient,
   createNotification,
   decideAs,
   US_PREMIUM,
-} = require('../support/optimizely.js');
-const { request } = require('../support/request.js');
+} = require('../support/optimizely/sdk.js');
+const { request } = require('../support/network/request.js');
 
-/** CI may not do without. */
+/** CI must have a browser. */
 const skip =
   findChromium() === undefined &&
   !process.env.CI &&
@@ -66,7 +67,7 @@ describe("the collector's page", { skip }, () => {
       proxy: '',
       flushIntervalMillis: 20,
       disabledValue: 'variation',
-      logger: { debug() {}, info() {}, warn() {}, error() {} },
+      logger: quietLogger,
       ...options,
     });
     dispatcher.attach(client);

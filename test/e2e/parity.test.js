@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The same decisions through this package, and through the listener that people paste into their service
- * with Amplitude's own SDK: what arrives is the same, field for field, but for what is listed here.
+ * The same decisions through this package, and through the usual listener that is pasted into a service with
+ * Amplitude's own SDK: the same events arrive, field by field, with these exceptions.
  *
  * Deliberate differences, of an event:
  * - `insert_id` is a hash of the exposure instead of a random UUID, so that a second process, or a retry
@@ -21,17 +21,17 @@ const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const amplitudeSdk = require('@amplitude/analytics-node');
 const { version } = require('../../package.json');
-const { startAmplitude } = require('../support/amplitude.js');
-const { createDispatcher } = require('../support/harness.js');
-const { US_PREMIUM, createClient, decideAllAs, decideAs } = require('../support/optimizely.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { createDispatcher } = require('../support/dispatcher/harness.js');
+const { US_PREMIUM, createClient, decideAllAs, decideAs } = require('../support/optimizely/sdk.js');
 
 const DIFFERENT_FIELDS = ['insert_id', 'event_id', 'library', 'time'];
 const TIME_TOLERANCE_MILLIS = 1000;
 
-/** What people paste. Returns the function that flushes. */
+/** The pasted listener. Returns the function that flushes. */
 function pasteListener(client, serverUrl) {
   const amplitude = amplitudeSdk.createInstance();
-  // Its timer keeps the process alive for the interval, so that is short.
+  // Its timer keeps the process alive for the interval, so the interval is short.
   const ready = amplitude.init('pasted-key', {
     serverUrl,
     flushIntervalMillis: 50,
@@ -67,14 +67,14 @@ function pasteListener(client, serverUrl) {
   );
   return async () => {
     await ready;
-    // Its flush() does not wait for events that are on their way through its plugins; these promises do.
+    // Its flush() does not wait for events that are still in its plugins; these promises do.
     for (const { code } of await Promise.all(pending)) {
       assert.equal(code, 200);
     }
   };
 }
 
-/** An event without what is different on purpose. */
+/** An event without the fields that differ on purpose. */
 function comparable(event) {
   const rest = { ...event };
   for (const field of DIFFERENT_FIELDS) {
@@ -83,7 +83,7 @@ function comparable(event) {
   return rest;
 }
 
-/** Each $identify of several properties as one for each, in front of the event that it belongs to. */
+/** Split each $identify of several properties into one for each, in front of its event. */
 function unshare(events) {
   const unshared = [];
   let shared = {};
@@ -128,7 +128,7 @@ describe('this package and the pasted listener', () => {
     await client.close();
   });
 
-  /** Let both listen to what `decide` decides; return what each sent. */
+  /** Let both listen to the decisions of `decide`; return the events of each. */
   async function listen(decide, options) {
     dispatcher = createDispatcher({ apiKey: 'our-key', serverUrl: ours.httpapi, ...options });
     dispatcher.attach(client);
@@ -143,7 +143,7 @@ describe('this package and the pasted listener', () => {
       decideAs(client, 'user_1'); // off, control
       decideAs(client, 'user_9'); // on, one_page
       decideAs(client, 'user_11'); // a targeted delivery
-      decideAs(client, 'user_2', { country: 'FR' }); // everyone else's delivery
+      decideAs(client, 'user_2', { country: 'FR' }); // the delivery for everyone else
       decideAs(client, 'user_3', US_PREMIUM, 'search_ranking'); // no variation: nulls
       decideAs(client, 'user_0', US_PREMIUM, 'search_ranking', ['DISABLE_DECISION_EVENT']);
       decideAs(client, 'üser "with" \\ all\nsorts 😀');

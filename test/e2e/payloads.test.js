@@ -1,12 +1,12 @@
 'use strict';
 
-/** What arrives in Amplitude for every kind of decision of the real Optimizely SDKs. */
+/** The events in Amplitude for every kind of decision of the real Optimizely SDKs. */
 
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
 const { version } = require('../../package.json');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
 const {
   DATAFILE,
   FLAGS,
@@ -16,7 +16,7 @@ const {
   decideAllAs,
   decideAs,
   requireSdk,
-} = require('../support/optimizely.js');
+} = require('../support/optimizely/sdk.js');
 
 const API_KEY = 'e2e-key';
 const CONTROL = {
@@ -50,7 +50,7 @@ const NO_SEARCH = {
   enabled: false,
 };
 
-/** Whole events without what differs at every run; those fields are checked instead. */
+/** Whole events without the fields that differ in every run, which are checked here instead. */
 function withoutTimeAndId(events) {
   return events.map(({ time, insert_id: insertId, ...rest }) => {
     assert.ok(Number.isInteger(time), `time: ${time}`);
@@ -59,7 +59,7 @@ function withoutTimeAndId(events) {
   });
 }
 
-/** The events that the contract makes of decisions of one user in a row. */
+/** The expected events of one user's decisions in a row. */
 function expected(userId, ...decisions) {
   const library = `optimizely-amplitude/${version}`;
   const $set = {};
@@ -100,7 +100,7 @@ for (const major of MAJORS) {
       await client.close();
     });
 
-    /** Flush; return what was sent, in order, and check what is true of every request. */
+    /** Flush, check every request, and return the sent events in order. */
     async function flushed() {
       const report = await dispatcher.flush();
       assert.equal(report.dropped + report.pending, 0);
@@ -119,7 +119,7 @@ for (const major of MAJORS) {
       return sent;
     }
 
-    /** Flush, and assert that this and nothing else was sent. */
+    /** Flush, and assert that exactly these events were sent. */
     async function assertSent(...events) {
       const sent = await flushed();
       assert.deepEqual(withoutTimeAndId(sent), events.flat());
@@ -300,7 +300,7 @@ for (const major of MAJORS) {
       assert.equal(amplitude.requests.length, 0);
     });
 
-    it('track() of Optimizely is none of our business', async () => {
+    it('track() of Optimizely sends nothing', async () => {
       client.track('purchase', 'user_1', US_PREMIUM);
       await assertSent();
       assert.equal(dispatcher.stats().decisions.seen, 0);
@@ -328,7 +328,7 @@ for (const major of MAJORS) {
     });
 
     if (major >= 6) {
-      it('decideAsync, decideForKeysAsync, decideAllAsync: likewise', async () => {
+      it('decideAsync, decideForKeysAsync, decideAllAsync are sent likewise', async () => {
         const decideAllOf = (userId) => client.createUserContext(userId, US_PREMIUM);
         await decideAllOf('user_1').decideAsync('checkout_flow');
         await decideAllOf('user_9').decideForKeysAsync(['checkout_flow', 'homepage_banner']);
@@ -434,7 +434,7 @@ describe('what options change', () => {
     assert.equal(amplitude.requests[0].body.events[0].user_id, 'u');
   });
 
-  it('optOut keeps everything, setOptOut lets it go again', async () => {
+  it('optOut drops everything, and setOptOut(false) ends that', async () => {
     const dropped = [];
     const sent = await sentWith({ optOut: true, onDrop: (drop) => dropped.push(drop) }, (client) =>
       decideAllAs(client, 'user_1'),

@@ -10,7 +10,7 @@ const path = require('node:path');
 const { after, before, describe, it, test } = require('node:test');
 
 const { resolveOptions } = require('../../lib/options.js');
-const { startAmplitude } = require('../support/amplitude.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
@@ -21,7 +21,7 @@ function makeProject() {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-readme-'));
   fs.mkdirSync(path.join(folder, 'node_modules'));
   fs.symlinkSync(ROOT, path.join(folder, 'node_modules', 'optimizely-amplitude'), 'dir');
-  const support = JSON.stringify(path.join(ROOT, 'test', 'support', 'optimizely.js'));
+  const support = JSON.stringify(path.join(ROOT, 'test', 'support', 'optimizely', 'sdk.js'));
   fs.writeFileSync(
     path.join(folder, 'optimizely.js'),
     `module.exports = require(${support}).createClient(6);\n`,
@@ -60,7 +60,7 @@ describe('the examples', () => {
     fs.writeFileSync(file, code);
     const child = spawn(
       process.execPath,
-      ['--require', path.join(ROOT, 'test', 'support', 'divert.js'), file],
+      ['--require', path.join(ROOT, 'test', 'support', 'process', 'divert.js'), file],
       {
         cwd: folder,
         env: {

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The API key, a proxy's credentials and what a URL's query holds are told to nobody: not to the log, not in
- * errors, counts and drops, and not by a process that crashes.
+ * The API key, the credentials of a proxy and the query of a URL are never shown: not in the log, not in errors, counts
+ * and drops, and not by a process that crashes.
  */
 
 const assert = require('node:assert/strict');
@@ -12,20 +12,20 @@ const util = require('node:util');
 
 const { createDispatcher } = require('../../lib/index.js');
 const { resolveOptions } = require('../../lib/options.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { certificates } = require('../support/certificates.js');
-const { startChild } = require('../support/child.js');
-const { createNotification } = require('../support/optimizely.js');
-const { startProxy } = require('../support/proxy.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { certificates } = require('../support/network/certificates.js');
+const { startChild } = require('../support/process/child.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { startProxy } = require('../support/network/proxy.js');
 
-const ACTOR = path.join(__dirname, '..', 'support', 'actor.js');
-const KEY = '5ec7e75ec7e75ec7e75ec7e75ec7e750'; // as Amplitude's are
+const ACTOR = path.join(__dirname, '..', 'support', 'process', 'actor.js');
+const KEY = '5ec7e75ec7e75ec7e75ec7e75ec7e750'; // in the form of Amplitude's keys
 const USER = 'u5er-of-the-proxy';
 const PASSWORD = 'pa55word-of-the-proxy';
 const TOKEN = 't0ken-in-the-query';
 const CREDENTIALS = `${USER}:${PASSWORD}`;
 
-/** What shows them: the beginning of the key, which a message may cut, and credentials as they are sent. */
+/** The secrets in every form: the beginning of the key, in case a message is cut, and credentials as they are sent. */
 const SECRETS = [
   KEY.slice(0, 8),
   USER,
@@ -34,7 +34,7 @@ const SECRETS = [
   Buffer.from(CREDENTIALS).toString('base64').slice(0, 20),
 ];
 
-/** Fail if any secret is in what was said: text, or anything that can be inspected. */
+/** Fail if a secret is in one of the texts, or in an object that can be inspected. */
 function assertDiscreet(...said) {
   for (const part of said) {
     const text =
@@ -50,7 +50,7 @@ function assertDiscreet(...said) {
 const addQuery = (url) => `${url}?token=${TOKEN}&other=1`;
 const addCredentials = (url) => url.replace('//', `//${CREDENTIALS}@`);
 
-/** A dispatcher that drops what fails once, and everything that it says: to the log, to onDrop, in its counts. */
+/** Make a dispatcher that drops after one failure, and collect all that it shows: log lines, drops and counts. */
 function createTalker(t, options) {
   const said = [];
   const write = (message) => said.push(message);
@@ -73,7 +73,7 @@ function createTalker(t, options) {
   return { dispatcher, said, talk };
 }
 
-/** Each fault that any request can meet; and those whose answers quote the request. */
+/** The faults of the stand-in, and answers that quote the request. */
 const QUOTING = {
   'the URL in a text': (req) => ({
     status: 404,
@@ -127,7 +127,7 @@ const PLAIN = [
   'wrongContentLength',
 ];
 
-describe('no secret is told when the server answers with', () => {
+describe('no secret is shown when the server answers with', () => {
   let amplitude;
 
   before(async () => {
@@ -154,7 +154,7 @@ describe('no secret is told when the server answers with', () => {
   }
 });
 
-describe('no secret is told when a request fails because of', () => {
+describe('no secret is shown when a request fails because of', () => {
   const CASES = {
     'a proxy that refuses': async (t, { url }) => ({
       proxy: addCredentials((await startProxy(t, { credentials: 'others' })).url),
@@ -201,7 +201,7 @@ describe('no secret is told when a request fails because of', () => {
   }
 });
 
-describe('no secret is told by the error for', () => {
+describe('no secret is shown by the error for', () => {
   const good = {
     apiKey: KEY,
     serverUrl: addQuery('https://127.0.0.1/'),
@@ -253,7 +253,7 @@ describe('no secret is told by the error for', () => {
   });
 });
 
-describe('no secret is told by a process that', () => {
+describe('no secret is shown by a process that', () => {
   const options = {
     apiKey: KEY,
     serverUrl: addQuery('http://127.0.0.1:9/x'),
@@ -291,7 +291,7 @@ describe('no secret is told by a process that', () => {
   }
 });
 
-it('no secret is told by a dispatcher that is inspected', (t) => {
+it('a dispatcher that is inspected shows no secret', (t) => {
   const { dispatcher } = createTalker(t, {
     serverUrl: addQuery('http://127.0.0.1:9/x'),
     proxy: addCredentials('http://127.0.0.1:9'),

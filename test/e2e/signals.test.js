@@ -11,14 +11,14 @@ const path = require('node:path');
 const { describe, it, test } = require('node:test');
 
 const { closeOnSignal, createDispatcher } = require('../../lib/index.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { startChild } = require('../support/child.js');
-const { start: startDispatcher, viewed } = require('../support/harness.js');
-const { createNotification } = require('../support/optimizely.js');
-const { request } = require('../support/request.js');
-const { atOnce } = require('../support/stage.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { startChild } = require('../support/process/child.js');
+const { start: startDispatcher, viewed } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { request } = require('../support/network/request.js');
+const { atOnce } = require('../support/process/stage.js');
 
-const STOPPABLE = path.join(__dirname, '..', 'support', 'stoppable.js');
+const STOPPABLE = path.join(__dirname, '..', 'support', 'process', 'stoppable.js');
 const CONCURRENT = { concurrency: 2 };
 
 /** Start a server (see stoppable.js) with `count` dispatchers, each with a stand-in of its own. */

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Decisions without end under faults without end: each that Amplitude takes arrives once and in order,
- * and memory stays where it is.
+ * A stream of decisions under a stream of faults: each decision that Amplitude accepts arrives once and in order, and
+ * memory does not grow.
  *
  *   OA_SOAK_SECONDS=180 node --test test/e2e/soak.test.js   minutes instead of seconds
  *   OA_SOAK_SEED=7                                          other faults at other moments
@@ -12,14 +12,16 @@ const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const { isDeepStrictEqual } = require('node:util');
 const { createDispatcher } = require('../../lib/index.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { createNotification } = require('../support/optimizely.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { seededRandom } = require('../support/util/random.js');
 
 const SECONDS = Number(process.env.OA_SOAK_SECONDS ?? 4);
 const SEED = Number(process.env.OA_SOAK_SEED ?? 1);
 const USERS = Array.from({ length: 500 }, (_, i) => `user_${i}`);
 const FLAGS = ['checkout_flow', 'homepage_banner', 'search_ranking'];
-const BAD_USER = 'user_13'; // whatever it decides is refused
+const BAD_USER = 'user_13'; // its decisions are always refused
 const EXPECTED_DROPS = [`invalid_event ${BAD_USER}`, `quota_exceeded ${BAD_USER}`];
 const FAULTS_OF_REQUESTS = 0.4;
 const MAX_PENDING = 3000;
@@ -31,27 +33,16 @@ const THROTTLE_FROM_SECONDS = 60;
 const MEMORY_FROM_SECONDS = 60;
 const MEMORY_RATIO = 1.2;
 
-/** Mulberry32: numbers from 0 to 1, the same for the same seed. */
-function createRandom(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Listen again, on the same port, right after every connection was cut. */
+/** Cut every connection, and listen again on the same port at once. */
 const restart = (amplitude) => async () => {
   await amplitude.stop();
   await amplitude.start();
   return null;
 };
 
-/** Faults at random. The bad user is refused by those that are not drawn, too. */
+/** Make a fault that changes at random with each request. The bad user is refused when no other fault is drawn. */
 function createFaults(amplitude, random, withThrottling) {
-  const pick = (list) => list[Math.floor(random() * list.length)];
+  const pick = (list) => list[random(list.length)];
   const someUsers = () => new Set(Array.from({ length: 3 }, () => pick(USERS)));
   const always = [
     'unavailable',
@@ -98,7 +89,7 @@ function createFaults(amplitude, random, withThrottling) {
     drawn.set(maker, (drawn.get(maker) ?? 0) + 1);
     return maker();
   };
-  // One that acts before the body is read has to be known by then.
+  // A fault that acts before the body is read has to be known by then.
   let next = draw();
   const fault = (req, exchange) => {
     const current = next;
@@ -109,7 +100,7 @@ function createFaults(amplitude, random, withThrottling) {
   return Object.assign(fault, { beforeReading: next.beforeReading, kinds: makers.length, drawn });
 }
 
-/** What is decided and has not arrived yet, and what went wrong. Keeps no history. */
+/** The decisions that have not arrived yet, and what went wrong. It keeps no history. */
 class Ledger {
   decided = 0;
   dropped = 0;
@@ -122,7 +113,7 @@ class Ledger {
     USERS.map((userId) => [userId, { next: 0, latest: -1, missing: new Set(), last: {} }]),
   );
 
-  /** Make a decision that its user never had before. */
+  /** Make a decision that the user never had before. */
   decide(userId, flagKey) {
     const user = this.#users.get(userId);
     const variationKey = `v${user.next}`;
@@ -153,7 +144,7 @@ class Ledger {
     return [...this.#users.values()].reduce((sum, { missing }) => sum + missing.size, 0);
   }
 
-  /** Compare the profiles that changed with the last decisions, when nothing is on its way. */
+  /** Compare the changed profiles with the last decisions, when nothing is in flight. */
   checkProfiles(store) {
     for (const userId of this.#unchecked) {
       const properties = store.user(userId)?.user_properties;
@@ -173,7 +164,7 @@ function assertReconciled({
 }
 
 it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
-  const random = createRandom(SEED);
+  const random = seededRandom(SEED);
   const amplitude = await startAmplitude({
     recordBodies: false,
     maxEvents: 1000,
@@ -182,20 +173,13 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
   t.after(() => amplitude.close());
   const fault = createFaults(amplitude, random, SECONDS >= THROTTLE_FROM_SECONDS);
   const ledger = new Ledger();
-  const reasons = new Set(); // of drops, with whose they were
-  const ignore = () => {};
+  const reasons = new Set(); // the reasons of drops, each with its user
   const dispatcher = createDispatcher({
     apiKey: 'soak',
     serverUrl: amplitude.batch,
     requestTimeoutMillis: REQUEST_TIMEOUT_MILLIS,
     flushMaxRetries: 1000,
-    logger: {
-      isLevelEnabled: () => false,
-      debug: ignore,
-      info: ignore,
-      warn: ignore,
-      error: ignore,
-    },
+    logger: quietLogger,
     onDrop({ reason, decisions }) {
       for (const decision of decisions) {
         reasons.add(`${reason} ${decision.userId}`);
@@ -216,7 +200,7 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
     for (let i = 0; i < count; i++) {
       const userId = USERS[Math.floor(random() ** 2 * USERS.length)]; // the first ones more often
       for (let left = Math.ceil(random() * MAX_DECISIONS_IN_A_ROW); left > 0; left--) {
-        dispatcher.onDecision(ledger.decide(userId, FLAGS[Math.floor(random() * FLAGS.length)]));
+        dispatcher.onDecision(ledger.decide(userId, FLAGS[random(FLAGS.length)]));
       }
     }
     // A flush ends a back-off, so that the faults come in quick succession.

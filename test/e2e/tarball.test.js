@@ -2,7 +2,7 @@
 
 /**
  * What a user gets from the registry: the packed package, installed in an empty project by a machine
- * that has npm and no compiler, and used there with every Node that test/support/runtimes.js fetched.
+ * that has npm and no compiler, and used there with every Node that test/support/setup/runtimes.js fetched.
  */
 
 const assert = require('node:assert/strict');
@@ -14,9 +14,9 @@ const { after, before, describe, it } = require('node:test');
 const { promisify } = require('node:util');
 
 const { stage } = require('../../src/release/stage.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { nodes, npms } = require('../support/runtimes.js');
-const { TARGETS, notTestable } = require('../support/prebuilds.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { nodes, npms } = require('../support/setup/runtimes.js');
+const { TARGETS, notTestable } = require('../support/setup/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const MAX_UNPACKED_BYTES = 1_500_000;
@@ -169,7 +169,7 @@ describe('the packed package', { skip: notTestable() }, () => {
     before(async () => {
       ({ project } = await install('application', null, ['--ignore-scripts']));
       fs.copyFileSync(
-        path.join(ROOT, 'test', 'support', 'deliver.js'),
+        path.join(ROOT, 'test', 'support', 'process', 'deliver.js'),
         path.join(project, 'deliver.js'),
       );
     });

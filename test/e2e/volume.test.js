@@ -1,24 +1,24 @@
 'use strict';
 
-/** Many decisions, exactly once and in order; what flush() and close() report; and that nothing holds a process. */
+/** Many decisions arrive exactly once and in order; the reports of flush() and close(); and no dispatcher keeps a process alive. */
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
-const { once } = require('node:events');
 const path = require('node:path');
-const { after, afterEach, beforeEach, describe, it } = require('node:test');
+const { afterEach, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { createClient, createNotification, decideAs } = require('../support/optimizely.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { assertReconciles } = require('../support/dispatcher/harness.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { createClient, createNotification, decideAs } = require('../support/optimizely/sdk.js');
+const { runChild } = require('../support/process/child.js');
 
 const ROOT = path.join(__dirname, '../..');
 const MANY = 100_000;
-/** Longer than any test may take: whatever waits for it is found out. */
+/** Longer than any test may take, so that a test fails if anything waits for it. */
 const FOREVER_MILLIS = 3_600_000;
-const QUIET = { isLevelEnabled: () => false, debug() {}, info() {}, warn() {}, error() {} };
 const ZERO = { delivered: 0, dropped: 0, pending: 0 };
 
-/** A report without its duration, which is checked instead. */
+/** A report without its duration, which is checked here instead. */
 function counts({ durationMillis, ...rest }) {
   assert.ok(
     durationMillis >= 0 && durationMillis < FOREVER_MILLIS,
@@ -27,25 +27,13 @@ function counts({ durationMillis, ...rest }) {
   return rest;
 }
 
-function assertReconciled(dispatcher) {
-  const { seen, ignored, invalid, deduplicated, accepted, delivered, dropped, pending } =
-    dispatcher.stats().decisions;
-  assert.equal(seen, ignored + invalid + deduplicated + accepted);
-  assert.equal(accepted, delivered + dropped.total + pending);
-  const { total, ...reasons } = dropped;
-  assert.equal(
-    total,
-    Object.values(reasons).reduce((sum, count) => sum + count, 0),
-  );
-}
-
 describe('many decisions', () => {
   const running = [];
   afterEach(async () => {
     await Promise.all(running.splice(0).map((each) => each.close()));
   });
 
-  /** A stand-in that forgets bodies but keeps the variations of each user, in order of arrival. */
+  /** Start a stand-in that keeps only the variations of each user, in order of arrival. */
   async function start() {
     const amplitude = await startAmplitude({
       recordBodies: false,
@@ -66,7 +54,7 @@ describe('many decisions', () => {
       apiKey: 'volume-key',
       serverUrl: amplitude.httpapi,
       flushTimeoutMillis: FOREVER_MILLIS,
-      logger: QUIET,
+      logger: quietLogger,
     });
     running.push(dispatcher, amplitude);
     return { amplitude, arrived, dispatcher };
@@ -81,7 +69,7 @@ describe('many decisions', () => {
       const userId = `user_${i}`;
       expected.set(userId, [decideAs(client, userId).variationKey]);
       if (i % 1000 === 0) {
-        await new Promise(setImmediate); // a server has other things to do, too
+        await new Promise(setImmediate); // as in a server, which does other work in between
       }
     }
     const report = counts(await dispatcher.flush());
@@ -91,7 +79,7 @@ describe('many decisions', () => {
     assert.equal(decisions.delivered, MANY);
     assert.equal(events.sent, 2 * MANY);
     assert.equal(amplitude.store.stats().events.duplicates, 0);
-    assertReconciled(dispatcher);
+    assertReconciles(dispatcher.stats());
     await client.close();
   });
 
@@ -113,7 +101,7 @@ describe('many decisions', () => {
     assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: MANY });
     assert.deepEqual(arrived, expected);
     assert.equal(amplitude.store.stats().events.duplicates, 0);
-    assertReconciled(dispatcher);
+    assertReconciles(dispatcher.stats());
   });
 
   it('while requests fail in every way: the same', async () => {
@@ -138,7 +126,7 @@ describe('many decisions', () => {
       amplitude.store.stats().events.duplicates > 0,
       'what was accepted twice was counted once',
     );
-    assertReconciled(dispatcher);
+    assertReconciles(dispatcher.stats());
   });
 });
 
@@ -162,7 +150,7 @@ describe('flush() and close()', () => {
     dispatcher = createDispatcher({
       apiKey: 'flush-key',
       serverUrl: amplitude.httpapi,
-      logger: QUIET,
+      logger: quietLogger,
       flushIntervalMillis: FOREVER_MILLIS,
       flushTimeoutMillis: FOREVER_MILLIS,
       requestTimeoutMillis: FOREVER_MILLIS,
@@ -204,12 +192,12 @@ describe('flush() and close()', () => {
     assert.deepEqual(counts(await first), { ...ZERO, delivered: 3 });
     assert.deepEqual(counts(await again), { ...ZERO, delivered: 3 });
     assert.equal(dispatcher.stats().decisions.pending, 3);
-    decide(1); // after all of the calls, so none waits for it
+    decide(1); // after all of the calls, so no flush waits for it
     await amplitude.nextRequest();
     two.release();
     assert.deepEqual(counts(await second), { ...ZERO, delivered: 5 });
     assert.deepEqual(counts(await third), { ...ZERO, delivered: 6 });
-    assertReconciled(dispatcher);
+    assertReconciles(dispatcher.stats());
   });
 
   it('flushes of different deadlines: each has its own', async () => {
@@ -234,7 +222,7 @@ describe('flush() and close()', () => {
     assert.deepEqual(counts(await dispatcher.flush()), { delivered: 3, dropped: 2, pending: 0 });
     assert.equal(dispatcher.stats().decisions.dropped.invalid_event, 2);
     assert.equal(drops.flatMap((drop) => drop.decisions).length, 2);
-    assertReconciled(dispatcher);
+    assertReconciles(dispatcher.stats());
   });
 
   it('at the deadline, with a server that is silent: pending, and not lost', async () => {
@@ -247,7 +235,7 @@ describe('flush() and close()', () => {
     assert.equal(dispatcher.stats().decisions.pending, 5);
     assert.deepEqual(counts(await dispatcher.flush()), { ...ZERO, delivered: 5 });
     assert.deepEqual(drops, []);
-    assertReconciled(dispatcher);
+    assertReconciles(dispatcher.stats());
   });
 
   it('with abort: the dead request is given up, and the next flush starts afresh', async () => {
@@ -267,7 +255,7 @@ describe('flush() and close()', () => {
   });
 
   it('a flush ends the wait between two attempts', async () => {
-    // The waits after so many failures would be minutes.
+    // The back-off after so many failures would last for minutes.
     const failures = 9;
     amplitude.setFault('unavailable', failures);
     decide(2);
@@ -283,7 +271,7 @@ describe('flush() and close()', () => {
     }
   });
 
-  it('deadlines that are none are replaced', async () => {
+  it('invalid deadlines are replaced by the default', async () => {
     for (const timeoutMillis of [NaN, -1, '5', null, {}, Infinity]) {
       decide(1);
       assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis })), {
@@ -306,7 +294,7 @@ describe('flush() and close()', () => {
       [10, 7, 3],
     );
     assert.deepEqual(counts(await dispatcher.flush()), ZERO);
-    assertReconciled(dispatcher);
+    assertReconciles(dispatcher.stats());
   });
 
   it('close() at its deadline drops the rest, and says what that was', async () => {
@@ -337,25 +325,22 @@ describe('flush() and close()', () => {
       enabled: true,
     });
     assert.equal(new Set(dropped.map((decision) => decision.userId)).size, 300);
-    assertReconciled(dispatcher);
+    assertReconciles(dispatcher.stats());
   });
 });
 
 describe('a process', () => {
-  const running = [];
-  after(() => Promise.all(running.map((amplitude) => amplitude.close())));
-
   /**
-   * Run a program with `dispatcher`, `client` and `decideAs` in a process of its own, with timers that take
-   * forever. Resolves when it ends, to what it wrote and how it ended.
+   * Run a program with `dispatcher`, `client` and `decideAs` in a process of its own, with timers that never expire.
+   * Resolves to its output, its end and the stored events.
    */
-  async function run(program, fault = null) {
+  async function run(t, program, fault = null) {
     const amplitude = await startAmplitude();
-    running.push(amplitude);
+    t.after(() => amplitude.close());
     amplitude.setFault(fault);
     const source = `
       const { createDispatcher } = require(${JSON.stringify(ROOT)});
-      const { createClient, decideAs } = require(${JSON.stringify(path.join(ROOT, 'test/support/optimizely'))});
+      const { createClient, decideAs } = require(${JSON.stringify(path.join(ROOT, 'test/support/optimizely/sdk.js'))});
       const dispatcher = createDispatcher({
         apiKey: 'child-key', serverUrl: ${JSON.stringify(amplitude.httpapi)},
         flushIntervalMillis: ${FOREVER_MILLIS}, requestTimeoutMillis: ${FOREVER_MILLIS}, flushTimeoutMillis: ${FOREVER_MILLIS},
@@ -363,18 +348,8 @@ describe('a process', () => {
       const client = createClient();
       dispatcher.attach(client);
       (async () => { ${program} })();`;
-    const child = spawn(process.execPath, ['-e', source], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 60_000,
-    });
-    const output = { stdout: '', stderr: '' };
-    for (const name of ['stdout', 'stderr']) {
-      child[name].setEncoding('utf8').on('data', (text) => {
-        output[name] += text;
-      });
-    }
-    const [code, signal] = await once(child, 'close');
-    return { code, signal, ...output, events: amplitude.store.events().length };
+    const ended = await runChild(t, ['-e', source]);
+    return { ...ended, events: amplitude.store.events().length };
   }
 
   const ENDS = {
@@ -392,8 +367,8 @@ describe('a process', () => {
     ],
   };
   for (const [name, [program, events]] of Object.entries(ENDS)) {
-    it(`${name} ends by itself`, async () => {
-      assert.deepEqual(await run(program), {
+    it(`${name} ends by itself`, async (t) => {
+      assert.deepEqual(await run(t, program), {
         code: 0,
         signal: null,
         stdout: '',
@@ -403,20 +378,20 @@ describe('a process', () => {
     });
   }
 
-  it('ends at the deadline of its last flush when the server is silent', async () => {
+  it('ends at the deadline of its last flush when the server is silent', async (t) => {
     const program =
       'decideAs(client, "user_1"); console.log((await dispatcher.close({ timeoutMillis: 100 })).dropped);';
-    const { code, signal, stdout, events } = await run(program, 'silence');
+    const { code, signal, stdout, events } = await run(t, program, 'silence');
     assert.deepEqual(
       { code, signal, stdout, events },
       { code: 0, signal: null, stdout: '1\n', events: 0 },
     );
   });
 
-  it('that exits does so at once, and says what is lost', async () => {
+  it('that exits does so at once, and says what is lost', async (t) => {
     const program =
       'decideAs(client, "user_1"); dispatcher.flush(); setImmediate(() => process.exit(7));';
-    const { code, signal, stderr } = await run(program, 'silence');
+    const { code, signal, stderr } = await run(t, program, 'silence');
     assert.deepEqual({ code, signal }, { code: 7, signal: null });
     assert.match(stderr, /1 decision undelivered/);
   });

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Workers with dispatchers, in a child process for each case: however a Worker ends, the process goes on
- * and ends well, and what a Worker decided arrives when it ends by itself.
+ * Workers with dispatchers, in a child process for each case: however a Worker ends, the process goes on and ends
+ * normally, and the decisions of a Worker that ends by itself arrive.
  */
 
 const assert = require('node:assert/strict');
@@ -11,15 +11,15 @@ const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 
-const { viewed } = require('../support/harness.js');
-const { DECISIONS, EAGER, STATES, atOnce, startActor } = require('../support/stage.js');
+const { viewed } = require('../support/dispatcher/harness.js');
+const { DECISIONS, EAGER, STATES, atOnce, startActor } = require('../support/process/stage.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const CONCURRENT = { concurrency: 4 };
 
 /**
- * Start a process with Workers, which are parts of actors; one of `decisions` and `options` unless there are
- * others. The main thread has a part of its own, which is none unless it has options.
+ * Start a process with Workers, whose parts are `workers`: one with `decisions` and `options` by default. The main
+ * thread has the part `main`, and no dispatcher unless it has options.
  */
 async function start(t, { fault, options, decisions = DECISIONS, workers = [{}], main = {} } = {}) {
   const part = (serverUrl) => {
@@ -33,7 +33,7 @@ async function start(t, { fault, options, decisions = DECISIONS, workers = [{}],
   return startActor(t, part, { fault });
 }
 
-/** The same with one Worker, which has decided and is in the state that `reached` waits for. */
+/** The same with one Worker that has decided and is in the state that `reached` waits for. */
 async function startIn(t, { reached, ...setting }) {
   const { amplitude, child } = await start(t, setting);
   await child.printed('ready', 2);
@@ -44,7 +44,7 @@ async function startIn(t, { reached, ...setting }) {
 const countExits = (child, code) =>
   child.stdout.split('\n').filter((line) => line === `worker exited with ${code}`).length;
 
-/** A copy of the package in another folder: as when two dependencies bring it. */
+/** Copy the package to another folder, as when two dependencies bring it. */
 function copyPackage(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-copy-'));
   t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
@@ -71,7 +71,7 @@ describe('a Worker', CONCURRENT, () => {
         });
         assert.equal(countExits(child, code), 1, child.output);
         assert.equal(viewed(amplitude).length, 0);
-        const counted = workers !== 'terminate' && state !== 'idle'; // nothing of ours runs in a terminated Worker
+        const counted = workers !== 'terminate' && state !== 'idle'; // no code runs in a terminated Worker
         assert.equal(
           /^the process exits with 3 decisions undelivered/m.test(child.stderr),
           counted,

@@ -14,9 +14,9 @@ const { after, before, describe, it } = require('node:test');
 const { promisify } = require('node:util');
 
 const { ARCHS, functionFiles, unzip, zip } = require('../lambda/zip.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { notTestable } = require('../support/prebuilds.js');
-const { nodes } = require('../support/runtimes.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { notTestable } = require('../support/setup/prebuilds.js');
+const { nodes } = require('../support/setup/runtimes.js');
 
 const RUNTIME = path.join(__dirname, '..', 'lambda', 'runtime.js');
 const MAX_ZIPPED_BYTES = 600_000;
@@ -27,7 +27,7 @@ function skip(node) {
   return (
     notTestable() ||
     (node === undefined &&
-      'there is no Node 22 for it here; `node test/support/runtimes.js` fetches it')
+      'there is no Node 22 for it here; `node test/support/setup/runtimes.js` fetches it')
   );
 }
 

@@ -1,13 +1,13 @@
 'use strict';
 
-/** The real Amplitude SDK delivers to the stand-in, which therefore speaks as Amplitude does. */
+/** The real Amplitude SDK delivers to the stand-in, which proves that it behaves as Amplitude does. */
 
 const assert = require('node:assert/strict');
 const { it } = require('node:test');
 const sdk = require('@amplitude/analytics-node');
-const { faults, startAmplitude } = require('../support/amplitude.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
 
-/** A client of its own, which sends soon: its timers would keep the process alive. */
+/** Connect a client that sends soon, because its timers keep the process alive. */
 async function connect(t, options) {
   const amplitude = await startAmplitude(options);
   t.after(() => amplitude.close());

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Tests of the tests' own stand-in for Amplitude: each fault does what it says. */
+/** Tests of the stand-in for Amplitude: each fault does what its description says. */
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
@@ -10,9 +10,9 @@ const http = require('node:http');
 const net = require('node:net');
 const tls = require('node:tls');
 const zlib = require('node:zlib');
-const { certificates } = require('../support/certificates.js');
-const { faults, startAmplitude } = require('../support/amplitude.js');
-const { request } = require('../support/request.js');
+const { certificates } = require('../support/network/certificates.js');
+const { faults, startAmplitude } = require('../support/amplitude/server.js');
+const { request } = require('../support/network/request.js');
 
 let inserted = 0;
 const event = (user, fields) => ({
@@ -29,7 +29,7 @@ async function start(t, options) {
   return amplitude;
 }
 
-/** Post under a fault for one request, then without; return the answer or the error, and what was stored. */
+/** Post under a fault for one request, then without; return the answer or the error, and the stored events. */
 async function failOnce(t, fault, body = upload('user_a', 'user_b', 'user_c')) {
   const amplitude = await start(t);
   amplitude.setFault(fault, 1);
@@ -386,7 +386,7 @@ describe('the stand-in', () => {
     assert.deepEqual((await both).length, 2);
     await assert.rejects(
       amplitude.waitFor(() => false, { timeoutMillis: 1 }),
-      /in vain; 2 requests: 200 200/,
+      /timed out .*; 2 requests: 200 200/,
     );
     await assert.rejects(
       amplitude.waitFor(() => {

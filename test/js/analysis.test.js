@@ -4,6 +4,7 @@ const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
 const { analyse, pairDecisions, summarize } = require('../../lib/cli/collector/analysis.js');
 const { Store } = require('../../lib/cli/collector/store.js');
+const { seededRandom } = require('../support/util/random.js');
 
 const DAY = 24 * 60 * 60 * 1000;
 const T0 = Date.UTC(2026, 0, 1);
@@ -169,8 +170,7 @@ describe('a funnel', () => {
   });
 
   it('agrees with trying everything', () => {
-    let seed = 7;
-    const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
+    const random = seededRandom(7);
     const types = ['Experiment Viewed', 'Checkout', 'Purchase'];
     for (let round = 0; round < 200; round++) {
       const events = Array.from({ length: 8 }, () => {

@@ -1,11 +1,13 @@
 'use strict';
 
-/** The rules about who may know whom in the native code, kept by reading the sources. */
+/** Which file may know which other one, checked by reading the sources. */
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
+
+const { filesBelow } = require('../support/util/files.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const MAX_LINES = 600;
@@ -14,15 +16,10 @@ const LEAVES_MAY_SEE = ['oa.h', 'mem.h'];
 
 const read = (file) => fs.readFileSync(path.join(ROOT, file), 'utf8');
 
-function filesBelow(folder) {
-  return fs.readdirSync(path.join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
-    const file = `${folder}/${entry.name}`;
-    return entry.isDirectory() ? filesBelow(file) : [file];
-  });
-}
+const filesIn = (folder) => filesBelow(path.join(ROOT, folder)).map((file) => `${folder}/${file}`);
 
 // What stands in for a system's libraries in a prebuilt addon follows their rules, not ours.
-const nativeFiles = filesBelow('src').filter(
+const nativeFiles = filesIn('src').filter(
   (file) => /\.(c|h|cc)$/.test(file) && !file.startsWith('src/release/'),
 );
 const coreFiles = nativeFiles.filter((file) => file.startsWith('src/core/'));
@@ -127,8 +124,109 @@ test('every source of the core is built into the addon', () => {
 });
 
 test('no file has two subjects', () => {
-  for (const file of [...filesBelow('src'), ...filesBelow('lib')]) {
+  for (const file of [...filesIn('src'), ...filesIn('lib')]) {
     const lines = read(file).split('\n').length - 1;
     assert.ok(lines <= MAX_LINES, `${file} has ${lines} lines, more than ${MAX_LINES}`);
   }
 });
+
+// ---- JavaScript --------------------------------------------------------------------------------------
+
+/** The files of lib with their texts: what each rule looks at. */
+const libFiles = new Map(filesIn('lib').map((file) => [file, read(file)]));
+
+/** The modules that a source requires or imports: paths from the root, and names of packages as they are. */
+function requiresOf(file, source) {
+  const modules = source.matchAll(/\b(?:require\(|import\(|from |import )\s*(['"])([^'"\n]+)\1/g);
+  return [...modules].map(([, , name]) =>
+    name.startsWith('.') ? path.posix.join(path.posix.dirname(file), name) : name,
+  );
+}
+
+/** What the files require that `isBreach(file, module)` forbids, as "file -> module". */
+const forbiddenRequires = (isBreach) => (files) =>
+  [...files].flatMap(([file, source]) =>
+    requiresOf(file, source)
+      .filter((module) => isBreach(file, module))
+      .map((module) => `${file} -> ${module}`),
+  );
+
+/** The files that have a word of `pattern`, and whose name is not one of `allowed`. */
+const filesWith = (pattern, allowed) => (files) =>
+  [...files]
+    .filter(([file, source]) => !allowed.test(file) && pattern.test(source))
+    .map(([file]) => file);
+
+/** The files that require themselves in the end. */
+function filesInCircles(files) {
+  const requires = new Map([...files].map(([file, source]) => [file, requiresOf(file, source)]));
+  const reach = (from, seen = new Set()) => {
+    for (const module of requires.get(from) ?? []) {
+      if (!seen.has(module)) {
+        seen.add(module);
+        reach(module, seen);
+      }
+    }
+    return seen;
+  };
+  return [...files.keys()].filter((file) => reach(file).has(file));
+}
+
+/** Each with `find`, which lists the breaches among files, and a `breach` that it must find. */
+const RULES = [
+  {
+    title: 'lib is what run time needs: it requires nothing outside of itself but package.json',
+    find: forbiddenRequires(
+      (file, module) =>
+        !module.startsWith('lib/') && !module.startsWith('node:') && module !== 'package.json',
+    ),
+    breach: { 'lib/new.js': "const { MANAGERS } = require('../src/build/needs.js');" },
+    found: ['lib/new.js -> src/build/needs.js'],
+  },
+  {
+    title: 'the command line is required by itself alone',
+    find: forbiddenRequires(
+      (file, module) => module.startsWith('lib/cli/') && !file.startsWith('lib/cli/'),
+    ),
+    breach: { 'lib/new.mjs': "import { send } from './cli/http-client.js';" },
+    found: ['lib/new.mjs -> lib/cli/http-client.js'],
+  },
+  {
+    title: "a client's notification centre and configuration are known in lib/sdk alone",
+    find: filesWith(
+      /\b(notificationCenter|(add|remove)NotificationListener|OPTIMIZELY_CONFIG_UPDATE|getOptimizelyConfig|featuresMap|sourceInfo)\b/,
+      /^lib\/sdk\/|\.d\.ts$/,
+    ),
+    breach: { 'lib/new.js': 'client.notificationCenter.clearAllNotificationListeners();' },
+    found: ['lib/new.js'],
+  },
+  {
+    title: 'lib/sdk is required by the listener and its callbacks alone',
+    find: forbiddenRequires(
+      (file, module) =>
+        module.startsWith('lib/sdk/') &&
+        !/^lib\/(sdk\/|dispatcher\.js|user-callbacks\.js)/.test(file),
+    ),
+    breach: { 'lib/lambda.js': "require('./sdk/notifications.js')" },
+    found: ['lib/lambda.js -> lib/sdk/notifications.js'],
+  },
+  {
+    title: "Amplitude's hosts are named in lib/endpoints.js alone",
+    find: filesWith(/\bamplitude\.com\b/, /^lib\/endpoints\.js$/),
+    breach: { 'lib/cli/new.js': "send('https://api2.amplitude.com/2/httpapi')" },
+    found: ['lib/cli/new.js'],
+  },
+  {
+    title: 'modules of lib require each other in one direction',
+    find: filesInCircles,
+    breach: { 'lib/a.js': "require('./b.js')", 'lib/b.js': "require('./a.js')", 'lib/c.js': '' },
+    found: ['lib/a.js', 'lib/b.js'],
+  },
+];
+
+for (const { title, find, breach, found } of RULES) {
+  test(title, () => {
+    assert.deepEqual(find(libFiles), []);
+    assert.deepEqual(find(new Map(Object.entries(breach))), found, 'it finds a breach');
+  });
+}

@@ -9,7 +9,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { describe, it, test } = require('node:test');
 
-const { refused } = require('../support/runtimes.js');
+const { refused } = require('../support/setup/runtimes.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const RELEASE = 'build/Release/optimizely_amplitude.node';

@@ -10,7 +10,8 @@ const path = require('node:path');
 const readline = require('node:readline');
 const { setTimeout } = require('node:timers/promises');
 const { createCollector } = require('../../lib/cli/collector/index.js');
-const { request } = require('../support/request.js');
+const { runChild } = require('../support/process/child.js');
+const { request } = require('../support/network/request.js');
 const { version } = require('../../package.json');
 
 const CLI = path.join(__dirname, '../../lib/cli/main.js');
@@ -21,18 +22,7 @@ function run(t, ...args) {
   return child;
 }
 
-/** Run to the end: {code, stdout, stderr}. */
-async function finish(t, ...args) {
-  const child = run(t, ...args);
-  const output = { stdout: '', stderr: '' };
-  for (const name of Object.keys(output)) {
-    child[name].setEncoding('utf8').on('data', (text) => {
-      output[name] += text;
-    });
-  }
-  const [code] = await once(child, 'close');
-  return { code, ...output };
-}
+const finish = (t, ...args) => runChild(t, [CLI, ...args]);
 
 describe('the command line', () => {
   it('explains itself', async (t) => {
@@ -41,7 +31,12 @@ describe('the command line', () => {
       assert.deepEqual([code, stderr], [0, '']);
       assert.match(stdout, /^Usage: optimizely-amplitude/);
     }
-    assert.deepEqual(await finish(t, '--version'), { code: 0, stdout: `${version}\n`, stderr: '' });
+    assert.deepEqual(await finish(t, '--version'), {
+      code: 0,
+      signal: null,
+      stdout: `${version}\n`,
+      stderr: '',
+    });
   });
 
   const mistakes = {

@@ -7,8 +7,8 @@ const path = require('node:path');
 const zlib = require('node:zlib');
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { parseOrigin } = require('../../lib/cli/collector/forward.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { request } = require('../support/request.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { request } = require('../support/network/request.js');
 
 const HOSTILE = '<script>alert(1)</script>"\'&\u2028';
 const BROWSER = { Accept: 'text/html,application/xhtml+xml' };
@@ -149,8 +149,8 @@ describe('the page', () => {
   });
 });
 
-describe('who may look', () => {
-  it('is nobody by another name, on loopback', async (t) => {
+describe('access', () => {
+  it('is refused under another name of loopback', async (t) => {
     const { get, url } = await start(t);
     const { port } = new URL(url);
     for (const host of [

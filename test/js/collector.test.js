@@ -6,7 +6,7 @@ const net = require('node:net');
 const zlib = require('node:zlib');
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { Store } = require('../../lib/cli/collector/store.js');
-const { request } = require('../support/request.js');
+const { request } = require('../support/network/request.js');
 
 let inserted = 0;
 const event = (fields) => ({
@@ -19,7 +19,7 @@ const identify = (userProperties, fields) =>
   event({ event_type: '$identify', user_properties: userProperties, ...fields });
 const upload = (events, more) => ({ api_key: 'key', events, ...more });
 
-/** A started collector which is closed when the test ends, with a function that posts to it. */
+/** Start a collector, which is closed when the test ends, and make a function that posts to it. */
 async function start(t, options) {
   const collector = createCollector(options);
   await collector.listen();
@@ -136,7 +136,7 @@ describe('a request', () => {
 
   it('cannot exhaust memory with a bomb', async (t) => {
     const { post } = await start(t);
-    // Small to make: members of a gzip file may be put one after the other.
+    // Simple to make: a gzip file may consist of several members.
     const bomb = Buffer.concat(Array(500).fill(zlib.gzipSync(Buffer.alloc(1_000_000))));
     const peakKilobytes = () => process.resourceUsage().maxRSS;
     const before = peakKilobytes();
@@ -217,7 +217,7 @@ describe('the validation of events', () => {
     );
   });
 
-  it('refuses the ids that stand for nobody', async (t) => {
+  it('refuses ids that stand for no user', async (t) => {
     const { post } = await start(t);
     const ids = [
       'anonymous',
@@ -493,7 +493,7 @@ describe('an insert_id', () => {
     assert.equal(store.stats().events.duplicates, 2);
   });
 
-  it('counts once for each device and project, whoever the user is', () => {
+  it('counts once for each device and project, whichever the user is', () => {
     const store = new Store();
     const make = (fields) => event({ insert_id: 'one', ...fields });
     store.ingest('key', [

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What a user, or a bug report, is told of the installation. */
+/** The description of the installation, as a bug report needs it. */
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');

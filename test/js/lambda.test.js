@@ -1,24 +1,24 @@
 'use strict';
 
-/** Lambda: the flush comes before the result, in the time that there is, and never instead of it. */
+/** Lambda: the flush comes before the result, within the time that is left, and never replaces the result. */
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 
 const { withFlush } = require('../../lib/lambda.js');
-const { startAmplitude } = require('../support/amplitude.js');
-const { startChild } = require('../support/child.js');
-const { start, viewed } = require('../support/harness.js');
-const { createNotification } = require('../support/optimizely.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { startChild } = require('../support/process/child.js');
+const { start, viewed } = require('../support/dispatcher/harness.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
 
-const FUNCTION = path.join(__dirname, '..', 'support', 'function.js');
+const FUNCTION = path.join(__dirname, '..', 'support', 'process', 'function.js');
 const LONG_MILLIS = 60_000;
 const AT_ONCE_MILLIS = 5000;
 
 const contextWith = (millis) => ({ getRemainingTimeInMillis: () => millis });
 
-/** A dispatcher that only notes how it is flushed, in a list of what happens. */
+/** A dispatcher that only notes its flushes, in a list of events. */
 function noteFlushes(happened = []) {
   return {
     happened,
@@ -31,7 +31,7 @@ function noteFlushes(happened = []) {
   };
 }
 
-/** As Lambda's runtime for Node does: the function itself is marked, with symbols. */
+/** Marks the function itself with symbols, as Lambda's runtime for Node does. */
 const awslambda = {
   streamifyResponse(handler, options) {
     handler[Symbol.for('aws.lambda.runtime.handler.streaming')] = 'response';
@@ -228,7 +228,7 @@ describe('bad arguments', () => {
     });
   }
 
-  it('no options are none', () => {
+  it('options may be undefined or null', () => {
     withFlush(handler, dispatcher, undefined);
     withFlush(handler, dispatcher, null);
     withFlush(handler, dispatcher, {});
@@ -304,7 +304,7 @@ describe('a function that is frozen between two invocations', () => {
     return { amplitude, child: startChild(t, [FUNCTION, amplitude.httpapi]) };
   }
 
-  /** What happens to a server's connections in minutes or hours. */
+  /** What happens to idle connections of a server within minutes or hours. */
   async function freezeWhileConnectionsClose(child, amplitude) {
     await child.freeze();
     await amplitude.stop();

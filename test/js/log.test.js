@@ -8,7 +8,7 @@ const { createLog } = require('../../lib/log.js');
 
 const MINUTE = 60_000;
 
-/** A log with a logger that keeps `[level, message]` in `lines`, and a clock that stands still. */
+/** A log whose logger keeps `[level, message]` in `lines`, with a clock that stands still. */
 function createFixture(options) {
   const clock = { millis: 1000 };
   const lines = [];
@@ -80,7 +80,7 @@ describe('with a logger', () => {
       log.warn('key', 'a');
       log.error('another', 'a');
     }
-    await new Promise(setImmediate); // when an unhandled rejection would have failed this test
+    await new Promise(setImmediate); // an unhandled rejection would fail this test by then
   });
 
   it('survives one that logs because of a message', () => {

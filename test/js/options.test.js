@@ -10,10 +10,10 @@ const { resolveOptions } = require('../../lib/options.js');
 const SECRET = 'hunter2-secret';
 const apiKey = 'a-key';
 
-/** Options that are right, but for `options`, in an environment of nothing but `env`. */
+/** Resolve valid options with `options` added, in an environment that is only `env`. */
 const resolve = (options, env = {}) => resolveOptions({ apiKey, ...options }, env);
 
-/** The message with which `run` is refused. */
+/** The message of the error that `run` throws. */
 function refusal(run) {
   try {
     run();
@@ -108,11 +108,11 @@ test('what is not an object of options is refused without being shown', () => {
 });
 
 describe('apiKey', () => {
-  it('is missed with a hint to the environment', () => {
+  it('is required, and the message names the environment', () => {
     for (const value of [undefined, '', 'undefined', 'null']) {
       assert.match(
         refusal(() => resolve({ apiKey: value })),
-        /^option 'apiKey': .+process\.env/,
+        /^option 'apiKey': .+environment variable/,
       );
     }
   });

@@ -8,8 +8,8 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { describe, it, test } = require('node:test');
 
-const { nodes } = require('../support/runtimes.js');
-const { TARGETS, fileOf, notTestable } = require('../support/prebuilds.js');
+const { nodes } = require('../support/setup/runtimes.js');
+const { TARGETS, fileOf, notTestable } = require('../support/setup/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const MAX_BYTES = 600_000;

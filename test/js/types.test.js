@@ -1,6 +1,6 @@
 'use strict';
 
-/** The `types` step of `npm test` checks the declarations as Node resolves them; bundlers do it differently. */
+/** The declarations as bundlers resolve them; the step `types` of `npm test` checks them as Node does. */
 
 const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');

@@ -1,6 +1,6 @@
 'use strict';
 
-/** The handler of test/examples/lambda.js without a listener: what a cold start costs anyway. */
+/** The handler of test/examples/lambda.js without a listener: the cost of a cold start without delivery. */
 
 const { optimizely } = require('../examples/optimizely.js');
 

@@ -1,6 +1,6 @@
 'use strict';
 
-/** The same with the listener that is usually pasted, on Amplitude's own SDK, and delivered as well before it returns. */
+/** The same handler with the usual pasted listener on Amplitude's own SDK, which also delivers before it returns. */
 
 const { Identify, flush, identify, init, track } = require('@amplitude/analytics-node');
 const { setImmediate: nextTurn } = require('node:timers/promises');
@@ -44,11 +44,11 @@ optimizely.notificationCenter.addNotificationListener(
 
 exports.handler = async ({ pathParameters, queryStringParameters }) => {
   await optimizely.onReady();
-  await started; // else the events are lost that come before
+  await started; // earlier events would be lost
   const user = optimizely.createUserContext(pathParameters.userId, queryStringParameters);
   const { variationKey } = user.decide('checkout_flow');
   while (undelivered > 0) {
-    await flush().promise; // does not wait for what is not in its queue yet
+    await flush().promise; // does not wait for events that are not in its queue yet
     await nextTurn();
   }
   return { variation: variationKey };

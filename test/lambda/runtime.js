@@ -1,13 +1,13 @@
 'use strict';
 
 /*
- * What Lambda's runtime does with a function, as far as a handler sees it:
+ * Lambda's runtime, as a handler sees it:
  *
  *   node runtime.js MODULE [EVENT]
  *
- * Loads the module, invokes its handler once, and is gone as soon as the promise is resolved, as a process
- * that is frozen and never thawed. Prints the result, and the milliseconds from the start of the process:
- * until it was here, until the module was loaded, until the result was there.
+ * Loads the module, invokes its handler once, and exits as soon as the promise is resolved, as a process
+ * that is frozen and never thawed. Prints the result, and the milliseconds from the start of the process to the first
+ * line of this file, to the loaded module and to the result.
  */
 
 const started = performance.now();

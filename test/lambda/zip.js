@@ -16,7 +16,8 @@ const os = require('node:os');
 const path = require('node:path');
 
 const { stage } = require('../../src/release/stage.js');
-const { notTestable } = require('../support/prebuilds.js');
+const { notTestable } = require('../support/setup/prebuilds.js');
+const { filesBelow } = require('../support/util/files.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const HANDLER = path.join(ROOT, 'test', 'examples', 'lambda.js');
@@ -39,14 +40,6 @@ function bundle(handler) {
     external: [PACKAGE],
   };
   return esbuild.buildSync({ ...options, write: false, logLevel: 'error' }).outputFiles[0].contents;
-}
-
-/** The files of a folder, by their names in it. */
-function filesBelow(folder, prefix = '') {
-  return fs.readdirSync(path.join(folder, prefix), { withFileTypes: true }).flatMap((entry) => {
-    const name = path.posix.join(prefix, entry.name);
-    return entry.isDirectory() ? filesBelow(folder, name) : [name];
-  });
 }
 
 /** The published package without the addons for other processors, as { name in the zip: contents }. */

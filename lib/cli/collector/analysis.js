@@ -1,12 +1,12 @@
 'use strict';
 
 /**
- * The charts that people build in Amplitude, from the events that the collector has: a segment, a funnel
- * and retention, by the variation of a flag. Pure.
+ * The usual charts of Amplitude, computed from the collector's events: a segment, a funnel and retention, by the
+ * variation of a flag. Pure.
  *
  * A user is `{id, properties: Map, events}`, events in order of arrival; an event has `time`, and
- * `decisions`, the user's `[Optimizely] ...` properties at that moment. Which variation an event
- * counts for is what that property was when it happened, as in Amplitude. Nothing here trusts a name:
+ * `decisions`, the user's `[Optimizely] ...` properties at that moment. An event
+ * counts for the variation that the property had at its time, as in Amplitude. Names may be anything, so
  * flags and variations are keys of Maps only.
  */
 
@@ -18,21 +18,21 @@ const RETENTION_DAYS = [1, 7, 30];
 const isExposure = (event) => typeof event.event_properties?.flag_key === 'string';
 const asText = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
-/** The variation that an exposure itself tells; as the property has it by default. */
+/** The variation in an exposure's own properties, as the user property has it by default. */
 const toldBy = ({ event_properties: { enabled, variation_key: variation } }) =>
   enabled === false || variation == null ? 'off' : asText(variation);
 
-/** Whether an event is of a type; one that tells of a flag counts for that flag only. */
+/** Whether an event is of a type; an event that names a flag counts for that flag only. */
 const matches = (event, type, flag) =>
   event.event_type === type && (!isExposure(event) || event.event_properties.flag_key === flag);
 
-/** The events in order of time; those of the same moment in order of arrival. */
+/** The events in order of time; at the same time, in order of arrival. */
 function inOrder(events) {
   const isSorted = events.every((event, i) => i === 0 || events[i - 1].time <= event.time);
   return isSorted ? events : [...events].sort((a, b) => a.time - b.time);
 }
 
-/** Call `visit(event, variation)` for each event of a user, but those that only set properties. */
+/** Call `visit(event, variation)` for each event of a user that does more than to set properties. */
 function walk(user, flag, visit) {
   const property = DECISION_PREFIX + flag;
   let variation = null;
@@ -50,10 +50,10 @@ function walk(user, flag, visit) {
 }
 
 /**
- * How far one user gets: for each variation that the first step was made in, the number of steps that were
- * made in order within `windowMillis` of it.
+ * The progress of one user: for each variation of a first step, the number of steps that were made in order within
+ * `windowMillis` of it.
  *
- * Of the ways to a step only the one that began last matters, since the window closes last for it.
+ * Of the ways to a step only the one that began last matters, because its window closes last.
  */
 class Progress {
   #steps;
@@ -90,7 +90,7 @@ class Progress {
   }
 }
 
-/** Whether one user came back: for each variation, the first time in it, and all later activity. */
+/** The retention of one user: for each variation, the first event in it, and all later activity. */
 class Activity {
   #first = new Map();
   #times = [];
@@ -124,7 +124,7 @@ class Activity {
 
 /** The counts of one variation. */
 class Row {
-  users = 0; // whose property has this value now
+  users = 0; // with this value of the property now
   exposed = new Set();
   exposures = 0;
   segment = { users: new Set(), events: 0 };
@@ -152,9 +152,9 @@ class Row {
 /**
  * Analyse users by the variation of a flag; return one row for each variation, by name.
  *
- * query: `flag`; `steps`, the event types of the funnel, and `windowMillis`, how long it may take;
- * `segment`, an event type; `returning`, the event type that counts as coming back (null: any), and
- * `orLater`, whether later days count for a day, too; `now`, until when days are over.
+ * query: `flag`; `steps`, the event types of the funnel, and `windowMillis`, its longest duration; `segment`, an
+ * event type; `returning`, the event type that counts as coming back (null: any); `orLater`, whether later days
+ * count for a day, too; `now`, the moment that decides which days are over.
  */
 function analyse(
   users,
@@ -209,8 +209,8 @@ function analyse(
 }
 
 /**
- * What there is to analyse: the flags with their users, and the event types with their events and the mean of
- * their times, which tells what usually comes first; the most frequent first.
+ * Summarize what can be analysed, the most frequent first: the flags with their users, and the event types with
+ * their events and the mean of their times, which shows what usually comes first.
  */
 function summarize(users) {
   const flags = new Map();
@@ -246,16 +246,16 @@ function summarize(users) {
   };
 }
 
-/** Whether an event may have to do with a decision, for pairDecisions(). */
+/** Whether an event may belong to a decision, for pairDecisions(). */
 const tellsOfDecision = (event) => event.event_type === '$identify' || isExposure(event);
 
 /**
- * The decisions that events tell of, oldest first: `{time, user, flag, variation, rule, enabled, event,
- * identify}`. The property update comes before the exposures that it belongs to; one without an exposure
- * (when only properties are sent) is a decision, too, of which only the value is known.
+ * The decisions behind events, oldest first: `{time, user, flag, variation, rule, enabled, event,
+ * identify}`. A property update comes before its exposures. An update without an exposure, as it is sent when
+ * `eventType` is false, is a decision of which only the value is known.
  */
 function pairDecisions(events) {
-  const updates = new Map(); // user -> the last update and the flags in it that no exposure told of yet
+  const updates = new Map(); // user -> the last update and its flags that no exposure has named yet
   const decisions = [];
   for (const event of events) {
     const user = event.user_id ?? event.device_id;

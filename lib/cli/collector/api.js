@@ -1,6 +1,6 @@
 'use strict';
 
-/** What the collector's page asks for, as JSON. */
+/** The JSON for the collector's page. */
 
 const { answers } = require('./protocol.js');
 const { analyse, summarize } = require('./analysis.js');
@@ -15,7 +15,7 @@ const MAX_CACHED = 20;
 
 const ok = (body) => ({ status: 200, body });
 
-/** Remembers what a function returned, as long as the store has nothing new. */
+/** Cache the result of a function until the store has something new. */
 class Cache {
   #store;
   #entries = new Map();
@@ -37,7 +37,7 @@ class Cache {
   }
 }
 
-/** The latest time of all events; some are backdated, and some tell of times to come. */
+/** The latest time of all events. Events may be backdated, or be in the future. */
 function latest(store) {
   let time = store.now();
   for (const event of store.events()) {
@@ -46,7 +46,7 @@ function latest(store) {
   return time;
 }
 
-/** The query of an analysis, from the parameters of a URL; null if it makes no sense. */
+/** The query of an analysis, from the parameters of a URL; null if they make no sense. */
 function readQuery(params) {
   const days = Number(params.get('days') ?? 30);
   const steps = params.getAll('step').slice(0, MAX_STEPS);
@@ -63,7 +63,7 @@ function readQuery(params) {
   };
 }
 
-/** Everything that came in for a user, in order of arrival. */
+/** All events for a user, in order of arrival. */
 function timeline(store, id) {
   const isTheirs = (event) => (event.user_id ?? event.device_id) === id;
   const of = (outcome) => (event) => ({
@@ -86,7 +86,7 @@ function timeline(store, id) {
   );
 }
 
-/** The last items that have so many characters as JSON. */
+/** The last items that together have at most so many characters as JSON. */
 function lastWithin(items, maxChars) {
   let first = items.length;
   for (let chars = 0; first > 0; first--) {
@@ -138,14 +138,14 @@ function createApi(store, outage, stream, requests) {
     },
   };
 
-  /** The switch: the body is the name of a mode. A page of another site would have to ask first for PUT. */
+  /** The switch: the body is the name of a mode. PUT, because a browser asks first before it sends that from another site. */
   const putMode = ({ rawBody }) => {
     const mode = rawBody === null || rawBody.length > MAX_MODE_BYTES ? '' : rawBody.toString();
     return outage.set(mode) ? ok({ mode }) : answers.refusal(400, 'Unknown mode');
   };
   routes['/api/mode'] = Object.assign(putMode, { method: 'PUT' });
 
-  /** The view of a path, as a function that makes the answer (null: it was given), or null when there is none. */
+  /** The view of a path, as a function that makes the answer (null: it is sent already); null when there is no view. */
   return (pathname) => (Object.hasOwn(routes, pathname) ? routes[pathname] : null);
 }
 

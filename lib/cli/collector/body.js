@@ -5,14 +5,13 @@
 const zlib = require('node:zlib');
 const { answers } = require('./protocol.js');
 
-/** Plain text is what a browser's beacon says, whatever it carries. */
+/** A browser's beacon is sent as plain text, whatever its content is. */
 const JSON_TYPE = /^(application\/json|text\/plain)\s*(;|$)/i;
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Read a request to its end: `{raw, bytes}`, where raw is null if there were more than maxBytes.
- * What is too large is read nevertheless, and forgotten, so that the connection can be used again
- * after the answer. Rejects when the client goes away.
+ * A body that is too large is read and discarded, so that the connection can be used again after the answer. Rejects when the client goes away.
  */
 async function readBody(req, maxBytes) {
   // Compression makes data that cannot be compressed a little larger.
@@ -28,7 +27,7 @@ async function readBody(req, maxBytes) {
   return { raw: bytes <= keptBytes ? Buffer.concat(chunks) : null, bytes };
 }
 
-/** Decompress and parse what readBody() gave: `{request, bytes}`, or `{answer}`, the one that refuses it. */
+/** Decompress and parse the result of readBody(): `{request, bytes}`, or `{answer}`, which refuses it. */
 function parseBody(raw, headers, maxBytes) {
   const encoding = (headers['content-encoding'] ?? 'identity').toLowerCase();
   if (encoding !== 'gzip' && encoding !== 'identity') {

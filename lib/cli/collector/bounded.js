@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * The collections which keep the collector's memory bounded: whatever is full forgets its oldest.
+ * The collections that bound the collector's memory: a full one forgets its oldest item.
  */
 
 /** A first-in, first-out list of at most `limit` items (Infinity: no bound). */
@@ -23,7 +23,7 @@ class Fifo {
     return this.#items[this.#head];
   }
 
-  /** Add an item; return the one that had to go for it, or undefined. */
+  /** Add an item; return the item that it displaced, or undefined. */
   push(item) {
     this.#items.push(item);
     return this.size > this.#limit ? this.shift() : undefined;
@@ -59,7 +59,7 @@ class Fifo {
 
 const NOTHING = Object.freeze([]);
 
-/** A Fifo that is bounded by the weight of what is in it, too. */
+/** A Fifo that is bounded by the weight of its items, too. */
 class WeighedFifo {
   #items = new Fifo();
   #weights = new Fifo();
@@ -76,7 +76,7 @@ class WeighedFifo {
     return this.#items.size;
   }
 
-  /** Add an item; return those that had to go for it, which may be itself. */
+  /** Add an item; return the items that it displaced, of which it may be one itself. */
   push(item, weight) {
     this.#items.push(item);
     this.#weights.push(weight);
@@ -97,7 +97,7 @@ class WeighedFifo {
 }
 
 /**
- * A set which remembers an id for a while.
+ * A set that remembers an id for a while.
  *
  * Two generations instead of a list in order of age: when the young one is half of the limit, it
  * becomes the old one, and the old one is forgotten. So at least the last limit/2 ids are known,
@@ -109,7 +109,7 @@ class RecentIds {
   #generation;
   #lifetime;
 
-  /** `lifetime` is in the unit of the `now` that is given to add(). */
+  /** `lifetime` has the unit of the `now` of add(). */
   constructor(limit, lifetime) {
     this.#generation = Math.max(1, Math.ceil(limit / 2));
     this.#lifetime = lifetime;

@@ -2,6 +2,7 @@
 
 /** `optimizely-amplitude collector`: runs a collector until it is told to stop. */
 
+const { HTTP_V2 } = require('../../endpoints.js');
 const { createCollector } = require('./index.js');
 const { parseOrigin } = require('./forward.js');
 const { isLoopbackAddress } = require('./origins.js');
@@ -24,7 +25,7 @@ const OPTIONS = {
 
 const PARENT_INTERVAL_MILLIS = 500;
 
-/** One line for one request. */
+/** The line for a request. */
 function describe({ method, url, status, error, bytes, events, duplicates }) {
   const parts = [new Date().toISOString(), method, url, status ?? 'not answered', `${bytes} bytes`];
   if (events > 0) {
@@ -92,14 +93,14 @@ async function run(
   }
   closeWithParent(collector);
   console.log(`Listening on ${url}`);
-  console.log(`Point the dispatcher to it with  serverUrl: '${url}/2/httpapi'`);
+  console.log(`Point the dispatcher to it with  serverUrl: '${url}${HTTP_V2.path}'`);
   console.log(`Open ${url} in a browser, or ask  ${url}/events  ${url}/users/{id}  ${url}/stats`);
   if (origin !== undefined) {
     console.log(`Everything is passed on to ${origin}`);
   }
   if (!isLoopbackAddress(collector.server.address().address)) {
     console.log(
-      'Anybody who can reach this address can see what arrives, and change how it is answered',
+      'Everyone who can reach this address can see what arrives, and change how it is answered',
     );
   }
 }

@@ -2,14 +2,15 @@
 
 /** One HTTP request to the collector and its answer, step by step: read, accept, send. */
 
-const { ENDPOINTS, answers, listRefusals } = require('./protocol.js');
+const { HTTP_V2 } = require('../../endpoints.js');
+const { APIS, answers, listRefusals } = require('./protocol.js');
 const { parseBody, readBody } = require('./body.js');
 const { validate } = require('./validate.js');
 
-/** What is remembered of a URL. */
+/** The characters of a URL that are kept. */
 const MAX_URL_LENGTH = 2000;
 
-/** The URL that a request asks for, or null when its target is none. */
+/** The URL that a request asks for, or null when its target is not a URL. */
 function parseTarget(target) {
   try {
     return new URL(target, 'http://collector');
@@ -34,11 +35,10 @@ class Exchange {
     this.target = parseTarget(req.url);
     this.#store = store;
     this.#options = options;
-    this.#maxBytes =
-      options.maxBytes ?? (ENDPOINTS[this.target?.pathname] ?? ENDPOINTS['/2/httpapi']).maxBytes;
-    /** The body as it was sent: null until it is read, and if it was cut off or far too large. */
+    this.#maxBytes = options.maxBytes ?? (APIS[this.target?.pathname] ?? HTTP_V2).maxBytes;
+    /** The body as it was sent; null until it is read, and when it is cut off or far too large. */
     this.rawBody = null;
-    /** What the store is told of the exchange; bytes are those of the body, as sent, jsonBytes without compression. */
+    /** The store's record of the exchange; `bytes` is the size of the body as sent, `jsonBytes` without compression. */
     this.record = {
       method: req.method,
       url: req.url.slice(0, MAX_URL_LENGTH),
@@ -77,17 +77,17 @@ class Exchange {
     return this.#parsed;
   }
 
-  /** Whether it goes to one of the paths that take events. */
+  /** Whether the request goes to one of the paths that take events. */
   get isUpload() {
-    return this.target !== null && Object.hasOwn(ENDPOINTS, this.target.pathname);
+    return this.target !== null && Object.hasOwn(APIS, this.target.pathname);
   }
 
-  /** Whoever only looks at the collector is not part of what it tells. */
+  /** Keep the exchange out of the store: looking at the collector is not part of what it shows. */
   doNotRecord() {
     this.#isView = true;
   }
 
-  /** The events of the body, which was read; none if it is unusable. */
+  /** The events of the body, once it is read; empty if the body is unusable. */
   get events() {
     const events = this.#parse().request?.events;
     return Array.isArray(events) ? events : [];
@@ -98,7 +98,7 @@ class Exchange {
     return this.#parse().bytes ?? 0;
   }
 
-  /** Do as Amplitude does with the body, which was read; return the answer. Happens once. */
+  /** Treat the body, once it is read, as Amplitude does, and return the answer. Further calls return the same one. */
   accept() {
     this.#answer ??= this.#ingest();
     return this.#answer;
@@ -117,7 +117,7 @@ class Exchange {
 
   /**
    * Send an answer: `{status, headers, body}`, where a body that is neither text nor bytes is sent as JSON.
-   * `json` is what a body that is text or bytes says.
+   * `json` is the parsed content of a body that is text or bytes.
    */
   send({ status, headers, body = '', json = body }) {
     const payload = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
@@ -143,7 +143,7 @@ class Exchange {
     }
   }
 
-  /** Note that the answer is on its way; only for those who write to the socket without send(). */
+  /** Note that the answer is being sent; for callers that write to the socket themselves, without send(). */
   sent(status) {
     this.record.status = status;
     this.#close();

@@ -1,15 +1,15 @@
 'use strict';
 
 /**
- * Passes requests on to the real Amplitude, as they are, and its answers back, so that the collector can
- * stand between an application and Amplitude, and show what happens there.
+ * Passes requests on to the real Amplitude, unchanged, and its answers back, so that the collector can stand between
+ * an application and Amplitude and show what happens.
  */
 
+const { HTTP_V2, ORIGINS } = require('../../endpoints.js');
 const { resolveOptions } = require('../../options.js');
 const { send } = require('../http-client.js');
 const { answers } = require('./protocol.js');
 
-const ZONES = { US: 'https://api2.amplitude.com', EU: 'https://api.eu.amplitude.com' };
 const REQUEST_HEADERS = ['content-type', 'content-encoding', 'accept', 'user-agent'];
 const ANSWER_HEADERS = ['content-type', 'retry-after'];
 
@@ -18,10 +18,10 @@ const pick = (headers, names) =>
     names.filter((name) => headers[name] !== undefined).map((name) => [name, headers[name]]),
   );
 
-/** The origin that `--forward` names: a zone, or an http or https URL; null if it is neither. */
+/** The origin that `--forward` names by a zone, or by an http or https URL; null for anything else. */
 function parseOrigin(text) {
-  if (Object.hasOwn(ZONES, text.toUpperCase())) {
-    return ZONES[text.toUpperCase()];
+  if (Object.hasOwn(ORIGINS, text.toUpperCase())) {
+    return ORIGINS[text.toUpperCase()];
   }
   try {
     const url = new URL(text);
@@ -41,10 +41,10 @@ function parseJson(body) {
   }
 }
 
-/** Make the function that passes an exchange on, whose body was read, and resolves to the answer. */
+/** Make the function that passes an exchange with its body on, and resolves to the answer. */
 function createForwarder(origin, { caFile } = {}) {
-  // What the environment says of proxies holds here as it does for the dispatcher.
-  const way = resolveOptions({ apiKey: 'not-used', serverUrl: `${origin}/2/httpapi`, caFile });
+  // The proxies of the environment apply here as they do to a dispatcher.
+  const way = resolveOptions({ apiKey: 'not-used', serverUrl: origin + HTTP_V2.path, caFile });
   return async (exchange) => {
     const { req, target, rawBody } = exchange;
     if (rawBody === null) {
@@ -64,7 +64,7 @@ function createForwarder(origin, { caFile } = {}) {
       return answers.refusal(502, `${new URL(origin).host} cannot be reached: ${error.message}`);
     }
     if (upstream.status === 200) {
-      exchange.accept(); // what Amplitude has now, the collector has, too
+      exchange.accept(); // the collector takes what Amplitude has taken
     }
     const headers = pick(upstream.headers, ANSWER_HEADERS);
     return {

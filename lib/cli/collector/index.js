@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * A local stand-in for Amplitude: an HTTP server that takes events as Amplitude's HTTP V2 and Batch
- * APIs do, refuses what they refuse, and shows what arrived. For development and tests.
+ * A local stand-in for Amplitude, for development and tests: an HTTP server that takes events as Amplitude's HTTP V2
+ * and Batch APIs do, refuses what they refuse, and shows what arrives.
  */
 
 const { once } = require('node:events');
@@ -26,7 +26,7 @@ const { Store } = require('./store.js');
 const { Stream } = require('./stream.js');
 const { findView } = require('./views.js');
 
-/** Node's limits protect servers from strangers; here they would only hide what a client does. */
+/** Node's limits protect public servers; here they would only hide what a client does. */
 const SERVER_OPTIONS = {
   maxHeaderSize: 1024 * 1024,
   requestTimeout: 0,
@@ -42,14 +42,14 @@ const SERVER_OPTIONS = {
  * - badIndexes: 'all', or 'first' to list only the first bad event of each field in a 400;
  * - shortIds: 'remove' ids shorter than min_id_length, or 'refuse' events that have one;
  * - maxBytes: the largest request, uncompressed (default: Amplitude's limit of the endpoint);
- * - maxEvents, maxEventBytes, maxUsers, maxInsertIds, maxDuplicates, maxRefusals: bounds of what is remembered;
- * - forward: the origin to pass requests on to, and caFile, whom to trust for it;
- * - allowOrigins: the origins whose pages may send events, beside those of this machine;
+ * - maxEvents, maxEventBytes, maxUsers, maxInsertIds, maxDuplicates, maxRefusals: bounds of the store;
+ * - forward: the origin to pass requests on to, and caFile, the certificates to trust for it;
+ * - allowOrigins: the origins whose pages may send events, in addition to pages of this machine;
  * - now: the clock, in milliseconds;
  * - tls: options of https.createServer(), to serve https;
- * - intercept: async (exchange) => answer, called before the body is read: `{status, headers, body}`
- *   is sent instead of the usual answer; undefined lets the usual one happen; null means that it was
- *   answered, or that nothing shall be.
+ * - intercept: async (exchange) => answer, called before the body is read. `{status, headers, body}` is sent in place
+ *   of the usual answer; undefined stands for the usual answer; null means that the request is answered already, or
+ *   never will be.
  */
 function createCollector(options = {}) {
   const store = new Store(options);
@@ -71,7 +71,7 @@ function createCollector(options = {}) {
 
   store.on('request', (record) => requests.add(record));
 
-  /** The answer to a request for one of the paths that take events; null if there shall be none. */
+  /** The answer to a request for one of the paths that take events; null if it is to stay without. */
   async function answerUpload(exchange) {
     const { method, headers } = exchange.req;
     if (!mayUpload(headers.origin, options.allowOrigins ?? [])) {
@@ -93,7 +93,7 @@ function createCollector(options = {}) {
     return failure === undefined ? forward(exchange) : failure;
   }
 
-  /** The answer to any other request; null if it was given. */
+  /** The answer to any other request; null if it is sent already. */
   function answerView(exchange) {
     const { req, res, target } = exchange;
     const refusal = refuseView(req.headers, isLoopback);
@@ -149,7 +149,7 @@ function createCollector(options = {}) {
     server,
     store,
 
-    /** Where it listens, without a slash at the end; null if it does not. */
+    /** The URL, without a slash at the end; null while it does not listen. */
     get url() {
       const address = server.address();
       if (address === null) {
@@ -170,7 +170,7 @@ function createCollector(options = {}) {
     /** Stop listening and cut every connection; the store stays. */
     close() {
       return new Promise((resolve) => {
-        // The error that there can be is that it does not listen.
+        // The only possible error is that it does not listen.
         server.close(() => resolve());
         for (const socket of sockets) {
           socket.destroy();

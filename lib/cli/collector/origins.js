@@ -1,12 +1,12 @@
 'use strict';
 
 /**
- * Who may talk to the collector from a browser. A page of any site can send requests to this machine, so
- * what such a page could do must be what its own site may do.
+ * Which pages may use the collector from a browser. A page of any site can send requests to this machine, so the
+ * collector has to tell them apart.
  *
- * Events are taken from pages of this machine, and of origins that were allowed. The collector's own page
- * and what it shows is for itself alone: no other origin is allowed to read it, and a name that some
- * DNS server gave to the loopback address (DNS rebinding) is not answered.
+ * Events are taken from pages of this machine, and of origins that are allowed. What the collector shows is for its
+ * own page alone: no other origin may read it, and a request for another name of the loopback address is refused
+ * (DNS rebinding).
  */
 
 const net = require('node:net');
@@ -21,7 +21,7 @@ function isLoopbackAddress(address) {
   return family !== 0 && LOOPBACK.check(address, `ipv${family}`);
 }
 
-/** Whether a host name, as URL has it, is certainly this machine. */
+/** Whether a host name of a URL is certainly this machine. */
 function isLoopbackName(hostname) {
   return (
     hostname === 'localhost' ||
@@ -39,8 +39,8 @@ function parse(url) {
 }
 
 /**
- * Whether a page of that origin may send events: none (no browser), one of this machine, or one of
- * `allowed` ('*' allows all).
+ * Whether a page of an origin may send events: an absent one (no browser), one of this machine, or one of `allowed`
+ * ('*' allows all).
  */
 function mayUpload(origin, allowed) {
   return (
@@ -51,13 +51,13 @@ function mayUpload(origin, allowed) {
   );
 }
 
-/** The headers that let a page of that origin read the answer to its events. */
+/** The headers with which a page of an origin may read the answer to its events. */
 function uploadHeaders(origin) {
   return origin === undefined
     ? {}
     : {
         'Access-Control-Allow-Origin': origin,
-        'Access-Control-Allow-Credentials': 'true', // a beacon has them, wanted or not
+        'Access-Control-Allow-Credentials': 'true', // a beacon always sends them
         Vary: 'Origin',
       };
 }
@@ -71,7 +71,7 @@ const preflight = () => ({
   },
 });
 
-/** The answer that refuses to show something, or null. `isLoopback`: whether the collector listens there alone. */
+/** The answer that refuses to show something, or null. `isLoopback`: whether the collector listens on loopback only. */
 function refuseView({ host = '', origin }, isLoopback) {
   const url = parse(`http://${host}`);
   if (isLoopback && !isLoopbackName(url?.hostname ?? '')) {

@@ -1,13 +1,13 @@
 'use strict';
 
-/** The switch that makes the collector fail, so that one can watch a client recover. */
+/** The switch that makes the collector fail, to watch a client recover. */
 
 const { answers } = require('./protocol.js');
 
-/** A client that splits its requests gets below this. */
+/** A client that splits its requests gets below this number of events. */
 const MAX_EVENTS_WHEN_SMALL = 10;
 
-/** What each mode answers to an exchange whose body was read: undefined is the usual answer, null is none. */
+/** By mode: the answer to an exchange whose body is read. Undefined is the usual answer, null is no answer. */
 const MODES = {
   normal: () => undefined,
   503: () => answers.unavailable(),
@@ -30,13 +30,13 @@ class Outage {
     return this.#mode;
   }
 
-  /** Switch to a mode; return false if there is no such one. */
+  /** Switch to a mode; return false if it does not exist. */
   set(mode) {
     if (!Object.hasOwn(MODES, mode)) {
       return false;
     }
     this.#mode = mode;
-    // Who waits in vain would wait until its own timeout; a cut connection tells it sooner.
+    // Clients that wait would otherwise wait until their own timeout.
     if (mode !== 'silent') {
       this.#silenced.forEach((res) => res.destroy());
     }

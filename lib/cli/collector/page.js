@@ -1,6 +1,6 @@
 'use strict';
 
-/** Serves the collector's page: the files beside this one, to browsers, with what keeps them honest. */
+/** Serves the files of the collector's page to browsers, with headers that protect it. */
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -13,7 +13,7 @@ const TYPES = {
   '.svg': 'image/svg+xml',
 };
 
-/** For all that is shown: what came in from anywhere must never run, load or be framed. */
+/** For all that is shown: data of any origin must never run, load anything or be framed. */
 const SECURITY_HEADERS = {
   'Content-Security-Policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
@@ -27,7 +27,7 @@ const SECURITY_HEADERS = {
 
 let files = null;
 
-/** The view that is a file of the page, `/page/...`, as a function that makes the answer, or null. */
+/** The view of a file of the page, `/page/...`, as a function that makes the answer, or null. */
 function findFile(pathname) {
   files ??= new Map(fs.readdirSync(DIRECTORY).map((name) => [`/page/${name}`, name]));
   const name = files.get(pathname);
@@ -40,7 +40,7 @@ function findFile(pathname) {
       });
 }
 
-/** Whether a request for `/` is a browser's. Others get JSON. */
+/** Whether a browser requests `/`. Other clients get JSON. */
 const wantsPage = ({ accept = '' }) => accept.includes('text/html');
 
 module.exports = { SECURITY_HEADERS, findFile, wantsPage };

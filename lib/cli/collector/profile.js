@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * What the `user_properties` of an event do to the properties of the user, as Amplitude does it.
- * Properties are a Map, because their names are the sender's choice (`__proto__` is one of them).
+ * Applies the `user_properties` of an event to the properties of its user, as Amplitude does. Properties are a Map,
+ * because the sender chooses their names (`__proto__` is possible).
  */
 
 const { isDeepStrictEqual } = require('node:util');
@@ -12,7 +12,7 @@ const toList = (value) => (value === undefined ? [] : Array.isArray(value) ? val
 const without = (list, values) =>
   list.filter((item) => !values.some((value) => isDeepStrictEqual(item, value)));
 
-/** How each operation makes the new value of a property (undefined: no property) of the current one. */
+/** By operation: the new value of a property (undefined: no property) from the current one and the operand. */
 const OPERATIONS = {
   $unset: () => undefined,
   $set: (current, value) => value,
@@ -26,7 +26,7 @@ const OPERATIONS = {
   $remove: (current, value) => (Array.isArray(current) ? without(current, toList(value)) : current),
 };
 
-/** The order in which Amplitude applies the operations of one event, whatever order they were sent in. */
+/** The order in which Amplitude applies the operations of one event, whatever their order in it. */
 const ORDER = [
   '$unset',
   '$set',

@@ -1,17 +1,16 @@
 'use strict';
 
 /**
- * What Amplitude documents of its HTTP V2 and Batch APIs: paths, limits and answers.
- * An answer here is `{status, body}`; body is what becomes the JSON.
+ * The limits and answers that Amplitude documents for its HTTP V2 and Batch APIs. An answer here is `{status, body}`;
+ * the body is sent as JSON.
  */
 
-/** Bytes are those of the JSON, before compression. */
-const ENDPOINTS = {
-  '/2/httpapi': { maxBytes: 1_000_000 },
-  '/batch': { maxBytes: 20_000_000 },
-};
+const { BATCH, HTTP_V2 } = require('../../endpoints.js');
 
-/** What the user properties begin with that tell a user's variations. */
+/** Amplitude's APIs by path. */
+const APIS = { [HTTP_V2.path]: HTTP_V2, [BATCH.path]: BATCH };
+
+/** The prefix of the user properties that hold a user's variations. */
 const DECISION_PREFIX = '[Optimizely] ';
 
 const MAX_EVENTS_PER_REQUEST = 2000;
@@ -24,7 +23,7 @@ const MAX_GROUP_VALUES = 10;
 const DEFAULT_MIN_ID_LENGTH = 5;
 const DEDUPLICATION_MILLIS = 7 * 24 * 60 * 60 * 1000;
 
-/** Ids that stand for "nobody", and would make one huge user out of many. */
+/** Ids that Amplitude refuses, because they stand for no user and would merge many. */
 const INVALID_IDS = new Set([
   'anonymous',
   'nil',
@@ -42,7 +41,7 @@ const INVALID_IDS = new Set([
   '-1',
 ]);
 
-/** The lists of indexes in an answer, and what is wrong with the events there. */
+/** By list of indexes in an answer: what is wrong with these events. */
 const FIELD_LISTS = {
   events_with_missing_fields: (field) => `${field} is missing`,
   events_with_invalid_fields: (field) => `${field} is not valid`,
@@ -53,7 +52,7 @@ const EVENT_LISTS = {
   throttled_events: 'its user or device is throttled',
 };
 
-/** The events that an answer refuses: [{index, reason}]. The answer may be anybody's. */
+/** The events that an answer refuses: [{index, reason}]. The answer may come from any server. */
 function listRefusals(body) {
   const refusals = [];
   const add = (indexes, reason) => {
@@ -105,8 +104,8 @@ const answers = {
 };
 
 module.exports = {
+  APIS,
   DECISION_PREFIX,
-  ENDPOINTS,
   MAX_EVENTS_PER_REQUEST,
   MAX_STRING_LENGTH,
   MAX_DEPTH,

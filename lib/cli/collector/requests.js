@@ -1,6 +1,6 @@
 'use strict';
 
-/** The requests that came in: the last ones, and sums of all. */
+/** The last requests that came in, and sums of all of them. */
 
 const { Fifo } = require('./bounded.js');
 
@@ -24,7 +24,7 @@ class RequestLog {
     sums.largestBytes = Math.max(sums.largestBytes, record.bytes);
   }
 
-  /** The last ones, oldest first. */
+  /** The last requests, oldest first. */
   recent() {
     return this.#recent.last();
   }

@@ -1,12 +1,12 @@
 'use strict';
 
 /**
- * What Amplitude would know after the requests that it accepted: the events in order of arrival,
- * and the users with their properties. Knows nothing of HTTP. Every collection is bounded.
+ * What Amplitude would have after the requests that it accepted: the events in order of arrival, and the users with
+ * their properties. It knows nothing of HTTP. Every collection is bounded.
  *
- * Emits 'event' (event) for each one stored, 'duplicate' (event) for each one that was not because its
- * insert_id is known, 'refusal' ({event, reason, time}) for each one that was refused, 'request' (record)
- * for each request that came in, and 'refused' (record) for each of those that was answered with an error.
+ * Emits 'event' (event) for an event that is stored, 'duplicate' (event) for one that is not because its insert_id
+ * is known, 'refusal' ({event, reason, time}) for one that is refused, 'request' (record) for each request, and
+ * 'refused' (record) for a request that is answered with an error.
  */
 
 const { EventEmitter } = require('node:events');
@@ -18,7 +18,7 @@ const NO_DECISIONS = Object.freeze({});
 const MAX_PROJECTS = 100;
 const MAX_DEVICES_PER_USER = 100;
 
-/** `now` is a clock in milliseconds; maxEventBytes bounds the JSON of the events, as it came in. */
+/** `now` is a clock in milliseconds; `maxEventBytes` bounds the size of the events' JSON. */
 const DEFAULTS = {
   maxEvents: 200_000,
   maxEventBytes: 256 * 1024 * 1024,
@@ -30,7 +30,7 @@ const DEFAULTS = {
 };
 
 class User {
-  // Most users never have a second device or more than a handful of events, and there may be very many.
+  // There may be very many users, and most of them have one device and a few events.
   deviceIds = null;
   properties = new Map();
   events = new Fifo();
@@ -55,7 +55,7 @@ class User {
     this.#stale = true;
   }
 
-  /** The properties that decisions set; one frozen object for all the events until they change. */
+  /** The properties that decisions set, as one frozen object that events share until it changes. */
   decisions() {
     if (this.#stale) {
       const decisions = {};
@@ -98,7 +98,7 @@ class Store extends EventEmitter {
     this.#now = limits.now;
     this.#startedAt = this.#now();
     this.#events = new WeighedFifo(limits.maxEvents, limits.maxEventBytes);
-    // What is only there to be looked at has a smaller share of the memory.
+    // Duplicates and refusals are only looked at, so they get a smaller share of the memory.
     this.#duplicates = new WeighedFifo(limits.maxDuplicates, limits.maxEventBytes / 8);
     this.#refusals = new WeighedFifo(limits.maxRefusals, limits.maxEventBytes / 8);
   }
@@ -114,9 +114,9 @@ class Store extends EventEmitter {
   }
 
   /**
-   * Take the events of one accepted request, whose JSON had so many bytes; they become the store's own.
-   * Each gets `server_received_time`, and, if it is stored and does more than to set properties,
-   * `decisions`: the values that segmentation by `[Optimizely] ...` would find on it.
+   * Take the events of one accepted request, and the size of its JSON. The store owns the events from then on. Each
+   * gets `server_received_time`, and, if it is stored and does more than to set properties, `decisions`: the values
+   * that segmentation by `[Optimizely] ...` would find on it.
    */
   ingest(apiKey, events, bytes = 0) {
     const now = this.#now();
@@ -141,7 +141,7 @@ class Store extends EventEmitter {
     return { stored, duplicates: events.length - stored };
   }
 
-  /** Remember an event of so many bytes that was refused, and why. */
+  /** Remember a refused event, its size and the reason. */
   refuse(event, reason, bytes = 0) {
     const refusal = { event, reason, time: this.#now() };
     this.#revision++;
@@ -165,7 +165,7 @@ class Store extends EventEmitter {
 
   #forgetEvent(event) {
     const user = this.#findUser(event);
-    // A user that was forgotten and came back does not have this event any more.
+    // A user that was forgotten and then seen again no longer has this event.
     if (user?.events.peek() === event) {
       user.events.shift();
     }
@@ -175,7 +175,7 @@ class Store extends EventEmitter {
     return userId == null ? this.#usersByDevice.get(deviceId) : this.#usersById.get(userId);
   }
 
-  /** The user of an event, who is its user_id, or else its device_id. */
+  /** The user of an event: its user_id, or its device_id if it has none. */
   #userOf(event) {
     const { user_id: userId = null, device_id: deviceId = null } = event;
     let user = this.#findUser(event);
@@ -197,7 +197,7 @@ class Store extends EventEmitter {
     return user;
   }
 
-  /** Forget the oldest user that was not seen again since its last turn, when there are too many. */
+  /** When there are too many users, forget the oldest one without events since its last turn. */
   #evictUser() {
     while (this.#userClock.size > this.#limits.maxUsers) {
       const user = this.#userClock.shift();
@@ -320,7 +320,7 @@ function isRepeat(seen, { insert_id: insertId, device_id: deviceId }, seconds) {
   return !seen.add(deviceId == null ? insertId : `${deviceId}\n${insertId}`, seconds);
 }
 
-/** An event as it came in, without what the store added. */
+/** An event as it came in, without the fields that the store added. */
 function asSent(event) {
   const sent = { ...event };
   delete sent.server_received_time;

@@ -1,9 +1,8 @@
 'use strict';
 
 /**
- * Tells the collector's page what happens, as server-sent events: `start` with all there is when it
- * connects, then `news` at most some times a second, however much comes in. Costs nothing as long as
- * nobody looks.
+ * Sends the collector's page what happens, as server-sent events: `start` with the whole state when the page
+ * connects, then `news` a few times a second at most, however much comes in. Without a page it costs nothing.
  */
 
 const { answers } = require('./protocol.js');
@@ -12,13 +11,13 @@ const { pairDecisions, tellsOfDecision } = require('./analysis.js');
 const INTERVAL_MILLIS = 250;
 const HEARTBEAT_MILLIS = 15_000;
 const MAX_CLIENTS = 32;
-/** Of what comes in between two messages, the page gets the last; nobody could read more. */
+/** The page gets the last decisions and requests between two messages; more could not be read anyway. */
 const MAX_EVENTS = 400;
 const MAX_DECISIONS = 100;
 const MAX_REQUESTS = 50;
-/** A decision whose events are larger is told without them. */
+/** A decision with larger events is sent without them. */
 const MAX_DECISION_CHARS = 50_000;
-/** A client that does not read this much is cut off. It comes back by itself. */
+/** A client that leaves this much unread is cut off. It reconnects by itself. */
 const MAX_BACKLOG_BYTES = 4 * 1024 * 1024;
 
 function encode(decision) {
@@ -104,7 +103,7 @@ class Stream {
     this.change();
   }
 
-  /** Something changed that the page shows. */
+  /** Note a change that the page shows. */
   change() {
     if (this.#clients.size > 0) {
       this.#timer ??= setTimeout(() => this.#tell(), INTERVAL_MILLIS).unref();

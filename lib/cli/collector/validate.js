@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Amplitude's validation of a request. Pure, apart from what Amplitude itself does to events that
- * it accepts: strings are truncated, and ids that are too short removed.
+ * Amplitude's validation of a request. Pure, apart from Amplitude's own changes to events that it accepts: it
+ * truncates strings, and removes ids that are too short.
  */
 
 const {
@@ -57,7 +57,7 @@ const FIELD_TYPES = new Map(
   }),
 );
 
-/** Truncate the strings in `value`, which is owned by the caller; return false when it is nested too deeply. */
+/** Truncate the strings in `value` in place; return false when it is nested too deeply. */
 function truncateStrings(value, depth) {
   if (depth > MAX_DEPTH) {
     return false;
@@ -101,7 +101,7 @@ class Problems {
     if (maps.events_with_invalid_fields) {
       return answers.refusal(400, 'Invalid field values on some events', maps);
     }
-    // Not documented, but what the live service answers, and what Amplitude's own SDKs understand.
+    // Not documented, but the live service answers so, and Amplitude's own SDKs understand it.
     if (maps.events_with_invalid_id_lengths) {
       return answers.refusal(400, 'Invalid id length for user_id or device_id', maps);
     }
@@ -109,7 +109,7 @@ class Problems {
   }
 }
 
-/** Check the ids of an event, and remove those that are too short, which is an error when none is left. */
+/** Check the ids of an event, and remove ids that are too short; it is an error when no id is left. */
 function checkIds(event, index, minIdLength, problems, refuseShort) {
   let short = null;
   let valid = 0;
@@ -145,7 +145,7 @@ function checkEvent(event, index, minIdLength, problems, refuseShort) {
     const value = event[field];
     const isValid = FIELD_TYPES.get(field);
     if (value === null) {
-      continue; // as good as absent
+      continue; // counts as absent
     }
     if (
       (isValid !== undefined && !isValid(value)) ||
@@ -161,11 +161,11 @@ function checkEvent(event, index, minIdLength, problems, refuseShort) {
 /**
  * Validate a parsed request body.
  *
- * options: `apiKeys` (those that are known; default: any), `badIndexes` ('all', or 'first': only the
- * first bad event of each field is listed, so that a client has to ask again and again), `shortIds`
+ * options: `apiKeys` (the known ones; default: any), `badIndexes` ('all', or 'first': only the first
+ * bad event of each field is listed, so that a client has to send again and again), `shortIds`
  * ('remove', as documented, or 'refuse' the event even if its other id is long enough).
  *
- * Return the answer that refuses it, or null.
+ * Return the answer that refuses the request, or null.
  */
 function validate(request, options = {}) {
   if (!isObject(request)) {

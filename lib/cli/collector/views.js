@@ -1,7 +1,8 @@
 'use strict';
 
-/** What the collector shows of its store, as JSON. */
+/** The collector's JSON views of its store. */
 
+const { BATCH, HTTP_V2 } = require('../../endpoints.js');
 const { answers } = require('./protocol.js');
 
 const DEFAULT_LIMIT = 1000;
@@ -10,8 +11,8 @@ const ok = (body) => ({ status: 200, body });
 const INDEX = {
   name: 'optimizely-amplitude collector, a local stand-in for Amplitude',
   endpoints: {
-    'POST /2/httpapi': "events, as Amplitude's HTTP V2 API takes them",
-    'POST /batch': "events, as Amplitude's Batch API takes them",
+    [`POST ${HTTP_V2.path}`]: "events, as Amplitude's HTTP V2 API takes them",
+    [`POST ${BATCH.path}`]: "events, as Amplitude's Batch API takes them",
     'GET /users/{id}': 'a user by user_id or device_id, URL-encoded: properties and events',
     'GET /events?user=&type=&limit=': `the last events, oldest first (limit: ${DEFAULT_LIMIT})`,
     'GET /stats': 'counts of requests, events, duplicates and users',
@@ -23,7 +24,7 @@ function showUser(store, encodedId) {
   try {
     user = store.user(decodeURIComponent(encodedId));
   } catch {
-    // Not URL-encoded, so nobody's id.
+    // Not URL-encoded, so no id.
   }
   return user ? ok(user) : answers.refusal(404, 'Unknown user');
 }
@@ -33,7 +34,7 @@ function showEvents(store, query) {
   if (!Number.isInteger(limit) || limit < 0) {
     return answers.refusal(400, 'limit must be a whole number');
   }
-  // An empty parameter is one that is not given.
+  // An empty parameter counts as absent.
   return ok({
     events: store.events({
       user: query.get('user') || undefined,
@@ -43,7 +44,7 @@ function showEvents(store, query) {
   });
 }
 
-/** The view of a path, as a function that makes the answer, or null when there is none. */
+/** The view of a path, as a function that makes the answer; null when there is no view. */
 function findView(store, { pathname, searchParams }) {
   switch (pathname) {
     case '/':

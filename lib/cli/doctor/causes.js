@@ -1,6 +1,6 @@
 'use strict';
 
-/** What an error of the network means, and what to do about it. Pure. */
+/** The meaning of a network error, and what to do about it. Pure. */
 
 const UNTRUSTED = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
@@ -13,21 +13,19 @@ const UNTRUSTED = new Set([
 const UNREACHABLE = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);
 
 const TRUST_REMEDY =
-  'if a proxy of your company inspects TLS, give its certificate with --ca-file (option caFile), or NODE_EXTRA_CA_CERTS';
+  'if a proxy of your company inspects TLS, give its CA certificate with --ca-file (option caFile), or NODE_EXTRA_CA_CERTS';
 
-/** Each gets the error and the host, and returns [message, remedy], or null for what it does not know. */
+/** By stage: a function of the error, the host and the proxy that returns [message, remedy], or null for an unknown error. */
 const CAUSES = {
   dns: ({ code }, host) => [
-    code === 'EAI_AGAIN'
-      ? `no DNS server answers that knows ${host}`
-      : `${host} is not known to the DNS`,
-    'check the name; where only a proxy reaches the internet, name it with --proxy or https_proxy',
+    code === 'EAI_AGAIN' ? `no DNS server answers for ${host}` : `the DNS does not know ${host}`,
+    'check the name; if only a proxy reaches the internet, name it with --proxy or https_proxy',
   ],
   connect: ({ code }, host) => {
     if (UNREACHABLE.has(code)) {
       return [
         `${host} cannot be reached (${code})`,
-        'a firewall drops it, or there is no route: allow it, or name a proxy with --proxy',
+        'a firewall drops the packets, or there is no route: allow the host, or name a proxy with --proxy',
       ];
     }
     return code !== 'ECONNREFUSED'
@@ -40,20 +38,20 @@ const CAUSES = {
   proxy: ({ code, statusCode }, host, proxy) => {
     if (code === 'ERR_SOCKS') {
       return [
-        'it is a SOCKS proxy, which only the addon can use',
-        'add --send-test-event, which goes through it',
+        'this is a SOCKS proxy, which only the addon can use',
+        'add --send-test-event, which uses the addon',
       ];
     }
     if (statusCode === 407) {
       return [
-        `${proxy} wants a user name and a password`,
+        `${proxy} requires a user name and a password`,
         'give them in the URL of the proxy: http://user:password@host:port',
       ];
     }
     if (statusCode !== undefined) {
       return [
         `${proxy} answered ${statusCode} instead of connecting to ${host}`,
-        `ask who runs the proxy to allow ${host}, or exempt it with no_proxy`,
+        `ask the operator of the proxy to allow ${host}, or exempt the host with no_proxy`,
       ];
     }
     return [
@@ -63,27 +61,24 @@ const CAUSES = {
   },
   tls: ({ code, message }, host) => {
     if (UNTRUSTED.has(code)) {
-      return [
-        `the certificate of ${host} is of an authority that is not trusted (${code})`,
-        TRUST_REMEDY,
-      ];
+      return [`the authority of the certificate of ${host} is not trusted (${code})`, TRUST_REMEDY];
     }
     if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
       return [
-        `the certificate of ${host} is not valid today (${code})`,
-        'check the clock of this machine; if it is right, the server has to renew it',
+        `the certificate of ${host} has expired or is not valid yet (${code})`,
+        'check the clock of this machine; if it is right, the server has to renew its certificate',
       ];
     }
     if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
       return [
-        `the certificate is not for ${host}, so something else answers in its place`,
-        'check --server-url, and what the DNS says of the host',
+        `the certificate is for another host than ${host}`,
+        'check --server-url, and the address that the DNS has for the host',
       ];
     }
     if (/wrong version number|unknown protocol|packet length too long/i.test(message)) {
       return [
         `${host} does not speak TLS on that port`,
-        'is the URL to begin with http: instead of https:?',
+        'does the URL have to begin with http: in place of https:?',
       ];
     }
     return null;
@@ -91,11 +86,11 @@ const CAUSES = {
   http: ({ code, message }, host) =>
     code === 'ETIMEDOUT'
       ? [
-          `${host} took the request and did not answer`,
-          'try again; if it stays so, something between swallows requests',
+          `${host} accepted the request and did not answer`,
+          'try again; if this repeats, something on the way drops requests',
         ]
       : String(code).startsWith('HPE_')
-        ? [`what ${host} answers is not HTTP (${message})`, 'check host and port of --server-url']
+        ? [`the answer of ${host} is not HTTP (${message})`, 'check host and port of --server-url']
         : null,
 };
 
@@ -104,7 +99,7 @@ function explain(error, url, proxy) {
   const host = new URL(url).host;
   const [message, remedy] = CAUSES[error.stage]?.(error, host, proxy) ?? [
     `${host}: ${error.message || error.code}`,
-    'see the message; a firewall or proxy between often shows itself like this',
+    'see the message; a firewall or a proxy on the way may be the cause',
   ];
   return { message, remedy };
 }

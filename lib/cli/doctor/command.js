@@ -1,6 +1,6 @@
 'use strict';
 
-/** `optimizely-amplitude doctor`: prints the checks, one line each, and what to do. */
+/** `optimizely-amplitude doctor`: prints one line for each check, and what to do about a failed one. */
 
 const USAGE = `Options of doctor:
   --api-key <key>          the API key (or AMPLITUDE_API_KEY in the environment)
@@ -11,7 +11,7 @@ const USAGE = `Options of doctor:
   --ca-file <file>         as the option caFile
   --sdk-key <key>          check the datafile that Optimizely has for this SDK key
   --datafile <file|url>    check this datafile
-  --user <id>              show what this user's decisions become
+  --user <id>              show the events of this user's decisions
   --attributes <json>      the user's attributes
   --send-test-event        send a real event, of the user optimizely-amplitude-doctor
   --json                   print JSON
@@ -43,7 +43,7 @@ function label(status) {
     : text;
 }
 
-/** Control characters that came from elsewhere must not reach the terminal. */
+/** Control characters of an answer or a datafile must not reach the terminal. */
 // eslint-disable-next-line no-control-regex
 const printable = (text) => text.replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ');
 
@@ -95,7 +95,7 @@ async function run(values, { fail, failUsage }) {
   if (failed > 0) {
     fail(`${failed} check${failed === 1 ? '' : 's'} failed`);
   } else if (!values.json) {
-    console.log('\nNo trouble found. To see what arrives, run  npx optimizely-amplitude collector');
+    console.log('\nNo problem found. To see what arrives, run  npx optimizely-amplitude collector');
   }
 }
 

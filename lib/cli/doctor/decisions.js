@@ -1,19 +1,25 @@
 'use strict';
 
 /**
- * Checks of the other side: Optimizely's datafile, and what a user's decisions would become. The events are
- * those that the dispatcher really sends, to a collector in this process.
+ * Checks of Optimizely's side: the datafile, and the events of a user's decisions. A dispatcher sends these events
+ * to a collector in this process.
  */
 
+const { subscribe, unsubscribe } = require('node:diagnostics_channel');
 const fs = require('node:fs');
 
+const { HTTP_V2 } = require('../../endpoints.js');
 const { createCollector } = require('../collector/index.js');
 const { asSent } = require('../collector/store.js');
 const { send } = require('../http-client.js');
 const { explain } = require('./causes.js');
+const { createQuietDispatcher } = require('./quiet.js');
 
 const CDN = 'https://cdn.optimizely.com/datafiles/';
 const MAX_NAMES = 20;
+/** The channel on which dispatchers publish the outcome of a decision, and the outcomes of those that arrive. */
+const DECISIONS = 'optimizely-amplitude:decision';
+const ARRIVING = ['queued', 'repeat'];
 const SDK = '@optimizely/optimizely-sdk';
 const EXAMPLE = {
   flagKey: 'example_flag',
@@ -79,7 +85,7 @@ async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
       report.fail(
         'datafile',
         `${source} is not JSON; it begins with ${excerpt(text)}`,
-        'a login page or a wrong file? It should be what cdn.optimizely.com has',
+        'a login page or a wrong file? It should be the one at cdn.optimizely.com',
       );
     }
     return null;
@@ -88,8 +94,8 @@ async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
   if (!Array.isArray(flags)) {
     report.fail(
       'datafile',
-      `${source} is JSON, but no datafile: it has no featureFlags`,
-      'take the one of Feature Experimentation for this SDK key',
+      `${source} is JSON, but not a datafile: it has no featureFlags`,
+      'use the datafile of Feature Experimentation for this SDK key',
     );
     return null;
   }
@@ -144,7 +150,7 @@ function checkVariations(datafile, report) {
   );
 }
 
-/** The SDK that the application uses, or else this package's; null if there is none. */
+/** Load the SDK of the application, or otherwise one that this package finds; null if there is none. */
 function loadSdk() {
   try {
     return require(require.resolve(SDK, { paths: [process.cwd(), __dirname] }));
@@ -164,37 +170,40 @@ function createClient(sdk, datafile) {
   return sdk.createInstance({ datafile, odpOptions: { disabled: true }, eventDispatcher });
 }
 
-/** Let `decide(dispatcher)` happen; return the events that it would send to Amplitude, and the log's warnings. */
+/**
+ * Call `decide(dispatcher)`; resolve to { events, refusal }: the events that it would send to Amplitude, and the
+ * outcome of the first decision that would not arrive, or undefined.
+ */
 async function rehearse(options, decide) {
-  const { createDispatcher } = require('../../index.js'); // not before it is known that the addon loads
   const collector = createCollector();
   const { url } = await collector.listen();
-  const warnings = [];
-  const note = (message) => warnings.push(message);
-  const ignore = () => {};
-  const dispatcher = createDispatcher({
+  const dispatcher = createQuietDispatcher({
     apiKey: 'rehearsal',
-    serverUrl: `${url}/2/httpapi`,
+    serverUrl: url + HTTP_V2.path,
     proxy: '',
     minIdLength: options.minIdLength,
-    logger: { debug: ignore, info: ignore, warn: note, error: note },
   });
+  let refusal;
+  const note = ({ outcome }) => {
+    refusal ??= ARRIVING.includes(outcome) ? undefined : outcome;
+  };
+  subscribe(DECISIONS, note);
   try {
     await decide(dispatcher);
     await dispatcher.flush();
-    const events = collector.store.events().map(asSent);
-    return { events, warnings, counts: dispatcher.stats().decisions };
+    return { events: collector.store.events().map(asSent), refusal };
   } finally {
+    unsubscribe(DECISIONS, note);
     await dispatcher.close();
     await collector.close();
   }
 }
 
-/** What a user decides, and what that becomes. */
+/** Check what a user's decisions are, and which events they become. */
 async function checkUser({ user, attributes }, datafile, options, report) {
   const sdk = datafile === null ? null : loadSdk();
   let decisions = [EXAMPLE];
-  const { events, warnings, counts } = await rehearse(options, async (dispatcher) => {
+  const { events, refusal } = await rehearse(options, async (dispatcher) => {
     if (sdk === null) {
       dispatcher.onDecision({ type: 'flag', userId: user, attributes, decisionInfo: EXAMPLE });
       return;
@@ -204,28 +213,29 @@ async function checkUser({ user, attributes }, datafile, options, report) {
     decisions = Object.values(client.createUserContext(user, attributes)?.decideAll() ?? {});
     await client.close?.();
   });
-  if (counts.invalid > 0) {
-    const [, reason, remedy] = /: (.*?)(?: \((.*)\))?$/s.exec(warnings[0]);
+  if (refusal !== undefined) {
+    const { describeOutcome } = require('../../outcomes.js'); // not before it is known that the addon loads
+    const { message, advice } = describeOutcome(refusal);
     report.fail(
       'user',
-      `the decisions of ${JSON.stringify(user)} would not arrive: ${reason}`,
-      remedy,
+      `the decisions of ${JSON.stringify(user)} would not arrive: ${message}`,
+      advice,
     );
     return;
   }
   if (datafile !== null && sdk === null) {
     report.warn(
       'user',
-      `the id is fine; what it decides is not known, since ${SDK} is not installed here`,
-      `run this where your application is, or npm install ${SDK}`,
+      `the id is fine; its decisions are unknown, because ${SDK} is not installed here`,
+      `run this in the folder of your application, or npm install ${SDK}`,
     );
     return;
   }
   if (events.length === 0) {
     report.warn(
       'user',
-      `${JSON.stringify(user)} decides nothing`,
-      'the datafile has no flag, or the SDK does not take this id or these attributes',
+      `there are no decisions for ${JSON.stringify(user)}`,
+      'the datafile has no flag, or the SDK refuses this id or these attributes',
     );
     return;
   }
@@ -235,7 +245,7 @@ async function checkUser({ user, attributes }, datafile, options, report) {
   );
   report.pass(
     'user',
-    datafile === null ? 'the id is fine; an example of what a decision sends:' : told.join('; '),
+    datafile === null ? 'the id is fine; these are the events of an example:' : told.join('; '),
     undefined,
     { events },
   );

@@ -1,28 +1,29 @@
 'use strict';
 
-/** Finds out why something does not arrive: one check after the other, each with what to do about it. */
+/** Finds out why events do not arrive, by one check after the other. */
 
 const path = require('node:path');
 
 const { version } = require('../../../package.json');
 const { resolveOptions } = require('../../options.js');
 const { checkDatafile, checkUser, checkVariations } = require('./decisions.js');
+const { createQuietDispatcher } = require('./quiet.js');
 const { checkServer } = require('./server.js');
 
 const TEST_USER = 'optimizely-amplitude-doctor';
 const PLACEHOLDER = 'missing';
-/** libcurl and its TLS come first; of a system's libcurl all that it is made of follows. */
+/** libcurl and its TLS library come first; the libraries of a system's libcurl follow. */
 const SHOWN_LIBRARIES = 3;
-/** Whatever is shorter is no key, and may be part of any word. */
+/** A shorter text is not a real key, and may be part of any word. */
 const MIN_SECRET_LENGTH = 8;
 
-/** Collects the checks, and tells each as soon as it is known. */
+/** Collects the results of the checks, and passes each to the listener at once. */
 class Report {
   checks = [];
   #listener;
   #secret;
 
-  /** `secret` is never shown, whoever says it. */
+  /** `secret` is removed from every message. */
   constructor(listener, secret) {
     this.#listener = listener;
     this.#secret = secret;
@@ -67,7 +68,7 @@ class Report {
   }
 }
 
-/** Whether the addon loads, and which one. */
+/** Check that the addon loads. */
 function checkAddon(report) {
   try {
     const { addon, libraries } = require('../../info.js').info(require('../../binding.js'));
@@ -95,7 +96,7 @@ function checkAddon(report) {
   }
 }
 
-/** The options as the dispatcher would understand them, or null. */
+/** Check the options; return them as a dispatcher would resolve them, or null. */
 function checkOptions({ apiKey, serverZone, serverUrl, proxy, caFile, minIdLength }, report) {
   try {
     const options = resolveOptions({
@@ -125,12 +126,10 @@ function checkOptions({ apiKey, serverZone, serverUrl, proxy, caFile, minIdLengt
   }
 }
 
-/** A decision the whole way: made up, but sent by the addon, and counted by Amplitude. */
+/** Send an invented decision the whole way: by the addon, to Amplitude, which counts it. */
 async function sendTestEvent(options, apiKey, report) {
-  const { createDispatcher } = require('../../index.js');
-  const ignore = () => {};
   const { serverUrl, proxy, noProxy, caFile } = options;
-  const dispatcher = createDispatcher({
+  const dispatcher = createQuietDispatcher({
     apiKey,
     serverUrl,
     proxy: proxy ?? '',
@@ -138,9 +137,8 @@ async function sendTestEvent(options, apiKey, report) {
     ...(caFile !== null && { caFile }),
     eventType: 'Optimizely Amplitude Doctor',
     flushMaxRetries: 1,
-    logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
   });
-  // Never the same twice, or Amplitude would take it for a repeat.
+  // Each is different, because Amplitude would suppress a repeat.
   const decisionInfo = {
     flagKey: 'doctor',
     variationKey: 'sent',
@@ -150,7 +148,7 @@ async function sendTestEvent(options, apiKey, report) {
   dispatcher.onDecision({ type: 'flag', userId: TEST_USER, attributes: {}, decisionInfo });
   const { delivered } = await dispatcher.close();
   if (delivered === 1) {
-    report.pass('test event', `delivered; look up the user ${TEST_USER} in Amplitude`);
+    report.pass('test event', `delivered; look for the user ${TEST_USER} in Amplitude`);
   } else {
     report.fail(
       'test event',
@@ -162,7 +160,7 @@ async function sendTestEvent(options, apiKey, report) {
 
 /**
  * Run all checks; resolve to `{ok, version, checks}`, where a check is `{name, status, message, remedy}`
- * and status is pass, warn, fail or skip. `listener` is told of each check at once.
+ * and status is pass, warn, fail or skip. `listener` is called with each check at once.
  *
  * settings, all optional: apiKey, serverZone, serverUrl, proxy, caFile and minIdLength as for
  * createDispatcher(); sdkKey, or datafile, a file or URL; user and attributes; sendTestEvent.
@@ -174,7 +172,7 @@ async function runDoctor(settings, listener = () => {}) {
   if (options !== null) {
     await checkServer(options, settings, report);
   }
-  // The proxy for a URL may be another one than that for Amplitude's.
+  // The proxy for the datafile's URL may differ from the one for Amplitude's.
   const resolveProxy = (url) =>
     resolveOptions({
       apiKey: PLACEHOLDER,
@@ -185,7 +183,7 @@ async function runDoctor(settings, listener = () => {}) {
   const datafile = await checkDatafile(settings, resolveProxy, report);
   checkVariations(datafile, report);
   if (settings.user === undefined) {
-    report.skip('user', "give --user to see what becomes of a user's decisions");
+    report.skip('user', "give --user to see the events of a user's decisions");
   } else if (hasAddon && options !== null) {
     await checkUser(settings, datafile, options, report);
   }

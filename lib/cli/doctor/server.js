@@ -1,17 +1,18 @@
 'use strict';
 
-/** Checks of the way to Amplitude, by one harmless request, and of what it answers. */
+/** Checks of the connection to Amplitude, by one harmless request, and of its answer. */
 
+const { BATCH, HTTP_V2, endpointOf } = require('../../endpoints.js');
 const { proxyFor, send } = require('../http-client.js');
 const { explain } = require('./causes.js');
 
 const MAX_SKEW_MILLIS = 60_000;
 const OTHER_ZONE = {
-  US: ['EU', 'https://api.eu.amplitude.com/2/httpapi'],
-  EU: ['US', 'https://api2.amplitude.com/2/httpapi'],
+  US: ['EU', endpointOf('EU', HTTP_V2)],
+  EU: ['US', endpointOf('US', HTTP_V2)],
 };
 
-/** An event of nobody: Amplitude looks at the key first, and then has to refuse it. */
+/** An event without a user: Amplitude checks the API key first, and then has to refuse the event. */
 const HARMLESS = { event_type: 'Optimizely Amplitude Doctor' };
 
 const parse = (body) => {
@@ -25,7 +26,7 @@ const parse = (body) => {
 /** A proxy without its user name and password. */
 const withoutPassword = (proxy) => `${proxy.protocol}//${proxy.host}`;
 
-/** Post the harmless event: the answer with `json`, and when it was asked and answered. */
+/** Post the harmless event; resolve to the answer with its `json`, and the times before and after. */
 async function probe(url, apiKey, options) {
   const body = JSON.stringify({ api_key: apiKey, events: [HARMLESS] });
   const askedAt = Date.now();
@@ -53,7 +54,7 @@ function describeTrust({ caFile }) {
   return caFile !== null ? caFile : extra ? `what Node trusts, and ${extra}` : 'what Node trusts';
 }
 
-/** The stages of a request to `url`, and what is said when each was passed. */
+/** The stages of a request to `url`, each with its message for success. */
 function stagesOf(url, options, proxy) {
   const stages =
     proxy === null
@@ -72,7 +73,7 @@ function stagesOf(url, options, proxy) {
   return stages;
 }
 
-/** The way: dns, connect, proxy, tls. Returns the answer, or null. */
+/** Check the connection: dns, connect, proxy, tls. Resolves to the answer, or null. */
 async function checkWay(options, apiKey, report) {
   const url = new URL(options.serverUrl);
   const proxy = proxyFor(url, options);
@@ -84,7 +85,7 @@ async function checkWay(options, apiKey, report) {
     const failed = stages.findIndex(([name]) => name === error.stage);
     stages
       .slice(0, failed === -1 ? stages.length : failed)
-      .forEach(([name]) => report.pass(name, `${url.host}: no trouble`));
+      .forEach(([name]) => report.pass(name, `${url.host}: passed`));
     const isUnknown = error.code === 'ERR_SOCKS';
     const { message, remedy } = explain(
       error,
@@ -98,14 +99,14 @@ async function checkWay(options, apiKey, report) {
   return answer;
 }
 
-/** Whether it is Amplitude that answers, and the right address of it. */
+/** Check that Amplitude answers, and at the right path. */
 function checkAnswer({ status, json, askedAt, answeredAt }, url, report) {
   const { host, pathname } = new URL(url);
   if (json === null || typeof json !== 'object') {
     report.fail(
       'answer',
-      `${host} answered ${status} with something that is not JSON, so it is not Amplitude`,
-      'a proxy, firewall or login page stands between: ask for an exemption, or check --server-url',
+      `${host} answered ${status} without JSON, so it is not Amplitude`,
+      'a proxy, a firewall or a login page answers instead: ask for an exemption, or check --server-url',
     );
   } else if (status === 403) {
     report.fail(
@@ -117,13 +118,13 @@ function checkAnswer({ status, json, askedAt, answeredAt }, url, report) {
     report.fail(
       'answer',
       `${host} has nothing at ${pathname} (${status})`,
-      'the path is /2/httpapi or /batch: serverUrl is the whole URL, with it',
+      `the path is ${HTTP_V2.path} or ${BATCH.path}: serverUrl is the whole URL, with it`,
     );
   } else if (status >= 500 || status === 429 || status === 408) {
     report.warn(
       'answer',
       `${host} answers ${status} at the moment`,
-      'nothing to do: decisions wait, and are sent when it is over',
+      'nothing to do: decisions wait, and are sent after that',
     );
   } else {
     report.pass('answer', `${host} answered in ${answeredAt - askedAt} ms`);
@@ -132,12 +133,12 @@ function checkAnswer({ status, json, askedAt, answeredAt }, url, report) {
   return false;
 }
 
-/** Whether the key is known; if it is not here, perhaps it is in the other zone. */
+/** Check that the API key is known, in this zone or in the other one. */
 async function checkKey(answer, options, settings, report) {
   if (!isUnknownKey(answer)) {
     report.pass(
       'key',
-      'the API key was not refused (an event without a user was, as it should be)',
+      'the API key is accepted (and an event without a user refused, as it should be)',
     );
     return;
   }
@@ -154,7 +155,7 @@ async function checkKey(answer, options, settings, report) {
   report.fail(
     'key',
     'the API key is not known',
-    'copy it from Settings > Projects in Amplitude; it is the API key, not the secret key',
+    'copy it from Settings > Projects in Amplitude: the API key, not the secret key',
   );
 }
 
@@ -169,11 +170,11 @@ async function isKnownAt(url, apiKey, options) {
   }
 }
 
-/** The time of the server has seconds only, so this is no better. */
+/** Compare the clocks, to the second: the server's time is no more exact. */
 function checkClock({ headers, askedAt, answeredAt }, report) {
   const theirs = Date.parse(headers.date ?? '');
   if (Number.isNaN(theirs)) {
-    report.skip('clock', 'the server does not tell its time');
+    report.skip('clock', 'the server does not send its time');
     return;
   }
   const skew = (askedAt + answeredAt) / 2 - theirs;
@@ -189,7 +190,7 @@ function checkClock({ headers, askedAt, answeredAt }, report) {
   }
 }
 
-/** All of the above. */
+/** Run all of these checks. */
 async function checkServer(options, settings, report) {
   const answer = await checkWay(options, settings.apiKey, report);
   if (answer === null) {

@@ -150,8 +150,8 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
     static Napi::Function Define(Napi::Env env) {
         return DefineClass(env, "Dispatcher",
                            {
-                               InstanceMethod<&Dispatcher::AddTemplate>("addTemplate"),
-                               InstanceMethod<&Dispatcher::ForgetTemplates>("forgetTemplates"),
+                               InstanceMethod<&Dispatcher::AddTemplate>("addVariant"),
+                               InstanceMethod<&Dispatcher::ForgetTemplates>("forgetVariants"),
                                InstanceMethod<&Dispatcher::Flush>("flush"),
                                InstanceMethod<&Dispatcher::Close>("close"),
                                InstanceMethod<&Dispatcher::Abort>("abort"),

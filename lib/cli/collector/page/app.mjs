@@ -1,6 +1,6 @@
 /* global document, location, window */
 
-/** The frame of the page: which view is shown, whether the collector is there, and whether it fails on purpose. */
+/** The frame of the page: the view, whether the collector is connected, and whether it fails on purpose. */
 
 import { h } from './dom.mjs';
 import { number } from './format.mjs';
@@ -12,7 +12,7 @@ import { showVariations } from './variations.mjs';
 
 const ANNOUNCE_MILLIS = 15_000;
 
-/** By the first part of the address. A view fills the element, and returns a function that ends it. */
+/** The views by the first part of the address. A view fills the element, and returns a function that ends it. */
 const VIEWS = {
   decisions: showDecisions,
   variations: showVariations,
@@ -78,7 +78,7 @@ function showState() {
   }
 }
 
-/** A screen reader is told now and then, since nobody can listen to every decision. */
+/** A screen reader is told now and then, because it could not read every decision. */
 function announce() {
   const said = document.getElementById('announcement');
   let last;

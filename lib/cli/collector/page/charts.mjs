@@ -1,13 +1,13 @@
-/** Charts of plain HTML: bars whose length is a number. For those who cannot see them, they are images that point to the table. */
+/** Charts of plain HTML: bars whose length is a number. To a screen reader they are images that point to the table. */
 
 import { h } from './dom.mjs';
 
-/** As many as there are colours; more variations than that share them. */
+/** The number of colours; more variations share them. */
 const COLORS = 6;
 
 const colorOf = (index) => `c${index % COLORS}`;
 
-/** Which colour is which. */
+/** The legend: the colour of each variation. */
 export function legend(names) {
   return h(
     'ul',

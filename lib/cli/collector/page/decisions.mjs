@@ -15,7 +15,7 @@ const snippet = () => `const dispatcher = createDispatcher({
 });
 dispatcher.attach(optimizely);`;
 
-/** The names of the columns, which each row repeats for those who cannot see them. */
+/** The names of the columns, which each row repeats for screen readers. */
 const COLUMNS = ['Time', 'User', 'Flag', 'Variation', 'Rule', 'Enabled'];
 
 function row(decision) {
@@ -138,7 +138,7 @@ export function showDecisions(main) {
   );
   const none = feed.querySelector('.none');
   const before = waiting();
-  let missed = null; // how many came in while paused; null: not paused
+  let missed = null; // the number of decisions that came in while paused; null: not paused
 
   function fill() {
     const text = filter.value.trim().toLowerCase();
@@ -192,7 +192,7 @@ export function showDecisions(main) {
   return model.listen(update);
 }
 
-/** The oldest rows go, but not while somebody reads them. */
+/** Remove the oldest rows, but not while they are being read. */
 function trim(list) {
   for (let last = list.lastElementChild; list.children.length > MAX_ROWS && last !== null;) {
     const { previousElementSibling: previous } = last;

@@ -1,8 +1,7 @@
 /* global document */
 
 /**
- * Makes elements. What is shown came in from anywhere, so text becomes text nodes and nothing else:
- * no markup is ever parsed on this page.
+ * Makes elements. The data may come from any sender, so text becomes text nodes only: this page never parses markup.
  */
 
 /**
@@ -48,7 +47,7 @@ export const searchField = (label, placeholder, onInput, value = '') =>
 export const option = (value, selected, text = value) =>
   h('option', { value, selected: value === selected }, text);
 
-/** A select with a label. `choices` are [value, text]; one that is chosen stays, even if it is not among them. */
+/** A select with a label. `choices` are [value, text]; the chosen value stays, even if it is not among them. */
 export function choice(label, choices, selected, onChange) {
   const known = choices.some(([value]) => value === selected)
     ? choices
@@ -61,7 +60,7 @@ export function choice(label, choices, selected, onChange) {
   return h('label', { class: 'choice' }, h('span', {}, label), select);
 }
 
-/** A table: `head` and `rows` are lists of texts; the first column names the row, the others hold numbers, but for `textColumns`. */
+/** A table: `head` and `rows` are lists of texts; the first column names the row, the others hold numbers, except `textColumns`. */
 export function table(caption, head, rows, textColumns = []) {
   const kind = (index) => (textColumns.includes(index) ? 'words' : null);
   return h(
@@ -96,7 +95,7 @@ export function table(caption, head, rows, textColumns = []) {
   );
 }
 
-/** A button that copies what `getText` returns; where there is no clipboard, the text is shown to be copied. */
+/** A button that copies the result of `getText`; without a clipboard it shows the text for copying. */
 export function copyButton(label, getText) {
   const control = button(label, copy);
   async function copy() {
@@ -116,7 +115,7 @@ export function copyButton(label, getText) {
   return control;
 }
 
-/** What the collector adds to an event, which nobody sent. */
+/** The fields that the collector adds to an event. */
 const ADDED = ['server_received_time', 'decisions'];
 
 /** An event as it was sent: JSON, indented; names are a little paler than values. */
@@ -136,5 +135,5 @@ export function json(title, event) {
   );
 }
 
-/** What is shown where there is nothing yet. */
+/** The text for an empty view. */
 export const empty = (title, ...more) => h('section', { class: 'empty' }, h('h2', {}, title), more);

@@ -6,7 +6,7 @@ export const number = (value) => value.toLocaleString('en-US');
 export const percent = (part, whole) =>
   whole === 0 ? '–' : `${((100 * part) / whole).toFixed(1)}%`;
 
-/** The same without decimals, for where it is narrow. */
+/** The same without decimals, for narrow places. */
 export const roundPercent = (part, whole) =>
   whole === 0 ? '–' : `${Math.round((100 * part) / whole)}%`;
 
@@ -45,8 +45,8 @@ export const value = (property) =>
   typeof property === 'string' ? property : JSON.stringify(property);
 
 /**
- * Rows as CSV (RFC 4180). A spreadsheet would run a cell that begins like a formula, and names come from
- * anywhere; so such a cell gets an apostrophe.
+ * Rows as CSV (RFC 4180). A spreadsheet would run a cell that begins like a formula, and names may come from any
+ * sender, so such a cell gets an apostrophe.
  */
 export function csv(rows) {
   const cell = (content) => {

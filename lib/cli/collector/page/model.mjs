@@ -1,6 +1,6 @@
 /* global EventSource */
 
-/** What the collector tells: its state, the last decisions and the last requests, kept up to date by server-sent events. */
+/** The collector's state, its last decisions and its last requests, kept up to date by server-sent events. */
 
 const MAX_KEPT = 200;
 
@@ -14,7 +14,7 @@ class Model {
   connect() {
     const source = new EventSource('/api/stream');
     source.addEventListener('start', ({ data }) => {
-      // The collector may be another one than before.
+      // This may be another collector than before.
       this.decisions = [];
       this.requests = [];
       this.isConnected = true;
@@ -38,7 +38,7 @@ class Model {
     this.#listeners.forEach((listener) => listener(news));
   }
 
-  /** Call `listener({decisions, requests, isNew})` at every change; isNew: forget what was before. Returns a function that ends it. */
+  /** Call `listener({decisions, requests, isNew})` at every change; isNew: the previous ones are void. Returns a function that ends it. */
   listen(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -47,7 +47,7 @@ class Model {
 
 export const model = new Model();
 
-/** Ask the collector; null if there is no such thing. */
+/** Fetch JSON from the collector; null if it does not exist. */
 export async function ask(path, parameters = {}) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
@@ -60,7 +60,7 @@ export async function ask(path, parameters = {}) {
 export const setMode = (mode) => fetch('/api/mode', { method: 'PUT', body: mode });
 
 /**
- * Call `refresh` now, and again when events came in since, but not more often than every `millis`.
+ * Call `refresh` now, and again after new events, at most once in `millis`.
  * Returns a function that ends it.
  */
 export function keepFresh(refresh, millis = 1000) {
@@ -71,7 +71,7 @@ export function keepFresh(refresh, millis = 1000) {
     try {
       await refresh();
     } catch {
-      // The collector went away; the next news refresh it.
+      // The collector is gone; the next news refresh the view.
       revision = -1;
     }
     timer = setTimeout(() => {

@@ -79,7 +79,7 @@ function figures({ requests, bytes: sent, jsonBytes, compressed, events, largest
   );
 }
 
-/** One mark for each of the last requests, so that an outage and its end are seen at a glance. */
+/** One mark for each of the last requests, which shows an outage and its end at a glance. */
 function marks(requests) {
   const list = requests.slice(-MAX_MARKS);
   const failed = list.filter((request) => !isGood(request)).length;

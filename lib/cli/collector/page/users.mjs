@@ -1,6 +1,6 @@
 /* global location */
 
-/** A user as Amplitude would know them: properties, and everything that came in for them. */
+/** A user as Amplitude would have it: its properties, and all of its events. */
 
 import { copyButton, empty, h, json, searchField } from './dom.mjs';
 import { clock, isoTime, number, plural, value } from './format.mjs';
@@ -14,7 +14,7 @@ const EXPLANATIONS = {
 
 const address = (id) => `#/users/${encodeURIComponent(id)}`;
 
-/** What an event says, in a few words. */
+/** An event in a few words. */
 function gist({ event_type: type, event_properties: properties, user_properties: update }) {
   if (type === '$identify') {
     return Object.entries(update ?? {})
@@ -100,12 +100,8 @@ function showUser(main, id) {
     if (user === null) {
       body.replaceChildren(
         empty(
-          'Nobody of that name yet',
-          h(
-            'p',
-            {},
-            'No event of this user or device came in. Ids are compared as they are, with case.',
-          ),
+          'No such user yet',
+          h('p', {}, 'No event of this user or device has arrived. Ids are case-sensitive.'),
         ),
       );
       return;
@@ -160,7 +156,7 @@ function showSearch(main, parameters) {
     const wanted = input.value;
     const { users, total } = await ask('/api/users', { q: wanted });
     if (wanted !== input.value) {
-      return; // typed on meanwhile
+      return; // the input has changed since
     }
     list.replaceChildren(...users.map((id) => h('li', {}, h('a', { href: address(id) }, id))));
     note.textContent =
@@ -174,10 +170,7 @@ function showSearch(main, parameters) {
     before.hidden = total > 0;
     form.hidden = total === 0;
   }
-  const before = empty(
-    'No users yet',
-    h('p', {}, 'Whoever sends the first event is the first one here.'),
-  );
+  const before = empty('No users yet', h('p', {}, 'Users appear here with their first event.'));
   before.hidden = true;
   main.append(h('h1', {}, 'Users'), form, note, before, list);
   return keepFresh(find, 2000);

@@ -16,7 +16,7 @@ const DAYS = [
 ];
 const SETTINGS = ['flag', 'days', 'segment', 'returning', 'orLater'];
 
-/** What is asked for; it is in the address, so that a reload or a bookmark shows the same. */
+/** The settings, which are kept in the address, so that a reload or a bookmark shows the same. */
 function readSettings(parameters) {
   const settings = {
     flag: '',
@@ -40,7 +40,7 @@ function writeSettings(settings) {
   history.replaceState(null, '', `#/variations?${query}`);
 }
 
-/** What is not chosen yet: the most common flag, and a funnel from the exposure through what else there is. */
+/** The defaults: the most common flag, and a funnel from the exposure through the other event types. */
 function complete(settings, { flags, types }) {
   settings.flag ||= flags[0].flag;
   const others = types
@@ -83,7 +83,7 @@ function section(title, explanation, controls, chart, head, rows, note) {
   );
 }
 
-/** Replace what changed: the results alone, if the controls are the same, since somebody may be using one. */
+/** Replace what has changed. Controls that are the same stay, because one of them may be in use. */
 function renew(body, sections, isSame) {
   const results = body.querySelectorAll('.result');
   if (isSame && results.length === sections.length) {
@@ -115,7 +115,7 @@ function usersSection(rows) {
   const largest = most(rows.map((row) => row.users));
   return section(
     'Users and exposures',
-    'Users whose property has this value now; and who saw it, how often.',
+    'Users whose property has this value now, and the users and times of exposure.',
     [],
     bars(
       'Users by variation',
@@ -143,7 +143,7 @@ function segmentSection(rows, settings, types, change) {
   const largest = most(rows.map((row) => row.segment.users));
   return section(
     'Segment',
-    'Who did it, by the variation they had at that moment.',
+    'Users with this event, by their variation at that moment.',
     [choice('Event', types, settings.segment, (segment) => change({ segment }))],
     bars(
       'Users by variation',
@@ -204,7 +204,7 @@ function funnelSection(rows, settings, types, change) {
   }));
   return section(
     'Funnel',
-    'Users who did all steps in this order, by the variation they had at the first.',
+    'Users who did all steps in this order, by their variation at the first step.',
     stepControls(settings, types, change),
     [legend(rows.map(({ variation }) => variation)), columns('Funnel by variation', groups)],
     ['Variation', ...steps, 'Conversion'],
@@ -271,7 +271,7 @@ const waiting = () =>
     h(
       'p',
       {},
-      'As soon as a decision has come in, its flag can be chosen here: who saw which variation, what they did next, and who came back.',
+      'Choose a flag here after its first decision: which users saw which variation, what they did next, and which came back.',
     ),
     h(
       'p',
@@ -301,7 +301,7 @@ export function showVariations(main, rest, parameters) {
       body.replaceChildren(waiting());
       return;
     }
-    // By name, so that a new event does not reorder what somebody chooses from.
+    // By name, so that a new event does not change the order of the choices.
     const types = summary.types.map(({ type }) => [type, type]).sort();
     const flags = summary.flags.map((item) => [item.flag, item.flag]).sort();
     complete(settings, summary);
@@ -346,11 +346,11 @@ export function showVariations(main, rest, parameters) {
         ? sections
         : [
             empty(
-              'Nobody has this flag',
+              'No user has this flag',
               h(
                 'p',
                 {},
-                'Or not any more: the collector forgets the oldest events. Choose another one.',
+                'Or no longer: the collector forgets the oldest events. Choose another flag.',
               ),
             ),
           ]),
@@ -364,5 +364,5 @@ export function showVariations(main, rest, parameters) {
 
 const controlsOf = (body) => [...body.querySelectorAll('.controls select, .controls button')];
 
-/** Which control has the focus, by number, so that it has it again when everything is new; -1 if none. */
+/** The number of the control with the focus, which gets it again after everything is replaced; -1 without. */
 const focusOf = (body) => controlsOf(body).findIndex((control) => control.matches(':focus'));

@@ -1,34 +1,42 @@
 'use strict';
 
 /**
- * A program that makes decisions, and then ends as it is told: a child process whose part is
- * `process.argv[2]` in JSON, or a Worker with its part as workerData.
+ * A program that makes decisions, and then ends in a given way: a child process whose part is `process.argv[2]` in
+ * JSON, or a Worker with its part as workerData.
  *
  *   package    where the package is (default: this one), or a list of several, each with a dispatcher
  *   options    of the dispatchers; their log goes to stderr, from Workers too
- *   decisions  how many each one gets, of one user each: <user>_0, <user>_1, ...
+ *   decisions  the number of decisions of each dispatcher, of as many users: <user>_0, <user>_1, ...
  *   forget     whether the dispatchers are forgotten right after that
- *   end        a way to end that it takes by itself; else it prints "ready" and waits to be told
+ *   end        a way to end at once; without it, it prints "ready" and waits for a message
  *   workers    parts of Workers
  *
- * What it is told is one message, { main, workers }: the ways to end, for itself and for all of its Workers.
+ * The message is { main, workers }: the ways to end, for itself and for all of its Workers. Each request that fails is
+ * printed with the status of its answer.
  */
 
+const { subscribe } = require('node:diagnostics_channel');
 const fs = require('node:fs');
 const path = require('node:path');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
-const { createNotification } = require('./optimizely.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const part = isMainThread ? JSON.parse(process.argv[2]) : workerData;
 const port = isMainThread ? process : parentPort;
-const ROOT = path.join(__dirname, '..', '..');
+const ROOT = path.join(__dirname, '..', '..', '..');
 const LONG_MILLIS = 60_000;
 
-// Written at once: what a Worker gives to console is lost when it is terminated.
+// Written synchronously: a Worker's console output is lost when it is terminated.
 const say = (text) => fs.writeSync(1, `${text}\n`);
 const warn = (message) => fs.writeSync(2, `${message}\n`);
 const logger = { debug() {}, info() {}, warn, error: warn };
+
+subscribe('optimizely-amplitude:request', ({ statusCode }) => {
+  if (statusCode !== 200) {
+    say(`request failed: ${statusCode}`);
+  }
+});
 
 function createDispatcher(folder) {
   return require(folder).createDispatcher({

@@ -5,7 +5,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const ROOT = path.join(__dirname, '..', '..');
+const ROOT = path.join(__dirname, '..', '..', '..');
 const TARGETS = ['linux-x64', 'linux-arm64'];
 
 const fileOf = (target) => path.join(ROOT, 'prebuilds', target, 'optimizely-amplitude.node');

@@ -1,14 +1,13 @@
 'use strict';
 
 /**
- * The ways in which Amplitude, or what is between it and the client, can fail.
+ * The ways in which Amplitude, or anything between it and the client, can fail.
  *
- * Each export but `findFault` makes a fault, which is a function (req, exchange) that is called when
- * the body was read. What it returns: an answer `{status, headers, body}` is sent instead of the usual
- * one; undefined lets the usual one happen; null says that it dealt with the connection itself.
- * exchange.accept() ingests the events and returns the usual answer, exchange.events are the events
- * of the body and exchange.bytes its size without compression. A fault with the property
- * `beforeReading` is called before the body is read.
+ * Each member of `faults` makes a fault: a function (req, exchange) that is called when the body is read. It returns
+ * the answer `{status, headers, body}` to send, or undefined for the usual answer, or null when it has dealt with the
+ * connection itself. exchange.accept() takes the events and returns the usual answer; exchange.events are the events
+ * of the body, and exchange.bytes its size without compression. A fault with the property `beforeReading` is called
+ * before the body is read.
  */
 
 const { once } = require('node:events');
@@ -41,7 +40,7 @@ function indexesOf(events, field, wanted) {
   return indexes;
 }
 
-/** The whole answer as bytes on the wire, for faults that get the wire wrong. */
+/** The whole answer as bytes, for faults of the connection. */
 function rawAnswer({ status, headers, body = '' }, contentLength) {
   const payload = Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
   const lines = [`HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? ''}`];
@@ -65,7 +64,7 @@ function reset(socket) {
   }
 }
 
-/** Write bytes to the client; resolve when they are handed to the system, or the client is gone. */
+/** Write bytes to the client; resolve when the system has them, or the client is gone. */
 function write(socket, bytes) {
   return new Promise((resolve) => {
     if (socket.destroyed) {
@@ -121,7 +120,7 @@ const emptyBody =
   (code = 200) =>
   () => ({ status: code });
 
-/** 200 (or another status) with something that is no JSON. */
+/** 200 (or another status) with a body that is not JSON. */
 const rubbish =
   (code = 200) =>
   () => ({ status: code, body: '{"code":200,"events_inge\u0000\u0001' });
@@ -132,7 +131,7 @@ const htmlPage =
   () =>
     page(code);
 
-/** A Retry-After: seconds, or a Date (sent as an HTTP date), or any text. */
+/** 503 (or another status) with a Retry-After: seconds, a Date (sent as an HTTP date), or any text. */
 const retryAfter = (value, code = 503) =>
   status(code, undefined, {
     'Retry-After': value instanceof Date ? value.toUTCString() : String(value),
@@ -140,10 +139,10 @@ const retryAfter = (value, code = 503) =>
 
 // ---- refusals of some events ------------------------------------------------------------------------
 
-/** 429 without saying for whom. */
+/** 429 without a list. */
 const rateLimited = () => status(429, 'Too many requests');
 
-/** A 429 that is sent as long as there are events whose `field` matches. */
+/** 429 to any request with events whose `field` matches. */
 function throttle(
   field,
   wanted,
@@ -201,8 +200,8 @@ const tooManyEvents =
     events.length > limit ? refusal(413, 'Payload too large') : undefined;
 
 /**
- * 400 to any request with events of these users. `list`: 'all' their indexes, the 'first' one, or
- * 'none'; `field` and `map` say what is wrong with them.
+ * 400 to any request with events of these users. It lists 'all' of their indexes, the 'first' one, or 'none', in the
+ * member `map` of the answer, under the name of the `field`.
  */
 const rejectUsers =
   (users, { list = 'all', field = 'user_id', map = 'events_with_invalid_fields' } = {}) =>
@@ -219,7 +218,7 @@ const rejectUsers =
     );
   };
 
-/** 400 to any request with events of these devices, which are silenced. */
+/** 400 to any request with events of these devices: Amplitude has silenced them. */
 const silencedDevices =
   (devices) =>
   (req, { events }) => {
@@ -298,10 +297,10 @@ const delayed = (millis) => () => sleep(millis);
 const byteByByte =
   (pauseMillis = 0) =>
   async ({ socket }, exchange) => {
-    const reply = exchange.accept();
-    exchange.sent(reply.status);
+    const usual = exchange.accept();
+    exchange.sent(usual.status);
     socket.setNoDelay(true);
-    for (const byte of rawAnswer({ ...reply, headers: { Connection: 'close' } })) {
+    for (const byte of rawAnswer({ ...usual, headers: { Connection: 'close' } })) {
       await write(socket, Buffer.from([byte]));
       await (pauseMillis > 0 ? sleep(pauseMillis) : nextTurn());
       if (socket.destroyed) {
@@ -312,13 +311,13 @@ const byteByByte =
     return null;
   };
 
-/** A Content-Length that is larger than what is sent before the connection ends. */
+/** An answer that ends before its Content-Length. */
 const truncated =
   () =>
   async ({ socket }, exchange) => {
-    const reply = exchange.accept();
-    exchange.sent(reply.status);
-    const bytes = rawAnswer(reply);
+    const usual = exchange.accept();
+    exchange.sent(usual.status);
+    const bytes = rawAnswer(usual);
     await write(socket, bytes.subarray(0, bytes.length - 10));
     socket.destroy();
     return null;
@@ -339,18 +338,18 @@ const truncatedChunked =
     return null;
   };
 
-/** A Content-Length that is wrong: by so many bytes (too large: the client waits in vain), or any text. */
+/** A wrong Content-Length: by so many bytes (if it is too large, the client waits for the rest), or any text. */
 const wrongContentLength =
   (wrong = -10) =>
   async ({ socket }, exchange) => {
-    const reply = exchange.accept();
-    exchange.sent(reply.status);
-    const right = Buffer.byteLength(JSON.stringify(reply.body));
-    await write(socket, rawAnswer(reply, typeof wrong === 'number' ? right + wrong : wrong));
+    const usual = exchange.accept();
+    exchange.sent(usual.status);
+    const right = Buffer.byteLength(JSON.stringify(usual.body));
+    await write(socket, rawAnswer(usual, typeof wrong === 'number' ? right + wrong : wrong));
     return null;
   };
 
-/** Something that is not HTTP. */
+/** An answer that is not HTTP. */
 const notHttp =
   () =>
   async ({ socket }) => {
@@ -359,7 +358,7 @@ const notHttp =
     return null;
   };
 
-/** Interim answers (100 Continue, 103 Early Hints), and then the usual one. */
+/** Interim answers (100 Continue, 103 Early Hints), and then the usual answer. */
 const interim =
   (codes = [100, 103]) =>
   async ({ socket }) => {
@@ -372,7 +371,7 @@ const interim =
     return undefined;
   };
 
-/** The usual answer, as if the connection could be used again; but it is closed. */
+/** The usual answer, which does not announce that the connection is then closed. */
 const closeAfterAnswer =
   () =>
   ({ socket }, { res }) => {
@@ -423,7 +422,7 @@ const faults = {
   wrongContentLength,
 };
 
-/** A fault as it is, or by its name (then with the default arguments); 'ok' is none. */
+/** Return a fault as it is, or by its name, with default arguments; 'ok' stands for the usual answer. */
 function findFault(faultOrName) {
   if (typeof faultOrName === 'function') {
     return faultOrName;

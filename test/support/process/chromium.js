@@ -4,7 +4,7 @@
 
 /**
  * A headless Chromium for tests, driven by its DevTools protocol over a pipe: no package, no port.
- * What a page logs as an error, throws, or is refused by its Content-Security-Policy is kept in `errors`.
+ * A page's logged errors, exceptions and violations of its Content-Security-Policy are kept in `errors`.
  */
 
 const { spawn } = require('node:child_process');
@@ -61,7 +61,7 @@ class Page {
     return this.#browser.send(method, params, this.#session);
   }
 
-  /** Resolve to what a function returns in the page; arguments and result are JSON. */
+  /** Call a function in the page; resolve to its result. Arguments and result are JSON. */
   async evaluate(fn, ...args) {
     const expression = `(${fn})(...${JSON.stringify(args)})`;
     const { result, exceptionDetails } = await this.send('Runtime.evaluate', {
@@ -75,7 +75,7 @@ class Page {
     return result.value;
   }
 
-  /** Resolve to what a function returns in the page, as soon as that is truthy; it is asked at every change of the page. */
+  /** Resolve to the result of a function in the page as soon as it is truthy; it is called at every change of the page. */
   waitFor(fn, ...args) {
     return this.evaluate(
       `async (...args) => {
@@ -90,7 +90,7 @@ class Page {
           }
         };
         const observer = new MutationObserver(check);
-        const timer = setTimeout(() => reject(new Error('waited in vain; the page says: ' + document.body.innerText)), ${TIMEOUT_MILLIS});
+        const timer = setTimeout(() => reject(new Error('timed out; the page says: ' + document.body.innerText)), ${TIMEOUT_MILLIS});
         observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
         check();
       });
@@ -182,12 +182,12 @@ class Chromium {
     const exited = once(this.#child, 'exit');
     this.send('Browser.close').catch(() => {});
     await exited;
-    // Processes of its own may still be about to write.
+    // Child processes of the browser may still write.
     fs.rmSync(this.#profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 }
 
-/** Start one. */
+/** Start a browser. */
 async function startChromium() {
   if (findChromium() === undefined) {
     throw new Error('Chromium is not installed');
@@ -197,7 +197,7 @@ async function startChromium() {
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
   });
   await once(child, 'spawn');
-  child.stdio[3].on('error', () => {}); // it went away; whoever waits for it times out
+  child.stdio[3].on('error', () => {}); // the browser is gone, and callers that wait time out
   return new Chromium(child, profile);
 }
 

@@ -1,13 +1,13 @@
 'use strict';
 
 /**
- * A Lambda function with its runtime, as a child process: each message { userId, flush } is an invocation,
- * and is answered with the dispatcher's counts when the handler's result is there.
+ * A Lambda function with its runtime, as a child process: each message { userId, flush } is an invocation, and the
+ * answer is the dispatcher's stats when the handler has returned.
  */
 
-const { createDispatcher } = require('../../lib/index.js');
-const { withFlush } = require('../../lib/lambda.js');
-const { createNotification } = require('./optimizely.js');
+const { createDispatcher } = require('../../../lib/index.js');
+const { withFlush } = require('../../../lib/lambda.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const LONG_MILLIS = 60_000;
 

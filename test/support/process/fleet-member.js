@@ -1,9 +1,9 @@
 'use strict';
 
-/** One process of a fleet: the same users and flags as every other one, with a change for each. */
+/** One process of a fleet: it decides for the same users and flags as every other one, with a change for each user. */
 
-const { createDispatcher } = require('./harness.js');
-const { createNotification } = require('./optimizely.js');
+const { createDispatcher } = require('../dispatcher/harness.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const dispatcher = createDispatcher({ apiKey: 'fleet-key', serverUrl: process.argv[2] });
 for (const variationKey of ['control', 'one_page', 'control']) {

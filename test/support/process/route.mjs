@@ -1,6 +1,6 @@
 /**
- * What Next.js does for a route handler at checkout/[userId]: answers HTTP with what the module's GET
- * returns, and evaluates the module anew when it "was changed", which is before each request here.
+ * Stands in for Next.js with a route handler at checkout/[userId]: answers HTTP with the result of the module's GET, and
+ * evaluates the module again before each request, as Next.js does after a change.
  *
  *   node route.mjs MODULE
  */

@@ -1,23 +1,23 @@
 'use strict';
 
 /**
- * The fault matrix: a row for each way in which Amplitude, or what is between, can fail; the traffic that
- * meets it; and how to count what went wrong. It does not know who delivers: the tests play it for this
- * package, and the comparison for Amplitude's own SDK as well.
+ * The fault matrix: a row for each way in which Amplitude, or the network, can fail; the traffic that meets the fault;
+ * and the count of what went wrong. It works with any client: the tests play it for this package, and the benchmark
+ * for Amplitude's own SDK as well.
  *
  * A row has
  * - `name`;
  * - `fault()`, which makes the fault, and `times`, the number of requests that meet it (default: 2); or
- *   `stopped`: nobody listens on the port;
- * - `refused`: for the faults in which the decisions of BAD_USERS will never be taken, the reason;
+ *   `stopped`: the port is closed;
+ * - `refused`: the reason for which the decisions of BAD_USERS are never accepted, for faults that refuse them;
  * - `pauses`: the users that are throttled have to wait for 15 s;
  * - `devices`: the users are devices;
- * - `requestTimeoutMillis`: for the faults that end with it;
+ * - `requestTimeoutMillis`: for faults that end with the timeout;
  * - `harmless`: the answer can be used as it is.
  */
 
-const { faults, startAmplitude } = require('./amplitude.js');
-const { createNotification } = require('./optimizely.js');
+const { faults, startAmplitude } = require('./server.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const EVENT_TYPE = 'Experiment Viewed';
 const USER_COUNT = 60;
@@ -35,7 +35,7 @@ const forbiddenFor = (bad) => (req, exchange) =>
     ? faults.forbidden()(req, exchange)
     : undefined;
 
-/** 429 that lists but the last of the events that it is about. */
+/** 429 that lists only the last of the throttled events. */
 const throttledLastEvent = (users) => (req, exchange) => {
   const answer = faults.throttledEvents(users)(req, exchange);
   return (
@@ -165,8 +165,8 @@ const ROWS = [
 ];
 
 /**
- * Decisions whose order matters: each gives its flag a value that it never had before. In every other
- * round a user has all flags decided, else one of them.
+ * Make decisions whose order matters: each has a value that its flag never had before. In every other round all flags
+ * of a user are decided, in the others one of them.
  */
 function createTraffic() {
   const rounds = [];
@@ -196,7 +196,7 @@ function groupByUser(decided) {
   return byUser;
 }
 
-/** What tells a decision from the user's others, of a notification's decisionInfo or of an event's properties. */
+/** The label of a decision, unique for its user, from a notification's decisionInfo or an event's properties. */
 const labelOf = ({
   flagKey,
   flag_key: flag = flagKey,
@@ -208,10 +208,10 @@ const labelOf = ({
 const storedLabels = (store, user) =>
   store.events({ user, type: EVENT_TYPE }).map((event) => labelOf(event.event_properties));
 
-/** Whether Amplitude is to have the decisions of a user in the end. */
+/** Whether the decisions of a user have to arrive in the end. */
 const isWanted = (row, userId) => !(row.refused && BAD_USERS.includes(userId));
 
-/** Compare the decisions that Amplitude is to have with those that it stored. */
+/** Compare the decisions that have to arrive with those that are stored. */
 function audit(row, decided, store) {
   const result = { decisions: 0, lost: 0, duplicated: 0, outOfOrder: 0 };
   for (const [userId, infos] of groupByUser(decided)) {
@@ -234,10 +234,10 @@ function audit(row, decided, store) {
 }
 
 /**
- * Play a row: half of the traffic meets the fault, the other half comes while the first is on its way.
+ * Play a row: half of the traffic meets the fault, and the other half follows while the first half is in flight.
  *
- * `connect(serverUrl, row)` resolves to a client `{decide(notification), flush(), failed, close()}`, where
- * `failed` is a promise that resolves when it noticed a failure, if it can tell before flush() is over.
+ * `connect(serverUrl, row)` resolves to a client `{decide(notification), flush(), failed(), close()}`,
+ * where failed() resolves when a request has failed; it is optional.
  * `settle(client, amplitude, decided)` waits for the decisions, with client.flush() unless told otherwise.
  * Resolves to what `look({amplitude, client, decided})` returns at the end, before both are closed.
  */
@@ -255,7 +255,7 @@ async function playRow(row, connect, look, settle = (client) => client.flush()) 
     decided.slice(0, half).forEach(client.decide);
     const settled = settle(client, amplitude, decided.slice(0, half));
     const met = row.stopped
-      ? client.failed
+      ? client.failed?.()
       : amplitude.waitFor(({ requests }) => requests.length > 0, {
           timeoutMillis: PATIENCE_MILLIS,
         });

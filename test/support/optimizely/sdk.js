@@ -1,14 +1,14 @@
 'use strict';
 
 /**
- * Real clients of the Optimizely SDK, majors 6, 5 and 4, that need no network and say nothing.
+ * Real clients of the Optimizely SDK, majors 6, 5 and 4, that use no network and log nothing.
  *
  * The datafile has three flags. With the attributes US_PREMIUM all three majors decide alike:
  * - checkout_flow: an experiment (user_0 to user_3: control, which is off; user_9, user_10: one_page; qa_user:
- *   always one_page), a targeted delivery for the others (user_11: on); who is not US_PREMIUM gets a
+ *   always one_page), a targeted delivery for the others (user_11: on); without US_PREMIUM there is a
  *   delivery named off;
- * - homepage_banner: on for everybody, by a delivery;
- * - search_ranking: an experiment for anybody (user_0: vector, user_4: bm25); no variation for the others
+ * - homepage_banner: on for all users, by a delivery;
+ * - search_ranking: an experiment for all users (user_0: vector, user_4: bm25); no variation for the others
  *   (user_1, user_2).
  * Of the older kind are the experiment legacy_ab (user_1: a) and the event purchase.
  */
@@ -34,7 +34,7 @@ const requireSdk = (major) => require(PACKAGES[major]);
 
 const quietly = { dispatchEvent: (event, callback) => callback({ statusCode: 200 }) };
 
-/** Create a client of that major. It decides at once; onReady() is for those who want to see it. */
+/** Create a client of that major, which decides at once, without onReady(). */
 function createClient(major = 6, datafile = DATAFILE) {
   const sdk = requireSdk(major);
   if (major >= 6) {
@@ -91,7 +91,7 @@ function recordDecisions(client, major) {
   return notifications;
 }
 
-/** A notification as SDK v6 makes it, for those who need a million of them. */
+/** Make a notification as SDK v6 does, without the SDK. */
 function createNotification(userId, decisionInfo = {}) {
   return {
     type: 'flag',

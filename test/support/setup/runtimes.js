@@ -4,7 +4,7 @@
  * What the packed package is tried with: other versions of Node, also for another processor, and of
  * npm; and the runtimes that it refuses. They come from npm and are kept in build/nodes.
  *
- *   node test/support/runtimes.js     fetches those that are not there yet
+ *   node test/support/setup/runtimes.js     fetches those that are not there yet
  *
  * As a module: those that are there.
  */
@@ -13,7 +13,7 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const FOLDER = path.join(__dirname, '..', '..', 'build', 'nodes');
+const FOLDER = path.join(__dirname, '..', '..', '..', 'build', 'nodes');
 
 const THIS_MAJOR = Number(process.versions.node.split('.')[0]);
 const NODES = [

@@ -10,12 +10,12 @@ const net = require('node:net');
 /**
  * Start a proxy, which ends with the test `t`.
  *
- * credentials: "user:password" to ask for, or null; refusal: what it answers without them, `{status, headers,
- * body}`; to: "host:port" that everything goes to, whatever host was asked for; tls: {key, cert} to be
- * spoken to in https.
+ * credentials: the "user:password" that is required, or null; refusal: the answer without them, `{status, headers,
+ * body}`; to: the "host:port" to which everything goes, in place of the requested host; tls: {key, cert} for a proxy
+ * that speaks https.
  *
- * Resolves to { url, connections, requests, credentials }: the requests are those that came, refused ones
- * included, as { method, target, authorization }; credentials may be changed.
+ * Resolves to { url, connections, requests, credentials }: all requests, including refused ones, as { method, target,
+ * authorization }; credentials may be changed.
  */
 async function startProxy(t, { credentials = null, refusal, to = null, tls } = {}) {
   const proxy = { requests: [], connections: 0, credentials };
@@ -27,7 +27,7 @@ async function startProxy(t, { credentials = null, refusal, to = null, tls } = {
     ...refusal,
   };
 
-  /** Note a request; tell whether it may pass. */
+  /** Note a request, and return whether it may pass. */
   function admit({ method, url, headers }) {
     const [, encoded = ''] = /^Basic (.*)$/.exec(headers['proxy-authorization'] ?? '') ?? [];
     const authorization = Buffer.from(encoded, 'base64').toString();
@@ -49,10 +49,10 @@ async function startProxy(t, { credentials = null, refusal, to = null, tls } = {
       agent: false,
     });
     onward.on('error', () => res.destroy());
-    onward.on('response', (reply) => {
-      delete reply.headers.connection; // which is that of the connection onward
-      res.writeHead(reply.statusCode, reply.headers);
-      reply.pipe(res);
+    onward.on('response', (response) => {
+      delete response.headers.connection; // it belongs to the connection to the server
+      res.writeHead(response.statusCode, response.headers);
+      response.pipe(res);
     });
     req.pipe(onward);
   }

@@ -16,8 +16,8 @@ const { once } = require('node:events');
 const fs = require('node:fs');
 const http = require('node:http');
 
-const { closeOnSignal, createDispatcher } = require('../../lib/index.js');
-const { createNotification } = require('./optimizely.js');
+const { closeOnSignal, createDispatcher } = require('../../../lib/index.js');
+const { createNotification } = require('../optimizely/sdk.js');
 
 const LONG_MILLIS = 60_000;
 const part = JSON.parse(process.argv[2]);

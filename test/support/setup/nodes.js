@@ -4,7 +4,7 @@
  * Runs tests on the other versions of Node that are there (see runtimes.js), with the addon that was built
  * on this one: it has to do for all.
  *
- *   node test/support/nodes.js [FILE...]    default: the tests of what differs between versions
+ *   node test/support/setup/nodes.js [FILE...]    default: the tests of what differs between versions
  */
 
 const { spawnSync } = require('node:child_process');
@@ -12,7 +12,7 @@ const path = require('node:path');
 
 const { nodes } = require('./runtimes.js');
 
-const ROOT = path.join(__dirname, '..', '..');
+const ROOT = path.join(__dirname, '..', '..', '..');
 /** Exits, Workers, callback scopes, certificates, and the whole way of a decision. */
 const FILES = [
   'test/js/lambda.test.js',
@@ -25,7 +25,7 @@ function main(files) {
   const [, ...others] = nodes().filter(({ arch }) => arch === process.arch);
   if (others.length === 0) {
     console.error(
-      'There are no other versions of Node here; fetch them: node test/support/runtimes.js',
+      'There are no other versions of Node here; fetch them: node test/support/setup/runtimes.js',
     );
     return 1;
   }

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Child processes of tests: told what to do over IPC, watched by what they print, judged by how they end. */
+/** Child processes of tests: they get messages over IPC, and tests check what they print and how they end. */
 
 const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');
@@ -12,7 +12,7 @@ const TIMEOUT_MILLIS = 60_000;
 
 const isProxyVariable = (name) => /^(https?|all|no)_proxy$/i.test(name);
 
-/** The environment without what would send a test's requests elsewhere. */
+/** The environment without proxies, which would divert a test's requests. */
 function plainEnv(more) {
   const entries = Object.entries(process.env).filter(([name]) => !isProxyVariable(name));
   return { ...Object.fromEntries(entries), ...more };
@@ -21,7 +21,7 @@ function plainEnv(more) {
 class Child {
   stdout = '';
   stderr = '';
-  /** Resolves to {code, signal} when the process is gone and all that it printed is here. */
+  /** Resolves to {code, signal} when the process has ended and its whole output is read. */
   ended;
   #process;
   #checks = new Set();
@@ -53,7 +53,7 @@ class Child {
     return this.stdout + this.stderr;
   }
 
-  /** Resolve as soon as the output has `pattern`, `times` times; reject when the process ends without. */
+  /** Resolve as soon as the output has `pattern`, `times` times; reject when the process ends before. */
   printed(pattern, times = 1) {
     const every = new RegExp(pattern, 'g');
     return new Promise((resolve, reject) => {
@@ -79,7 +79,7 @@ class Child {
     this.#process.send(message);
   }
 
-  /** Resolve to what the child sends in answer to `message`. */
+  /** Send a message; resolve to the child's answer. */
   async ask(message) {
     this.send(message);
     const [answer] = await Promise.race([
@@ -107,17 +107,24 @@ class Child {
     this.kill('SIGCONT');
   }
 
-  /** Wait for the end; fail unless it is this one. */
+  /** Wait for the end; fail unless it has this code and signal. */
   async endsWith(code, signal = null) {
     assert.deepEqual(await this.ended, { code, signal }, this.output);
   }
 }
 
-/** Start `node args` for a test; it is killed, if it has to be, when the test is over. */
+/** Start `node args` for a test; it is killed when the test is over. */
 function startChild(t, args, options) {
   const child = new Child(args, options);
   t.after(() => child.kill('SIGKILL'));
   return child;
 }
 
-module.exports = { isProxyVariable, startChild };
+/** Run `node args` to its end; resolve to { code, signal, stdout, stderr }. */
+async function runChild(t, args, options) {
+  const child = startChild(t, args, options);
+  const { code, signal } = await child.ended;
+  return { code, signal, stdout: child.stdout, stderr: child.stderr };
+}
+
+module.exports = { isProxyVariable, runChild, startChild };

@@ -2,8 +2,8 @@
 
 /**
  * TLS certificates for tests, made once in a process with the openssl command line: a CA that the
- * client can be told to trust, and servers' certificates which are good, expired, of another host,
- * or of a CA that nobody trusts.
+ * client can trust, and certificates of servers that are good, expired, for another host, or of a CA that is not
+ * trusted.
  */
 
 const { execFileSync } = require('node:child_process');
@@ -24,7 +24,7 @@ const KINDS = {
   untrusted: { ca: 'stranger', names: LOCAL, from: '20200101000000Z', to: '21200101000000Z' },
 };
 
-// `openssl ca` is the one sub-command whose dates can lie in the past in every version.
+// Only `openssl ca` takes dates in the past in every version.
 const caConfig = (directory, ca, names) => `
 [ca]
 default_ca = own

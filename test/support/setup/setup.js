@@ -3,7 +3,7 @@
 /*
  * Makes a fresh clone ready, and does nothing, in well under a second, when it is.
  *
- *   node test/support/setup.js [--for demo|test|ci]
+ *   node test/support/setup/setup.js [--for demo|test|ci]
  *
  * It installs what the system lacks where it may (Debian and Ubuntu, as root or with sudo that asks
  * no password) and else says what to type; then the npm packages; then it builds the addon.
@@ -15,11 +15,11 @@ const crypto = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const deps = require('../../src/build/needs.js');
-const { nodeDir } = require('../../src/build/compile.js');
+const deps = require('../../../src/build/needs.js');
+const { nodeDir } = require('../../../src/build/compile.js');
 const { changedAt } = require('./prebuilds.js');
 
-const ROOT = path.join(__dirname, '..', '..');
+const ROOT = path.join(__dirname, '..', '..', '..');
 const ADDON = path.join(ROOT, 'build', 'Release', 'optimizely_amplitude.node');
 const ADDON_SOURCES = ['binding.gyp', 'src'];
 
@@ -228,7 +228,9 @@ function main(args) {
     args.length > 0 &&
     (args.length !== 2 || args[0] !== '--for' || !Object.hasOwn(EXTRAS, purpose))
   ) {
-    throw new Unready(`usage: node test/support/setup.js [--for ${Object.keys(EXTRAS).join('|')}]`);
+    throw new Unready(
+      `usage: node test/support/setup/setup.js [--for ${Object.keys(EXTRAS).join('|')}]`,
+    );
   }
   checkNode();
   prepareSystem(EXTRAS[purpose]);

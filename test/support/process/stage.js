@@ -1,25 +1,25 @@
 'use strict';
 
-/** What the tests of exits and of Workers share: actors (see actor.js), and the states in which they end. */
+/** For the tests of exits and of Workers: actors (see actor.js), and the states in which they end. */
 
 const assert = require('node:assert/strict');
 const path = require('node:path');
 
-const { startAmplitude } = require('./amplitude.js');
+const { startAmplitude } = require('../amplitude/server.js');
 const { startChild } = require('./child.js');
 
 const ACTOR = path.join(__dirname, 'actor.js');
-/** Of each actor that is not said to make another number. */
+/** The decisions of an actor, unless a test says otherwise. */
 const DECISIONS = 3;
-/** Far less than the 60 s after which actors give up a request; and far more than anything else takes. */
+/** Far less than an actor's request timeout of 60 s, and far more than anything else takes. */
 const AT_ONCE_MILLIS = 5000;
 
-/** An option: what is decided is sent at once, without a flush. */
+/** An option with which decisions are sent at once, without a flush. */
 const EAGER = { flushQueueSize: 1 };
 
 /**
- * How a dispatcher can be when the end comes: what the server does, what the actor is like, and
- * `reached(child, amplitude)`, which waits until it is so, once the actor has decided.
+ * The states of a dispatcher when the process ends: the server's fault, the actor's options, and
+ * `reached(child, amplitude)`, which waits for the state after the actor has decided.
  */
 const STATES = {
   idle: { decisions: 0, reached() {} },
@@ -32,17 +32,17 @@ const STATES = {
   'backing off': {
     fault: 'unavailable',
     options: EAGER,
-    reached: (child) => child.printed('for attempt 2'),
+    reached: (child) => child.printed('request failed: 503'),
   },
   parked: {
     fault: (faults) => faults.throttledUsers(() => true),
     options: EAGER,
-    reached: (child) => child.printed('of throttled users wait'),
+    reached: (child) => child.printed('request failed: 429'),
   },
 };
 
 /**
- * Start a stand-in for Amplitude with a fault, and a child process that acts the part `part(serverUrl)`.
+ * Start a stand-in for Amplitude with a fault, and an actor with the part `part(serverUrl)` in a child process.
  * Resolves to {amplitude, child}.
  */
 async function startActor(t, part, { fault = null, args = [] } = {}) {
@@ -53,7 +53,7 @@ async function startActor(t, part, { fault = null, args = [] } = {}) {
   return { amplitude, child };
 }
 
-/** Run `act`; fail if it takes as long as nothing should. */
+/** Run `act`; fail if it takes longer than AT_ONCE_MILLIS. */
 async function atOnce(act) {
   const started = performance.now();
   await act();

@@ -1,32 +1,32 @@
 'use strict';
 
 /**
- * The tests' Amplitude: the package's own collector on a free port, with a record of every request,
- * with faults (see faults.js), and with helpers that wait for what happens instead of sleeping.
+ * The tests' stand-in for Amplitude: the package's own collector on a free port, with a record of every request, with
+ * faults (see faults.js), and with methods that wait for events.
  */
 
 const { EventEmitter } = require('node:events');
 const zlib = require('node:zlib');
-const { createCollector } = require('../../lib/cli/collector/index.js');
-const { certificates } = require('./certificates.js');
+const { createCollector } = require('../../../lib/cli/collector/index.js');
+const { certificates } = require('../network/certificates.js');
 const { faults, findFault } = require('./faults.js');
 
 const DEFAULT_TIMEOUT_MILLIS = 10_000;
 
-/** One request as the tests see it; `status` is null as long as, or if, it was not answered. */
+/** One request as the tests see it; `status` is null until it is answered. */
 class RecordedRequest {
   method;
   url;
   headers;
   rawHeaders;
-  /** A number for the connection: requests with the same one came over the same connection. */
+  /** The number of the connection, the same for requests over the same connection. */
   socketId;
-  /** The body as it was sent; null until it was read, and if it was cut off. */
+  /** The body as it was sent; null until it is read, and when it is cut off. */
   rawBytes = null;
   receivedAt = Date.now();
   answeredAt = null;
   status = null;
-  /** Whether the client sent all of it, or its connection is gone. */
+  /** Whether all of the request has arrived, or its connection is gone. */
   complete = false;
   #body;
 
@@ -38,7 +38,7 @@ class RecordedRequest {
     this.socketId = socketId;
   }
 
-  /** The parsed JSON; undefined when it is none. Parsed when asked for: the stand-in's own copy changes. */
+  /** The body's JSON, or undefined. It is parsed here, because the store changes its own copy. */
   get body() {
     if (this.#body === undefined && this.rawBytes !== null) {
       try {
@@ -57,7 +57,7 @@ class RecordedRequest {
 
 class Amplitude {
   requests = [];
-  /** How many connections came in, TLS handshakes that failed included. */
+  /** The number of connections, including those with a failed TLS handshake. */
   connections = 0;
   faults = faults;
   #collector;
@@ -96,7 +96,7 @@ class Amplitude {
     }
   }
 
-  /** Where it listens, or will again after start(). */
+  /** The origin, which stays the same after stop() and start(). */
   get url() {
     return this.#origin;
   }
@@ -110,9 +110,9 @@ class Amplitude {
   }
 
   /**
-   * Fail from now on, in place of what was set before. `fault`: a name of faults.js, a function
-   * (req, exchange) as described there, a list of these, or null for none. Each is used for `times`
-   * requests (a list: one after the other); after that all is well again.
+   * Fail from now on, in place of an earlier fault. `fault` is a name of faults.js, a function (req, exchange) as
+   * described there, a list of these, or null for no fault. Each one meets `times` requests, one after the other; then
+   * the answers are the usual ones again.
    */
   setFault(fault, times = Array.isArray(fault) ? 1 : Infinity) {
     const list = fault === null ? [] : [fault].flat();
@@ -146,7 +146,7 @@ class Amplitude {
     };
     res.on('close', settle);
     res.on('finish', settle);
-    // Looking at the stand-in is not what is to fail.
+    // Requests that only look at the store do not fail.
     const fault = req.method === 'GET' ? undefined : this.#takeFault();
     if (!fault?.beforeReading) {
       if (!(await exchange.read())) {
@@ -165,8 +165,8 @@ class Amplitude {
   }
 
   /**
-   * Resolve to what `predicate(this)` returns as soon as that is truthy. It is asked at once, and again
-   * whenever a connection comes in or fails, and a request comes in, is answered or goes away.
+   * Resolve to the result of `predicate(this)` as soon as it is truthy. It is called at once, and again whenever a
+   * connection comes in or fails, and whenever a request comes in, is answered or is aborted.
    */
   waitFor(predicate, { timeoutMillis = DEFAULT_TIMEOUT_MILLIS } = {}) {
     return new Promise((resolve, reject) => {
@@ -193,7 +193,7 @@ class Amplitude {
         settle(
           reject,
           new Error(
-            `waited for ${timeoutMillis} ms in vain; ${this.requests.length} requests: ${statuses}`,
+            `timed out after ${timeoutMillis} ms; ${this.requests.length} requests: ${statuses}`,
           ),
         );
       }, timeoutMillis);
@@ -202,13 +202,13 @@ class Amplitude {
     });
   }
 
-  /** Resolve to the next request, in order of arrival, that no call got before; it has arrived whole, or its client is gone. */
+  /** Resolve to the next request, in order of arrival, that no earlier call has returned, when it is complete. */
   nextRequest(options) {
     const index = this.#nextRequest++;
     return this.waitFor(() => this.requests[index]?.complete && this.requests[index], options);
   }
 
-  /** Refuse connections, and cut those that there are. */
+  /** Refuse connections, and cut the existing ones. */
   stop() {
     return this.#collector.close();
   }
@@ -232,9 +232,9 @@ class Amplitude {
 /**
  * Start a stand-in for Amplitude.
  *
- * options: those of createCollector(); `tls`: true or the name of a certificate ('good', 'expired',
- * 'wrongHost', 'untrusted', to be judged with .caFile), or options of https.createServer(); `faults`: as
- * for setFault(); `recordBodies`: false to save memory.
+ * options: those of createCollector(); `tls`: true or the name of a certificate ('good', 'expired', 'wrongHost' or
+ * 'untrusted', where .caFile is what the client should trust), or options of https.createServer(); `faults`: as for
+ * setFault(); `recordBodies`: false to save memory.
  */
 async function startAmplitude(options = {}) {
   const amplitude = new Amplitude(options);

@@ -6,8 +6,8 @@ const http = require('node:http');
 const https = require('node:https');
 
 /**
- * Send a request; resolve to {status, headers, text, json, interim}, where json is undefined when the
- * body is none, and interim are the statuses of 1xx answers. Rejects when the answer is not whole.
+ * Send a request; resolve to {status, headers, text, json, interim}, where json is undefined when the body is not
+ * JSON, and interim are the statuses of 1xx answers. Rejects when the answer is incomplete.
  * A body that is neither text nor bytes is sent as JSON.
  */
 function request(url, { method, body, headers, ...options } = {}) {

@@ -1,0 +1,55 @@
+'use strict';
+
+/** What can become of a decision that the listener is given, by its status, and what to say of it. */
+
+const binding = require('./binding.js');
+
+/** The addon's statuses by name. */
+const STATUS = Object.freeze(
+  Object.fromEntries(binding.statusNames.map((name, code) => [name, code])),
+);
+
+/** Statuses of decisions that the addon is not given; its own are never negative. */
+const IGNORED = -1;
+const INVALID = -2;
+
+const MESSAGES = {
+  queued: 'queued',
+  repeat: 'suppressed: it was sent in this window already',
+  ignored: 'ignored: decisionTypes, resolveUser or includeRollouts keeps it out',
+  invalid: 'not sent: it is not complete',
+};
+
+/** What to do about an id that Amplitude would refuse. */
+const ADVICE = {
+  id_missing: 'pass a user id to createUserContext(), or map it with the option resolveUser',
+  id_too_short: 'use longer ids, or lower the option minIdLength; Amplitude removes shorter ones',
+  id_too_long: 'Amplitude cuts ids at 1024 characters, which would merge users',
+  id_forbidden:
+    'Amplitude refuses ids such as "anonymous" or "null": give each visitor an id, or return null from resolveUser',
+  id_malformed: 'it is not valid Unicode',
+};
+
+/** The outcome, by the name that the channel `optimizely-amplitude:decision` publishes. */
+function outcomeOf(status) {
+  switch (status) {
+    case IGNORED:
+      return 'ignored';
+    case INVALID:
+      return 'invalid';
+    case STATUS.ok:
+      return 'queued';
+    default:
+      return binding.statusNames[status];
+  }
+}
+
+/** An outcome in words, and what to do about it; `advice` is undefined where there is nothing to do. */
+function describeOutcome(outcome) {
+  return {
+    message: MESSAGES[outcome] ?? binding.statusMessages[STATUS[outcome]],
+    advice: ADVICE[outcome],
+  };
+}
+
+module.exports = { IGNORED, INVALID, STATUS, describeOutcome, outcomeOf };

@@ -1,0 +1,71 @@
+'use strict';
+
+/** The options are the same everywhere: where they are checked, in the declarations, and on the page that lists them. */
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { test } = require('node:test');
+
+const { resolveOptions } = require('../../lib/options.js');
+
+const ROOT = path.join(__dirname, '..', '..');
+/** What resolveOptions() adds to the options. */
+const DERIVED = ['maxBodyBytes', 'throttleMillis'];
+
+const read = (file) => fs.readFileSync(path.join(ROOT, file), 'utf8');
+
+const resolved = resolveOptions({ apiKey: 'a-key' }, {});
+const checked = Object.keys(resolved).filter((name) => !DERIVED.includes(name));
+
+/** The members of an interface of index.d.ts. */
+function declared(declarations, name) {
+  const [, body] = new RegExp(`^export interface ${name}\\b[^{]*\\{\\n(.*?)^\\}`, 'ms').exec(
+    declarations,
+  );
+  return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, member]) => member);
+}
+
+/** The names in the first column of the table of options, whichever page has it. */
+function listed(page) {
+  const [table] = /^\| `apiKey` .*\n(?:\|.*\n)*/m.exec(page);
+  return table
+    .trimEnd()
+    .split('\n')
+    .flatMap((row) => [...row.split('|')[1].matchAll(/`(\w+)`/g)].map(([, name]) => name));
+}
+
+const pages = ['README.md', 'docs/options.md'].filter(
+  (file) => fs.existsSync(path.join(ROOT, file)) && read(file).includes('\n| `apiKey` '),
+);
+
+const sorted = (names) => [...names].sort();
+
+test('the declarations have the options that are checked, and no other', () => {
+  const declarations = read('lib/index.d.ts');
+  assert.deepEqual(sorted(declared(declarations, 'DispatcherOptions')), sorted(checked));
+  assert.deepEqual(
+    sorted(declared(declarations, 'DedupeOptions')),
+    sorted(Object.keys(resolved.dedupe)),
+  );
+});
+
+test('one page lists the options that are checked, and no other', () => {
+  assert.equal(pages.length, 1, `the pages with a table of options: ${pages}`);
+  assert.deepEqual(sorted(listed(read(pages[0]))), sorted(checked));
+  for (const name of Object.keys(resolved.dedupe)) {
+    assert.ok(read(pages[0]).includes(name), name);
+  }
+});
+
+test('an option that is missing, or of no effect, would be found', () => {
+  const declarations =
+    'export interface Some<T> {\n  /** a: b */\n  one: string;\n  two?: {\n    three: 1;\n  };\n}\n';
+  assert.deepEqual(declared(declarations, 'Some'), ['one', 'two']);
+  assert.deepEqual(
+    listed(
+      '# Options\n\n| option |\n| --- |\n| `apiKey` | `x` |\n| `proxy`, `noProxy` | |\n\n| `other` |\n',
+    ),
+    ['apiKey', 'proxy', 'noProxy'],
+  );
+});
