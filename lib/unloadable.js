@@ -130,19 +130,16 @@ function machineOf(file) {
 
 /** What to type. `messages` are those of the dynamic linker. */
 function advice(messages) {
-  const deps = require('../src/build/needs.js');
+  const { buildAdvice, libraryAdvice } = require('./system.js');
   const text = messages.join('\n');
   const lines = [];
-  for (const library of ['libcurl', 'libcjson']) {
+  for (const library of ['libcurl', 'libcjson', 'libz']) {
     // glibc and musl name the file that they did not find, macOS the library that was not loaded.
     const lacks = new RegExp(
       `${library}[\\w.-]*: (cannot open shared object|No such file)|not loaded: \\S*${library}`,
     );
     if (lacks.test(text)) {
-      lines.push(
-        `The library ${library} is missing on this machine:`,
-        deps.installAdvice((manager) => deps.MANAGERS[manager].run[library]),
-      );
+      lines.push(`The library ${library} is missing on this machine:`, libraryAdvice(library));
     }
   }
   if (lines.length > 0) {
@@ -150,7 +147,7 @@ function advice(messages) {
   }
   return [
     'Build it on this machine, with its own Node. First what it is built from:',
-    deps.buildAdvice(),
+    buildAdvice(),
     'then, in the folder of the application:',
     '    npm explore optimizely-amplitude -- npm run compile',
     ...(messages.length > 0

@@ -1,16 +1,16 @@
 'use strict';
 
 /*
- * `npm test`: everything that checks the project, in order of cost.
+ * `npm test`: runs everything that checks the project, the cheap steps first.
  *
- *   npm test                          what every change has to pass
- *   npm test -- --all                 also ThreadSanitizer, the fuzzers and the prebuilt addons, and nothing
- *                                     may be left out (CI)
+ *   npm test                          the steps that every change has to pass
+ *   npm test -- --all                 also the extra steps, such as fuzzers and prebuilt addons; CI runs
+ *                                     it, and no sanitizer may be missing
  *   npm test -- --only js,core        some steps
  *   npm test -- --only js FILE...     some files of node:test
  *
- * The last line is `N passed, N failed`, over all test programs; a step that fails without
- * naming a test (a linter, a crash) counts as one.
+ * The last line is `N passed, N failed`, over all test programs. A step that fails without naming a
+ * test (a linter, a crash) counts as one failure.
  */
 
 const { spawn, spawnSync } = require('node:child_process');
@@ -18,7 +18,6 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 
-const { packageManager } = require('../src/build/needs.js');
 const { filesBelow } = require('./support/util/files.js');
 
 const ROOT = path.join(__dirname, '..');
@@ -30,9 +29,9 @@ const PREBUILT = path.join(
   'optimizely-amplitude.node',
 );
 
-const NODE_TEST_TIMEOUT_MS = 300_000; // of one file; a test that hangs should say so before CI gives up
+const NODE_TEST_TIMEOUT_MS = 300_000; // of one file: a test that hangs is named before CI ends the job
 
-/** What a step returns instead of a command to say that it has nothing to do here. */
+/** What a step returns instead of a command when it has nothing to do here. */
 const skip = (reason) => ({ skip: reason });
 
 const STEPS = [
@@ -57,6 +56,12 @@ const STEPS = [
     command: (all) => sanitized('check-tsan', 'thread', all),
   },
   {
+    name: 'core-wasm',
+    title: 'C core for WebAssembly',
+    extra: true,
+    command: () => make('wasm'),
+  },
+  {
     name: 'fuzz',
     title: 'fuzzers, a minute each',
     extra: true,
@@ -64,11 +69,16 @@ const STEPS = [
   },
   {
     name: 'runtimes',
-    title: 'other versions of Node and npm, to try with',
+    title: 'download of other versions of Node and npm',
     extra: true,
     command: () => [process.execPath, 'test/support/setup/runtimes.js'],
   },
-  { name: 'prebuild', title: 'prebuilt addons', extra: true, command: prebuild },
+  {
+    name: 'prebuild',
+    title: 'prebuilt addons',
+    extra: true,
+    command: () => ['npm', 'run', '--silent', 'prebuild'],
+  },
   { name: 'js', title: 'JavaScript and end to end', command: nodeTests },
   {
     name: 'nodes',
@@ -78,7 +88,7 @@ const STEPS = [
   },
   {
     name: 'js-prebuilt',
-    title: 'the same with the prebuilt addon',
+    title: 'JavaScript and end to end with the prebuilt addon',
     extra: true,
     env: { OPTIMIZELY_AMPLITUDE_BINDING: PREBUILT },
     command: withPrebuilt,
@@ -89,7 +99,7 @@ function make(target) {
   return ['make', '--no-print-directory', '-j2', '-C', 'test/core', target];
 }
 
-/** A program in JavaScript of a development package. */
+/** A JavaScript program of a development package. */
 function tool(file, ...args) {
   return [process.execPath, path.join('node_modules', file), ...args];
 }
@@ -100,14 +110,16 @@ function types() {
     : skip('there are none yet');
 }
 
-/** Not every C library has every sanitizer (musl has none). CI may not do without. */
+/** Some systems have no sanitizers (musl, for example); in CI they are required. */
 function sanitized(target, sanitizer, all) {
   const probe = spawnSync(
     process.env.CC || 'cc',
     [`-fsanitize=${sanitizer}`, '-x', 'c', '-', '-o', '/dev/null'],
     { input: 'int main(void) { return 0; }\n' },
   );
-  return all || probe.status === 0 ? make(target) : skip('the C compiler of this machine cannot');
+  return all || probe.status === 0
+    ? make(target)
+    : skip('the C compiler of this machine has no such sanitizer');
 }
 
 function nodeTests(all, files) {
@@ -128,17 +140,11 @@ function nodeTests(all, files) {
   return [process.execPath, ...args, ...chosen];
 }
 
-function prebuild() {
-  return packageManager() === 'apt'
-    ? ['npm', 'run', '--silent', 'prebuild']
-    : skip('they are made on Debian and Ubuntu');
-}
-
 function withPrebuilt(all, files) {
   return fs.existsSync(PREBUILT) ? nodeTests(all, files) : skip('there is none for this system');
 }
 
-/** Runs a command, shows what it prints, and resolves to that text and whether it succeeded. */
+/** Run a command and show its output; resolves to the output and whether the command succeeded. */
 function run([program, ...args], env) {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
@@ -164,7 +170,7 @@ function run([program, ...args], env) {
   });
 }
 
-/** Tests by result, from the closing lines of cmocka and of node's runner. */
+/** The numbers of tests by result, from the closing lines of cmocka and of node:test. */
 function countTests(text) {
   const sum = (pattern) =>
     [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);

@@ -1,8 +1,8 @@
-# The addon. The file binding.gyp only includes it: package managers run node-gyp, unasked, in every
-# package that has a file of that name, so the published package has none and src/build/compile.js writes it.
+# The addon. binding.gyp only includes this file. Package managers run node-gyp by themselves in every package
+# that has a binding.gyp, so the published package has none, and src/build/compile.js writes it.
 {
   'variables': {
-    # Some runtimes' headers ask for it without defining it.
+    # The headers of some runtimes use it without defining it.
     'openssl_fips': '',
     'werror%': '<!(node -p "process.env.OA_WERROR ? 1 : 0")',
   },
@@ -32,12 +32,8 @@
         '../core/transport_curl.c',
         '../core/verdict.c',
       ],
-      # libuv and zlib are Node's own: its headers bring theirs, its executable exports them.
-      'include_dirs': [
-        '../core',
-        '<!(node -p "require(\'node-addon-api\').include_dir")',
-        '<!@(node src/build/needs.js include)',
-      ],
+      # libuv is Node's own: Node's headers include it, and Node's executable exports it.
+      'include_dirs': ['../core', '<!@(node src/build/needs.js include)'],
       'libraries': ['<!@(node src/build/needs.js link)'],
       'defines': [
         'NAPI_VERSION=8',
@@ -58,15 +54,15 @@
       'conditions': [
         ['OS == "linux"', {
           'ldflags': [
-            # Our own symbols are not taken from another library that happens to have the same names.
+            # Our symbols are bound to our code, also when another library has the same names.
             '-Wl,-Bsymbolic',
-            # A Worker's exit must not unmap code that a thread of the pool or libcurl still runs.
+            # A Worker's exit must not unmap code that the thread pool or libcurl still runs.
             '-Wl,-z,nodelete',
-            # A missing symbol is an error at load, which can be explained, and not a crash later.
+            # A missing symbol fails the load, which we can explain, and does not crash the process later.
             '-Wl,-z,now',
           ],
         }],
-        # Only when asked: the warnings of a newer compiler must not break an installation.
+        # Only in CI: a newer compiler's warnings must not break an installation.
         ['werror == 1', {
           'cflags': ['-Werror'],
           'xcode_settings': { 'GCC_TREAT_WARNINGS_AS_ERRORS': 'YES' },

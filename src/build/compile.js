@@ -1,21 +1,22 @@
 'use strict';
 
 /*
- * Builds the addon on this machine, in the package's own folder: `npm run compile`.
+ * Compiles the addon on this machine, in the package's own folder: `npm run compile`.
  *
- *   node src/build/compile.js [node-gyp commands]    "rebuild" starts from scratch; the default builds what changed
+ *   node src/build/compile.js [node-gyp commands]    default: compile what changed; "rebuild": everything
  *
- * It says in one message what the system lacks, before node-gyp would say it in fifty lines, and
- * takes Node's headers from beside the running Node when they are there, so that nothing is fetched.
+ * It tells in one message what the system lacks, which node-gyp would tell in fifty lines, and uses the
+ * headers that are installed with the running Node, if there are any, so that node-gyp downloads nothing.
  */
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const deps = require('./needs.js');
+const { buildAdvice } = require('../../lib/system.js');
+const { addonApi, missing } = require('./needs.js');
 
-/** The prefix of the running Node, if its headers are installed there, else null. */
+/** The prefix of the running Node if its headers are installed there; otherwise null. */
 function nodeDir() {
   const prefix = path.resolve(fs.realpathSync(process.execPath), '..', '..');
   return fs.existsSync(path.join(prefix, 'include', 'node', 'node_api.h')) ? prefix : null;
@@ -27,20 +28,21 @@ function fail(text) {
 }
 
 /**
- * Run node-gyp in `dir`, which has the sources as src/, with more variables in its environment.
- * Returns 0, or else says what went wrong and returns 1.
+ * Run node-gyp in `dir`, where src/ has the sources, with `env` added to its environment.
+ * Returns 0, or prints what failed and returns 1.
  */
 function nodeGyp(dir, commands, env = {}) {
   const gyp = path.join(dir, 'binding.gyp');
   if (!fs.existsSync(gyp)) {
+    // The published package has none; addon.gypi says why.
     fs.writeFileSync(gyp, "{ 'includes': ['src/build/addon.gypi'] }\n");
-  } // why it is not there: see addon.gypi
+  }
   const args = [...commands, '--jobs', 'max', '--loglevel', 'warn'];
   const headers = nodeDir();
   if (headers !== null) {
     args.push('--nodedir', headers);
   }
-  // The scripts of npm, pnpm and Yarn find their own node-gyp on the PATH.
+  // npm, pnpm and Yarn put their own node-gyp on the PATH of a script.
   const result = spawnSync('node-gyp', args, {
     cwd: dir,
     stdio: 'inherit',
@@ -56,16 +58,21 @@ function nodeGyp(dir, commands, env = {}) {
   }
   return fail(
     headers === null
-      ? "the build failed. Node's headers are not installed beside this Node, so node-gyp has to fetch them; set `npm_config_nodedir` to a prefix that has include/node/node_api.h to avoid that."
+      ? 'the build failed; the reason is above. This Node is installed without its headers, so node-gyp has to download them; where it cannot, set `npm_config_nodedir` to a prefix that has include/node/node_api.h.'
       : 'the build failed; the reason is above.',
   );
 }
 
 function main(commands) {
-  const missing = deps.missing();
-  if (missing.length > 0) {
+  const lacking = missing();
+  if (lacking.length > 0) {
     return fail(
-      `the native addon cannot be built yet. Missing: ${missing.join(', ')}.\n\nInstall what it needs:\n\n${deps.buildAdvice()}\n\nand then repeat the command.`,
+      `the native addon cannot be compiled yet. Missing: ${lacking.join(', ')}.\n\nInstall what it needs:\n\n${buildAdvice()}\n\nand then repeat the command.`,
+    );
+  }
+  if (addonApi() === null) {
+    return fail(
+      'the npm package node-addon-api is missing; `npm install` in the clone installs it.',
     );
   }
   return nodeGyp(

@@ -1,16 +1,16 @@
 'use strict';
 
 /*
- * What the addon is built from besides its own sources: a few tools, and libraries of the system
- * that pkg-config knows.
+ * What the addon is compiled from, besides its own sources: a few tools, libraries of the system that
+ * pkg-config finds, and the headers of node-addon-api.
  *
- *   node src/build/needs.js include    their include directories, for addon.gypi
- *   node src/build/needs.js link       their linker flags, for addon.gypi
+ *   node src/build/needs.js include    prints the include directories, for addon.gypi
+ *   node src/build/needs.js link       prints the linker flags, for addon.gypi
  *
- * With OA_STATIC_LIBRARIES, a prefix that has include/ and lib/, its static libraries are linked in
- * instead: that is how prebuilt addons are made.
+ * OA_STATIC_LIBRARIES names a prefix with include/ and lib/ whose static libraries are linked instead
+ * of the system's: prebuilt addons are made that way.
  *
- * As a module: what is missing, and the command that installs it.
+ * As a module: what is missing on this machine.
  */
 
 const { execFileSync } = require('node:child_process');
@@ -28,90 +28,22 @@ const TOOLS = {
   'pkg-config': [PKG_CONFIG],
 };
 
-/** With the oldest version that has what we use: CURLOPT_CAINFO_BLOB, a stable XXH3. */
-const LIBRARIES = { libcurl: '7.77.0', libcjson: '1.7.0', libxxhash: '0.8.0' };
+/** Each with the oldest version that has what we use: CURLOPT_CAINFO_BLOB, a stable XXH3, gzip headers. */
+const LIBRARIES = { libcurl: '7.77.0', libcjson: '1.7.0', libxxhash: '0.8.0', zlib: '1.2.1' };
 
-/** How each family of systems installs packages. `run`: packages that carry the shared libraries. */
-const MANAGERS = {
-  apt: {
-    systems: 'Debian, Ubuntu',
-    install: ['apt-get update', 'apt-get install -y'],
-    build: 'build-essential python3 pkg-config libcurl4-openssl-dev libcjson-dev libxxhash-dev',
-    run: { libcurl: 'libcurl4', libcjson: 'libcjson1' },
-  },
-  dnf: {
-    systems: 'Fedora, RHEL',
-    install: ['dnf install -y'],
-    build: 'gcc gcc-c++ make python3 pkgconf-pkg-config libcurl-devel cjson-devel xxhash-devel',
-    run: { libcurl: 'libcurl', libcjson: 'cjson' },
-  },
-  apk: {
-    systems: 'Alpine',
-    install: ['apk add'],
-    build: 'build-base python3 pkgconf curl-dev cjson-dev xxhash-dev',
-    run: { libcurl: 'libcurl', libcjson: 'cjson' },
-  },
-  brew: {
-    systems: 'macOS',
-    install: ['brew install'],
-    build: 'pkgconf curl cjson xxhash',
-    run: { libcurl: 'curl', libcjson: 'cjson' },
-  },
-};
+/** Where src/release/stage.js puts the headers of node-addon-api. In a clone they are in node_modules. */
+const PACKED_ADDON_API = path.join(__dirname, 'node-addon-api');
 
-/** The key in MANAGERS for this system, or null. */
-function packageManager() {
-  if (process.platform === 'darwin') {
-    return 'brew';
+/** The folder of napi.h, or null. */
+function addonApi() {
+  if (fs.existsSync(PACKED_ADDON_API)) {
+    return PACKED_ADDON_API;
   }
-  let release = '';
   try {
-    release = fs.readFileSync('/etc/os-release', 'utf8');
+    return path.dirname(require.resolve('node-addon-api/package.json'));
   } catch {
     return null;
   }
-  const words = [...release.matchAll(/^ID(?:_LIKE)?=(.*)$/gm)].flatMap(
-    (line) => line[1].match(/[\w.-]+/g) ?? [],
-  );
-  if (words.includes('debian') || words.includes('ubuntu')) {
-    return 'apt';
-  }
-  if (words.includes('fedora') || words.includes('rhel')) {
-    return 'dnf';
-  }
-  if (words.includes('alpine')) {
-    return 'apk';
-  }
-  return null;
-}
-
-/** The shell command that installs `packages` with `manager`. */
-function installCommand(manager, packages) {
-  const { install } = MANAGERS[manager];
-  const sudo = manager !== 'brew' && process.getuid?.() !== 0 ? 'sudo ' : '';
-  const steps = install.map((step) => sudo + step);
-  return `${steps.join(' && ')} ${packages}`;
-}
-
-/**
- * What to type, one indented line, or one for each family when this system is unknown.
- * `packagesFor(manager)` names the packages.
- */
-function installAdvice(packagesFor, manager = packageManager()) {
-  if (manager !== null) {
-    return `    ${installCommand(manager, packagesFor(manager))}`;
-  }
-  return Object.keys(MANAGERS)
-    .map(
-      (name) =>
-        `    ${MANAGERS[name].systems}:\n        ${installCommand(name, packagesFor(name))}`,
-    )
-    .join('\n');
-}
-
-/** What to type to get everything that a build needs. */
-function buildAdvice() {
-  return installAdvice((manager) => MANAGERS[manager].build);
 }
 
 function isProgram(name) {
@@ -158,7 +90,7 @@ function missingLibraries(libraries) {
   return missing;
 }
 
-/** GnuTLS and NSS builds of libcurl cannot take Node's certificates. Other systems have only one. */
+/** A libcurl with GnuTLS or NSS cannot take Node's certificates. Only Debian's family has such builds. */
 function wrongCurl() {
   const backend = output('curl-config', ['--ssl-backends']);
   return backend !== null && /^(GnuTLS|NSS)/.test(backend)
@@ -166,7 +98,7 @@ function wrongCurl() {
     : [];
 }
 
-/** What keeps the addon from being built on this system: names for people; empty when all is there. */
+/** What this system lacks to compile the addon: names to be read by people; empty when nothing is missing. */
 function missing() {
   const tools = missingTools(TOOLS);
   if (tools.includes('pkg-config')) {
@@ -176,11 +108,8 @@ function missing() {
   return [...tools, ...libraries, ...(libraries.length === 0 ? wrongCurl() : [])];
 }
 
-/** Flags for an addon that needs nothing but libc and Node, and shows nothing but its entry points. */
-function staticFlags(prefix, what) {
-  if (what === 'include') {
-    return path.join(prefix, 'include');
-  }
+/** Linker flags for an addon that needs only libc and Node, and exports only its entry points. */
+function staticLink(prefix) {
   return [
     ...['libcurl.a', 'libcjson.a', 'libruntime.a'].map((file) => path.join(prefix, 'lib', file)),
     '-static-libgcc',
@@ -189,22 +118,30 @@ function staticFlags(prefix, what) {
   ].join(' ');
 }
 
-function main(what) {
+/** Include directories, or null. Relative, because make cannot have a path with a space. */
+function include() {
+  const api = addonApi();
+  const prefix = env.OA_STATIC_LIBRARIES;
+  const libraries = prefix
+    ? path.join(prefix, 'include')
+    : output(PKG_CONFIG, ['--cflags-only-I', ...Object.keys(LIBRARIES)]);
+  if (api === null || libraries === null) {
+    return null;
+  }
+  return `${path.relative('.', api)} ${libraries.replace(/(^|\s)-I/g, '$1')}`;
+}
+
+/** Linker flags, or null. Of xxHash only the header is used. */
+function link() {
   if (env.OA_STATIC_LIBRARIES) {
-    console.log(staticFlags(env.OA_STATIC_LIBRARIES, what));
-    return 0;
+    return staticLink(env.OA_STATIC_LIBRARIES);
   }
-  const names = Object.keys(LIBRARIES);
-  if (what === 'include') {
-    const flags = output(PKG_CONFIG, ['--cflags-only-I', ...names]);
-    if (flags === null) {
-      return 1;
-    }
-    console.log(flags.replace(/(^|\s)-I/g, '$1'));
-    return 0;
-  }
-  // xxhash is used for its header alone.
-  const flags = output(PKG_CONFIG, ['--libs', ...names.filter((name) => name !== 'libxxhash')]);
+  const names = Object.keys(LIBRARIES).filter((name) => name !== 'libxxhash');
+  return output(PKG_CONFIG, ['--libs', ...names]);
+}
+
+function main(what) {
+  const flags = { include, link }[what]();
   if (flags === null) {
     return 1;
   }
@@ -216,13 +153,4 @@ if (require.main === module) {
   process.exitCode = main(process.argv[2]);
 }
 
-module.exports = {
-  MANAGERS,
-  buildAdvice,
-  installAdvice,
-  installCommand,
-  missing,
-  missingLibraries,
-  missingTools,
-  packageManager,
-};
+module.exports = { PACKED_ADDON_API, addonApi, missing, missingLibraries, missingTools };

@@ -1,9 +1,10 @@
 'use strict';
 
 /*
- * The gate before a release; `npm publish` runs it. Says everything that is wrong, not just the first.
+ * The release gate, which `npm publish` runs: it prints each condition of a release and whether it is
+ * met, and then runs all tests.
  *
- *   node src/release/gate.js           what can be read from the tree, then all tests
+ *   node src/release/gate.js
  *   node src/release/gate.js --quick   without the tests
  */
 
@@ -19,21 +20,21 @@ const { version } = require('../../package.json');
 const read = (file) => fs.readFileSync(path.join(ROOT, file), 'utf8');
 const git = (...args) => execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' }).trim();
 
-/** Each: what has to be true, and whether it is. */
+/** The conditions, each with its check. */
 const CONDITIONS = {
   'every change is committed': () => git('status', '--porcelain') === '',
   [`the commit is tagged v${version}, if it is tagged at all`]: () => {
     const tags = git('tag', '--points-at', 'HEAD').split('\n').filter(Boolean);
     return tags.length === 0 || tags.includes(`v${version}`);
   },
-  [`CHANGELOG.md says what is new in ${version}`]: () => {
+  [`CHANGELOG.md has an entry for ${version}`]: () => {
     const [, entry = ''] = read('CHANGELOG.md').split(`\n## [${version}]`);
     return entry.split('\n## ')[0].split('\n').slice(1).join('').trim() !== '';
   },
   'package-lock.json has the same version': () =>
     JSON.parse(read('package-lock.json')).version === version,
-  'there are prebuilt addons of these sources': () => notTestable() === false,
-  'their SBOM is of this version': () =>
+  'the prebuilt addons are newer than the sources': () => notTestable() === false,
+  'the SBOM of the prebuilt addons has the same version': () =>
     JSON.parse(read('prebuilds/SBOM.json')).metadata.component.version === version,
 };
 

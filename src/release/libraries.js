@@ -1,19 +1,19 @@
 'use strict';
 
 /*
- * Compiles the libraries of a prebuilt addon for one target, into a prefix with include/ and lib/.
+ * Compiles the static libraries of a prebuilt addon for one target, into a prefix with include/ and lib/.
  *
- * libcurl is compiled against the OpenSSL headers that ship with Node and linked to no OpenSSL: the
- * one in Node's executable answers at load, so there is one TLS library in the process, which is
- * patched with Node. For configure, which links small programs, there is a stand-in for it that
- * defines exactly the functions that Node exports.
+ * libcurl is compiled with the OpenSSL headers that ship with Node and is not linked with an OpenSSL:
+ * the dynamic linker binds it to the one in Node's executable, so the process has one TLS library, and
+ * an update of Node patches it. curl's configure script links small programs; for these there is a
+ * stand-in library that defines exactly the OpenSSL functions that Node exports.
  */
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-// For size: none of this code is where the time goes.
+// Optimized for size: little time is spent in this code.
 const CFLAGS = [
   '-Os',
   '-fPIC',
@@ -25,8 +25,8 @@ const CFLAGS = [
 ];
 const CXXFLAGS = [...CFLAGS, '-std=c++17', '-fno-exceptions', '-fno-rtti'];
 
-// HTTP and HTTPS over IPv4 and IPv6, proxies, and the resolver in a thread of its own. Nothing else
-// is used, and what is not there needs no security update.
+// HTTP and HTTPS over IPv4 and IPv6, proxies, and a resolver thread. The rest is not used, and code that
+// is left out needs no security updates.
 const CURL_OPTIONS = [
   ...[
     'shared',
@@ -89,7 +89,7 @@ const CURL_OPTIONS = [
     ].map((name) => `--without-${name}`),
   );
 
-/** Runs a program; what it prints goes to `log`, and is shown when it fails. */
+/** Run a program with its output in the file `log`, whose end is shown when the program fails. */
 function run(log, dir, program, args, env = {}) {
   const out = fs.openSync(log, 'w');
   try {
@@ -106,7 +106,7 @@ function run(log, dir, program, args, env = {}) {
   }
 }
 
-/** A shared libssl and libcrypto with all that Node exports of them, and no code. */
+/** Make a shared libssl and libcrypto that define the OpenSSL functions of Node as empty ones; returns the folder. */
 function makeStandIn(prefix, target) {
   const symbols = execFileSync(
     'nm',
@@ -137,10 +137,10 @@ function makeStandIn(prefix, target) {
   return dir;
 }
 
-/** libcurl.a and its headers, into `prefix`. */
+/** Compile libcurl.a into `prefix`, and copy its headers. */
 function buildCurl(source, prefix, target, nodePrefix) {
   const standIn = makeStandIn(prefix, target);
-  // Of Node's headers only these: its zlib.h would be found as well.
+  // Only OpenSSL's of Node's headers: configure must not find the zlib.h beside them.
   fs.cpSync(
     path.join(nodePrefix, 'include', 'node', 'openssl'),
     path.join(standIn, 'include', 'openssl'),
@@ -158,10 +158,10 @@ function buildCurl(source, prefix, target, nodePrefix) {
       CFLAGS: CFLAGS.join(' '),
       CPPFLAGS: `-I${path.join(standIn, 'include')}`,
       LDFLAGS: `-L${standIn}`,
-      PKG_CONFIG: 'false', // it would find this machine's OpenSSL
+      PKG_CONFIG: 'false', // it finds this machine's OpenSSL
     },
   );
-  // The distribution's patches are newer than the generated files, which they do not concern.
+  // Debian's patches make the generated files look out of date, without concerning them.
   const generators = ['AUTOCONF', 'AUTOMAKE', 'ACLOCAL', 'AUTOHEADER'].map((name) => `${name}=:`);
   run(path.join(prefix, 'make.log'), path.join(dir, 'lib'), 'make', [
     '-j2',
@@ -177,14 +177,14 @@ function buildCurl(source, prefix, target, nodePrefix) {
   });
 }
 
-/** lib/lib<name>.a from one source file. An archive, because its symbols are then kept out of the addon's own. */
+/** Compile one source file into lib/lib<name>.a: --exclude-libs hides the symbols of archives only. */
 function buildArchive(name, compile, source, prefix, target) {
   const object = path.join(prefix, `${name}.o`);
   execFileSync(compile[0], [...compile.slice(1), '-c', source, '-o', object], { stdio: 'inherit' });
   execFileSync(target.ar, ['rcs', path.join(prefix, 'lib', `lib${name}.a`), object]);
 }
 
-/** Compile `sources` (of fetchSources) into `prefix`, unless they are there already. */
+/** Compile `sources` (from fetchSources()) into `prefix`, unless that was done before. */
 function buildLibraries(sources, prefix, target, nodePrefix) {
   const stamp = path.join(prefix, 'built-from');
   const ours = ['runtime.cc', 'glibc.h'].map((file) =>
@@ -228,7 +228,7 @@ function buildLibraries(sources, prefix, target, nodePrefix) {
   fs.copyFileSync(
     path.join(sources.xxhash.dir, 'xxhash.h'),
     path.join(prefix, 'include', 'xxhash.h'),
-  ); // used for its header alone
+  ); // of xxHash only the header is used
   fs.writeFileSync(stamp, key);
 }
 

@@ -1,15 +1,15 @@
 'use strict';
 
 /*
- * `npm run prebuild`: makes prebuilds/<platform>-<arch>/optimizely-amplitude.node, which need
- * nothing but glibc and run on every Node from 18 on; for the release, on Debian or Ubuntu.
+ * `npm run prebuild`: makes prebuilds/<platform>-<arch>/optimizely-amplitude.node for the release, on
+ * Debian or Ubuntu. These addons need only glibc, and Node 18 or later with OpenSSL 3.
  *
  *   npm run prebuild                 for linux-x64 and linux-arm64
  *   npm run prebuild -- x64          for one
- *   npm run prebuild -- --fresh      with the sources of the libraries fetched again
+ *   npm run prebuild -- --fresh      download the sources of the libraries again
  *
- * Sources and objects are kept below build/prebuild. Run it with the oldest Node whose OpenSSL is to
- * be supported: the functions of that one are those that libcurl may use.
+ * Sources and objects stay below build/prebuild. Run it with the oldest Node whose OpenSSL is to be
+ * supported: libcurl may call the functions that this Node exports.
  */
 
 const { execFileSync } = require('node:child_process');
@@ -41,7 +41,7 @@ function targetOf(arch) {
   };
 }
 
-/** What keeps this machine from building for `target`, or null. */
+/** Why this machine cannot build for `target`, or null. */
 function obstacle(target) {
   const works = (program, args) => {
     try {
@@ -66,7 +66,7 @@ function obstacle(target) {
   return null;
 }
 
-/** A folder that node-gyp can build in without touching build/Release, which is this machine's own. */
+/** The folder that node-gyp builds in; build/Release belongs to `npm run compile`. */
 function stage(arch) {
   const dir = path.join(WORK, `linux-${arch}`);
   fs.mkdirSync(dir, { recursive: true });
@@ -84,7 +84,7 @@ function prebuild(arch, sources) {
   console.log(`prebuild: linux-${arch}: libraries`);
   buildLibraries(sources, prefix, target, nodeDir());
   console.log(`prebuild: linux-${arch}: addon`);
-  // Linked by the C compiler, which adds no libstdc++: runtime.cc stands in for it.
+  // The C compiler links, because it adds no libstdc++: runtime.cc replaces that.
   const env = {
     CC: target.cc,
     CXX: target.cxx,

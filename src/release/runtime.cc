@@ -1,6 +1,6 @@
 /*
- * The part of the C++ library that a prebuilt addon needs. libstdc++ as a whole would bring its
- * unwinder and demangler, 150 KB of them, and with them a newer glibc than Node asks for.
+ * The part of the C++ library that a prebuilt addon needs. The whole libstdc++ would add its unwinder and
+ * demangler (150 KB), which need a newer glibc than Node does.
  * The addon is compiled without exceptions: where libstdc++ throws, this ends the process.
  */
 #include <cstdlib>
@@ -29,5 +29,5 @@ void __throw_out_of_range_fmt(const char *, ...) { std::abort(); }
 void __throw_bad_function_call() { std::abort(); }
 } // namespace std
 
-/* What the headers declare to be in the library. */
+/* An instance that the headers declare and leave to the library. */
 template class std::basic_string<char>;

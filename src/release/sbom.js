@@ -1,16 +1,18 @@
 'use strict';
 
 /*
- * What goes with the prebuilt addons: an SBOM (CycloneDX 1.5) of the code that is linked into them,
- * and the licences under which it is.
+ * Writes what accompanies the prebuilt addons: an SBOM (CycloneDX 1.5) of the code that they contain,
+ * and the licences of that code.
  */
 
 const fs = require('node:fs');
 const path = require('node:path');
 
-/** node-addon-api, which is headers only, as the package manager knows it. */
-function addonApi(root) {
-  const dir = path.dirname(require.resolve('node-addon-api/package.json', { paths: [root] }));
+const { addonApi } = require('../build/needs.js');
+
+/** node-addon-api, which consists of headers. */
+function addonApiPart() {
+  const dir = addonApi();
   const { version, license } = JSON.parse(fs.readFileSync(path.join(dir, 'package.json'), 'utf8'));
   return {
     title: 'node-addon-api',
@@ -37,14 +39,14 @@ function component(part, system) {
   };
 }
 
-/** Write SBOM.json and LICENSES into `dir`. `sources` are those of fetchSources, `system` "debian" or the like. */
+/** Write SBOM.json and LICENSES into `dir`. `sources`: from fetchSources(); `system`: "debian" or "ubuntu". */
 function writeSbom(root, dir, sources, system) {
   const { name, version, license } = JSON.parse(
     fs.readFileSync(path.join(root, 'package.json'), 'utf8'),
   );
   const parts = [
     ...Object.entries(sources).map(([source, facts]) => ({ source, ...facts })),
-    addonApi(root),
+    addonApiPart(),
   ];
   const sbom = {
     bomFormat: 'CycloneDX',
@@ -71,7 +73,7 @@ function writeSbom(root, dir, sources, system) {
       `${rule}\n${part.title} ${part.version}\n${part.home}\n${rule}\n\n${fs.readFileSync(path.join(part.dir, part.text), 'utf8').trim()}\n`,
   );
   const head =
-    'The prebuilt addons in this folder contain code of the following projects.\nOpenSSL, zlib and libuv are not among them: those of Node itself are used.\n';
+    'The prebuilt addons in this folder contain code of the following projects.\nThey contain no OpenSSL, zlib or libuv: they use those of Node.\n';
   fs.writeFileSync(path.join(dir, 'LICENSES'), [head, ...texts].join('\n'));
 }
 

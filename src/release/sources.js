@@ -1,16 +1,16 @@
 'use strict';
 
 /*
- * The sources of the libraries that a prebuilt addon carries, from the distribution's own source
- * packages: they have its security fixes, and apt checks their signatures. The lists of the system
- * are left alone; what is fetched stays in one folder and is fetched once.
+ * Downloads the sources of the libraries in a prebuilt addon: the source packages of Debian or Ubuntu,
+ * which have security fixes, and whose signatures apt checks. They stay in one folder and are
+ * downloaded once; the system's own package lists are not changed.
  */
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-/** What is linked in, and how an SBOM speaks of it. `licence` is an SPDX id, `text` its file. */
+/** The libraries, and what the SBOM says of them. `licence`: SPDX id; `text`: the file with its text. */
 const LIBRARIES = {
   curl: { title: 'curl', licence: 'curl', text: 'COPYING', home: 'https://curl.se/' },
   cjson: {
@@ -32,14 +32,14 @@ const KEYRINGS = {
   Ubuntu: '/usr/share/keyrings/ubuntu-archive-keyring.gpg',
 };
 
-/** apt-get with its lists and caches in `dir`, so that neither root nor a lock of the system is needed. */
+/** Run apt-get with its lists and caches in `dir`, so that it needs neither root nor the system's lock. */
 function apt(dir, args) {
   const options = {
     'Dir::Etc::SourceList': path.join(dir, 'sources.list'),
     'Dir::Etc::SourceParts': '/dev/null',
     'Dir::State::Lists': path.join(dir, 'lists'),
     'Dir::Cache': path.join(dir, 'cache'),
-    'APT::Sandbox::User': '', // the folder may be one that only we can enter
+    'APT::Sandbox::User': '', // another user may have no access to the folder
   };
   const flags = Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
   execFileSync('apt-get', ['-qq', ...flags, ...args], {
@@ -48,7 +48,7 @@ function apt(dir, args) {
   });
 }
 
-/** The deb-src lines that belong to the distribution's binary packages on this system. */
+/** The deb-src lines for the sources of this system's own packages. */
 function sourceLines() {
   const format = '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)';
   const targets = execFileSync(
@@ -77,13 +77,13 @@ function unpackedDir(dir, name) {
   return found.length === 1 ? path.join(dir, found[0].name) : null;
 }
 
-/** The version of the source package, with the distribution's revision, from its changelog. */
+/** The version of a source package with the distribution's revision, as its changelog has it. */
 function packageVersion(folder) {
   const first = fs.readFileSync(path.join(folder, 'debian', 'changelog'), 'utf8').split('\n', 1)[0];
   return /\(([^)]+)\)/.exec(first)[1];
 }
 
-/** Fetch and unpack into `dir` what is not there yet. Returns { name: { dir, version, ... } }. */
+/** Download and unpack into `dir` what is not there yet. Returns { name: { dir, version, ... } }. */
 function fetchSources(dir) {
   fs.mkdirSync(dir, { recursive: true });
   const missing = Object.keys(LIBRARIES).filter((name) => unpackedDir(dir, name) === null);
@@ -99,7 +99,7 @@ function fetchSources(dir) {
     Object.entries(LIBRARIES).map(([name, facts]) => {
       const folder = unpackedDir(dir, name);
       if (folder === null) {
-        throw new Error(`there is not one source of ${name} in ${dir}; --fresh fetches it again`);
+        throw new Error(`${dir} has no source of ${name}, or several; --fresh downloads it again`);
       }
       return [name, { ...facts, dir: folder, version: packageVersion(folder) }];
     }),

@@ -1,15 +1,17 @@
 'use strict';
 
 /*
- * Makes build/package, the folder that is packed and published.
+ * Makes build/package, the folder that is packed and published, and prints its path.
  *
  *   node src/release/stage.js
  *
- * It is what `npm pack` takes of this clone, with a package.json that has no development packages and no
- * script but the one that users may call: npm warns them of a `prepare` script, which only a clone needs.
- *
- * What every process loads is one file, lib/index.js, made of the modules: Node takes a quarter of a
- * millisecond to find, read and compile each, which a cold start would feel.
+ * It has the files that `npm pack` takes of this clone, with three differences:
+ * - package.json has no development packages, and of the scripts only `compile`: npm warns users about
+ *   a `prepare` script, which only a clone needs.
+ * - The headers of node-addon-api are in the package, so that an installation is one package and
+ *   compiles without a network.
+ * - The modules that every process loads are bundled into lib/index.js: Node takes a quarter of a
+ *   millisecond to find, read and compile each, which would make cold starts longer.
  */
 
 const { execFileSync } = require('node:child_process');
@@ -17,20 +19,24 @@ const fs = require('node:fs');
 const path = require('node:path');
 const esbuild = require('esbuild');
 
+const { PACKED_ADDON_API, addonApi } = require('../build/needs.js');
+
 const ROOT = path.join(__dirname, '..', '..');
 const PACKAGE = path.join(ROOT, 'build', 'package');
 
-/** The files that npm would pack, by its own rules. */
+/** The files that npm would pack. */
 function packedFiles() {
-  const args = ['pack', '--dry-run', '--json', '--ignore-scripts'];
+  // npm 10 runs `prepare` all the same, and its output would be in the JSON.
+  const flags = ['--ignore-scripts', '--foreground-scripts=false'];
+  const args = ['pack', '--dry-run', '--json', ...flags];
   const [{ files }] = JSON.parse(
     execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
   );
   return files.map((file) => file.path);
 }
 
-/** What index.js loads only when an option, https or an error asks for it stays where it is. */
-const SELDOM = [
+/** Modules below lib/ that index.js loads only for an option, https or an error: they stay files of their own. */
+const LAZY = [
   'close-on-signal',
   'info',
   'sdk/legacy',
@@ -40,7 +46,7 @@ const SELDOM = [
   'user-callbacks',
 ];
 
-/** Bundle modules of the folder's lib/, and return the files that went into it. */
+/** Bundle modules below lib/ of `folder`; returns the files that the bundle is made of. */
 function bundle(folder, names, options) {
   const { metafile } = esbuild.buildSync({
     absWorkingDir: folder,
@@ -54,9 +60,9 @@ function bundle(folder, names, options) {
   return Object.keys(metafile.inputs);
 }
 
-/** Make lib/index.js one file, and leave out what nothing else needs. */
+/** Bundle lib/index.js, and remove the modules that only the bundle needs. */
 function bundleIndex(folder) {
-  const others = ['cli/main', 'cli/collector/index', 'cli/doctor/index', 'lambda', ...SELDOM];
+  const others = ['cli/main', 'cli/collector/index', 'cli/doctor/index', 'lambda', ...LAZY];
   const needed = bundle(folder, others, {
     outdir: folder,
     write: false,
@@ -65,8 +71,12 @@ function bundleIndex(folder) {
   const bundled = bundle(folder, ['index'], {
     outfile: 'lib/index.js',
     allowOverwrite: true,
-    external: SELDOM.map((name) => `./${name}.js`),
+    external: LAZY.map((name) => `./${name}.js`),
   });
+  const unexpected = LAZY.filter((name) => bundled.includes(`lib/${name}.js`));
+  if (unexpected.length > 0) {
+    throw new Error(`bundled, but to be loaded later: ${unexpected.join(', ')}`);
+  }
   for (const file of bundled) {
     if (file !== 'lib/index.js' && !needed.includes(file)) {
       fs.rmSync(path.join(folder, file));
@@ -74,7 +84,18 @@ function bundleIndex(folder) {
   }
 }
 
-/** Make the folder, or another one, anew; returns its path. */
+/** Copy the headers of node-addon-api and its licence to where needs.js finds them in the package. */
+function copyAddonApi(folder) {
+  const from = addonApi();
+  const to = path.join(folder, path.relative(ROOT, PACKED_ADDON_API));
+  for (const file of fs.readdirSync(from)) {
+    if (file.endsWith('.h') || file === 'LICENSE.md') {
+      fs.cpSync(path.join(from, file), path.join(to, file));
+    }
+  }
+}
+
+/** Make `folder` from scratch; returns its path. */
 function stage(folder = PACKAGE) {
   fs.rmSync(folder, { recursive: true, force: true });
   for (const file of packedFiles()) {
@@ -84,7 +105,8 @@ function stage(folder = PACKAGE) {
   delete manifest.devDependencies;
   manifest.scripts = { compile: manifest.scripts.compile };
   fs.writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
-  bundleIndex(folder); // which has the version of that manifest in it
+  copyAddonApi(folder);
+  bundleIndex(folder); // after package.json, whose version goes into the bundle
   return folder;
 }
 

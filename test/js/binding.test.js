@@ -48,7 +48,7 @@ function loadIn(t, files, env = {}, runtime = {}) {
 function layOut(t, files) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-binding-')));
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const ours = ['lib/binding.js', 'lib/unloadable.js', 'package.json', 'src/build/needs.js'].map(
+  const ours = ['lib/binding.js', 'lib/unloadable.js', 'lib/system.js', 'package.json'].map(
     (file) => [file, fs.readFileSync(path.join(ROOT, file))],
   );
   for (const [file, content] of [...ours, ...Object.entries(files)]) {

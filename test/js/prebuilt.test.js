@@ -47,6 +47,15 @@ function dynamicSymbols(file) {
     }));
 }
 
+/** A Node and its shared libraries: a distribution's own has OpenSSL, libuv and zlib in those. */
+function programFiles(command) {
+  if (command.length > 1) {
+    return [command.at(-1)]; // for another processor: its libraries are not on this machine
+  }
+  const libraries = output('ldd', command[0]).matchAll(/=> (\/\S+)/g);
+  return [command[0], ...[...libraries].map(([, file]) => file)];
+}
+
 /** What a glibc version is above GLIBC, as in "GLIBC_2.34". */
 function isNewer(version) {
   const [major, minor] = version.replace('GLIBC_', '').split('.').map(Number);
@@ -117,7 +126,8 @@ for (const target of TARGETS) {
       }
       it(`finds all of that in ${name}`, () => {
         const exported = new Set(
-          dynamicSymbols(command.at(-1))
+          programFiles(command)
+            .flatMap(dynamicSymbols)
             .filter(({ defined }) => defined)
             .map((symbol) => symbol.name),
         );

@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * Runs tests on the other versions of Node that are there (see runtimes.js), with the addon that was built
- * on this one: it has to do for all.
+ * Runs tests on the other versions of Node that runtimes.js downloaded, with the addon that was compiled
+ * for this one: it has to work on all.
  *
  *   node test/support/setup/nodes.js [FILE...]    default: the tests of what differs between versions
  */
@@ -13,7 +13,7 @@ const path = require('node:path');
 const { nodes } = require('./runtimes.js');
 
 const ROOT = path.join(__dirname, '..', '..', '..');
-/** Exits, Workers, callback scopes, certificates, and the whole way of a decision. */
+/** Tests of exits, Workers, callback scopes, certificates, and of a decision from end to end. */
 const FILES = [
   'test/js/lambda.test.js',
   ...['attach', 'exits', 'identity', 'network', 'payloads', 'secrets', 'signals', 'workers'].map(
@@ -25,7 +25,7 @@ function main(files) {
   const [, ...others] = nodes().filter(({ arch }) => arch === process.arch);
   if (others.length === 0) {
     console.error(
-      'There are no other versions of Node here; fetch them: node test/support/setup/runtimes.js',
+      'There are no other versions of Node here. Download them: node test/support/setup/runtimes.js',
     );
     return 1;
   }

@@ -1,6 +1,6 @@
 'use strict';
 
-/** The prebuilt addons of this clone, for the tests of them. */
+/** The prebuilt addons of this clone, for their tests. */
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -19,18 +19,18 @@ function changedAt(file) {
   return Math.max(...fs.readdirSync(file).map((name) => changedAt(path.join(file, name))));
 }
 
-/** Why they cannot be tested, or false: what node:test takes as `skip`. */
+/** Why they cannot be tested, or false: the value for `skip` of node:test. */
 function notTestable() {
   if (process.platform !== 'linux') {
-    return 'they are for Linux';
+    return 'prebuilt addons are for Linux';
   }
   for (const target of TARGETS) {
     const file = fileOf(target);
     if (!fs.existsSync(file)) {
-      return 'there are none; `npm run prebuild` makes them';
+      return 'there are no prebuilt addons; `npm run prebuild` makes them';
     }
     if (fs.statSync(file).mtimeMs < changedAt(path.join(ROOT, 'src'))) {
-      return 'they are older than the sources; `npm run prebuild` makes them anew';
+      return 'the prebuilt addons are older than the sources; `npm run prebuild` makes new ones';
     }
   }
   return false;

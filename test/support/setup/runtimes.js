@@ -1,12 +1,12 @@
 'use strict';
 
 /*
- * What the packed package is tried with: other versions of Node, also for another processor, and of
- * npm; and the runtimes that it refuses. They come from npm and are kept in build/nodes.
+ * Other versions of Node, also for another processor, and of npm, to test the package with; and the runtimes that it
+ * refuses. They are npm packages, and are kept in build/nodes.
  *
- *   node test/support/setup/runtimes.js     fetches those that are not there yet
+ *   node test/support/setup/runtimes.js     downloads the missing ones
  *
- * As a module: those that are there.
+ * As a module: the versions that are there.
  */
 
 const { execFileSync } = require('node:child_process');
@@ -33,7 +33,7 @@ const REFUSED = [
   ['Deno', `@deno/linux-${process.arch}-glibc`, 2, 'deno'],
 ].map(([name, pack, major, file]) => ({ name, pack, major, folder: `refused-${major}`, file }));
 
-/** How a program for `arch` is started here: [], [the emulator], or null. */
+/** The start of a command that runs a program for `arch` here: [], or an emulator; null when there is none. */
 function emulator(arch) {
   if (arch === process.arch) {
     return [];
@@ -46,7 +46,7 @@ function emulator(arch) {
   return found === undefined ? null : [found, '-L', '/usr/aarch64-linux-gnu'];
 }
 
-/** The Nodes that are there and run here, this one first: [{ name, arch, command }]. */
+/** The versions of Node that are there and run here, this one first: [{ name, arch, command }]. */
 function nodes() {
   const found = [
     { name: `Node ${process.version} (this one)`, arch: process.arch, command: [process.execPath] },
@@ -61,7 +61,7 @@ function nodes() {
   return found;
 }
 
-/** The npms that are there: [{ name, cli }], where node runs `cli`. The one on the PATH has the cli null. */
+/** The versions of npm that are there: [{ name, cli }]. `cli` is a script for node, or null for the npm on the PATH. */
 function npms() {
   const found = NPMS.map(({ major, folder }) => ({
     name: `npm ${major}`,
@@ -88,7 +88,7 @@ function fetch(name, major, folder) {
   }
   fs.mkdirSync(dir, { recursive: true });
   console.log(`runtimes: ${name}@${major}`);
-  // Forced, because one for another processor is wanted as well.
+  // Forced, because npm refuses a package for another processor.
   const flags = [
     '--prefix',
     dir,

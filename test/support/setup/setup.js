@@ -1,80 +1,121 @@
 'use strict';
 
 /*
- * Makes a fresh clone ready, and does nothing, in well under a second, when it is.
+ * Makes a fresh clone ready for `npm run demo` and `npm test`. In a clone that is ready it does nothing,
+ * in well under a second.
  *
  *   node test/support/setup/setup.js [--for demo|test|ci]
  *
- * It installs what the system lacks where it may (Debian and Ubuntu, as root or with sudo that asks
- * no password) and else says what to type; then the npm packages; then it builds the addon.
- * Nothing is required here that is not in Node or in the clone.
+ * It installs missing packages of the system where it may (Debian and Ubuntu, as root or with sudo
+ * without a password) and otherwise prints the command that installs them; then it installs the npm
+ * packages and compiles the addon. What these programs print goes into a log file.
+ * It requires only what Node and the clone have.
  */
 
 const { spawnSync } = require('node:child_process');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 
-const deps = require('../../../src/build/needs.js');
+const { MANAGERS, installAdvice, packageManager } = require('../../../lib/system.js');
+const needs = require('../../../src/build/needs.js');
 const { nodeDir } = require('../../../src/build/compile.js');
 const { changedAt } = require('./prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..', '..');
 const ADDON = path.join(ROOT, 'build', 'Release', 'optimizely_amplitude.node');
 const ADDON_SOURCES = ['binding.gyp', 'src'];
+const SHOWN_LINES = 30; // of the log, when a program fails
 
-/** What the tests need beyond the addon, and their packages. */
+/** What the tests need in addition to what compiling the addon needs. */
 const TEST = {
-  libraries: { cmocka: '1.1.0', libuv: '1.20.0', zlib: '1.2.0' },
+  libraries: { cmocka: '1.1.0', libuv: '1.20.0' },
   tools: { openssl: ['openssl'] },
   packages: {
-    apt: 'libcmocka-dev libuv1-dev zlib1g-dev openssl',
-    dnf: 'libcmocka-devel libuv-devel zlib-devel openssl libasan libubsan',
-    apk: 'cmocka-dev libuv-dev zlib-dev openssl',
+    apt: 'libcmocka-dev libuv1-dev openssl',
+    dnf: 'libcmocka-devel libuv-devel openssl libasan libubsan',
+    apk: 'cmocka-dev libuv-dev openssl',
     brew: 'cmocka libuv openssl',
   },
 };
 
-/** What only the full run of CI needs: fuzzing, formatting, and the collector's page in a browser. */
+const [crossName, crossTriplet] =
+  process.arch === 'arm64' ? ['x86-64', 'x86_64'] : ['aarch64', 'aarch64'];
+
+/** What the full run of CI needs in addition: fuzzers, WebAssembly, a browser, the prebuilt addons. */
 const CI = {
   libraries: {},
   tools: {
     clang: ['clang'],
     'clang-format': ['clang-format'],
     chromium: ['chromium', 'chromium-browser'],
-  },
-  packages: {
-    apt: 'clang libclang-rt-dev clang-format chromium',
-    dnf: 'clang compiler-rt clang-tools-extra libtsan chromium',
-    apk: 'clang compiler-rt clang-extra-tools chromium',
-    brew: 'llvm',
-  },
-};
-
-/** What makes and tries the prebuilt addons: on Debian and Ubuntu, and left out elsewhere. */
-const [crossName, crossTriplet] =
-  process.arch === 'arm64' ? ['x86-64', 'x86_64'] : ['aarch64', 'aarch64'];
-const PREBUILD = {
-  libraries: {},
-  tools: {
     'dpkg-source': ['dpkg-source'],
     [`a compiler for ${crossTriplet}`]: [`${crossTriplet}-linux-gnu-g++`],
     'qemu for user programs': ['qemu-aarch64-static', 'qemu-aarch64'],
   },
-  packages: { apt: `dpkg-dev g++-${crossName}-linux-gnu qemu-user-static` },
+  probes: { 'a linker and a C library for WebAssembly': linksForWasm },
+  packages: {
+    apt: [
+      'clang libclang-rt-dev clang-format chromium',
+      'lld wasi-libc libclang-rt-dev-wasm32',
+      `dpkg-dev g++-${crossName}-linux-gnu qemu-user-static`,
+    ].join(' '),
+  },
 };
 
-const EXTRAS = {
-  demo: [],
-  test: [TEST],
-  ci: [TEST, CI, ...(deps.packageManager() === 'apt' ? [PREBUILD] : [])],
+/** For each purpose: what has to be there, and what is installed when something is missing. */
+const PURPOSES = {
+  demo: { required: [], installed: [TEST] }, // the tests' packages too, so that an administrator is asked once
+  test: { required: [TEST], installed: [TEST] },
+  ci: { required: [TEST, CI], installed: [TEST, CI] },
 };
 
-/** Something that the person at the keyboard has to do; its message is all that is printed. */
+/** The user has to do something first; only the message is printed. */
 class Unready extends Error {}
 
 function say(text) {
   console.log(`setup: ${text}`);
+}
+
+// --- Programs and their log --------------------------------------------------------------------
+
+let log; // { name, descriptor }, of this run
+
+/** The log file, which is created at its first use: in build/, or where temporary files are. */
+function openLog() {
+  if (log !== undefined) {
+    return log;
+  }
+  const inBuild = path.join('build', 'setup.log');
+  try {
+    fs.mkdirSync(path.join(ROOT, 'build'), { recursive: true });
+    log = { name: inBuild, descriptor: fs.openSync(path.join(ROOT, inBuild), 'w+') };
+  } catch {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'optimizely-amplitude-'));
+    const name = path.join(dir, 'setup.log');
+    log = { name, descriptor: fs.openSync(name, 'w+') };
+  }
+  say(`output of the programs below: ${log.name}`);
+  return log;
+}
+
+/** Say `what`, and run a program with its output in the log; returns the result of spawnSync. */
+function run(what, program, args) {
+  const { descriptor } = openLog();
+  say(what);
+  fs.writeSync(descriptor, `\n$ ${[program, ...args].join(' ')}\n`);
+  return spawnSync(program, args, { cwd: ROOT, stdio: ['ignore', descriptor, descriptor] });
+}
+
+/** The message after a program failed. */
+function failure({ error, status, signal }, command) {
+  const { name, descriptor } = openLog();
+  const text = Buffer.alloc(fs.fstatSync(descriptor).size);
+  fs.readSync(descriptor, text, 0, text.length, 0);
+  const end = text.toString().trimEnd().split('\n').slice(-SHOWN_LINES).join('\n');
+  const reason = error?.message ?? signal ?? `exit code ${status}`;
+  return `\`${command}\` failed (${reason}). The end of ${name}:\n\n${end}\n`;
 }
 
 function checkNode() {
@@ -86,19 +127,30 @@ function checkNode() {
 
 // --- The system's packages ---------------------------------------------------------------------
 
-/** Debian's own nodejs package leaves the headers to another package; all others bring them. */
+/** Debian's own nodejs has its headers in another package; every other Node is installed with them. */
 function lacksDebianHeaders() {
   return (
-    deps.packageManager() === 'apt' &&
-    process.execPath.startsWith('/usr/bin/') &&
-    nodeDir() === null
+    packageManager() === 'apt' && process.execPath.startsWith('/usr/bin/') && nodeDir() === null
   );
 }
 
-function missingOnSystem(extras) {
-  const missing = deps.missing();
-  for (const { libraries, tools } of extras) {
-    missing.push(...deps.missingLibraries(libraries), ...deps.missingTools(tools));
+/** Whether clang links a C program for WebAssembly here. */
+function linksForWasm() {
+  const { status } = spawnSync(
+    'clang',
+    ['--target=wasm32-wasi', '-x', 'c', '-', '-o', os.devNull],
+    {
+      input: '#include <string.h>\nint main(void) { return (int)strlen(""); }\n',
+    },
+  );
+  return status === 0;
+}
+
+function missingOnSystem(required) {
+  const missing = needs.missing();
+  for (const { libraries, tools, probes = {} } of required) {
+    missing.push(...needs.missingLibraries(libraries), ...needs.missingTools(tools));
+    missing.push(...Object.keys(probes).filter((name) => !probes[name]()));
   }
   if (lacksDebianHeaders()) {
     missing.push('the headers of Node');
@@ -107,7 +159,7 @@ function missingOnSystem(extras) {
 }
 
 function mayInstall() {
-  if (deps.packageManager() !== 'apt') {
+  if (packageManager() !== 'apt') {
     return false;
   }
   return (
@@ -115,47 +167,36 @@ function mayInstall() {
   );
 }
 
-function prepareSystem(extras) {
-  const missing = missingOnSystem(extras);
+function prepareSystem({ required, installed }) {
+  const missing = missingOnSystem(required);
   if (missing.length === 0) {
     return;
   }
   const packages = (manager) => {
-    const names = [deps.MANAGERS[manager].build, ...extras.map((extra) => extra.packages[manager])];
+    const names = [MANAGERS[manager].build, ...installed.map((list) => list.packages[manager])];
     if (manager === 'apt' && lacksDebianHeaders()) {
       names.push('libnode-dev');
     }
     return names.join(' ');
   };
-  const advice = `Missing on this machine: ${missing.join(', ')}.\nInstall it:\n\n${deps.installAdvice(packages)}`;
+  const list = `Missing on this machine: ${missing.join(', ')}.`;
+  const advice = `Install what the demo and the tests need, as root:\n\n${installAdvice(packages)}\n\nNow run the same command again.`;
   if (!mayInstall()) {
-    throw new Unready(advice);
+    throw new Unready(`${list}\n${advice}`);
   }
 
-  say(`missing on this machine: ${missing.join(', ')}`);
+  say(list);
   const sudo = process.getuid() === 0 ? [] : ['sudo', '-n'];
-  const apt = [
-    ...sudo,
-    'env',
-    'DEBIAN_FRONTEND=noninteractive',
-    'apt-get',
-    '-qq',
-    '-o',
-    'DPkg::Lock::Timeout=120',
-  ];
-  for (const command of [
-    [...apt, 'update'],
-    [...apt, 'install', '-y', ...packages('apt').split(' ')],
-  ]) {
-    say(command.join(' '));
-    const { status } = spawnSync(command[0], command.slice(1), {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
-    if (status !== 0) {
-      throw new Unready(`That failed; the reason is above. ${advice}`);
+  const options = ['-q', '-o', 'DPkg::Lock::Timeout=120'];
+  const apt = [...sudo, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...options];
+  for (const args of [['update'], ['install', '-y', ...packages('apt').split(' ')]]) {
+    const command = ['apt-get', ...args].join(' ');
+    const result = run(command, apt[0], [...apt.slice(1), ...args]);
+    if (result.status !== 0) {
+      throw new Unready(`${failure(result, command)}\n${advice}`);
     }
   }
-  const still = missingOnSystem(extras);
+  const still = missingOnSystem(required);
   if (still.length > 0) {
     throw new Unready(`Still missing after the installation: ${still.join(', ')}.`);
   }
@@ -163,27 +204,16 @@ function prepareSystem(extras) {
 
 // --- npm ---------------------------------------------------------------------------------------
 
-/** Runs npm, and shows its output only when it fails. */
 function npm(what, args) {
   const started = Date.now();
-  say(what);
-  const result = spawnSync('npm', args, {
-    cwd: ROOT,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    maxBuffer: 1 << 28,
-  });
+  const result = run(what, 'npm', args);
   if (result.error?.code === 'ENOENT') {
     throw new Unready(
-      `npm is not on the PATH. It comes with Node, except where a distribution packages it apart:\n\n${deps.installAdvice(() => 'npm')}`,
+      `npm is not on the PATH. It comes with Node, except where a distribution has it in a package of its own:\n\n${installAdvice(() => 'npm')}\n\nNow run the same command again.`,
     );
   }
-  if (result.error || result.status !== 0) {
-    process.stdout.write(result.stdout ?? '');
-    process.stderr.write(result.stderr ?? '');
-    throw new Unready(
-      `\`npm ${args.join(' ')}\` failed (${result.error?.message ?? `exit code ${result.status}`}); the reason is above.`,
-    );
+  if (result.status !== 0) {
+    throw new Unready(failure(result, `npm ${args.join(' ')}`));
   }
   say(`${what}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
@@ -197,7 +227,7 @@ function preparePackages() {
   if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === lock) {
     return;
   }
-  // Whatever the user's npm is set to: development packages, and no script but ours, which comes next.
+  // Development packages also when NODE_ENV is production; the addon is compiled in the next step.
   npm('installing the npm packages', [
     'ci',
     '--include=dev',
@@ -215,9 +245,9 @@ function prepareAddon() {
   if (fs.existsSync(ADDON) && fs.statSync(ADDON).mtimeMs >= sources) {
     return;
   }
-  npm('building the addon', ['run', 'compile']);
+  npm('compiling the addon', ['run', 'compile']);
   const now = new Date();
-  fs.utimesSync(ADDON, now, now); // a change that make had no work for, such as a comment in a script
+  fs.utimesSync(ADDON, now, now); // also after a change that make has no work for, such as a script's comment
 }
 
 // --- The command -------------------------------------------------------------------------------
@@ -226,14 +256,17 @@ function main(args) {
   const purpose = args.length === 0 ? 'demo' : args[1];
   if (
     args.length > 0 &&
-    (args.length !== 2 || args[0] !== '--for' || !Object.hasOwn(EXTRAS, purpose))
+    (args.length !== 2 || args[0] !== '--for' || !Object.hasOwn(PURPOSES, purpose))
   ) {
     throw new Unready(
-      `usage: node test/support/setup/setup.js [--for ${Object.keys(EXTRAS).join('|')}]`,
+      `usage: node test/support/setup/setup.js [--for ${Object.keys(PURPOSES).join('|')}]`,
     );
   }
+  if (purpose === 'ci' && packageManager() !== 'apt') {
+    throw new Unready('the full run of the tests needs Debian or Ubuntu');
+  }
   checkNode();
-  prepareSystem(EXTRAS[purpose]);
+  prepareSystem(PURPOSES[purpose]);
   preparePackages();
   prepareAddon();
 }
