@@ -52,10 +52,7 @@ async function main() {
 
 /** The eight lines that a service needs. With a datafile from Optimizely, it would have an sdkKey. */
 function createShop(serverUrl) {
-  const datafile = fs.readFileSync(
-    path.join(__dirname, '../support/optimizely/datafile.json'),
-    'utf8',
-  );
+  const datafile = fs.readFileSync(path.join(__dirname, '../examples/datafile.json'), 'utf8');
   const optimizely = createInstance({
     projectConfigManager: createStaticProjectConfigManager({ datafile }),
   });
@@ -214,7 +211,7 @@ function printReport(report, { decisions, requests, events }) {
             ${number(events.sent)} events in ${requests.sent} requests`);
   printTitle('Next');
   console.log(`  test/demo/demo.js                     how this was made
-  README.md                             the options, and the eight lines for your service
+  README.md                             the eight lines for your service, and where to look next
   npx optimizely-amplitude collector    a stand-in that shows what you send
 `);
 }

@@ -247,7 +247,7 @@ describe('a certificate', () => {
 
   it('of a CA that the system knows is refused when caFile names others', async (t) => {
     const started = await startTls(t, 'good', {
-      caFile: __filename.replace(/[^/]*$/, '../support/optimizely/datafile.json'),
+      caFile: __filename.replace(/[^/]*$/, '../examples/datafile.json'),
     });
     await failToDeliver(started, /^no answer: 127\.0\.0\.1:\d+: .*/);
   });

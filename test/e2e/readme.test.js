@@ -1,125 +1,497 @@
 'use strict';
 
-/** The examples of the README run as they stand, and its tables name what there is. */
+/**
+ * README.md and docs/ are true: every block of JavaScript runs as it stands, in a project that has what an
+ * application has, links lead somewhere, and tables name everything there is.
+ *
+ * A block begins with a comment that names its file: `// server.js`, or `// server.js, for some purpose`.
+ */
 
 const assert = require('node:assert/strict');
-const { spawn } = require('node:child_process');
+const { once } = require('node:events');
 const fs = require('node:fs');
+const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
 const { after, before, describe, it, test } = require('node:test');
 
-const { resolveOptions } = require('../../lib/options.js');
+const { createDispatcher } = require('../../lib/index.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
+const { startChild } = require('../support/process/child.js');
+const { DATAFILE } = require('../support/optimizely/sdk.js');
+const { filesBelow } = require('../support/util/files.js');
+const { request } = require('../support/network/request.js');
 
 const ROOT = path.join(__dirname, '..', '..');
-const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
-const EXAMPLES = [...README.matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, code]) => code);
+const DIVERT = path.join(ROOT, 'test', 'support', 'process', 'divert.js');
 
-/** What an application has beside the example: its client, and the package. */
+const MAX_README_LINES = 199;
+const SDK_KEY = 'sdk-key';
+
+const read = (file) => fs.readFileSync(path.join(ROOT, file), 'utf8');
+const pagesIn = (folder) =>
+  fs
+    .readdirSync(path.join(ROOT, folder))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => path.posix.join(folder, name));
+
+/** The pages whose code runs. */
+const PAGES = ['README.md', ...pagesIn('docs')];
+/** The pages whose links lead somewhere. */
+const LINKING_PAGES = [...pagesIn('.'), ...pagesIn('docs'), ...pagesIn('test/examples')];
+
+const FENCED = /^```(\w*).*\n([\s\S]*?)^```$/gm;
+
+/** Every block of JavaScript: title -> { page, file, code }. */
+const BLOCKS = new Map();
+for (const page of PAGES) {
+  for (const [, language, code] of read(page).matchAll(FENCED)) {
+    if (language === 'js' || language === 'javascript') {
+      const [, title, file] = /^\/\/ (([\w-]+\.m?js)\b.*)\n/.exec(code) ?? [];
+      assert.ok(title, `${page}: a block does not begin with the name of its file:\n${code}`);
+      assert.ok(!BLOCKS.has(title), `${page}: ${title} is there twice`);
+      BLOCKS.set(title, { page, file, code });
+    }
+  }
+}
+
+// ---- a project to run them in ------------------------------------------------------------------------
+
+/** Packages of this clone that an application would have, as links. */
+const INSTALLED = ['@amplitude/analytics-node', '@opentelemetry/api', 'prom-client'];
+
+/** The real SDK, except that it gets its datafile from TEST_DATAFILES, and once: polling keeps a process alive. */
+function sdkSource() {
+  const file = require.resolve('@optimizely/optimizely-sdk');
+  const names = Object.keys(require(file)).filter((name) => /^[A-Za-z]\w*$/.test(name));
+  return [
+    `const sdk = require(${JSON.stringify(file)});`,
+    ...names.map((name) => `exports.${name} = sdk.${name};`),
+    'const test = { urlTemplate: process.env.TEST_DATAFILES, autoUpdate: false };',
+    'exports.createPollingProjectConfigManager = (config) =>',
+    '  sdk.createPollingProjectConfigManager({ ...test, ...config });',
+  ].join('\n');
+}
+
+/** Preloaded: prints the port that a server listens on. */
+const ANNOUNCE = `
+const { Server } = require('node:http');
+const { listen } = Server.prototype;
+Server.prototype.listen = function (...args) {
+  this.once('listening', () => console.log('port', this.address().port));
+  return listen.apply(this, args);
+};
+`;
+
+function write(folder, files) {
+  for (const [name, text] of Object.entries(files)) {
+    fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true });
+    fs.writeFileSync(path.join(folder, name), text);
+  }
+}
+
+function link(folder, name, target) {
+  const file = path.join(folder, 'node_modules', name);
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.symlinkSync(target, file, 'dir');
+}
+
 function makeProject() {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-readme-'));
-  fs.mkdirSync(path.join(folder, 'node_modules'));
-  fs.symlinkSync(ROOT, path.join(folder, 'node_modules', 'optimizely-amplitude'), 'dir');
-  const support = JSON.stringify(path.join(ROOT, 'test', 'support', 'optimizely', 'sdk.js'));
-  fs.writeFileSync(
-    path.join(folder, 'optimizely.js'),
-    `module.exports = require(${support}).createClient(6);\n`,
-  );
+  const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-readme-')));
+  write(folder, {
+    'announce.cjs': ANNOUNCE,
+    'node_modules/@optimizely/optimizely-sdk/index.js': sdkSource(),
+  });
+  link(folder, 'optimizely-amplitude', ROOT);
+  INSTALLED.forEach((name) => link(folder, name, path.join(ROOT, 'node_modules', name)));
   return folder;
 }
 
-const WITH_CLIENT = `
-const { createDispatcher } = require('optimizely-amplitude');
-const optimizely = require('./optimizely.js');
+/** What the application has beside a fragment. */
+const CLIENT = `
+const { optimizely } = require('./optimizely.js');
+dispatcher.attach(optimizely);
 `;
-const ATTACH = 'dispatcher.attach(optimizely);\n';
-const DECIDE =
-  "optimizely.createUserContext('user_1', { country: 'US', plan: 'premium' }).decide('checkout_flow');\n";
+const DECIDE = `
+const decided = require('./optimizely.js').optimizely.onReady().then(() =>
+  require('./optimizely.js').optimizely
+    .createUserContext('user_9', { country: 'US', plan: 'premium' }).decide('checkout_flow'));
+`;
 const INVOKE = `
-exports.handler({ userId: 'user_1' }, { getRemainingTimeInMillis: () => 5000 })
+exports.handler({ userId: 'user_9' }, { getRemainingTimeInMillis: () => 5000 })
   .then((result) => process.stdout.write(JSON.stringify(result)));
 `;
+const DISPATCHER = `
+const { createDispatcher } = require('optimizely-amplitude');
+exports.dispatcher = createDispatcher({ apiKey: process.env.AMPLITUDE_API_KEY });
+exports.dispatcher.attach(require('./optimizely.js').optimizely);
+`;
+/** As much of an OpenTelemetry SDK as collects what is observed, when the process ends. */
+const OPEN_TELEMETRY = `
+const { metrics } = require('@opentelemetry/api');
+const callbacks = [];
+const create = (name) => ({ addCallback: (callback) => callbacks.push([name, callback]) });
+const meter = { createObservableCounter: create, createObservableUpDownCounter: create };
+metrics.setGlobalMeterProvider({ getMeter: () => meter });
+process.once('exit', () => {
+  const observed = [];
+  for (const [name, callback] of callbacks) {
+    callback({ observe: (value, { outcome } = {}) => observed.push([name, outcome ?? null, value]) });
+  }
+  console.log(JSON.stringify(observed));
+});
+`;
 
-describe('the examples', () => {
-  let amplitude;
-  let folder;
+describe('the code', () => {
+  const ran = new Set();
+  let datafiles;
 
   before(async () => {
-    amplitude = await startAmplitude();
-    folder = makeProject();
+    datafiles = http.createServer(({ url }, response) => {
+      response.writeHead(url === `/${SDK_KEY}.json` ? 200 : 404).end(DATAFILE);
+    });
+    await once(datafiles.listen(0, '127.0.0.1'), 'listening');
   });
 
-  after(async () => {
-    await amplitude.close();
-    fs.rmSync(folder, { recursive: true });
+  after(() => {
+    datafiles.closeAllConnections();
+    datafiles.close();
   });
 
-  async function run(name, code) {
-    const file = path.join(folder, name);
-    fs.writeFileSync(file, code);
-    const child = spawn(
-      process.execPath,
-      ['--require', path.join(ROOT, 'test', 'support', 'process', 'divert.js'), file],
+  /** The code of a block, which counts as run. */
+  function code(title) {
+    ran.add(title);
+    assert.ok(BLOCKS.has(title), `no page has ${title}`);
+    return BLOCKS.get(title).code;
+  }
+
+  /** Run `files` in a project; { child, sent() }: what it sent, an array of [type, user, properties]. */
+  async function start(t, files, main) {
+    const amplitude = await startAmplitude();
+    const folder = makeProject();
+    t.after(() => fs.rmSync(folder, { recursive: true }));
+    t.after(() => amplitude.close());
+    write(folder, files);
+    const child = startChild(
+      t,
+      ['--require', DIVERT, '--require', path.join(folder, 'announce.cjs'), main],
       {
         cwd: folder,
         env: {
-          ...process.env,
-          AMPLITUDE_API_KEY: `key-${name}`,
+          AMPLITUDE_API_KEY: 'readme-key',
+          AMPLITUDE_SERVER_URL: amplitude.httpapi,
+          OPTIMIZELY_SDK_KEY: SDK_KEY,
+          PORT: '0',
+          TEST_DATAFILES: `http://127.0.0.1:${datafiles.address().port}/%s.json`,
           TEST_SERVER_URL: amplitude.httpapi,
         },
       },
     );
-    const output = { stdout: '', stderr: '' };
-    child.stdout.setEncoding('utf8').on('data', (text) => (output.stdout += text));
-    child.stderr.setEncoding('utf8').on('data', (text) => (output.stderr += text));
-    const code_ = await new Promise((resolve) => child.on('close', resolve));
-    assert.equal(code_, 0, output.stderr);
-    assert.equal(output.stderr, '');
-    const bodies = amplitude.requests
-      .map((request) => request.body)
-      .filter((body) => body.api_key === `key-${name}`);
-    return {
-      stdout: output.stdout,
-      types: bodies.flatMap((body) => body.events.map((event) => event.event_type)),
-    };
+    const sent = () =>
+      amplitude.requests
+        .flatMap(({ body }) => body.events)
+        .map((event) => [
+          event.event_type,
+          event.user_id ?? event.device_id,
+          event.event_type === '$identify' ? event.user_properties.$set : event.event_properties,
+        ]);
+    return { child, sent };
   }
 
+  /** The same, to the end, which has to be a good one. */
+  async function run(t, files, main) {
+    const { child, sent } = await start(t, files, main);
+    await child.endsWith(0);
+    assert.equal(child.stderr, '');
+    return { stdout: child.stdout, sent: sent() };
+  }
+
+  const types = (sent) => sent.map(([type]) => type);
   const DELIVERED = ['$identify', 'Experiment Viewed'];
 
-  it('are four', () => assert.equal(EXAMPLES.length, 4));
-
-  it('CommonJS', async () => {
-    assert.deepEqual((await run('example.cjs', EXAMPLES[0] + DECIDE)).types, DELIVERED);
-  });
-
-  it('ES modules', async () => {
-    assert.deepEqual((await run('example.mjs', EXAMPLES[1] + DECIDE)).types, DELIVERED);
-  });
-
-  it('AWS Lambda', async () => {
-    const { stdout, types } = await run('handler.cjs', EXAMPLES[2] + INVOKE);
-    assert.deepEqual(types, DELIVERED);
-    assert.deepEqual(JSON.parse(stdout), { checkout: 'off' });
-  });
-
-  it('properties of your own', async () => {
-    await run('properties.cjs', WITH_CLIENT + EXAMPLES[3] + ATTACH + DECIDE);
-    const [identify, event] = amplitude.requests.at(-1).body.events;
-    assert.equal(identify.device_id, 'user_1');
-    assert.equal(identify.user_properties.$set.plan, 'premium');
-    assert.equal(event.event_properties.rule_type, 'experiment');
-  });
-});
-
-test('the table of options names every option', () => {
-  const derived = ['maxBodyBytes', 'throttleMillis'];
-  for (const name of Object.keys(resolveOptions({ apiKey: 'key' }))) {
-    assert.ok(derived.includes(name) || new RegExp(`^\\|[^|]*\`${name}\``, 'm').test(README), name);
+  async function assertServes(t, client) {
+    const files = { 'optimizely.js': code(client), 'server.js': code('server.js') };
+    const { child, sent } = await start(t, files, 'server.js');
+    await child.printed('port \\d+\\n');
+    const [, port] = /port (\d+)/.exec(child.stdout);
+    for (const [user, variation] of [
+      ['user_9', 'one_page'],
+      ['user_0', 'control'],
+    ]) {
+      const { text } = await request(`http://127.0.0.1:${port}/?user=${user}`);
+      assert.equal(text, variation);
+    }
+    child.kill('SIGTERM');
+    assert.deepEqual(await child.ended, { code: null, signal: 'SIGTERM' });
+    assert.equal(child.stderr, '');
+    const properties = sent().filter(([type]) => type === '$identify');
+    assert.deepEqual(properties, [
+      ['$identify', 'user_9', { '[Optimizely] checkout_flow': 'one_page' }],
+      ['$identify', 'user_0', { '[Optimizely] checkout_flow': 'off' }],
+    ]);
   }
+
+  it('of a server', (t) => assertServes(t, 'optimizely.js'));
+
+  it('of a server without an account', (t) => assertServes(t, 'optimizely.js, without an account'));
+
+  it('of ES modules', async (t) => {
+    const files = { 'optimizely.mjs': code('optimizely.mjs'), 'service.mjs': code('service.mjs') };
+    assert.deepEqual(types((await run(t, files, 'service.mjs')).sent), DELIVERED);
+  });
+
+  it('of ES modules in a package of "type": "module"', async (t) => {
+    const files = {
+      'package.json': '{ "type": "module" }',
+      'optimizely.js': code('optimizely.mjs'),
+      'service.js': code('service.mjs').replace('./optimizely.mjs', './optimizely.js'),
+    };
+    assert.deepEqual(types((await run(t, files, 'service.js')).sent), DELIVERED);
+  });
+
+  for (const title of ['handler.js', 'function.js']) {
+    it(`of AWS Lambda (${title})`, async (t) => {
+      const files = { 'optimizely.js': code('optimizely.js'), [title]: code(title) + INVOKE };
+      const { stdout, sent } = await run(t, files, title);
+      assert.deepEqual(types(sent), DELIVERED);
+      assert.deepEqual(JSON.parse(stdout), { checkout: 'off' });
+    });
+  }
+
+  /** Run a fragment with more code behind it, in a project that has a client. */
+  const runFragment = (t, title, more, files = {}) =>
+    run(
+      t,
+      { 'optimizely.js': code('optimizely.js'), ...files, [title]: code(title) + more },
+      title,
+    );
+
+  it('of the callbacks', async (t) => {
+    const { sent } = await runFragment(t, 'properties.js', CLIENT + DECIDE);
+    assert.deepEqual(sent, [
+      ['$identify', 'user_9', { '[Optimizely] checkout_flow': 'one_page', plan: 'premium' }],
+      [
+        'Experiment Viewed',
+        'user_9',
+        {
+          flag_key: 'checkout_flow',
+          variation_key: 'one_page',
+          rule_key: 'checkout_ab',
+          enabled: true,
+          rule_type: 'experiment',
+          experiment_id: '9400000001',
+        },
+      ],
+    ]);
+  });
+
+  it('of the older APIs', async (t) => {
+    const ask =
+      "optimizely.onReady().then(() => optimizely.isFeatureEnabled('homepage_banner', 'user_9'));\n";
+    const { sent } = await runFragment(t, 'older.js', CLIENT + ask);
+    assert.deepEqual(sent[0], ['$identify', 'user_9', { '[Optimizely] homepage_banner': 'on' }]);
+  });
+
+  it('of a debug log', async (t) => {
+    const { stdout } = await runFragment(t, 'debug.js', CLIENT + DECIDE);
+    assert.match(stdout, /decision \(flag\) of user_9 on checkout_flow = one_page: queued/);
+  });
+
+  it('of a subscription', async (t) => {
+    const more = "require('./dispatcher.js');\n" + DECIDE;
+    const { stdout } = await runFragment(t, 'follow.js', more, { 'dispatcher.js': DISPATCHER });
+    assert.equal(stdout, 'user_9 checkout_flow one_page: queued\n');
+  });
+
+  it('of SDK 6', async (t) => {
+    const decide = `optimizely.onReady().then(() =>
+      optimizely.createUserContext('user_9').decide('checkout_flow'));\n`;
+    assert.deepEqual(types((await runFragment(t, 'sdk6.js', decide)).sent), DELIVERED);
+    const sdk = require('@optimizely/optimizely-sdk');
+    assert.equal(sdk.enums, undefined);
+    assert.throws(() => sdk.createInstance({ sdkKey: SDK_KEY }), /Invalid config manager/);
+  });
+
+  it('of other events', async (t) => {
+    const { sent } = await runFragment(t, 'purchase.mjs', 'process.exit();\n');
+    assert.deepEqual(sent, [['Purchase', 'user_9', { amount: 10 }]]);
+  });
+
+  it('of Prometheus', async (t) => {
+    const more = `${DECIDE}
+      decided.then(() => dispatcher.flush())
+        .then(() => require('prom-client').register.metrics())
+        .then(console.log);`;
+    const { stdout } = await runFragment(t, 'prometheus.js', more, { 'dispatcher.js': DISPATCHER });
+    assert.match(stdout, /^optimizely_amplitude_decisions_total\{outcome="delivered"\} 1$/m);
+    assert.match(stdout, /^optimizely_amplitude_decisions_total\{outcome="dropped"\} 0$/m);
+    assert.match(stdout, /^optimizely_amplitude_pending_decisions 0$/m);
+  });
+
+  it('of OpenTelemetry', async (t) => {
+    const files = { 'dispatcher.js': OPEN_TELEMETRY + DISPATCHER };
+    const { stdout } = await runFragment(t, 'opentelemetry.js', DECIDE, files);
+    assert.deepEqual(JSON.parse(stdout), [
+      ['optimizely_amplitude.decisions', 'ignored', 0],
+      ['optimizely_amplitude.decisions', 'invalid', 0],
+      ['optimizely_amplitude.decisions', 'deduplicated', 0],
+      ['optimizely_amplitude.decisions', 'delivered', 1],
+      ['optimizely_amplitude.decisions', 'dropped', 0],
+      ['optimizely_amplitude.pending', null, 0],
+    ]);
+  });
+
+  it('of signals', async (t) => {
+    const files = {
+      'optimizely.js': code('optimizely.js'),
+      'signals.js': `${code('signals.js')}${CLIENT}${DECIDE}decided.then(() => console.log('decided', typeof stopListening));\n`,
+    };
+    const { child, sent } = await start(t, files, 'signals.js');
+    await child.printed('decided');
+    child.kill('SIGINT');
+    assert.deepEqual(await child.ended, { code: null, signal: 'SIGINT' });
+    assert.match(child.output, /^port \d+\ndecided function\n$/);
+    assert.deepEqual(types(sent()), DELIVERED);
+  });
+
+  it('runs, all of it', () => assert.deepEqual([...BLOCKS.keys()].sort(), [...ran].sort()));
 });
 
-test('the two commands exist', () => {
-  const { scripts } = require('../../package.json');
-  assert.ok(scripts.demo && scripts.test);
+// ---- links -------------------------------------------------------------------------------------------
+
+/** The anchors of a page, as GitHub makes them of its headings. */
+function anchorsOf(text) {
+  const anchors = new Set();
+  for (const [, heading] of text.replace(FENCED, '').matchAll(/^#+ (.*)$/gm)) {
+    const anchor = heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-');
+    assert.ok(!anchors.has(anchor), `two headings are #${anchor}`);
+    anchors.add(anchor);
+  }
+  return anchors;
+}
+
+/** What is wrong with the relative links of a page: texts. */
+function brokenLinks(page, text) {
+  const broken = [];
+  const prose = text.replace(FENCED, '').replace(/`[^`\n]*`/g, '');
+  for (const [, target] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^https?:/.test(target)) {
+      continue;
+    }
+    const [file, anchor] = target.split('#');
+    const linked = file === '' ? page : path.posix.join(path.posix.dirname(page), file);
+    if (!fs.existsSync(path.join(ROOT, linked))) {
+      broken.push(`${page}: there is no ${linked}`);
+    } else if (anchor !== undefined && !anchorsOf(read(linked)).has(anchor)) {
+      broken.push(`${page}: ${linked} has no #${anchor}`);
+    }
+  }
+  return broken;
+}
+
+describe('the links', () => {
+  for (const page of [...LINKING_PAGES, 'test/bench/README.md']) {
+    it(`of ${page} lead somewhere`, () => assert.deepEqual(brokenLinks(page, read(page)), []));
+  }
+
+  it('would be found, if they did not', () => {
+    const text = '[a](docs/none.md) [b](README.md#none) [c](#use) `[d](none)`\n';
+    assert.deepEqual(brokenLinks('README.md', text), [
+      'README.md: there is no docs/none.md',
+      'README.md: README.md has no #none',
+    ]);
+  });
+
+  it('lead from the README to every page', () => {
+    const readme = read('README.md');
+    for (const page of pagesIn('docs')) {
+      assert.ok(readme.includes(`(${page})`), page);
+    }
+  });
+});
+
+// ---- tables, and what is named -----------------------------------------------------------------------
+
+test('the README is short', () => {
+  assert.ok(read('README.md').trimEnd().split('\n').length <= MAX_README_LINES);
+});
+
+describe('what there is, is named:', () => {
+  let dispatcher;
+
+  before(() => {
+    dispatcher = createDispatcher({ apiKey: 'key', serverUrl: 'http://127.0.0.1:9/2/httpapi' });
+  });
+
+  after(() => dispatcher.close());
+
+  const namesInRow = (page, name) =>
+    assert.match(read(page), new RegExp(`^\\|[^|]*\`[^|]*(?<![\\w-])${name}\\b`, 'm'), name);
+
+  it('every export and method', () => {
+    const names = [
+      ...Object.keys(require('../../lib/index.js')),
+      ...Object.keys(require('../../lib/lambda.js')),
+      ...Object.getOwnPropertyNames(Object.getPrototypeOf(dispatcher)),
+    ];
+    for (const name of names.filter((name) => name !== 'constructor')) {
+      namesInRow('docs/options.md', name);
+    }
+  });
+
+  it('every code of an error', () => {
+    const sources = filesBelow(path.join(ROOT, 'lib'), '.js').map((name) => read(`lib/${name}`));
+    const codes = new Set(sources.join('').match(/ERR_OA_\w+/g));
+    assert.ok(codes.size >= 5);
+    codes.forEach((code) => namesInRow('docs/options.md', code));
+  });
+
+  it('every reason of a drop', () => {
+    const { total, ...reasons } = dispatcher.stats().decisions.dropped;
+    assert.equal(total, 0);
+    Object.keys(reasons).forEach((reason) => namesInRow('docs/answers.md', reason));
+  });
+
+  it('every count', () => {
+    const { decisions, ...others } = dispatcher.stats();
+    const names = [
+      ...Object.keys(others),
+      ...Object.keys(decisions).map((name) => `decisions.${name}`),
+    ];
+    names.forEach((name) => namesInRow('docs/metrics.md', name));
+  });
+
+  it('every option of the commands', () => {
+    for (const command of ['collector', 'doctor']) {
+      const { OPTIONS } = require(`../../lib/cli/${command}/command.js`);
+      Object.keys(OPTIONS).forEach((name) => namesInRow('docs/collector.md', `--${name}`));
+    }
+  });
+
+  it('every package that a build needs', () => {
+    const { MANAGERS } = require('../../lib/system.js');
+    for (const { systems, install, build } of Object.values(MANAGERS)) {
+      const row = `| ${systems} | \`${install.at(-1)} ${build}\` |`;
+      assert.ok(read('docs/install.md').includes(row), row);
+    }
+  });
+
+  it('every step of npm test', () => {
+    const names = [...read('test/run.js').matchAll(/^ {2,4}(?:\{ )?name: '([\w-]+)'/gm)];
+    assert.ok(names.length > 10);
+    names.forEach(([, name]) => namesInRow('CONTRIBUTING.md', name));
+  });
+
+  it('and every script that is named, there is', () => {
+    const { scripts } = require('../../package.json');
+    for (const page of [...LINKING_PAGES, 'test/bench/README.md']) {
+      for (const [, name] of read(page).matchAll(/\bnpm run (\w[\w-]*)/g)) {
+        assert.ok(scripts[name], `${page}: npm run ${name}`);
+      }
+    }
+    assert.ok(scripts.test);
+  });
 });

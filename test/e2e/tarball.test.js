@@ -112,11 +112,14 @@ describe('the packed package', { skip: notTestable() }, () => {
       'prebuilds/SBOM.json',
       'prebuilds/LICENSES',
       'src/build/addon.gypi',
+      'docs/options.md',
+      'test/examples/http.js',
+      'test/examples/datafile.json',
     ]) {
       assert.ok(names.includes(name), name);
     }
     assert.deepEqual(
-      names.filter((name) => !/^((lib|src|prebuilds)\/|[\w.]+$)/.test(name)),
+      names.filter((name) => !/^((docs|lib|src|prebuilds|test\/examples)\/|[\w.]+$)/.test(name)),
       [],
     );
     assert.deepEqual(

@@ -4,7 +4,7 @@
 
 const { createInstance, createStaticProjectConfigManager } = require('@optimizely/optimizely-sdk');
 
-const datafile = JSON.stringify(require('../support/optimizely/datafile.json'));
+const datafile = JSON.stringify(require('./datafile.json'));
 
 const optimizely = createInstance({
   projectConfigManager: createStaticProjectConfigManager({ datafile }),

@@ -3,10 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createInstance, createStaticProjectConfigManager } from '@optimizely/optimizely-sdk';
 
-const datafile = readFileSync(
-  new URL('../support/optimizely/datafile.json', import.meta.url),
-  'utf8',
-);
+const datafile = readFileSync(new URL('./datafile.json', import.meta.url), 'utf8');
 
 export const optimizely = createInstance({
   projectConfigManager: createStaticProjectConfigManager({ datafile }),

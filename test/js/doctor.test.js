@@ -14,7 +14,7 @@ const { startAmplitude } = require('../support/amplitude/server.js');
 const { runChild } = require('../support/process/child.js');
 
 const CLI = path.join(__dirname, '../../lib/cli/main.js');
-const DATAFILE = path.join(__dirname, '../support/optimizely/datafile.json');
+const DATAFILE = path.join(__dirname, '../examples/datafile.json');
 const KEY = 'a-key-that-is-known';
 
 const check = (result, name) => result.checks.find((one) => one.name === name);

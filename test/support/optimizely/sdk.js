@@ -16,7 +16,10 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const DATAFILE = fs.readFileSync(path.join(__dirname, 'datafile.json'), 'utf8');
+const DATAFILE = fs.readFileSync(
+  path.join(__dirname, '..', '..', 'examples', 'datafile.json'),
+  'utf8',
+);
 
 const MAJORS = [6, 5, 4];
 const FLAGS = ['checkout_flow', 'homepage_banner', 'search_ranking'];
