@@ -12,7 +12,7 @@ const dispatcher = createDispatcher({
 });
 dispatcher.attach(optimizely);
 
-/** Decisions can be made from then on; without a datafile in time, too: every flag is off then, and you are up. */
+/** Resolves when there is a datafile, and without one after 3 s: every flag is off then, and the service is up. */
 const ready = optimizely
   .onReady({ timeout: 3000 })
   .catch(({ message }) => console.warn(`Optimizely: ${message}`));

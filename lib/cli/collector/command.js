@@ -38,8 +38,8 @@ function describe({ method, url, status, error, bytes, events, duplicates }) {
 }
 
 /**
- * End with the npm, or the like, that started this process: its shell alone gets the signal that is meant for both, and
- * the port would stay taken. What runs without npm, or was detached from it before, is on its own.
+ * End with the npm that started this process: a signal that stops npm reaches the shell between the two only, and
+ * this process would keep the port. A process that was started without npm, or was detached from it at once, goes on.
  */
 function closeWithParent(collector) {
   const parent = process.ppid;
