@@ -8,6 +8,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const ROOT = path.join(__dirname, '..');
+const OLDEST_NODE = 18;
 
 const PREBUILT = `prebuilds/${process.platform}-${process.arch}/optimizely-amplitude.node`;
 // Who builds one means it to be used.
@@ -17,7 +18,29 @@ const CANDIDATES = [
   PREBUILT,
 ];
 
+/**
+ * Why an addon is not even opened in this runtime, and what helps; null where one may load. In Bun an
+ * addon loads, and aborts the process at its first delivery; in Deno its symbols are missing.
+ */
+function obstacle({ platform, version, versions: { bun, deno, node } }) {
+  if (bun !== undefined || deno !== undefined) {
+    const name = bun === undefined ? `Deno ${deno}` : `Bun ${bun}`;
+    return `${name} cannot run it. Start the application with Node.js ${OLDEST_NODE} or later.`;
+  }
+  if (parseInt(node, 10) < OLDEST_NODE) {
+    return `This is Node.js ${version}. Start the application with Node.js ${OLDEST_NODE} or later.`;
+  }
+  if (platform === 'win32') {
+    return 'Windows is not supported yet. Start the application in WSL (wsl --install), or in a Linux container.';
+  }
+  return null;
+}
+
 function load() {
+  const reason = obstacle(process);
+  if (reason !== null) {
+    throw require('./unloadable.js').refusal(reason);
+  }
   // Lets the tests load another build, such as one with sanitizers.
   const override = process.env.OPTIMIZELY_AMPLITUDE_BINDING;
   const candidates = override
@@ -25,11 +48,12 @@ function load() {
     : CANDIDATES.map((file) => path.join(ROOT, file));
   const attempts = [];
   for (const file of candidates) {
-    if (!fs.existsSync(file)) {
-      attempts.push({ file, error: null });
-      continue;
-    }
     try {
+      // Throws under --permission.
+      if (!fs.existsSync(file)) {
+        attempts.push({ file, error: null });
+        continue;
+      }
       if (!override) {
         checkFits(file);
       }

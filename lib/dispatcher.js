@@ -12,7 +12,7 @@ const { createLog } = require('./log.js');
 const { createNative } = require('./native.js');
 const { IGNORED, INVALID, STATUS, describeOutcome, outcomeOf } = require('./outcomes.js');
 const { reasonOf } = require('./reason.js');
-const { register } = require('./sdk/notifications.js');
+const { isUnready, register } = require('./sdk/notifications.js');
 const { VariantIds, checkDecision } = require('./sdk/variants.js');
 const { readWait } = require('./wait.js');
 
@@ -29,6 +29,7 @@ class Dispatcher {
   #userCallbacks; // null when no option needs them
   #isTraced; // whether each decision is logged
   #clients = new Map(); // client -> { registration, detach }
+  #toldUnready = false;
   #closing = null;
   #ignored = 0;
   #invalid = 0;
@@ -50,6 +51,20 @@ class Dispatcher {
       timeoutMillis: options.flushTimeoutMillis,
     });
     warnOfUrl(options.serverUrl, this.#log);
+  }
+
+  /** What a dispatcher shares with what acts for it in this package. Throws for anything else. */
+  static settingsOf(dispatcher) {
+    if (typeof dispatcher !== 'object' || dispatcher === null || !(#options in dispatcher)) {
+      throw Object.assign(
+        new TypeError('closeOnSignal() expects a dispatcher, as createDispatcher() returns it'),
+        { code: 'ERR_OA_OPTION' },
+      );
+    }
+    return {
+      log: dispatcher.#log,
+      timeoutMillis: dispatcher.#options.flushTimeoutMillis,
+    };
   }
 
   attach(optimizelyClient) {
@@ -89,9 +104,29 @@ class Dispatcher {
     }
   }
 
+  /**
+   * Say once that a client has no datafile when decisions were to be delivered and none has come. What it decided is
+   * notified to nobody, so this is the only trace of a function that does not await onReady().
+   */
+  #warnOfUnready() {
+    if (
+      !this.#toldUnready &&
+      this.stats().decisions.seen === 0 &&
+      [...this.#clients.keys()].some(isUnready)
+    ) {
+      this.#toldUnready = true;
+      this.#log.warn(
+        'unready',
+        'no decision has come, and the Optimizely client has no datafile yet: until it has, decide() returns null ' +
+          'and notifies nobody; await optimizely.onReady() before the first decision',
+      );
+    }
+  }
+
   flush(options) {
     const { timeoutMillis, abort } = this.#readWait(options);
     if (this.#native.stats().pending === 0) {
+      this.#warnOfUnready();
       return Promise.resolve({ ...NOTHING });
     }
     return this.#native.flush(timeoutMillis, abort).catch((error) => this.#unreported(error));
@@ -100,6 +135,7 @@ class Dispatcher {
   close(options) {
     const { timeoutMillis } = this.#readWait(options);
     if (this.#closing === null) {
+      this.#warnOfUnready();
       for (const { detach } of [...this.#clients.values()]) {
         detach();
       }
@@ -253,6 +289,17 @@ class Dispatcher {
   }
 }
 
+/** `await using`, where there is such: since Node 18.18. */
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(Dispatcher.prototype, Symbol.asyncDispose, {
+    async value() {
+      await this.close();
+    },
+    configurable: true,
+    writable: true,
+  });
+}
+
 /** Loaded only when decisionTypes names one of the older APIs. */
 function createLegacy({ decisionTypes }) {
   const types = new Set(decisionTypes);
@@ -276,13 +323,7 @@ function createUserCallbacks(options, log, record) {
 }
 
 function warnOfUrl(serverUrl, log) {
-  const { protocol, hostname, pathname } = new URL(serverUrl);
-  if (pathname === '/') {
-    log.warn(
-      'path',
-      'serverUrl: it has no path, and is posted to as it is; Amplitude listens at /2/httpapi and /batch',
-    );
-  }
+  const { protocol, hostname } = new URL(serverUrl);
   const isLoopback =
     hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname);
   if (protocol === 'http:' && !isLoopback) {

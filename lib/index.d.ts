@@ -5,10 +5,37 @@
  * something else is said.
  */
 
+declare global {
+  interface SymbolConstructor {
+    readonly asyncDispose: unique symbol;
+  }
+}
+
 /** Create a dispatcher. Throws a TypeError with code `ERR_OA_OPTION` that names the option that is wrong. */
 export function createDispatcher<T extends DecisionType = 'flag'>(
   options: DispatcherOptions<T>,
 ): Dispatcher;
+
+/**
+ * Close a dispatcher when the process is told to stop, by SIGTERM or SIGINT: run `before`, deliver what is left, and
+ * let the signal end the process after all. A second signal ends it at once.
+ *
+ * May be called for several dispatchers; the process ends when each is closed. Replaces the application's own
+ * listeners of these signals: those that remain get the signal a second time. Works in the main thread only.
+ *
+ * Returns a function that takes it back. Throws a TypeError with code `ERR_OA_OPTION` for arguments of the wrong kind.
+ */
+export function closeOnSignal(dispatcher: Dispatcher, options?: CloseOnSignalOptions): () => void;
+
+export interface CloseOnSignalOptions {
+  /**
+   * The application's own drain, such as `() => server.close()`. Decisions that it still makes are delivered. It is
+   * waited for, up to `flushTimeoutMillis`: until the promise that it returns is settled, or the callback that it takes is
+   * called, and the servers that it closes have closed. Idle connections of such HTTP servers are closed, and all
+   * connections after half of that time.
+   */
+  before?: ((done: (error?: Error | null) => void) => unknown) | undefined;
+}
 
 /** The version of this package, its addon and the libraries in that: for bug reports and inventories. */
 export function info(): Info;
@@ -39,7 +66,7 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   useBatch?: boolean | undefined;
 
   /**
-   * The whole URL to post to, with path and query; it replaces what `serverZone` and `useBatch` say of
+   * The whole URL to post to, with its path, and a query if it needs one; it replaces what `serverZone` and `useBatch` say of
    * it. `useBatch`, or a path that ends in `/batch`, still sets the limits of the Batch API. Must not
    * contain user name and password.
    */
@@ -198,6 +225,9 @@ export interface Dispatcher {
    * `closed`. Calls after the first return the same promise. Never rejects.
    */
   close(options?: CloseOptions): Promise<FlushReport>;
+
+  /** As `close()`, for `await using`. Exists where Node.js has the symbol: not before 18.18. */
+  [Symbol.asyncDispose](): Promise<void>;
 
   /** Counts since the dispatcher was created. Works after `close()` too. */
   stats(): Stats;

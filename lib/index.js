@@ -9,9 +9,18 @@ function createDispatcher(options) {
   return new Dispatcher(resolveOptions(options));
 }
 
+/**
+ * On SIGTERM or SIGINT: run `before`, close the dispatcher, and let the signal end the process. Returns a function
+ * that takes it back.
+ */
+function closeOnSignal(dispatcher, options) {
+  const settings = Dispatcher.settingsOf(dispatcher);
+  return require('./close-on-signal.js').closeOnSignal(dispatcher, options, settings);
+}
+
 /** The version of this package, its addon, and the libraries that the addon uses. */
 function info() {
   return require('./info.js').info(binding);
 }
 
-module.exports = { createDispatcher, info };
+module.exports = { closeOnSignal, createDispatcher, info };

@@ -1,4 +1,4 @@
 import api from './index.js';
 
-export const { createDispatcher, info } = api;
+export const { closeOnSignal, createDispatcher, info } = api;
 export default api;

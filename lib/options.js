@@ -128,6 +128,12 @@ function serverUrl(value) {
   if (url.username !== '' || url.password !== '') {
     throw new Unexpected(`${expected}, without user name and password`, 'a URL that has them');
   }
+  if (url.pathname === '/') {
+    throw new Unexpected(
+      expected,
+      `${describeUrl(value)}: Amplitude listens at ${url.origin}${HTTP_V2.path} and at ${url.origin}${BATCH.path}`,
+    );
+  }
   url.hash = '';
   return url.href;
 }

@@ -7,11 +7,35 @@ const path = require('node:path');
 
 const ROOT = path.join(__dirname, '..');
 
+const withCode = (error) => Object.assign(error, { code: 'ERR_OA_ADDON' });
+
+/** Make the error of a runtime in which no addon is opened. */
+function refusal(reason) {
+  return withCode(new Error(`optimizely-amplitude needs its native addon. ${reason}`));
+}
+
 /** Make the error. `attempts` are { file, error }, where a null error is a file that is not there. */
 function failure(attempts) {
-  const error = isBundled() ? new Error(BUNDLED) : notLoaded(attempts);
-  error.code = 'ERR_OA_ADDON';
-  return error;
+  if (areAddonsForbidden()) {
+    return refusal(process.permission === undefined ? NO_ADDONS : NO_PERMISSION);
+  }
+  return withCode(isBundled() ? new Error(BUNDLED) : notLoaded(attempts));
+}
+
+const NO_ADDONS =
+  'This process may load none: start Node.js without --no-addons (command line, NODE_OPTIONS, or execArgv of a Worker).';
+const NO_PERMISSION =
+  'This process may load none: start Node.js with --allow-addons beside --permission, and let it read the folder of ' +
+  `the package: --allow-fs-read=${path.join(ROOT, '*')}`;
+
+/** Whether Node.js refuses every addon, whatever forbids it. It says so before it looks for the file. */
+function areAddonsForbidden() {
+  try {
+    process.dlopen({ exports: {} }, path.join(__dirname, 'no-such-addon.node'));
+  } catch (error) {
+    return error.code === 'ERR_DLOPEN_DISABLED';
+  }
+  return false;
 }
 
 const BUNDLED = [
@@ -64,12 +88,16 @@ function libc() {
   if (process.platform !== 'linux') {
     return '';
   }
-  process.report.excludeNetwork = true; // else it looks up the names of all peers
-  const { header, sharedObjects = [] } = process.report.getReport();
-  if (header.glibcVersionRuntime) {
-    return `glibc ${header.glibcVersionRuntime}, `;
+  try {
+    process.report.excludeNetwork = true; // otherwise it looks up the names of all peers
+    const { header, sharedObjects = [] } = process.report.getReport();
+    if (header.glibcVersionRuntime) {
+      return `glibc ${header.glibcVersionRuntime}, `;
+    }
+    return sharedObjects.some((object) => object.includes('musl')) ? 'musl, ' : '';
+  } catch {
+    return ''; // a runtime without the report
   }
-  return sharedObjects.some((object) => object.includes('musl')) ? 'musl, ' : '';
 }
 
 function reason({ file, error }) {
@@ -128,4 +156,4 @@ function advice(messages) {
   ];
 }
 
-module.exports = { failure };
+module.exports = { failure, refusal };

@@ -61,16 +61,43 @@ function registerConfigUpdates(client, listener) {
   };
 }
 
+const SDK = "'@optimizely/optimizely-sdk'";
+/** What makes a client, of SDK v6 and of those before: what guides for the one show does not run on the other. */
+const RECIPE = [
+  'A client of SDK v6, which has no createInstance({ sdkKey }) and no enums:',
+  `    const { createInstance, createPollingProjectConfigManager } = require(${SDK});`,
+  '    const optimizely = createInstance({ projectConfigManager: createPollingProjectConfigManager({ sdkKey }) });',
+  'Of SDK v4 and v5: createInstance({ sdkKey })',
+].join('\n');
+
 function describe(client) {
   if (client === null || client === undefined) {
-    return `${client}: did createInstance() fail?`;
+    return `${client}: did createInstance() fail?\n${RECIPE}`;
   }
   if (typeof client.then === 'function') {
     return 'a promise: await it first';
   }
-  return typeof client === 'object' ? 'an object without notificationCenter' : `a ${typeof client}`;
+  if (typeof client !== 'object') {
+    return `a ${typeof client}\n${RECIPE}`;
+  }
+  const name = Object.keys(client).find((key) => client[key]?.notificationCenter);
+  return name === undefined
+    ? `an object without notificationCenter\n${RECIPE}`
+    : `an object with a client in it: attach its property '${name}'`;
+}
+
+/**
+ * Whether a client has no datafile yet, as far as it can tell: then decide() returns null, and no notification tells
+ * of it, in any version of the SDK.
+ */
+function isUnready(client) {
+  try {
+    return client.getOptimizelyConfig() === null;
+  } catch {
+    return false;
+  }
 }
 
 const clientError = (message) => Object.assign(new TypeError(message), { code: 'ERR_OA_CLIENT' });
 
-module.exports = { register, registerConfigUpdates };
+module.exports = { isUnready, register, registerConfigUpdates };

@@ -36,7 +36,15 @@ function packedFiles() {
 }
 
 /** Modules below lib/ that index.js loads only for an option, https or an error: they stay files of their own. */
-const LAZY = ['info', 'sdk/legacy', 'suggest', 'trust', 'unloadable', 'user-callbacks'];
+const LAZY = [
+  'close-on-signal',
+  'info',
+  'sdk/legacy',
+  'suggest',
+  'trust',
+  'unloadable',
+  'user-callbacks',
+];
 
 /** Bundle modules below lib/ of `folder`; returns the files that the bundle is made of. */
 function bundle(folder, names, options) {

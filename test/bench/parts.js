@@ -21,7 +21,7 @@ const HANDLERS = { log() {}, dropped() {}, requested() {}, trustNeeded() {} };
 function createNative(dedupe) {
   const options = resolveOptions({
     apiKey: 'benchmark',
-    serverUrl: 'http://127.0.0.1:1/',
+    serverUrl: 'http://127.0.0.1:1/x',
     maxQueueBytes: 2 ** 31,
     flushQueueSize: 2 ** 32 - 1,
   });

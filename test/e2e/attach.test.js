@@ -3,14 +3,19 @@
 /** The clients and decisions that a dispatcher listens to, and the outcome of decisions that cannot be sent. */
 
 const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const http = require('node:http');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
+const { withFlush } = require('../../lib/lambda.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { recordingLogger } = require('../support/dispatcher/loggers.js');
 const {
+  DATAFILE,
   MAJORS,
   US_PREMIUM,
   createClient,
+  createFetchingClient,
   createNotification,
   decideAs,
 } = require('../support/optimizely/sdk.js');
@@ -172,6 +177,87 @@ for (const major of MAJORS) {
   });
 }
 
+describe('a client that has no datafile yet', () => {
+  const UNREADY =
+    /no decision has come, and the Optimizely client has no datafile yet.*onReady\(\)/;
+
+  /** A client whose datafile comes when it is told to. */
+  async function startFetching(t, major) {
+    let deliver;
+    const delivered = new Promise((resolve) => {
+      deliver = resolve;
+    });
+    const server = http.createServer(async (req, res) => {
+      await delivered;
+      res.end(DATAFILE);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const client = createFetchingClient(major, `http://127.0.0.1:${server.address().port}/%s.json`);
+    t.after(async () => {
+      deliver();
+      await client.onReady().catch(() => {});
+      await client.close();
+      server.closeAllConnections();
+      server.close();
+    });
+    return { client, deliver };
+  }
+
+  for (const major of MAJORS) {
+    it(`of SDK v${major}: a function that does not await onReady() is told once`, async (t) => {
+      const { client, deliver } = await startFetching(t, major);
+      dispatcher.attach(client);
+      const handler = withFlush(async () => decideAs(client, 'user_9').variationKey, dispatcher);
+      assert.equal(await handler(), null);
+      assert.equal(logger.warnings.length, 1);
+      assert.match(logger.warnings[0], UNREADY);
+      assert.equal(await handler(), null);
+      deliver();
+      await client.onReady();
+      assert.equal(await handler(), 'one_page');
+      assert.deepEqual(await viewers(), ['user_9']);
+      assert.equal(logger.warnings.length, 1);
+    });
+
+    it(`of SDK v${major}: a program that closes after such a decision is told`, async (t) => {
+      const { client } = await startFetching(t, major);
+      dispatcher.attach(client);
+      decideAs(client, 'user_9');
+      await dispatcher.close();
+      assert.equal(logger.warnings.length, 1);
+      assert.match(logger.warnings[0], UNREADY);
+    });
+
+    it(`of SDK v${major}: nothing is said of one that is ready, or that is attached no longer`, async (t) => {
+      const ready = createClient(major);
+      dispatcher.attach(ready);
+      dispatcher.attach((await startFetching(t, major)).client)();
+      await dispatcher.flush();
+      decideAs(ready, 'user_9');
+      dispatcher.attach((await startFetching(t, major)).client);
+      await dispatcher.flush();
+      await dispatcher.flush();
+      assert.deepEqual(logger.warnings, []);
+      await ready.close();
+    });
+  }
+
+  it('and cannot tell: nothing is said', async () => {
+    const notificationCenter = {
+      addNotificationListener: () => 1,
+      removeNotificationListener() {},
+    };
+    dispatcher.attach({ notificationCenter });
+    const getOptimizelyConfig = () => {
+      throw new Error('on purpose');
+    };
+    dispatcher.attach({ notificationCenter, getOptimizelyConfig });
+    await dispatcher.flush();
+    assert.deepEqual(logger.warnings, []);
+  });
+});
+
 describe('attach() to something else', () => {
   const center = { addNotificationListener: () => 1, removeNotificationListener: () => true };
   const RUBBISH = {
@@ -201,6 +287,22 @@ describe('attach() to something else', () => {
       );
     });
   }
+
+  it('null, or anything that createInstance() did not make: shows what runs', () => {
+    for (const value of [null, {}, 5]) {
+      assert.throws(() => dispatcher.attach(value), {
+        message:
+          /\n +const \{ createInstance, createPollingProjectConfigManager \} = require\('@optimizely\/optimizely-sdk'\);\n +const optimizely = createInstance\(\{ projectConfigManager: createPollingProjectConfigManager\(\{ sdkKey \}\) \}\);\n/,
+      });
+    }
+  });
+
+  it('an object with a client in it, such as a module: names its property', () => {
+    assert.throws(() => dispatcher.attach({ optimizely: { notificationCenter: center } }), {
+      code: 'ERR_OA_CLIENT',
+      message: /an object with a client in it: attach its property 'optimizely'$/,
+    });
+  });
 
   it('a client that knows no decisions: says which version is needed', () => {
     const old = { notificationCenter: { ...center, addNotificationListener: () => -1 } };

@@ -88,8 +88,8 @@ function assertDelivered(amplitude, expected, flagKey = 'checkout_flow') {
   );
 }
 
-async function endsCleanly(child) {
-  await child.endsWith(0);
+async function endsCleanly(child, code = 0, signal = null) {
+  await child.endsWith(code, signal);
   assert.equal(child.stderr, '');
 }
 
@@ -115,7 +115,7 @@ async function assertServes(t, ...args) {
     ['one_page', 'control', 'one_page', 'on'].map((variation) => ({ variation })),
   );
   child.kill('SIGTERM');
-  await endsCleanly(child);
+  await endsCleanly(child, null, 'SIGTERM');
   assertDelivered(amplitude, { user_0: CONTROL, user_11: DELIVERY, user_9: ONE_PAGE });
 }
 
@@ -154,13 +154,13 @@ test('workers: each delivers what it decided, and ends', async (t) => {
 
 describe('the migration', () => {
   /** The events of three users, without what says who sent them, and when. */
-  async function decide(t, name) {
+  async function decide(t, name, ...end) {
     const { amplitude, child, ask } = await serve(t, path.join(EXAMPLES, 'migration', name));
     for (const user of ['user_0', 'user_11', 'user_9']) {
       await ask(`/${user}${QUERY}`);
     }
     child.kill('SIGTERM');
-    await endsCleanly(child);
+    await endsCleanly(child, ...end);
     assertDelivered(amplitude, { user_0: CONTROL, user_11: DELIVERY, user_9: ONE_PAGE });
     return sentEvents(amplitude).map(
       ({ event_type, user_id, user_properties, event_properties }) => ({
@@ -174,8 +174,41 @@ describe('the migration', () => {
 
   it('changes neither property nor event', async (t) => {
     const before = await decide(t, 'before.js');
-    assert.deepEqual(await decide(t, 'after.js'), before);
+    assert.deepEqual(await decide(t, 'after.js', null, 'SIGTERM'), before);
   });
+});
+
+test('the client of the application has one shape, for CommonJS and for ES modules', async () => {
+  const [required, imported] = [
+    require('../examples/optimizely.js'),
+    await import('../examples/optimizely.mjs'),
+  ];
+  assert.deepEqual(
+    [Object.keys(required), Object.keys(imported)],
+    [['optimizely'], ['optimizely']],
+  );
+  for (const { optimizely } of [required, imported]) {
+    await optimizely.onReady();
+    const user = optimizely.createUserContext('user_9', { country: 'US', plan: 'premium' });
+    assert.equal(user.decide('checkout_flow').variationKey, 'one_page');
+    await optimizely.close();
+  }
+});
+
+test('whatever decides waits for the datafile: a decision before is null, and is notified to nobody', () => {
+  const deciding = ['examples', 'examples/migration', 'lambda', 'demo']
+    .flatMap((folder) =>
+      fs
+        .readdirSync(path.join(ROOT, 'test', folder))
+        .map((name) => path.join(ROOT, 'test', folder, name)),
+    )
+    .filter((file) => /\.m?js$/.test(file))
+    .map((file) => [file, fs.readFileSync(file, 'utf8')])
+    .filter(([, source]) => source.includes('.decide('));
+  assert.ok(deciding.length >= 10);
+  for (const [file, source] of deciding) {
+    assert.match(source, /\.onReady\(/, file);
+  }
 });
 
 test('the list of examples has each, and the way to run it', () => {
@@ -186,8 +219,8 @@ test('the list of examples has each, and the way to run it', () => {
       .filter((name) => /\.m?js$/.test(name))
       .map((name) => path.posix.join(folder, name)),
   );
-  assert.equal(names.length, 9);
-  for (const name of names.filter((name) => name !== 'optimizely.js')) {
+  assert.equal(names.length, 10);
+  for (const name of names.filter((name) => !name.startsWith('optimizely.'))) {
     assert.match(
       readme,
       new RegExp(`^\\| \\[${name}\\]\\(${name}\\) .*\`node test/.*${name}`, 'm'),

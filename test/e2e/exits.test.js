@@ -204,24 +204,24 @@ describe('a signal', CONCURRENT, () => {
       ...setting,
       options: { ...setting.options, ...options },
     });
-    child.send({ main: 'handleSigterm' });
+    child.send({ main: 'closeOnSignal' });
     await child.printed('listening');
     amplitude.setFault(null);
     child.kill('SIGTERM');
-    await child.endsWith(0);
+    await child.endsWith(null, 'SIGTERM');
     return { amplitude, child };
   }
 
   const { parked, ...recovering } = STATES;
   for (const [state, setting] of Object.entries(recovering)) {
-    it(`SIGTERM with the handler of the README while ${state}: everything is delivered`, async (t) => {
+    it(`SIGTERM with closeOnSignal() while ${state}: everything is delivered`, async (t) => {
       const { amplitude, child } = await terminate(t, setting, { requestTimeoutMillis: 500 });
       assert.equal(viewed(amplitude).length, setting.decisions ?? DECISIONS);
       assert.equal(countUndelivered(child) + countClosed(child), 0);
     });
   }
 
-  it('SIGTERM with the handler of the README while parked for longer than flushTimeoutMillis: the log counts', async (t) => {
+  it('SIGTERM with closeOnSignal() while parked for longer than flushTimeoutMillis: the log counts', async (t) => {
     const { child } = await terminate(t, parked, { flushTimeoutMillis: 300 });
     assert.equal(countClosed(child), DECISIONS);
   });

@@ -20,9 +20,9 @@
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const amplitudeSdk = require('@amplitude/analytics-node');
-const { createDispatcher } = require('../../lib/index.js');
 const { version } = require('../../package.json');
 const { startAmplitude } = require('../support/amplitude/server.js');
+const { createDispatcher } = require('../support/dispatcher/harness.js');
 const { US_PREMIUM, createClient, decideAllAs, decideAs } = require('../support/optimizely/sdk.js');
 
 const DIFFERENT_FIELDS = ['insert_id', 'event_id', 'library', 'time'];

@@ -171,15 +171,15 @@ describe('no secret is shown when a request fails because of', () => {
     },
     'the name of the proxy': () => ({
       proxy: addCredentials('http://proxy.invalid:3128'),
-      serverUrl: addQuery('http://127.0.0.1:9/'),
+      serverUrl: addQuery('http://127.0.0.1:9/x'),
     }),
     'a proxy whose name libcurl does not take': () => ({
       proxy: addCredentials('http://a$b:3128'),
-      serverUrl: addQuery('http://127.0.0.1:9/'),
+      serverUrl: addQuery('http://127.0.0.1:9/x'),
     }),
     'a proxy of SOCKS': () => ({
       proxy: addCredentials('socks5://127.0.0.1:9'),
-      serverUrl: addQuery('http://127.0.0.1:9/'),
+      serverUrl: addQuery('http://127.0.0.1:9/x'),
     }),
     'the name of the server': () => ({ serverUrl: addQuery('http://amplitude.invalid/2/httpapi') }),
     'the port of the server': () => ({ serverUrl: addQuery('http://127.0.0.1:9/2/httpapi') }),
@@ -256,7 +256,7 @@ describe('no secret is shown by the error for', () => {
 describe('no secret is shown by a process that', () => {
   const options = {
     apiKey: KEY,
-    serverUrl: addQuery('http://127.0.0.1:9/'),
+    serverUrl: addQuery('http://127.0.0.1:9/x'),
     proxy: addCredentials('http://127.0.0.1:9'),
     flushQueueSize: 1,
     flushTimeoutMillis: 0,
@@ -293,7 +293,7 @@ describe('no secret is shown by a process that', () => {
 
 it('a dispatcher that is inspected shows no secret', (t) => {
   const { dispatcher } = createTalker(t, {
-    serverUrl: addQuery('http://127.0.0.1:9/'),
+    serverUrl: addQuery('http://127.0.0.1:9/x'),
     proxy: addCredentials('http://127.0.0.1:9'),
   });
   assertDiscreet(

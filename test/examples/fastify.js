@@ -2,9 +2,9 @@
 
 /** Fastify. GET /checkout/user_9?country=US&plan=premium */
 
-const fastify = require('fastify')({ forceCloseConnections: true }); // on close, whoever still holds one open
-const { createDispatcher } = require('optimizely-amplitude');
-const { optimizely, ready } = require('./optimizely.js');
+const fastify = require('fastify')();
+const { closeOnSignal, createDispatcher } = require('optimizely-amplitude');
+const { optimizely } = require('./optimizely.js');
 
 const dispatcher = createDispatcher({
   apiKey: process.env.AMPLITUDE_API_KEY,
@@ -12,11 +12,12 @@ const dispatcher = createDispatcher({
 });
 dispatcher.attach(optimizely);
 
+/** Resolves when there is a datafile, and without one after 3 s: every flag is off then, and the service is up. */
+const ready = optimizely
+  .onReady({ timeout: 3000 })
+  .catch(({ message }) => console.warn(`Optimizely: ${message}`));
+
 fastify.addHook('onReady', () => ready);
-fastify.addHook('preClose', async () => {
-  await dispatcher.flush(); // what waits, at once
-});
-fastify.addHook('onClose', () => dispatcher.close()); // and what the last requests decided
 
 fastify.get('/checkout/:userId', (request) => {
   const user = optimizely.createUserContext(request.params.userId, request.query);
@@ -26,7 +27,5 @@ fastify.get('/checkout/:userId', (request) => {
 
 fastify.listen({ port: process.env.PORT ?? 3000, host: '0.0.0.0' }).then(console.log);
 
-process.once('SIGTERM', async () => {
-  await fastify.close();
-  process.exit();
-});
+// On SIGTERM and SIGINT: requests in flight are answered, what they decide is delivered, and the process ends.
+closeOnSignal(dispatcher, { before: () => fastify.close() });

@@ -3,14 +3,19 @@
 /** A server with nothing but Node. GET /checkout/user_9?country=US&plan=premium */
 
 const http = require('node:http');
-const { createDispatcher } = require('optimizely-amplitude');
-const { optimizely, ready } = require('./optimizely.js');
+const { closeOnSignal, createDispatcher } = require('optimizely-amplitude');
+const { optimizely } = require('./optimizely.js');
 
 const dispatcher = createDispatcher({
   apiKey: process.env.AMPLITUDE_API_KEY,
   serverUrl: process.env.AMPLITUDE_SERVER_URL, // only to try it locally; Amplitude is the default
 });
 dispatcher.attach(optimizely);
+
+/** Resolves when there is a datafile, and without one after 3 s: every flag is off then, and the service is up. */
+const ready = optimizely
+  .onReady({ timeout: 3000 })
+  .catch(({ message }) => console.warn(`Optimizely: ${message}`));
 
 const server = http.createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url, 'http://localhost');
@@ -31,12 +36,5 @@ ready.then(() => {
   );
 });
 
-process.once('SIGTERM', async () => {
-  const closed = new Promise((resolve) => server.close(resolve));
-  server.closeIdleConnections(); // Node 18 leaves them open
-  setTimeout(() => server.closeAllConnections(), 5000).unref(); // and others that say nothing, whoever keeps them
-  await dispatcher.flush(); // what waits, at once
-  await closed;
-  await dispatcher.close(); // and what the last requests decided
-  process.exit();
-});
+// On SIGTERM and SIGINT: requests in flight are answered, what they decide is delivered, and the process ends.
+closeOnSignal(dispatcher, { before: () => server.close() });

@@ -4,13 +4,18 @@
 
 const { createDispatcher } = require('optimizely-amplitude');
 const { withFlush } = require('optimizely-amplitude/lambda');
-const { optimizely, ready } = require('./optimizely.js');
+const { optimizely } = require('./optimizely.js');
 
 const dispatcher = createDispatcher({
   apiKey: process.env.AMPLITUDE_API_KEY,
   serverUrl: process.env.AMPLITUDE_SERVER_URL, // only to try it locally; Amplitude is the default
 });
 dispatcher.attach(optimizely);
+
+/** Resolves when there is a datafile, and without one after 3 s: every flag is off then, and the service is up. */
+const ready = optimizely
+  .onReady({ timeout: 3000 })
+  .catch(({ message }) => console.warn(`Optimizely: ${message}`));
 
 // The process is frozen when the handler has returned, so the decisions are delivered before.
 exports.handler = withFlush(async ({ pathParameters, queryStringParameters }) => {

@@ -5,13 +5,13 @@
  * Next.js handles SIGTERM itself, and exits at once, unless NEXT_MANUAL_SIG_HANDLE=true is set for `next start`.
  */
 
-import { createDispatcher } from 'optimizely-amplitude';
-import { optimizely as client, ready } from './optimizely.js';
+import { closeOnSignal, createDispatcher } from 'optimizely-amplitude';
+import { optimizely as client } from './optimizely.mjs';
 
 export const runtime = 'nodejs';
 
 // A hot reload evaluates this module anew; the client and its dispatcher stay.
-const { optimizely } = (globalThis.experiments ??= start(client));
+const { optimizely, ready } = (globalThis.experiments ??= start(client));
 
 function start(optimizely) {
   const dispatcher = createDispatcher({
@@ -19,11 +19,11 @@ function start(optimizely) {
     serverUrl: process.env.AMPLITUDE_SERVER_URL, // only to try it locally; Amplitude is the default
   });
   dispatcher.attach(optimizely);
-  process.once('SIGTERM', async () => {
-    await dispatcher.close();
-    process.exit();
-  });
-  return { optimizely, dispatcher };
+  closeOnSignal(dispatcher);
+  const ready = optimizely
+    .onReady({ timeout: 3000 })
+    .catch(({ message }) => console.warn(`Optimizely: ${message}`));
+  return { optimizely, ready };
 }
 
 export async function GET(request, { params }) {

@@ -10,9 +10,4 @@ const optimizely = createInstance({
   projectConfigManager: createStaticProjectConfigManager({ datafile }),
 });
 
-/** Resolves when decisions can be made; without a datafile in time too: every flag is off then, and you are up. */
-const ready = optimizely.onReady({ timeout: 3000 }).catch((error) => {
-  console.warn(`Optimizely: ${error.message}; every flag is off until there is a datafile`);
-});
-
-module.exports = { optimizely, ready };
+module.exports = { optimizely };

@@ -18,13 +18,13 @@ function main(users) {
 }
 
 async function work() {
-  const { optimizely, ready } = require('./optimizely.js');
+  const { optimizely } = require('./optimizely.js');
   const dispatcher = createDispatcher({
     apiKey: process.env.AMPLITUDE_API_KEY,
     serverUrl: process.env.AMPLITUDE_SERVER_URL, // only to try it locally; Amplitude is the default
   });
   dispatcher.attach(optimizely);
-  await ready;
+  await optimizely.onReady();
 
   parentPort.on('message', async ({ userId, close }) => {
     if (close) {

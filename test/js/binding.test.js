@@ -7,7 +7,9 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { test } = require('node:test');
+const { describe, it, test } = require('node:test');
+
+const { refused } = require('../support/setup/runtimes.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const RELEASE = 'build/Release/optimizely_amplitude.node';
@@ -17,6 +19,12 @@ const ADDON = path.join(ROOT, RELEASE);
 const PRINT_RESULT = `
   const runtime = JSON.parse(process.env.RUNTIME);
   if ('openssl' in runtime) Object.defineProperty(process, 'versions', { value: { ...process.versions, openssl: runtime.openssl ?? undefined } });
+  for (const name of ['versions', 'platform', 'version', 'report']) {
+    if (name in runtime) {
+      const value = name === 'versions' ? { ...process.versions, ...runtime.versions } : runtime[name];
+      Object.defineProperty(process, name, { value: value ?? undefined });
+    }
+  }
   if ('execPath' in runtime) process.execPath = require('node:path').resolve(runtime.execPath);
   if ('linker' in runtime) {
     const fs = require('node:fs');
@@ -32,6 +40,12 @@ const PRINT_RESULT = `
 
 /** Loads the binding in a package that has `files` ({ path: content }), in a process that pretends as `runtime` says. */
 function loadIn(t, files, env = {}, runtime = {}) {
+  const dir = layOut(t, files);
+  return { dir, ...loadWith([process.execPath], dir, env, runtime) };
+}
+
+/** Lay a package that has `files` out in a folder of its own; returns the folder. */
+function layOut(t, files) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-binding-')));
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
   const ours = ['lib/binding.js', 'lib/unloadable.js', 'lib/system.js', 'package.json'].map(
@@ -41,7 +55,13 @@ function loadIn(t, files, env = {}, runtime = {}) {
     fs.mkdirSync(path.dirname(path.join(dir, file)), { recursive: true });
     fs.writeFileSync(path.join(dir, file), content);
   }
-  const child = spawnSync(process.execPath, ['-e', PRINT_RESULT], {
+  return dir;
+}
+
+function loadWith([program, ...args], dir, env = {}, runtime = {}) {
+  const script = path.join(dir, 'load.cjs');
+  fs.writeFileSync(script, PRINT_RESULT);
+  const child = spawnSync(program, [...args, script], {
     cwd: dir,
     encoding: 'utf8',
     env: {
@@ -52,7 +72,7 @@ function loadIn(t, files, env = {}, runtime = {}) {
     },
   });
   assert.equal(child.status, 0, child.stderr);
-  return { dir, ...JSON.parse(child.stdout) };
+  return JSON.parse(child.stdout);
 }
 
 /** The head of a shared object for another processor than this one. */
@@ -212,6 +232,91 @@ test('a process that may read nothing but the package loads it', { skip: NO_PERM
     env: { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: '' },
   });
   assert.equal(stdout, 'true\n', stderr);
+});
+
+const REFUSALS = [
+  ['Bun', { versions: { bun: '1.4.5' } }, /\bBun 1\.4\.5 cannot run it\. .*Node\.js 18 or later/],
+  [
+    'Deno',
+    { versions: { deno: '2.9.6' } },
+    /\bDeno 2\.9\.6 cannot run it\. .*Node\.js 18 or later/,
+  ],
+  [
+    'Node 16',
+    { version: 'v16.20.2', versions: { node: '16.20.2' } },
+    /This is Node\.js v16\.20\.2\. .*Node\.js 18 or later/,
+  ],
+  ['Windows', { platform: 'win32' }, /Windows is not supported yet\. .*WSL/],
+];
+for (const [name, runtime, message] of REFUSALS) {
+  test(`${name} is told what helps, and no addon is opened in it, wherever it is from`, (t) => {
+    const addon = fs.readFileSync(ADDON);
+    const cases = [
+      [{}, {}],
+      [{ [RELEASE]: addon }, {}],
+      [{ [PREBUILT]: addon }, {}],
+      [{}, { OPTIMIZELY_AMPLITUDE_BINDING: ADDON }],
+    ];
+    for (const [files, env] of cases) {
+      const result = loadIn(t, files, env, runtime);
+      assert.equal(result.code, 'ERR_OA_ADDON');
+      assert.match(result.message, message);
+      assert.doesNotMatch(result.message, /npm run compile/);
+    }
+  });
+}
+
+for (const { name, command } of refused()) {
+  test(`${name}, the real one, is told what helps`, (t) => {
+    const dir = layOut(t, { [RELEASE]: fs.readFileSync(ADDON) });
+    const { code, message } = loadWith(command, dir);
+    assert.equal(code, 'ERR_OA_ADDON');
+    assert.ok(message.includes(name), message);
+    assert.match(message, /Start the application with Node\.js 18 or later/);
+  });
+}
+
+test('a runtime without the diagnostic report is told the rest', (t) => {
+  const { code, message } = loadIn(t, {}, {}, { report: null });
+  assert.equal(code, 'ERR_OA_ADDON');
+  assert.match(message, /npm run compile/);
+});
+
+describe('a process that may load no addon is told how it may', () => {
+  for (const [title, files] of [
+    ['when there is one', { [PREBUILT]: fs.readFileSync(ADDON) }],
+    ['when there is none', {}],
+  ]) {
+    it(`--no-addons, ${title}`, (t) => {
+      for (const [args, env] of [
+        [['--no-addons'], {}],
+        [[], { NODE_OPTIONS: '--no-addons' }],
+      ]) {
+        const { code, message } = loadWith([process.execPath, ...args], layOut(t, files), env);
+        assert.equal(code, 'ERR_OA_ADDON');
+        assert.match(message, /without --no-addons/);
+        assert.doesNotMatch(message, /npm run compile/);
+      }
+    });
+
+    it(`--permission, ${title}`, { skip: NO_PERMISSIONS }, (t) => {
+      const dir = layOut(t, files);
+      // A package whose places for addons may not even be looked at is told the same.
+      for (const readable of [`${dir}/*`, `${dir}/l*`]) {
+        const command = [
+          process.execPath,
+          '--no-warnings',
+          PERMISSION_FLAG,
+          `--allow-fs-read=${readable}`,
+          `--allow-fs-read=${dir}/package.json`,
+        ];
+        const { code, message } = loadWith(command, dir);
+        assert.equal(code, 'ERR_OA_ADDON');
+        assert.match(message, /--allow-addons beside --permission/);
+        assert.doesNotMatch(message, /npm run compile/);
+      }
+    });
+  }
 });
 
 test('another build can be named, and is then the only one tried', (t) => {

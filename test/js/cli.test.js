@@ -4,8 +4,11 @@ const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const readline = require('node:readline');
+const { setTimeout } = require('node:timers/promises');
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { runChild } = require('../support/process/child.js');
 const { request } = require('../support/network/request.js');
@@ -64,6 +67,82 @@ describe('the command line', () => {
       `optimizely-amplitude: cannot listen on 127.0.0.1:${port}: ` +
         'the port is in use; choose another one with --port\n',
     );
+  });
+
+  describe('a collector in the background', () => {
+    const COLLECTOR = `"${process.execPath}" "${CLI}" collector --port 0`;
+    const PATIENCE = { timeout: 30_000 };
+    const NPM = { npm_config_user_agent: 'npm/11.0.0 node/v22.0.0 linux x64' };
+
+    /** Start `command` with a shell or a program; resolves when the collector in it listens. */
+    async function startCommand(t, command, args, { env = {}, cwd } = {}) {
+      const plain = { ...process.env };
+      delete plain.npm_config_user_agent; // npm may run this test
+      const child = spawn(command, args, {
+        cwd,
+        env: { ...plain, ...env },
+        stdio: ['ignore', 'pipe', 'inherit'],
+        detached: true,
+      });
+      const exit = once(child, 'exit');
+      let text = '';
+      for await (const chunk of child.stdout
+        .setEncoding('utf8')
+        .iterator({ destroyOnReturn: false })) {
+        text += chunk;
+        if (/^Listening on \S+$/m.test(text)) {
+          break;
+        }
+      }
+      child.stdout.resume();
+      t.after(() => {
+        // As long as one of its group can write, the group is there.
+        if (!child.stdout.closed) {
+          process.kill(-child.pid, 'SIGKILL');
+        }
+      });
+      const [, url] = /^Listening on (\S+)$/m.exec(text);
+      return { child, exit, url, gone: once(child.stdout, 'close') };
+    }
+
+    it('of npm ends when npm is told to', PATIENCE, async (t) => {
+      const cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-cli-'));
+      t.after(() => fs.rmSync(cwd, { recursive: true }));
+      const bin = path.join(cwd, 'node_modules', '.bin');
+      fs.mkdirSync(bin, { recursive: true });
+      fs.writeFileSync(path.join(cwd, 'package.json'), '{"name":"application","private":true}');
+      fs.symlinkSync(CLI, path.join(bin, 'optimizely-amplitude'));
+      const { child, url, gone } = await startCommand(
+        t,
+        'npm',
+        ['exec', '--', 'optimizely-amplitude', 'collector', '--port', '0'],
+        { cwd },
+      );
+      child.kill('SIGTERM');
+      await gone;
+      await assert.rejects(request(`${url}/stats`), { code: 'ECONNREFUSED' });
+    });
+
+    it('of a shell of npm ends when that is killed', PATIENCE, async (t) => {
+      const script = `${COLLECTOR} & wait`;
+      const { child, url, gone } = await startCommand(t, 'sh', ['-c', script], { env: NPM });
+      child.kill('SIGKILL');
+      await gone;
+      await assert.rejects(request(`${url}/stats`), { code: 'ECONNREFUSED' });
+    });
+
+    for (const [title, script, env] of [
+      ['that a script of npm left behind', `${COLLECTOR} &`, NPM],
+      ['of a shell without npm', `${COLLECTOR} & wait`, {}],
+    ]) {
+      it(`${title} goes on`, async (t) => {
+        const { child, exit, url } = await startCommand(t, 'sh', ['-c', script], { env });
+        child.kill('SIGKILL');
+        await exit;
+        await setTimeout(1500); // three times as often as it looks
+        assert.equal((await request(`${url}/stats`)).status, 200);
+      });
+    }
   });
 
   for (const signal of ['SIGINT', 'SIGTERM']) {

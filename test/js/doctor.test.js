@@ -81,9 +81,10 @@ describe('the doctor', () => {
         'key',
         'clock',
         'datafile',
+        'variations',
         'user',
         'test event',
-      ].map((name) => [name, 'pass']),
+      ].map((name) => [name, name === 'variations' ? 'warn' : 'pass']),
     );
     assert.match(
       check(result, 'addon').message,
@@ -339,21 +340,61 @@ describe('the doctor and Optimizely', () => {
     });
   }
 
+  it('warns of an experiment whose variation has its flag off', async (t) => {
+    const amplitude = await start(t);
+    const examineWith = async (change) => {
+      const content = JSON.parse(fs.readFileSync(DATAFILE));
+      change?.(content);
+      const datafile = inFile(t, JSON.stringify(content));
+      return check(await examine({ serverUrl: amplitude.httpapi, datafile }), 'variations');
+    };
+    const control = ({ experiments }) =>
+      experiments
+        .find(({ key }) => key === 'checkout_ab')
+        .variations.find(({ key }) => key === 'control');
+
+    const warning = await examineWith();
+    assert.equal(warning.status, 'warn');
+    assert.match(warning.message, /: checkout_flow in control \(checkout_ab\)$/);
+    assert.match(
+      warning.remedy,
+      /decide\(\) says "control".* will be "off".*disabledValue: 'variation'/,
+    );
+
+    const moved = await examineWith((content) => {
+      content.groups = [{ id: '1', policy: 'random', experiments: content.experiments }];
+      content.experiments = [];
+    });
+    assert.deepEqual(moved, warning);
+
+    for (const change of [
+      (content) => {
+        control(content).featureEnabled = true;
+      },
+      (content) => {
+        control(content).key = 'off';
+      },
+    ]) {
+      assert.equal((await examineWith(change)).status, 'pass');
+    }
+  });
+
   it('reads a datafile from a URL', async (t) => {
     const amplitude = await start(t);
     const server = http
       .createServer((req, res) =>
-        req.url === '/d.json' ? res.end(fs.readFileSync(DATAFILE)) : res.writeHead(403).end(),
+        ['/', '/d.json'].includes(req.url)
+          ? res.end(fs.readFileSync(DATAFILE))
+          : res.writeHead(403).end(),
       )
       .listen(0, '127.0.0.1');
     await once(server, 'listening');
     t.after(() => server.close());
     const url = `http://127.0.0.1:${server.address().port}`;
-    assert.match(
-      check(await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/d.json` }), 'datafile')
-        .message,
-      /3 flags/,
-    );
+    for (const datafile of [`${url}/d.json`, url]) {
+      const result = await examine({ serverUrl: amplitude.httpapi, datafile });
+      assert.match(check(result, 'datafile').message, /3 flags/);
+    }
     const unknown = check(
       await examine({ serverUrl: amplitude.httpapi, datafile: `${url}/other.json` }),
       'datafile',
@@ -404,7 +445,7 @@ describe('the command', () => {
   it('says what to do, and fails', async (t) => {
     const { code, stdout, stderr } = await run(t, [
       '--server-url',
-      'http://127.0.0.1:1',
+      'http://127.0.0.1:1/x',
       '--proxy',
       '',
       '--api-key',
@@ -419,7 +460,7 @@ describe('the command', () => {
     const { code, stdout } = await run(t, [
       '--json',
       '--server-url',
-      'http://127.0.0.1:1',
+      'http://127.0.0.1:1/x',
       '--proxy',
       '',
       '--api-key',

@@ -248,6 +248,25 @@ describe('serverUrl and what follows from it', () => {
   });
 });
 
+describe('serverUrl without a path', () => {
+  for (const serverUrl of [
+    'https://api2.amplitude.com',
+    'https://api2.amplitude.com/',
+    'https://api2.amplitude.com?token=1',
+    'HTTPS://api2.amplitude.com:443/#x',
+  ]) {
+    it(`${serverUrl} is refused, and the two right ones are named`, () => {
+      const message = refusal(() => resolve({ serverUrl }));
+      assert.match(message, /^option 'serverUrl': expected .* with the path of the endpoint, got /);
+      assert.match(
+        message,
+        /: Amplitude listens at https:\/\/api2\.amplitude\.com\/2\/httpapi and at https:\/\/api2\.amplitude\.com\/batch$/,
+      );
+      assert.doesNotMatch(message, /token/);
+    });
+  }
+});
+
 describe('dedupe', () => {
   it('is false, or as given, or completed', () => {
     assert.equal(resolve({ dedupe: false }).dedupe, null);

@@ -4,7 +4,7 @@
 
 const { Identify, flush, identify, init, track } = require('@amplitude/analytics-node');
 const { setImmediate: nextTurn } = require('node:timers/promises');
-const { optimizely, ready } = require('../examples/optimizely.js');
+const { optimizely } = require('../examples/optimizely.js');
 
 const started = init(process.env.AMPLITUDE_API_KEY, {
   serverUrl: process.env.AMPLITUDE_SERVER_URL,
@@ -43,7 +43,7 @@ optimizely.notificationCenter.addNotificationListener(
 );
 
 exports.handler = async ({ pathParameters, queryStringParameters }) => {
-  await ready;
+  await optimizely.onReady();
   await started; // earlier events would be lost
   const user = optimizely.createUserContext(pathParameters.userId, queryStringParameters);
   const { variationKey } = user.decide('checkout_flow');

@@ -1,6 +1,8 @@
 /** The dispatcher, from an ES module. */
 
-import defaultExport, { createDispatcher, info } from 'optimizely-amplitude';
+import { createServer } from 'node:http';
+
+import defaultExport, { closeOnSignal, createDispatcher, info } from 'optimizely-amplitude';
 import type { Dispatcher, FlushReport, Info, Stats } from 'optimizely-amplitude';
 
 const dispatcher: Dispatcher = createDispatcher({ apiKey: 'key' });
@@ -20,6 +22,18 @@ await dispatcher.flush({ timeoutMillis: 500, abort: true });
 await dispatcher.flush({ timeoutMillis: undefined });
 await dispatcher.close({ timeoutMillis: 500 });
 dispatcher.setOptOut(true);
+
+const server = createServer();
+const takeBack: () => void = closeOnSignal(dispatcher);
+takeBack();
+closeOnSignal(dispatcher, { before: () => server.close() });
+closeOnSignal(dispatcher, { before: (done) => server.close(done) });
+closeOnSignal(dispatcher, { before: async () => {} });
+closeOnSignal(dispatcher, { before: undefined });
+{
+  await using scoped = createDispatcher({ apiKey: 'key' });
+  scoped.setOptOut(true);
+}
 
 const { decisions, requests, events, queue, lastError }: Stats = dispatcher.stats();
 const numbers: number[] = [
@@ -49,6 +63,10 @@ const numbers: number[] = [
 ];
 const error: string | undefined = lastError?.message;
 
+// @ts-expect-error no dispatcher
+closeOnSignal({});
+// @ts-expect-error unknown
+closeOnSignal(dispatcher, { signals: ['SIGHUP'] });
 // @ts-expect-error not a client
 dispatcher.attach({});
 // @ts-expect-error not a client

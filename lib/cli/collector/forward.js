@@ -5,7 +5,7 @@
  * an application and Amplitude and show what happens.
  */
 
-const { ORIGINS } = require('../../endpoints.js');
+const { HTTP_V2, ORIGINS } = require('../../endpoints.js');
 const { resolveOptions } = require('../../options.js');
 const { send } = require('../http-client.js');
 const { answers } = require('./protocol.js');
@@ -44,7 +44,7 @@ function parseJson(body) {
 /** Make the function that passes an exchange with its body on, and resolves to the answer. */
 function createForwarder(origin, { caFile } = {}) {
   // The proxies of the environment apply here as they do to a dispatcher.
-  const way = resolveOptions({ apiKey: 'not-used', serverUrl: origin, caFile });
+  const way = resolveOptions({ apiKey: 'not-used', serverUrl: origin + HTTP_V2.path, caFile });
   return async (exchange) => {
     const { req, target, rawBody } = exchange;
     if (rawBody === null) {

@@ -111,6 +111,45 @@ async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
   return text;
 }
 
+/** The variations of each flag's experiments that have the flag off: [{ flag, experiment, variation }]. */
+function disabledVariations({ featureFlags, experiments, groups }) {
+  const all = [experiments, ...(groups ?? []).map((group) => group.experiments)].flatMap(
+    (list) => list ?? [],
+  );
+  return featureFlags.flatMap(({ key, experimentIds = [] }) =>
+    all
+      .filter(({ id }) => experimentIds.includes(id))
+      .flatMap(({ key: experiment, variations = [] }) =>
+        variations
+          // One that is named off is recorded as what it is.
+          .filter((variation) => variation.featureEnabled === false && variation.key !== 'off')
+          .map((variation) => ({ flag: key, experiment, variation: variation.key })),
+      ),
+  );
+}
+
+/** Check whether the values of the user properties tell an experiment's variations from a flag that is off. */
+function checkVariations(datafile, report) {
+  if (datafile === null) {
+    return;
+  }
+  const disabled = disabledVariations(JSON.parse(datafile));
+  if (disabled.length === 0) {
+    report.pass('variations', 'the flag is on in every variation of an experiment');
+    return;
+  }
+  const told = disabled
+    .slice(0, MAX_NAMES)
+    .map(({ flag, experiment, variation }) => `${flag} in ${variation} (${experiment})`);
+  const [{ variation }] = disabled;
+  report.warn(
+    'variations',
+    `an experiment's variation has its flag off: ${told.join(', ')}${disabled.length > MAX_NAMES ? ', ...' : ''}`,
+    `decide() says ${JSON.stringify(variation)}, and the user property will be "off"; to record the variation, ` +
+      "set the option disabledValue: 'variation'",
+  );
+}
+
 /** Load the SDK of the application, or otherwise one that this package finds; null if there is none. */
 function loadSdk() {
   try {
@@ -212,4 +251,4 @@ async function checkUser({ user, attributes }, datafile, options, report) {
   );
 }
 
-module.exports = { checkDatafile, checkUser };
+module.exports = { checkDatafile, checkUser, checkVariations };

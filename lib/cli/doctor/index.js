@@ -6,7 +6,7 @@ const path = require('node:path');
 
 const { version } = require('../../../package.json');
 const { resolveOptions } = require('../../options.js');
-const { checkDatafile, checkUser } = require('./decisions.js');
+const { checkDatafile, checkUser, checkVariations } = require('./decisions.js');
 const { createQuietDispatcher } = require('./quiet.js');
 const { checkServer } = require('./server.js');
 
@@ -176,11 +176,12 @@ async function runDoctor(settings, listener = () => {}) {
   const resolveProxy = (url) =>
     resolveOptions({
       apiKey: PLACEHOLDER,
-      serverUrl: url,
+      serverUrl: new URL('/of-any-path', url).href,
       proxy: settings.proxy,
       caFile: options?.caFile ?? undefined,
     });
   const datafile = await checkDatafile(settings, resolveProxy, report);
+  checkVariations(datafile, report);
   if (settings.user === undefined) {
     report.skip('user', "give --user to see the events of a user's decisions");
   } else if (hasAddon && options !== null) {

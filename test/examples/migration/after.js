@@ -2,9 +2,9 @@
 
 /** After: the same property and event for each decision, batched, retried and delivered off the event loop. */
 
-const { createDispatcher } = require('optimizely-amplitude');
+const { closeOnSignal, createDispatcher } = require('optimizely-amplitude');
 const http = require('node:http');
-const { optimizely, ready } = require('../optimizely.js');
+const { optimizely } = require('../optimizely.js');
 
 const dispatcher = createDispatcher({
   apiKey: process.env.AMPLITUDE_API_KEY,
@@ -18,13 +18,10 @@ const server = http.createServer((request, response) => {
   const user = optimizely.createUserContext(pathname.slice(1), Object.fromEntries(searchParams));
   response.end(user.decide('checkout_flow').variationKey);
 });
-ready.then(() => {
+optimizely.onReady().then(() => {
   server.listen(process.env.PORT ?? 3000, () =>
     console.log(`http://localhost:${server.address().port}`),
   );
 });
 
-process.once('SIGTERM', async () => {
-  await dispatcher.close();
-  process.exit();
-});
+closeOnSignal(dispatcher, { before: () => server.close() });

@@ -4,7 +4,7 @@
 
 const { Identify, flush, identify, init, track } = require('@amplitude/analytics-node');
 const http = require('node:http');
-const { optimizely, ready } = require('../optimizely.js');
+const { optimizely } = require('../optimizely.js');
 
 init(process.env.AMPLITUDE_API_KEY, { serverUrl: process.env.AMPLITUDE_SERVER_URL });
 
@@ -30,7 +30,7 @@ const server = http.createServer((request, response) => {
   const user = optimizely.createUserContext(pathname.slice(1), Object.fromEntries(searchParams));
   response.end(user.decide('checkout_flow').variationKey);
 });
-ready.then(() => {
+optimizely.onReady().then(() => {
   server.listen(process.env.PORT ?? 3000, () =>
     console.log(`http://localhost:${server.address().port}`),
   );

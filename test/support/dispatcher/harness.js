@@ -5,12 +5,30 @@
 const assert = require('node:assert/strict');
 const { subscribe, unsubscribe } = require('node:diagnostics_channel');
 
-const { createDispatcher } = require('../../../lib/index.js');
+const { Dispatcher } = require('../../../lib/dispatcher.js');
+const { resolveOptions } = require('../../../lib/options.js');
 const { startAmplitude } = require('../amplitude/server.js');
 const { quietLogger, recordingLogger } = require('./loggers.js');
 
 /** Longer than any test takes. */
 const LONG_MILLIS = 60_000;
+
+/**
+ * Longer than any that an option allows. One window of a day in 86,400 turns over each second, so a test of many users
+ * would sometimes count one of them twice.
+ */
+const STEADY_WINDOW_MILLIS = 2 ** 52;
+
+/** Create a dispatcher whose windows do not turn over, unless `options` set their length. */
+function createDispatcher(options) {
+  const resolved = resolveOptions(options);
+  const isSteady = resolved.dedupe !== null && options.dedupe?.windowMillis === undefined;
+  return new Dispatcher(
+    isSteady
+      ? { ...resolved, dedupe: { ...resolved.dedupe, windowMillis: STEADY_WINDOW_MILLIS } }
+      : resolved,
+  );
+}
 
 /**
  * Start a dispatcher and its stand-in for one test, after which both are closed. Only a flush sends, unless `options`
@@ -126,6 +144,7 @@ module.exports = {
   assertReconciles,
   connect,
   connectRow,
+  createDispatcher,
   requestFailed,
   start,
   storedEvents,

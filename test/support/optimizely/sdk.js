@@ -49,6 +49,26 @@ function createClient(major = 6, datafile = DATAFILE) {
   return sdk.createInstance({ datafile, odpOptions: { disabled: true }, eventDispatcher: quietly });
 }
 
+/** Create a client of that major that fetches its datafile from `url`, as one with an sdkKey does, and has none yet. */
+function createFetchingClient(major, url) {
+  const sdk = requireSdk(major);
+  if (major >= 6) {
+    return sdk.createInstance({
+      projectConfigManager: sdk.createPollingProjectConfigManager({
+        sdkKey: 'sdk-key',
+        urlTemplate: url,
+      }),
+    });
+  }
+  sdk.setLogger(null);
+  return sdk.createInstance({
+    sdkKey: 'sdk-key',
+    datafileOptions: { urlTemplate: url },
+    odpOptions: { disabled: true },
+    eventDispatcher: quietly,
+  });
+}
+
 /** Decide one flag for a user, as an application does; return the decision. */
 function decideAs(
   client,
@@ -101,6 +121,7 @@ module.exports = {
   MAJORS,
   US_PREMIUM,
   createClient,
+  createFetchingClient,
   createNotification,
   decideAllAs,
   decideAs,

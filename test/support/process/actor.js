@@ -117,11 +117,8 @@ const ENDINGS = {
     });
   },
 
-  /** As the README says. */
-  handleSigterm() {
-    const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
-    const [handler] = readme.match(/^process\.once\('SIGTERM'.*?^\}\);$/ms);
-    new Function('dispatcher', handler)(first);
+  closeOnSignal() {
+    require(ROOT).closeOnSignal(first);
     setInterval(() => {}, LONG_MILLIS);
     say('listening');
   },

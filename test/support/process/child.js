@@ -26,8 +26,8 @@ class Child {
   #process;
   #checks = new Set();
 
-  constructor(args, { env, cwd } = {}) {
-    this.#process = spawn(process.execPath, args, {
+  constructor(args, { env, cwd, program = process.execPath } = {}) {
+    this.#process = spawn(program, args, {
       cwd,
       env: plainEnv(env),
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

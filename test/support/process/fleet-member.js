@@ -2,7 +2,7 @@
 
 /** One process of a fleet: it decides for the same users and flags as every other one, with a change for each user. */
 
-const { createDispatcher } = require('../../../lib/index.js');
+const { createDispatcher } = require('../dispatcher/harness.js');
 const { createNotification } = require('../optimizely/sdk.js');
 
 const dispatcher = createDispatcher({ apiKey: 'fleet-key', serverUrl: process.argv[2] });

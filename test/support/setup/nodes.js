@@ -16,7 +16,7 @@ const ROOT = path.join(__dirname, '..', '..', '..');
 /** Tests of exits, Workers, callback scopes, certificates, and of a decision from end to end. */
 const FILES = [
   'test/js/lambda.test.js',
-  ...['attach', 'exits', 'identity', 'network', 'payloads', 'secrets', 'workers'].map(
+  ...['attach', 'exits', 'identity', 'network', 'payloads', 'secrets', 'signals', 'workers'].map(
     (name) => `test/e2e/${name}.test.js`,
   ),
 ];

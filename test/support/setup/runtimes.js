@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * Other versions of Node, also for another processor, and of npm, to test the package with. They are npm
- * packages, and are kept in build/nodes.
+ * Other versions of Node, also for another processor, and of npm, to test the package with; and the runtimes that it
+ * refuses. They are npm packages, and are kept in build/nodes.
  *
  *   node test/support/setup/runtimes.js     downloads the missing ones
  *
@@ -25,6 +25,13 @@ const NODES = [
     : []),
 ];
 const NPMS = [10, 11].map((major) => ({ major, folder: `npm-${major}` }));
+const ARM = process.arch === 'arm64';
+/** Runtimes in which the package must explain itself: name, package, major version, and the program in it. */
+const REFUSED = [
+  ['Node.js v16', `node-linux-${process.arch}`, 16, 'bin/node'],
+  ['Bun', `@oven/bun-linux-${ARM ? 'aarch64' : 'x64'}`, 1, 'bin/bun'],
+  ['Deno', `@deno/linux-${process.arch}-glibc`, 2, 'deno'],
+].map(([name, pack, major, file]) => ({ name, pack, major, folder: `refused-${major}`, file }));
 
 /** The start of a command that runs a program for `arch` here: [], or an emulator; null when there is none. */
 function emulator(arch) {
@@ -63,6 +70,17 @@ function npms() {
   return [{ name: 'this npm', cli: null }, ...found.filter(({ cli }) => fs.existsSync(cli))];
 }
 
+/** The refused runtimes that are there: [{ name, command }], where the command runs a CommonJS file. */
+function refused() {
+  return REFUSED.map(({ name, pack, folder, file }) => ({
+    name,
+    program: path.join(FOLDER, folder, 'node_modules', pack, file),
+    args: name === 'Deno' ? ['run', '--allow-all'] : [],
+  }))
+    .filter(({ program }) => fs.existsSync(program))
+    .map(({ name, program, args }) => ({ name, command: [program, ...args] }));
+}
+
 function fetch(name, major, folder) {
   const dir = path.join(FOLDER, folder);
   if (fs.existsSync(path.join(dir, 'node_modules', name, 'package.json'))) {
@@ -97,10 +115,13 @@ function main() {
   for (const { major, folder } of NPMS) {
     fetch('npm', major, folder);
   }
+  for (const { pack, major, folder } of REFUSED) {
+    fetch(pack, major, folder);
+  }
 }
 
 if (require.main === module) {
   main();
 }
 
-module.exports = { nodes, npms };
+module.exports = { nodes, npms, refused };

@@ -1,0 +1,136 @@
+'use strict';
+
+/**
+ * The end of a process that is told to stop: the application drains, its dispatchers close, and the signal
+ * ends the process after all, so that whatever watches it sees the end that it asked for.
+ *
+ * One listener for each signal serves all dispatchers of the process.
+ */
+
+const { once } = require('node:events');
+const net = require('node:net');
+const os = require('node:os');
+
+const { reasonOf } = require('./reason.js');
+
+const SIGNALS = ['SIGTERM', 'SIGINT'];
+/** How often connections that became idle are closed: clients may keep them open for minutes. */
+const IDLE_INTERVAL_MILLIS = 100;
+
+const entries = new Set(); // { dispatcher, before, log, timeoutMillis }
+const closing = new Map(); // a server that is being closed -> the promise that it is
+let isEnding = false;
+
+/** Returns a function that takes it back. `log` and `timeoutMillis` are the dispatcher's. */
+function closeOnSignal(dispatcher, options, { log, timeoutMillis }) {
+  const { before, ...unknown } = Object(options ?? {});
+  const [name] = Object.keys(unknown);
+  if (name !== undefined) {
+    throw optionError(`unknown option '${name}' of closeOnSignal(): it takes { before }`);
+  }
+  if (before !== undefined && typeof before !== 'function') {
+    throw optionError(`option 'before': expected a function, got a ${typeof before}`);
+  }
+  const entry = { dispatcher, before, log, timeoutMillis };
+  if (entries.size === 0) {
+    SIGNALS.forEach((signal) => process.on(signal, onSignal));
+  }
+  entries.add(entry);
+  return () => {
+    if (entries.delete(entry) && entries.size === 0) {
+      stopListening();
+    }
+  };
+}
+
+function stopListening() {
+  SIGNALS.forEach((signal) => process.removeListener(signal, onSignal));
+}
+
+async function onSignal(signal) {
+  if (!isEnding) {
+    isEnding = true;
+    noteClosedServers();
+    await Promise.all([...entries].map(end));
+  }
+  stopListening();
+  process.kill(process.pid, signal);
+  if (process.pid === 1) {
+    // The first process of a container does not end by a signal that has no listener.
+    process.exit(128 + os.constants.signals[signal]);
+  }
+}
+
+/** Note every server that is closed from now on: close() returns no promise, and in Node 18 not even the server. */
+function noteClosedServers() {
+  const { close } = net.Server.prototype;
+  net.Server.prototype.close = function (...args) {
+    if (!closing.has(this)) {
+      closing.set(
+        this,
+        once(this, 'close').catch(() => {}),
+      );
+    }
+    return Reflect.apply(close, this, args);
+  };
+}
+
+/** Never rejects. */
+async function end({ dispatcher, before, log, timeoutMillis }) {
+  dispatcher.flush(); // what waits already is delivered meanwhile
+  if (before !== undefined) {
+    await drain(before, timeoutMillis).catch((error) =>
+      log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes all the same`),
+    );
+  }
+  await dispatcher.close();
+}
+
+/** Run the application's own drain, to its end or to the deadline. */
+async function drain(before, timeoutMillis) {
+  const started = performance.now();
+  const interval = setInterval(
+    () => closeConnections(performance.now() - started > timeoutMillis / 2),
+    IDLE_INTERVAL_MILLIS,
+  );
+  let timer;
+  const deadline = new Promise((resolve, reject) => {
+    const expire = () => reject(new Error(`before() is not done after ${timeoutMillis} ms`));
+    timer = setTimeout(expire, timeoutMillis);
+  });
+  const done = call(before).then(() => Promise.all(closing.values()));
+  try {
+    await Promise.race([done, deadline]);
+  } finally {
+    clearInterval(interval);
+    clearTimeout(timer);
+  }
+}
+
+/** Call before(), and wait for the promise that it returns, or for the callback that it takes. */
+function call(before) {
+  return new Promise((resolve, reject) => {
+    const returned = before((error) => (error ? reject(error) : resolve()));
+    if (before.length === 0 || typeof returned?.then === 'function') {
+      resolve(returned);
+    }
+  });
+}
+
+/**
+ * An HTTP server is closed when its last connection is, and clients may keep theirs open for minutes: what is idle
+ * is closed, and in the end also what is not, such as a connection that never said anything.
+ */
+function closeConnections(areAll) {
+  for (const server of closing.keys()) {
+    if (areAll) {
+      server.closeAllConnections?.();
+    } else {
+      server.closeIdleConnections?.();
+    }
+  }
+}
+
+const optionError = (message) => Object.assign(new TypeError(message), { code: 'ERR_OA_OPTION' });
+
+module.exports = { closeOnSignal };
