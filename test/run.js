@@ -43,7 +43,12 @@ const STEPS = [
   },
   { name: 'format-c', title: 'clang-format', command: () => make('lint') },
   { name: 'types', title: 'TypeScript declarations', command: types },
-  { name: 'core', title: 'C core', command: () => make('check') },
+  { name: 'core', title: 'C core and hosts', command: () => make('check') },
+  {
+    name: 'core-imports',
+    title: 'C core: it asks its surroundings for memory and strings alone',
+    command: () => make('imports'),
+  },
   {
     name: 'core-asan',
     title: 'C core under ASan and UBSan',

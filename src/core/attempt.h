@@ -1,8 +1,8 @@
 /*
  * attempt.h: one attempt to deliver one batch: its body, and what came of it.  [one owner]
  *
- * The dispatcher fills in the upper part and lends the attempt out; its taker has it rendered, sends the
- * body, gives the answer in, and hands it back. In between the batch is the taker's, too.
+ * The dispatcher fills in the upper part and lends the attempt out; its taker has it rendered,
+ * sends the body, gives the answer in, and hands it back. In between the batch is the taker's, too.
  */
 #ifndef OA_ATTEMPT_H
 #define OA_ATTEMPT_H

@@ -2,8 +2,9 @@
  * batch.h: the records of one attempt, and the list of batches that wait.  [one owner]
  *
  * A batch belongs to the dispatcher, or to the taker of the attempt that carries it. It points to
- * records that were taken off a queue and owes each of them a release. Its marks are what the answer
- * said of each record; its fields are the whole state that survives from one attempt to the next.
+ * records that were taken off a queue and owes each of them a release. Its marks are what the
+ * answer said of each record; its fields are the whole state that survives from one attempt to the
+ * next.
  */
 #ifndef OA_BATCH_H
 #define OA_BATCH_H
@@ -44,8 +45,8 @@ static inline void oa_batch_add(oa_batch *batch, oa_record *record) {
 }
 
 /*
- * Cut off everything from record `at` on (0 < at < count) into a new batch, which is returned owned.
- * Errors: OA_NOMEM; the batch is whole then.
+ * Cut off everything from record `at` on (0 < at < count) into a new batch, which is returned
+ * owned. Errors: OA_NOMEM; the batch is whole then.
  */
 oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest)
     __attribute__((warn_unused_result));
@@ -54,8 +55,8 @@ oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest)
 typedef bool oa_batch_taker(void *context, oa_record *record, oa_mark mark);
 
 /*
- * Offer the first `among` records to `takes`, in order, and close the ranks behind those that it took.
- * Returns how many of them are left.
+ * Offer the first `among` records to `takes`, in order, and close the ranks behind those that it
+ * took. Returns how many of them are left.
  */
 size_t oa_batch_filter(oa_batch *batch, size_t among, oa_batch_taker *takes, void *context);
 

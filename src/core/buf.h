@@ -66,7 +66,8 @@ static inline void oa_buf_append_str(oa_buf *buf, oa_str str) {
     oa_buf_append(buf, str.data, str.len);
 }
 
-/* Append `str` as a JSON string with its quotes, escaped as RFC 8259 section 7 asks. UTF-8 in, UTF-8 out. */
+/* Append `str` as a JSON string with its quotes, escaped as RFC 8259 section 7 asks. UTF-8 in,
+ * UTF-8 out. */
 void oa_buf_append_json(oa_buf *buf, oa_str str);
 
 /* Append the inside of a JSON string, without quotes. */

@@ -11,7 +11,8 @@ typedef struct oa_chance {
     uint64_t state; /* the seed, at first */
 } oa_chance;
 
-/* Return the next 64 random bits. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators". */
+/* Return the next 64 random bits. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number
+ * generators". */
 static inline uint64_t oa_chance_next(oa_chance *chance) {
     uint64_t x = chance->state += UINT64_C(0x9e3779b97f4a7c15);
     x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);

@@ -1,9 +1,9 @@
 /*
  * deliver.c: what is due, and when; cutting batches, handing attempts out and taking them back.
  *
- * Nothing sleeps: waits are moments on the monotonic clock, and the host is told the next one. What the
- * application asks for happens in the next step, so all decisions of one turn of an event loop
- * (decideAll) are there when a batch is cut.  [externally synchronised]
+ * Nothing sleeps: waits are moments on the monotonic clock, and the host is told the next one. What
+ * the application asks for happens in the next step, so all decisions of one turn of an event loop
+ * (decideAll) are there when a batch is cut. [externally synchronised]
  */
 #include <inttypes.h>
 #include <string.h>
@@ -24,7 +24,8 @@ static uint64_t queue_due_ms(const oa_dispatcher *d, oa_now now) {
         return UINT64_MAX;
     if (d->queue_events >= d->flush_queue_size || d->flushes.count > 0)
         return now.monotonic_ms;
-    /* By the wall clock, since a record has no other time; it can be set back, so by the other one too. */
+    /* By the wall clock, since a record has no other time; it can be set back, so by the other one
+     * too. */
     const int64_t waited_ms = now.wall_ms - front->time_ms;
     uint64_t wait_ms = d->flush_interval_ms;
     if (waited_ms > 0)
@@ -33,7 +34,8 @@ static uint64_t queue_due_ms(const oa_dispatcher *d, oa_now now) {
     return most(least(oa_moment_after(now.monotonic_ms, wait_ms), latest_ms), now.monotonic_ms);
 }
 
-/* When the next attempt may start: now at the earliest, UINT64_MAX when there is nothing to send. */
+/* When the next attempt may start: now at the earliest, UINT64_MAX when there is nothing to
+ * send. */
 static uint64_t send_due_ms(const oa_dispatcher *d, oa_now now) {
     if (d->is_out || d->phase > OA_PHASE_CLOSING)
         return UINT64_MAX;
@@ -64,8 +66,8 @@ static void cancel(oa_dispatcher *d) {
     d->notices.cancel = true;
 }
 
-/* Return how many records of the queue go into the next batch: all that fit into the events of a request,
- * but no part of a run of one user's decisions, which would cost it a second $identify. */
+/* Return how many records of the queue go into the next batch: all that fit into the events of a
+ * request, but no part of a run of one user's decisions, which would cost it a second $identify. */
 static size_t plan_cut(const oa_dispatcher *d) {
     size_t count = 0;
     size_t run_start = 0;

@@ -47,7 +47,8 @@ static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
     if (status == OA_OK && config->dedupe)
         status =
             oa_exposure_new(config->dedupe_window_ms, config->dedupe_max_entries, &d->exposure);
-    /* Without de-duplication ids must be unique across processes; with it, the same in all of them. */
+    /* Without de-duplication ids must be unique across processes; with it, the same in all of
+     * them. */
     const uint64_t nonce = config->dedupe ? 0 : oa_chance_next(&d->chance);
     if (status == OA_OK)
         status = oa_frame_new(config, &d->hash_key, nonce, &d->frame);
@@ -136,7 +137,8 @@ static uint8_t count_events(const oa_record *before, const oa_record *record) {
                                                                  : OA_EVENTS_OF_FIRST;
 }
 
-/* Account for a record that was appended behind `before`. Returns whether the next due moment may be closer. */
+/* Account for a record that was appended behind `before`. Returns whether the next due moment may
+ * be closer. */
 static bool stored(oa_dispatcher *d, oa_now now, oa_record *record, const oa_record *before) {
     record->seq = d->next_seq++;
     record->events = count_events(before, record);
@@ -220,7 +222,8 @@ oa_status oa_dispatcher_flush(oa_dispatcher *d, oa_now now, uint64_t timeout_ms,
 }
 
 oa_status oa_dispatcher_close(oa_dispatcher *d, oa_now now, uint64_t timeout_ms, void *ticket) {
-    /* Its own deadline is that of the phase: there everything is dropped, and the waiter finishes. */
+    /* Its own deadline is that of the phase: there everything is dropped, and the waiter
+     * finishes. */
     const oa_status status = wait_for(d, now, UINT64_MAX, false, ticket);
     if (status != OA_OK)
         return status;

@@ -1,9 +1,9 @@
 /*
  * exposure.c: extendible hashing over small open-addressing tables.  [externally synchronised]
  *
- * What a look-up costs is the memory that it has to wait for, so everything is about cache lines: a slot
- * is a quarter of one, tables are never so full that the probing goes far, and what the clock looks at
- * next is fetched the time before.
+ * What a look-up costs is the memory that it has to wait for, so everything is about cache lines: a
+ * slot is a quarter of one, tables are never so full that the probing goes far, and what the clock
+ * looks at next is fetched the time before.
  *
  * The high half of a fingerprint chooses an entry of the directory, and so a segment; the low half
  * chooses the slot in which the linear probing begins. A segment that is full first loses what past
@@ -35,7 +35,8 @@ enum { VALUE_BITS = 28, WINDOW_BITS = 16, TURN_BITS = 17 };
 
 static const uint32_t VALUE_MASK = (1U << VALUE_BITS) - 1;
 static const uint32_t WINDOW_MASK = (1U << WINDOW_BITS) - 1;
-/* Who changes even more often in one window stays at this turn; each change is sent all the same. */
+/* Who changes even more often in one window stays at this turn; each change is sent all the
+ * same. */
 static const uint32_t MAX_TURN = (1U << TURN_BITS) - 1;
 
 typedef struct slot {
@@ -103,8 +104,8 @@ static void set_period(oa_exposure *exposure, int64_t time_ms) {
 
 /*
  * Return the window of an identity: floor((time_ms + offset) / window_ms), modulo 2^32, with an
- * offset of offset_bits / 2^32 windows. Entries keep its lower 16 bits, so one that is just 2^16 windows
- * old looks current: 179 years for windows of a day, 18 hours for those of a second.
+ * offset of offset_bits / 2^32 windows. Entries keep its lower 16 bits, so one that is just 2^16
+ * windows old looks current: 179 years for windows of a day, 18 hours for those of a second.
  */
 static uint32_t window_at(oa_exposure *exposure, oa_hash identity, int64_t time_ms) {
     const uint64_t window_ms = exposure->window_ms;
@@ -170,8 +171,8 @@ static bool is_past(const oa_exposure *exposure, const slot *entry) {
 }
 
 /*
- * Return the stride of the hand. It visits every slot, but jumps about: a hand that moved on slot by
- * slot would leave an empty region behind it, and before it a crowded one in which a probe takes
+ * Return the stride of the hand. It visits every slot, but jumps about: a hand that moved on slot
+ * by slot would leave an empty region behind it, and before it a crowded one in which a probe takes
  * hundreds of steps.
  */
 static uint32_t stride_of(uint32_t slot_count) {
@@ -320,7 +321,8 @@ oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **
     exposure->window_ms = window_ms;
     exposure->max_entries = max_entries < SIZE_MAX / 2 ? max_entries : SIZE_MAX / 2;
 
-    /* Eight fifths of max_entries, and three for a small one, dealt to as few segments as hold them. */
+    /* Eight fifths of max_entries, and three for a small one, dealt to as few segments as hold
+     * them. */
     size_t slot_count = exposure->max_entries + (exposure->max_entries - 1) / 5 * 3 + 3;
     for (; slot_count > MAX_SLOT_COUNT && exposure->max_depth < MAX_DEPTH; exposure->max_depth++)
         slot_count = slot_count / 2 + slot_count % 2;

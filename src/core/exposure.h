@@ -1,14 +1,15 @@
 /*
- * exposure.h: which exposure was sent already: the de-duplication of decisions.  [externally synchronised]
+ * exposure.h: which exposure was sent already: the de-duplication of decisions. [externally
+ * synchronised]
  *
  * For each (identity, flag) the table keeps the last value that was sent in the current window and
  * how often it changed in it (the turn). A repeat is suppressed; a change is sent, with the next
  * turn, so that a -> off -> a leaves a user at `a`. (window, turn) go into the insert_id, which
  * makes it the same in every process that sees the same history.
  *
- * Windows start at an offset of each identity's own, so that midnight is no stampede: identity.high,
- * its upper 32 bits as a fraction, of a window. A clock that goes back to an earlier window begins that
- * one anew, from turn 0.
+ * Windows start at an offset of each identity's own, so that midnight is no stampede:
+ * identity.high, its upper 32 bits as a fraction, of a window. A clock that goes back to an earlier
+ * window begins that one anew, from turn 0.
  *
  * Memory: extendible hashing. A directory of segments, each a small open-addressing table that
  * splits in two when it is full, so that the table grows as it is used and no single call pays for
@@ -31,8 +32,8 @@ typedef struct oa_occurrence {
 } oa_occurrence;
 
 /*
- * Create an empty table of at most `max_entries` (at least 1) and windows of `window_ms` (at least 1).
- * Ownership: returns *out owned. Errors: OA_NOMEM.
+ * Create an empty table of at most `max_entries` (at least 1) and windows of `window_ms` (at least
+ * 1). Ownership: returns *out owned. Errors: OA_NOMEM.
  */
 oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **out)
     __attribute__((warn_unused_result));
@@ -46,11 +47,10 @@ void oa_exposure_prefetch(const oa_exposure *exposure, oa_hash identity, uint64_
 /*
  * Note that `identity` saw `value` of `flag` at `time_ms`.
  *
- * `identity` and `flag` are keyed hashes; `value` is a keyed hash of (variation, rule, enabled), of which
- * 28 bits are kept.
- * Returns OA_OK when it must be sent, with its occurrence in *out; OA_REPEAT when it was sent in this
- * window. Out of memory is no error: the exposure is sent and not remembered.
- * Cost: one cache line or two, whatever the size of the table.
+ * `identity` and `flag` are keyed hashes; `value` is a keyed hash of (variation, rule, enabled), of
+ * which 28 bits are kept. Returns OA_OK when it must be sent, with its occurrence in *out;
+ * OA_REPEAT when it was sent in this window. Out of memory is no error: the exposure is sent and
+ * not remembered. Cost: one cache line or two, whatever the size of the table.
  */
 oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
                            int64_t time_ms, oa_occurrence *out) __attribute__((warn_unused_result));

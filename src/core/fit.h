@@ -1,8 +1,9 @@
 /*
- * fit.h: the size of request bodies that fits, learnt from 413 answers. Pure.  [externally synchronised]
+ * fit.h: the size of request bodies that fits, learnt from 413 answers. Pure. [externally
+ * synchronised]
  *
- * A refusal halves it; after OA_FIT_PATIENCE full bodies were accepted in a row it doubles again, up
- * to the maximum. So a proxy with a small limit costs one refused request in OA_FIT_PATIENCE.
+ * A refusal halves it; after OA_FIT_PATIENCE full bodies were accepted in a row it doubles again,
+ * up to the maximum. So a proxy with a small limit costs one refused request in OA_FIT_PATIENCE.
  */
 #ifndef OA_FIT_H
 #define OA_FIT_H

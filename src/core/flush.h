@@ -1,10 +1,10 @@
 /*
  * flush.h: which flush waits for which decisions, until when.  [externally synchronised]
  *
- * A waiter covers every undelivered decision with a sequence number below the one that comes next at
- * its start. Decisions settle out of order (parked users), so a waiter counts what is left instead of
- * watching a mark. Settling n decisions costs n binary searches plus one walk over the waiters,
- * however many overlap.
+ * A waiter covers every undelivered decision with a sequence number below the one that comes next
+ * at its start. Decisions settle out of order (parked users), so a waiter counts what is left
+ * instead of watching a mark. Settling n decisions costs n binary searches plus one walk over the
+ * waiters, however many overlap.
  */
 #ifndef OA_FLUSH_H
 #define OA_FLUSH_H
@@ -43,16 +43,18 @@ oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter)
 void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered);
 
 /*
- * Pass the news of settled decisions on, and finish each waiter whose decisions are all settled, or whose
- * deadline is at or before `now_ms` (one with `abort` waits on while the attempt that is being cancelled
- * `is_out`). Returns whether a process is about to be frozen: one with `abort` left something pending.
+ * Pass the news of settled decisions on, and finish each waiter whose decisions are all settled, or
+ * whose deadline is at or before `now_ms` (one with `abort` waits on while the attempt that is
+ * being cancelled `is_out`). Returns whether a process is about to be frozen: one with `abort` left
+ * something pending.
  */
 bool oa_flushes_finish(oa_flushes *flushes, uint64_t now_ms, bool is_out);
 
 /* Take a finished waiter, the first one first; false when there is none. */
 bool oa_flushes_next(oa_flushes *flushes, oa_waiter *out);
 
-/* Whether a waiter that asked for it has passed its deadline: the attempt that is out is to be cancelled. */
+/* Whether a waiter that asked for it has passed its deadline: the attempt that is out is to be
+ * cancelled. */
 bool oa_flushes_want_abort(const oa_flushes *flushes, uint64_t now_ms);
 
 /* Return the earliest deadline, or UINT64_MAX. */

@@ -35,7 +35,8 @@ oa_hash oa_hash_identity(const oa_hash_key *key, oa_str user_id, oa_str device_i
 }
 
 void oa_hash_hex(oa_hash hash, char out[OA_HASH_HEX_BYTES]) {
-    /* In steps that a compiler turns into a few vector instructions: each event has an insert_id. */
+    /* In steps that a compiler turns into a few vector instructions: each event has an
+     * insert_id. */
     XXH128_canonical_t bytes;
     XXH128_canonicalFromHash(&bytes, (XXH128_hash_t){hash.low, hash.high});
     unsigned char nibbles[OA_HASH_HEX_BYTES];

@@ -12,7 +12,8 @@
 /* Return `size` bytes owned by the caller, or NULL. */
 void *oa_mem_alloc(size_t size);
 
-/* Return `count * size` zeroed bytes owned by the caller, or NULL (also when the product overflows). */
+/* Return `count * size` zeroed bytes owned by the caller, or NULL (also when the product
+ * overflows). */
 void *oa_mem_calloc(size_t count, size_t size);
 
 /* Grow or shrink: takes `pointer` on success, leaves it alone on failure (NULL). */
@@ -22,10 +23,10 @@ void *oa_mem_realloc(void *pointer, size_t size);
 void oa_mem_free(void *pointer);
 
 /*
- * Return `size` bytes owned by the caller, or NULL; to be given back with oa_mem_free_pages(). Where the host
- * gave pages (oa_set_pages), they come from the system and go back to it at once, whatever else lies on the heap,
- * which would keep the size that it had in an outage. Cost: a system call each way, and a page fault for
- * every 4 KB that is written.
+ * Return `size` bytes owned by the caller, or NULL; to be given back with oa_mem_free_pages().
+ * Where the host gave pages (oa_set_pages), they come from the system and go back to it at once,
+ * whatever else lies on the heap, which would keep the size that it had in an outage. Cost: a
+ * system call each way, and a page fault for every 4 KB that is written.
  */
 void *oa_mem_alloc_pages(size_t size);
 

@@ -1,10 +1,10 @@
 /*
  * notices.h: what is to be told to the host, kept until it asks.  [externally synchronised]
  *
- * A host may hold a lock while it calls, so the core never calls back: log lines, dropped decisions,
- * attempts and flushes that are over lie here until oa_dispatcher_next_notice() hands them out. A dropped
- * decision is described from its record, which is released once it was told; nothing is allocated for
- * that, so no drop goes untold for lack of memory.
+ * A host may hold a lock while it calls, so the core never calls back: log lines, dropped
+ * decisions, attempts and flushes that are over lie here until oa_dispatcher_next_notice() hands
+ * them out. A dropped decision is described from its record, which is released once it was told;
+ * nothing is allocated for that, so no drop goes untold for lack of memory.
  */
 #ifndef OA_NOTICES_H
 #define OA_NOTICES_H
@@ -45,7 +45,8 @@ void oa_notices_init(oa_notices *notices, const oa_config *config);
 /* Free what was not told. `arena` is the one that dropped records came from. */
 void oa_notices_clear(oa_notices *notices, oa_arena *arena);
 
-/* Note one printf-like line under a topic; a debug line only if wanted. Out of memory loses the line. */
+/* Note one printf-like line under a topic; a debug line only if wanted. Out of memory loses the
+ * line. */
 void oa_notices_log(oa_notices *notices, oa_log_level level, const char *topic, const char *format,
                     ...) __attribute__((format(printf, 4, 5)));
 

@@ -1,18 +1,18 @@
 /*
  * oa.h: the public surface of the core, and all of it that a host includes.
  *
- * A dispatcher takes decisions of Optimizely and delivers each one to Amplitude as an `$identify` and
- * an `Experiment Viewed` event. It is a state machine that performs no I/O: it has no clock, no thread
- * and no connection. A host gives it the time, asks what is due, and performs the attempts:
+ * A dispatcher takes decisions of Optimizely and delivers each one to Amplitude as an `$identify`
+ * and an `Experiment Viewed` event. It is a state machine that performs no I/O: it has no clock, no
+ * thread and no connection. A host gives it the time, asks what is due, and performs the attempts:
  *
  *     record, flush, close, ...           what the application does
  *     next_due -> step                    at that moment, or at any earlier one
  *     take_attempt -> attempt_render -> (POST the body) -> attempt_answer -> give_back
  *     next_notice, until there is none    after every call that can change the state
  *
- * Thread: a dispatcher is externally synchronised: one call at a time, on any thread. An attempt that
- * is out (taken and not given back) belongs to its taker, and is rendered and answered on any thread,
- * while the dispatcher goes on. No function blocks or calls back.
+ * Thread: a dispatcher is externally synchronised: one call at a time, on any thread. An attempt
+ * that is out (taken and not given back) belongs to its taker, and is rendered and answered on any
+ * thread, while the dispatcher goes on. No function blocks or calls back.
  *
  * Ownership words, here and in every header: a function *borrows* a pointer for the call, *copies*
  * what it points to, *takes* it (frees it, also on failure), *returns* it *owned* by the caller,
@@ -150,8 +150,8 @@ void oa_dispatcher_free(oa_dispatcher *dispatcher);
 /*
  * Make the constant part of a decision known, and return its id for oa_dispatcher_record().
  *
- * Ownership: copies the strings. An id is valid until oa_dispatcher_forget_variants().
- * Errors: OA_NOMEM. The caller keeps (flag, variation, rule, enabled) -> id; nothing is looked up here.
+ * Ownership: copies the strings. An id is valid until oa_dispatcher_forget_variants(). Errors:
+ * OA_NOMEM. The caller keeps (flag, variation, rule, enabled) -> id; nothing is looked up here.
  */
 oa_status oa_dispatcher_add_variant(oa_dispatcher *dispatcher, oa_str flag_key,
                                     oa_str variation_key, oa_str rule_key, bool enabled,
@@ -179,10 +179,10 @@ typedef enum oa_wake {
 /*
  * Accept one decision, made at now.wall_ms.
  *
- * Ownership: copies all strings. Writes *wake.
- * Errors: OA_REPEAT and OA_ID_*: not accepted, counted by the caller (OA_REPEAT by stats, too).
- * OA_OPTED_OUT, OA_QUEUE_FULL, OA_CLOSED: accepted and dropped at once, counted, and told in a notice.
- * Cost: one hash of the id, one table look-up, one copy; no allocation but a chunk in a thousand calls.
+ * Ownership: copies all strings. Writes *wake. Errors: OA_REPEAT and OA_ID_*: not accepted, counted
+ * by the caller (OA_REPEAT by stats, too). OA_OPTED_OUT, OA_QUEUE_FULL, OA_CLOSED: accepted and
+ * dropped at once, counted, and told in a notice. Cost: one hash of the id, one table look-up, one
+ * copy; no allocation but a chunk in a thousand calls.
  */
 oa_status oa_dispatcher_record(oa_dispatcher *dispatcher, oa_now now, const oa_decision *decision,
                                oa_wake *wake) __attribute__((warn_unused_result));
@@ -197,24 +197,26 @@ typedef struct oa_flush_report {
 
 /*
  * Send what is waiting at once. A notice with `ticket` comes when every decision accepted so far is
- * settled, or after `timeout_ms` with the rest in `pending`. Ends a back-off, but not a Retry-After.
+ * settled, or after `timeout_ms` with the rest in `pending`. Ends a back-off, but not a
+ * Retry-After.
  *
- * With `abort`, an attempt that is out at the deadline is to be cancelled, and its decisions are put
- * back without counting it. Errors: OA_NOMEM; no notice comes then.
+ * With `abort`, an attempt that is out at the deadline is to be cancelled, and its decisions are
+ * put back without counting it. Errors: OA_NOMEM; no notice comes then.
  */
 oa_status oa_dispatcher_flush(oa_dispatcher *dispatcher, oa_now now, uint64_t timeout_ms,
                               bool abort, void *ticket) __attribute__((warn_unused_result));
 
 /*
- * Refuse new decisions, flush, drop what is left at the deadline as OA_DROP_CLOSED, and give the memory
- * back; the notice with `ticket` comes then. Call it once. Errors: OA_NOMEM; nothing has changed then.
+ * Refuse new decisions, flush, drop what is left at the deadline as OA_DROP_CLOSED, and give the
+ * memory back; the notice with `ticket` comes then. Call it once. Errors: OA_NOMEM; nothing has
+ * changed then.
  */
 oa_status oa_dispatcher_close(oa_dispatcher *dispatcher, oa_now now, uint64_t timeout_ms,
                               void *ticket) __attribute__((warn_unused_result));
 
 /*
- * Start nothing any more: the process is exiting. The host cancels the attempt that is out by itself.
- * Return the number of decisions that are lost by it.
+ * Start nothing any more: the process is exiting. The host cancels the attempt that is out by
+ * itself. Return the number of decisions that are lost by it.
  */
 uint64_t oa_dispatcher_abort(oa_dispatcher *dispatcher);
 
@@ -222,7 +224,8 @@ void oa_dispatcher_set_opt_out(oa_dispatcher *dispatcher, bool opt_out);
 
 /* ---- What is due ---- */
 
-/* Return the monotonic moment in ms at which to call oa_dispatcher_step(); UINT64_MAX: none is known. */
+/* Return the monotonic moment in ms at which to call oa_dispatcher_step(); UINT64_MAX: none is
+ * known. */
 uint64_t oa_dispatcher_next_due(const oa_dispatcher *dispatcher, oa_now now);
 
 /* Do what is due: end flushes, release parked users, close. It starts no attempt; see below. */
@@ -236,8 +239,8 @@ typedef struct oa_attempt oa_attempt;
 bool oa_dispatcher_has_attempt(const oa_dispatcher *dispatcher, oa_now now);
 
 /*
- * Cut the next batch, and return an attempt to deliver it; NULL when nothing is due. One is out at a time.
- * Ownership: lends it, whole, until oa_dispatcher_give_back().
+ * Cut the next batch, and return an attempt to deliver it; NULL when nothing is due. One is out at
+ * a time. Ownership: lends it, whole, until oa_dispatcher_give_back().
  */
 oa_attempt *oa_dispatcher_take_attempt(oa_dispatcher *dispatcher, oa_now now);
 
@@ -269,8 +272,8 @@ typedef struct oa_answer {
 void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer);
 
 /*
- * Hand an attempt back, and settle, drop, park or keep its decisions. Without an answer it counts for
- * nothing: it was cancelled before its body was sent, or could not be rendered.
+ * Hand an attempt back, and settle, drop, park or keep its decisions. Without an answer it counts
+ * for nothing: it was cancelled before its body was sent, or could not be rendered.
  */
 void oa_dispatcher_give_back(oa_dispatcher *dispatcher, oa_now now, oa_attempt *attempt);
 
@@ -289,7 +292,8 @@ typedef struct oa_attempt_notice {
     oa_str message; /* what went wrong, in one line */
 } oa_attempt_notice;
 
-/* A line for the log. `topic` is a stable word for what it is about, to rate-limit by. Static storage. */
+/* A line for the log. `topic` is a stable word for what it is about, to rate-limit by. Static
+ * storage. */
 typedef struct oa_log_notice {
     oa_log_level level;
     const char *topic;
@@ -344,8 +348,8 @@ typedef struct oa_notice {
 } oa_notice;
 
 /*
- * Take the next notice, in the order of the kinds above; false when there is none.
- * Ownership: lends what *out points to until the next call of this function, whatever else is called.
+ * Take the next notice, in the order of the kinds above; false when there is none. Ownership: lends
+ * what *out points to until the next call of this function, whatever else is called.
  */
 bool oa_dispatcher_next_notice(oa_dispatcher *dispatcher, oa_notice *out);
 
@@ -381,7 +385,8 @@ typedef struct oa_pages {
     void (*free)(void *pointer, size_t size);
 } oa_pages;
 
-/* Keep long queues on such pages instead of the heap. Call it before the first dispatcher is created. */
+/* Keep long queues on such pages instead of the heap. Call it before the first dispatcher is
+ * created. */
 void oa_set_pages(oa_pages pages);
 
 /* Versions of the libraries that are linked, or included. Static storage. */

@@ -139,7 +139,8 @@ static oa_status make_batches(size_t count, oa_batch_list *out) {
     return OA_OK;
 }
 
-/* Move the records of a group into batches; all or, without memory, none: its users are in one place. */
+/* Move the records of a group into batches; all or, without memory, none: its users are in one
+ * place. */
 static oa_status empty_group(oa_park *park, oa_park_group *group, oa_batch_list *out) {
     oa_batch_list made = {NULL, NULL, 0};
     if (make_batches(group->queue.count, &made) != OA_OK)

@@ -1,10 +1,11 @@
 /*
- * park.h: decisions of throttled users wait here, while all others are sent.  [externally synchronised]
+ * park.h: decisions of throttled users wait here, while all others are sent. [externally
+ * synchronised]
  *
- * Each answer that throttles makes a group: a set of users, the moment until which they pause, and a
- * queue of their records in order. A later decision of a parked user joins the end of that group, so
- * that no user's decisions overtake each other. A due group becomes batches at once, all of it, and its
- * users are free: what they decide from then on comes behind those batches.
+ * Each answer that throttles makes a group: a set of users, the moment until which they pause, and
+ * a queue of their records in order. A later decision of a parked user joins the end of that group,
+ * so that no user's decisions overtake each other. A due group becomes batches at once, all of it,
+ * and its users are free: what they decide from then on comes behind those batches.
  *
  * Invariant: a user is in one group at most.
  */
@@ -52,12 +53,13 @@ oa_park_group *oa_park_find(const oa_park *park, const oa_record *record);
 uint64_t oa_park_due_ms(const oa_park *park);
 
 /*
- * Move the records of every group that is due at `now_ms` into batches at the end of `out`, in order,
- * and free its users. Out of memory leaves what is left parked for another second.
+ * Move the records of every group that is due at `now_ms` into batches at the end of `out`, in
+ * order, and free its users. Out of memory leaves what is left parked for another second.
  */
 void oa_park_release(oa_park *park, uint64_t now_ms, oa_batch_list *out);
 
-/* Take any one parked record, for the end; NULL when there is none. The caller owes it a release. */
+/* Take any one parked record, for the end; NULL when there is none. The caller owes it a
+ * release. */
 oa_record *oa_park_take_any(oa_park *park);
 
 #endif

@@ -41,7 +41,8 @@ void oa_arena_init(oa_arena *arena, size_t max_bytes) {
 
 static size_t size_of(const oa_chunk *chunk) { return chunk->cap + sizeof(*chunk); }
 
-/* Full-sized chunks, of which there may be many, are pages of their own; the others lie on the heap. */
+/* Full-sized chunks, of which there may be many, are pages of their own; the others lie on the
+ * heap. */
 static oa_chunk *allocate(size_t size) {
     return size == MAX_CHUNK_BYTES ? oa_mem_alloc_pages(size) : oa_mem_alloc(size);
 }
@@ -109,8 +110,8 @@ void oa_queue_init(oa_queue *queue, oa_arena *arena) {
 }
 
 /*
- * The size of a queue's next chunk. Where records are moved to there may be many queues, most of them
- * short: their chunks begin small and double, since the arena's limit does not see to it.
+ * The size of a queue's next chunk. Where records are moved to there may be many queues, most of
+ * them short: their chunks begin small and double, since the arena's limit does not see to it.
  */
 static size_t next_chunk_bytes(const oa_queue *queue, bool limited) {
     const size_t full = queue->arena->chunk_bytes;

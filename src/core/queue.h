@@ -5,8 +5,8 @@
  * taken from its front. A taken record stays where it is until oa_record_release(); a chunk is
  * freed with its last record. So batches hold pointers, and nothing is copied on its way out.
  *
- * An attempt that is out reads the records of its batch on any thread. A queue meanwhile appends to the
- * same chunk, behind them: distinct bytes, so nothing is shared.
+ * An attempt that is out reads the records of its batch on any thread. A queue meanwhile appends to
+ * the same chunk, behind them: distinct bytes, so nothing is shared.
  */
 #ifndef OA_QUEUE_H
 #define OA_QUEUE_H
@@ -22,8 +22,8 @@ typedef struct oa_arena {
     size_t high_water_bytes;
     size_t max_bytes; /* a hard limit on `bytes`, but for oa_queue_move() */
     size_t chunk_bytes;
-    /* Chunks that are kept, not in `bytes`: memory that is new to the process costs the loop a page fault
-     * for every 60 decisions. */
+    /* Chunks that are kept, not in `bytes`: memory that is new to the process costs the loop a page
+     * fault for every 60 decisions. */
     struct oa_chunk *spare;
     size_t spare_count;
 } oa_arena;
@@ -53,8 +53,9 @@ oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decisio
                           oa_record **out) __attribute__((warn_unused_result));
 
 /*
- * Append a copy of `record` and release the original. The arena's limit does not apply, since nothing
- * is added. Ownership: takes the record. Errors: OA_NOMEM; the record stays the caller's then.
+ * Append a copy of `record` and release the original. The arena's limit does not apply, since
+ * nothing is added. Ownership: takes the record. Errors: OA_NOMEM; the record stays the caller's
+ * then.
  */
 oa_status oa_queue_move(oa_queue *queue, oa_record *record) __attribute__((warn_unused_result));
 
@@ -64,7 +65,8 @@ oa_record *oa_queue_peek(const oa_queue *queue);
 /* Lend the record behind `record`, which is waiting in the queue; NULL at its end. */
 oa_record *oa_queue_next(const oa_record *record);
 
-/* Take the front record off the queue: the caller owes it an oa_record_release(). NULL when empty. */
+/* Take the front record off the queue: the caller owes it an oa_record_release(). NULL when
+ * empty. */
 oa_record *oa_queue_take(oa_queue *queue);
 
 /* Lend the last record that was appended and is still waiting; NULL when there is none. */

@@ -12,7 +12,8 @@
 #include "oa.h"
 #include "variant.h"
 
-/* What a decision adds to a request: a $identify and an event; behind one of the same user an event. */
+/* What a decision adds to a request: a $identify and an event; behind one of the same user an
+ * event. */
 enum { OA_EVENTS_OF_FIRST = 2, OA_EVENTS_OF_NEXT = 1 };
 
 typedef struct oa_record {

@@ -14,7 +14,8 @@
  *   attempt.batch (out)  ->  ready (to be sent next)  ->  queue (waiting)
  *                                 park (users that pause; their later decisions join them)
  *
- * Thread: externally synchronised. While an attempt is out, its struct and its batch belong to its taker.
+ * Thread: externally synchronised. While an attempt is out, its struct and its batch belong to its
+ * taker.
  */
 #ifndef OA_STATE_H
 #define OA_STATE_H
@@ -39,7 +40,8 @@ typedef enum oa_phase {
     OA_PHASE_ABORTED, /* the process exits: nothing is started any more */
 } oa_phase;
 
-/* Why no attempt is started yet. Each reason has a moment of its own, and the latest of them counts. */
+/* Why no attempt is started yet. Each reason has a moment of its own, and the latest of them
+ * counts. */
 typedef enum oa_wait_reason {
     OA_WAIT_BACKOFF,     /* an attempt failed; a flush ends it */
     OA_WAIT_RETRY_AFTER, /* the server said so; nothing ends it */

@@ -6,7 +6,8 @@
 #include "buf.h"
 #include "mem.h"
 
-/* Four keys of at most 1024 characters, in two renderings, escaped at worst sixfold: far below this. */
+/* Four keys of at most 1024 characters, in two renderings, escaped at worst sixfold: far below
+ * this. */
 enum { MAX_VARIANT_BYTES = 1 << 20 };
 
 static void append_key(oa_buf *buf, oa_str key) {

@@ -3,10 +3,11 @@
  *
  * An application has thousands of decisions a second and a few hundred different (flag, variation,
  * rule, enabled). Each is made into a variant when it is first seen: the JSON of its user property
- * and of its event properties, its hashes, and the keys themselves for reports. Records point to it.
+ * and of its event properties, its hashes, and the keys themselves for reports. Records point to
+ * it.
  *
- * A variant is immutable but for its count of references, which an attempt that is out never touches:
- * it reads the variants of its records on any thread, and the records keep them alive.
+ * A variant is immutable but for its count of references, which an attempt that is out never
+ * touches: it reads the variants of its records on any thread, and the records keep them alive.
  */
 #ifndef OA_VARIANT_H
 #define OA_VARIANT_H

@@ -1,5 +1,6 @@
 /*
- * verdict.h: what becomes of the decisions of a batch once its attempt is over.  [externally synchronised]
+ * verdict.h: what becomes of the decisions of a batch once its attempt is over. [externally
+ * synchronised]
  *
  * Every decision ends exactly once: delivered or dropped (settled). Until then it goes back to the
  * front of `ready`, or is parked with its user. Back-off and splitting never lose the order.

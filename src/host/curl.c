@@ -1,8 +1,8 @@
 /*
- * curl.c: one easy handle on one multi handle. The multi's poll can be woken from another thread within a
- * millisecond, which no callback of the easy interface can, and it keeps the connection warm between
- * POSTs. A handle may move between threads but be used by one at a time; only curl_multi_wakeup() is
- * made for another thread, and `cancelled` is the only other thing shared.
+ * curl.c: one easy handle on one multi handle. The multi's poll can be woken from another thread
+ * within a millisecond, which no callback of the easy interface can, and it keeps the connection
+ * warm between POSTs. A handle may move between threads but be used by one at a time; only
+ * curl_multi_wakeup() is made for another thread, and `cancelled` is the only other thing shared.
  *
  * libcurl must not read the environment (a pool thread would race with writes to process.env), so
  * proxies are always set, to "" where there is none.
@@ -47,8 +47,8 @@ struct oa_curl {
     bool headers_ended;   /* of the answer: libcurl takes half of them for all */
     bool has_retry_after; /* likewise: libcurl takes that of an interim answer for it */
     oa_now used;          /* when the last POST ended; 0 before the first */
-    /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs. It
-     * carries no other data, so sequential consistency is more than enough. */
+    /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs.
+     * It carries no other data, so sequential consistency is more than enough. */
     atomic_bool cancelled;
     char host[128];   /* for messages: a URL may hold secrets, a host does not */
     char reason[400]; /* why no answer came */
@@ -137,7 +137,8 @@ static void read_answer(oa_curl *curl, oa_answer *out) {
     long status = 0;
     curl_off_t seconds = 0;
     curl_easy_getinfo(curl->easy, CURLINFO_RESPONSE_CODE, &status);
-    /* Seconds, or a date minus this machine's time: libcurl reads both forms. A past date is negative. */
+    /* Seconds, or a date minus this machine's time: libcurl reads both forms. A past date is
+     * negative. */
     curl_easy_getinfo(curl->easy, CURLINFO_RETRY_AFTER, &seconds);
     out->status_code = (int)status;
     if (curl->has_retry_after && seconds > 0)
@@ -240,7 +241,8 @@ static bool add_header(struct curl_slist **list, const char *header) {
 }
 
 static bool make_headers(oa_curl *curl) {
-    /* "Expect:" switches 100-continue off: it costs a round trip, or a second where it is not known. */
+    /* "Expect:" switches 100-continue off: it costs a round trip, or a second where it is not
+     * known. */
     return add_header(&curl->headers, "Content-Type: application/json") &&
            add_header(&curl->headers, "Accept: */*") && add_header(&curl->headers, "Expect:") &&
            add_header(&curl->gzip_headers, "Content-Type: application/json") &&

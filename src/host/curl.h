@@ -1,9 +1,9 @@
 /*
  * curl.h: how a body gets to the server: libcurl, and its only user.
  *
- * HTTP/1.1, one warm connection, verified TLS, no redirects. One POST at a time.
- * Thread: oa_curl_post() on any one thread, oa_curl_cancel() on any; everything else while no POST is
- * under way.
+ * HTTP/1.1, one warm connection, verified TLS, no redirects. One POST at a time. Thread:
+ * oa_curl_post() on any one thread, oa_curl_cancel() on any; everything else while no POST is under
+ * way.
  */
 #ifndef OA_HOST_CURL_H
 #define OA_HOST_CURL_H
@@ -42,7 +42,8 @@ void oa_curl_free(oa_curl *curl);
 /* Whether oa_curl_trust() is to be called before the first POST: for https, without a ca_file. */
 bool oa_curl_needs_trust(const oa_curl_config *config);
 
-/* Set the CA certificates (PEM, concatenated) to trust. Copies. Errors: OA_NOMEM, OA_UNAVAILABLE. */
+/* Set the CA certificates (PEM, concatenated) to trust. Copies. Errors: OA_NOMEM,
+ * OA_UNAVAILABLE. */
 oa_status oa_curl_trust(oa_curl *curl, oa_str pem) __attribute__((warn_unused_result));
 
 /*
@@ -60,7 +61,8 @@ void oa_curl_rearm(oa_curl *curl);
 /* Whether a connection that was last used at `used` is not to be trusted at `now`. Pure. */
 bool oa_curl_is_stale(oa_now used, oa_now now);
 
-/* libcurl's version with those of its libraries: "libcurl/7.88.1 OpenSSL/3.0.15". Static storage. */
+/* libcurl's version with those of its libraries: "libcurl/7.88.1 OpenSSL/3.0.15". Static
+ * storage. */
 const char *oa_curl_version(void);
 
 #ifdef __cplusplus

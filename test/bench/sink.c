@@ -3,9 +3,9 @@
  *
  *   sink [--port N] [--delay-ms N]
  *
- * One thread, epoll, HTTP/1.1 on loopback, bodies with a Content-Length only. It must never be what a
- * benchmark waits for, so it does not copy what it reads out of the kernel. `GET /stats` tells how many
- * requests came, and the bytes of their bodies. It ends with its standard input.
+ * One thread, epoll, HTTP/1.1 on loopback, bodies with a Content-Length only. It must never be what
+ * a benchmark waits for, so it does not copy what it reads out of the kernel. `GET /stats` tells
+ * how many requests came, and the bytes of their bodies. It ends with its standard input.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -122,7 +122,8 @@ static const char *header(const char *head, const char *name) {
     return NULL;
 }
 
-/* Look for the end of the head, and read what it says. Returns false when the connection is to end. */
+/* Look for the end of the head, and read what it says. Returns false when the connection is to
+ * end. */
 static bool read_head(connection *c) {
     c->head[c->head_len] = '\0';
     char *end = strstr(c->head, "\r\n\r\n");

@@ -2,15 +2,15 @@
  * support.h: a dispatcher in a world that a test rules; the world is its host.
  *
  * The world has a clock that stands still until advance(), chance that is one number, a server that
- * answers what it is told to, and memory that fails at the n-th allocation. Nothing waits for time to
- * pass: settle() does what is due until nothing is left to do at this moment of the world's clock, or
- * until a silent server holds the request.
+ * answers what it is told to, and memory that fails at the n-th allocation. Nothing waits for time
+ * to pass: settle() does what is due until nothing is left to do at this moment of the world's
+ * clock, or until a silent server holds the request.
  *
  * After every turn the world checks that the account of decisions reconciles.
  *
  * Requests and decisions are compared as text (see arrival_text()):
  *
- *   ann{f=a,g=b} ann:f=a ann:g=b!      the $identify that sets f and g, and two events, one disabled
+ *   ann{f=a,g=b} ann:f=a ann:g=b!      an $identify of f and g, and two events, one disabled
  */
 #ifndef SUPPORT_H
 #define SUPPORT_H
@@ -262,7 +262,8 @@ const char *arrival_text(const arrival *request);
         assert_string_equal(arrival_text(&(w)->server.arrivals[index]), (text));                   \
     } while (0)
 
-/* Return the events (no $identify) of all requests that were answered by 200, in order. Static storage. */
+/* Return the events (no $identify) of all requests that were answered by 200, in order. Static
+ * storage. */
 const char *delivered_text(const world *w);
 
 /* Assert the reason and the text of a drop. */

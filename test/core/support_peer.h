@@ -1,6 +1,6 @@
 /*
- * support_peer.h: a small HTTP server on the loopback interface, on a thread of its own, which says what
- * it is told to and nothing else.
+ * support_peer.h: a small HTTP server on the loopback interface, on a thread of its own, which says
+ * what it is told to and nothing else.
  */
 #ifndef SUPPORT_PEER_H
 #define SUPPORT_PEER_H

@@ -1,9 +1,9 @@
 /*
  * support_strict.h: a server with rules, as Amplitude has them.
  *
- * It refuses decisions with a variation that begins with "bad", bodies that are too large, and users
- * who are throttled or over their quota; nothing of a refused request is taken. How much it tells of
- * what it refuses is the test's choice.
+ * It refuses decisions with a variation that begins with "bad", bodies that are too large, and
+ * users who are throttled or over their quota; nothing of a refused request is taken. How much it
+ * tells of what it refuses is the test's choice.
  */
 #ifndef SUPPORT_STRICT_H
 #define SUPPORT_STRICT_H

@@ -1,4 +1,5 @@
-/* The ends of a dispatcher: close, abort, free; and hosts that call in while they are told something. */
+/* The ends of a dispatcher: close, abort, free; and hosts that call in while they are told
+ * something. */
 #include "support_strict.h"
 
 /* ---- close ---- */

@@ -1,6 +1,6 @@
 /*
- * curl.c against a server that says what it is told to. Timeouts are far away unless a test is about one:
- * what ends a POST is the outcome.
+ * curl.c against a server that says what it is told to. Timeouts are far away unless a test is
+ * about one: what ends a POST is the outcome.
  */
 #include <unistd.h>
 

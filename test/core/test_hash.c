@@ -1,6 +1,6 @@
 /*
- * hash.c: fixed vectors. A change here changes every insert_id: what a process of the old version sent and
- * one of the new version sends again would be counted twice.
+ * hash.c: fixed vectors. A change here changes every insert_id: what a process of the old version
+ * sent and one of the new version sends again would be counted twice.
  */
 #include "hash.h"
 #include "support.h"

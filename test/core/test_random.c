@@ -1,7 +1,7 @@
 /*
- * Random histories: decisions of a few users, flushes and time against a server in all weathers. Whatever
- * happened, at the end no decision is lost, none is there twice, each user's are in order, and every
- * report was exact.
+ * Random histories: decisions of a few users, flushes and time against a server in all weathers.
+ * Whatever happened, at the end no decision is lost, none is there twice, each user's are in order,
+ * and every report was exact.
  *
  * OA_HISTORY=<seed> runs one history.
  */
@@ -338,7 +338,8 @@ static void check_everything(history *h) {
     for (size_t user = 0; user < USERS; user++) {
         for (size_t flag = 0; flag < FLAGS; flag++) {
             const size_t last = h->last_of_flag[user][flag];
-            /* What was dropped may have arrived, and be overwritten by what was sent again before it. */
+            /* What was dropped may have arrived, and be overwritten by what was sent again before
+             * it. */
             if (last > 0 && h->decisions[last - 1].delivered)
                 assert_int_equal(h->profile[user][flag], last);
         }

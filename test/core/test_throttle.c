@@ -39,7 +39,8 @@ static void what_a_throttled_user_has_in_other_batches_waits_too(void **state) {
     world_start(w);
     strict rules = {.throttled = {"ann"}, .throttled_until_ms = {0}};
     strict_rule(&rules, w);
-    /* A refusal cuts the batch in two: ann is in both halves, in what comes next, and in the queue. */
+    /* A refusal cuts the batch in two: ann is in both halves, in what comes next, and in the
+     * queue. */
     PLAN(w, .status = 400, .silent = true);
     decide(w, "ann", "f", "1");
     decide(w, "bob", "f", "1");

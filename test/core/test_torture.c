@@ -1,7 +1,8 @@
 /*
- * Every main scenario again and again, with allocation 1, 2, 3, ... failing, until it passes without a
- * failure. Whatever fails: nothing crashes or leaks, the account reconciles after every step, what is
- * accepted is delivered or dropped with a word, and each user's decisions stay in order.
+ * Every main scenario again and again, with allocation 1, 2, 3, ... failing, until it passes
+ * without a failure. Whatever fails: nothing crashes or leaks, the account reconciles after every
+ * step, what is accepted is delivered or dropped with a word, and each user's decisions stay in
+ * order.
  */
 #include "support_strict.h"
 

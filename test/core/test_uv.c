@@ -1,4 +1,5 @@
-/* uv.c: a dispatcher on a real loop, with the real thread pool and libcurl, and a server on loopback. */
+/* uv.c: a dispatcher on a real loop, with the real thread pool and libcurl, and a server on
+ * loopback. */
 #include "../../src/host/node/uv.h"
 
 #include "support_peer.h"
@@ -9,6 +10,9 @@ static const char OK[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 static const char BUSY[] = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
 static const char BAD[] = "HTTP/1.1 400 Bad\r\nContent-Length: 34\r\n\r\n"
                           "{\"events_with_invalid_fields\":[1]}";
+
+/* When it is destroyed, besides at a kind of notice. */
+enum { AT_TRUST = -1, NEVER = -2 };
 
 /* A flush that is awaited. */
 typedef struct wait {
@@ -30,7 +34,7 @@ typedef struct owner {
     uint64_t untold; /* lines that say that a drop is not described */
     uint64_t trust_questions;
     bool destroyed;
-    int destroy_at; /* the kind of notice at which to destroy; -1: the question whom to trust; -2: none */
+    int destroy_at; /* a kind of notice, AT_TRUST or NEVER */
 } owner;
 
 static void on_notice(void *data, const oa_notice *notice) {
@@ -48,7 +52,7 @@ static void on_notice(void *data, const oa_notice *notice) {
     if (notice->kind == OA_NOTICE_DROP)
         o->drops += notice->about.drop.count;
     if (o->destroy_at == (int)notice->kind) {
-        o->destroy_at = -2;
+        o->destroy_at = NEVER;
         oa_uv_destroy(o->uv);
     }
 }
@@ -56,7 +60,7 @@ static void on_notice(void *data, const oa_notice *notice) {
 static void on_trust_needed(void *data) {
     owner *o = data;
     o->trust_questions++;
-    if (o->destroy_at == -1)
+    if (o->destroy_at == AT_TRUST)
         oa_uv_destroy(o->uv);
 }
 
@@ -74,7 +78,7 @@ static owner *owner_new(const peer *p) {
     o->curl_config = (oa_curl_config){.server_url = str(o->url),
                                       .user_agent = str("optimizely-amplitude/0"),
                                       .request_timeout_ms = 60000};
-    o->destroy_at = -2;
+    o->destroy_at = NEVER;
     return o;
 }
 
@@ -258,7 +262,7 @@ static void it_may_be_destroyed_when_asked_whom_to_trust(void **state) {
     (void)state;
     owner *o = owner_new(NULL);
     o->curl_config.server_url = str("https://127.0.0.1:1/");
-    o->destroy_at = -1;
+    o->destroy_at = AT_TRUST;
     owner_start(o);
     assert_int_equal(say(o, "ann"), OA_OK);
     wait w = {false, {0, 0, 0, 0}};

@@ -2,8 +2,9 @@
  * fuzz_split.c: batches of any shape, bodies of any limit, splits anywhere.
  *
  * The input is read as a limit for bodies and a list of decisions: whose, which flag, how long its
- * properties are, whether it stands alone. Whatever the shape, rendering carries a prefix that is not
- * empty and fits, every event belongs to records of that prefix, and splitting loses and reorders nothing.
+ * properties are, whether it stands alone. Whatever the shape, rendering carries a prefix that is
+ * not empty and fits, every event belongs to records of that prefix, and splitting loses and
+ * reorders nothing.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -80,7 +81,8 @@ static void check_body(const oa_batch *batch, size_t limit) {
     }
 }
 
-/* Send the batch as the dispatcher would: what does not fit, or was halved, comes in later rounds. */
+/* Send the batch as the dispatcher would: what does not fit, or was halved, comes in later
+ * rounds. */
 static void send_all(oa_frame *frame, oa_batch *batch, size_t limit, uint8_t halve_each) {
     oa_batch_list ready = {NULL, NULL, 0};
     oa_batch_list_push_front(&ready, batch);

@@ -11,116 +11,223 @@ const { filesBelow } = require('../support/util/files.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const MAX_LINES = 600;
-const LEAVES = ['buf', 'clock', 'hash', 'log', 'mem'];
-const LEAVES_MAY_SEE = ['oa.h', 'mem.h'];
 
 const read = (file) => fs.readFileSync(path.join(ROOT, file), 'utf8');
 
 const filesIn = (folder) => filesBelow(path.join(ROOT, folder)).map((file) => `${folder}/${file}`);
 
-// What stands in for a system's libraries in a prebuilt addon follows their rules, not ours.
-const nativeFiles = filesIn('src').filter(
-  (file) => /\.(c|h|cc)$/.test(file) && !file.startsWith('src/release/'),
-);
-const coreFiles = nativeFiles.filter((file) => file.startsWith('src/core/'));
+/** A file's name without folder and suffix: src/core/amplitude/ids.c -> ids. */
+const moduleOf = (file) => path.basename(file).replace(/\.\w+$/, '');
 
-/** What a source includes: { own: of the project, foreign: of the system and of libraries }. */
-function includesOf(file) {
-  const includes = { own: [], foreign: [] };
-  for (const [, bracket, name] of read(file).matchAll(/^\s*#\s*include\s*([<"])([^>"]+)/gm)) {
-    includes[bracket === '"' ? 'own' : 'foreign'].push(name);
+/** The files that have a word of `pattern`, and whose name is not one of `allowed`. */
+const filesWith =
+  (pattern, allowed, textOf = (source) => source) =>
+  (files) =>
+    [...files]
+      .filter(([file, source]) => !allowed.test(file) && pattern.test(textOf(source)))
+      .map(([file]) => file);
+
+/** Each rule has `find`, which lists the breaches among files, and a `breach` that it must find. */
+function checkRules(rules, files) {
+  for (const { title, find, breach, found } of rules) {
+    test(title, () => {
+      assert.deepEqual(find(files), []);
+      assert.deepEqual(find(new Map(Object.entries(breach))), found, 'it finds a breach');
+    });
   }
-  return includes;
 }
 
+// ---- C and C++ ---------------------------------------------------------------------------------------
+
+// What stands in for a system's libraries in a prebuilt addon follows their rules, not ours.
+const nativeFiles = new Map(
+  filesIn('src')
+    .filter((file) => /\.(c|h|cc)$/.test(file) && !file.startsWith('src/release/'))
+    .map((file) => [file, read(file)]),
+);
+
+/** Headers that know no other header of the core but oa.h, and leaves, which may also allocate. */
+const PURE = ['backoff', 'chance', 'fit', 'ids', 'limits'];
+const LEAVES = ['buf', 'hash', 'mem', 'status'];
+/** The machine, from the top: what is further down is called by what is further up. */
+const MACHINE = ['dispatcher', 'deliver', 'verdict', 'notices'];
+const STANDARD = /^(assert|ctype|inttypes|stdarg|stdbool|stddef|stdint|stdio|stdlib|string)\.h$/;
+const LIBRARIES = {
+  'cjson/cJSON.h': 'src/core/amplitude/response.c',
+  'xxhash.h': 'src/core/hash.c',
+  'curl/curl.h': 'src/host/curl.c',
+  'zlib.h': 'src/host/gzip.c',
+  'napi.h': 'src/host/node/binding.cc',
+};
+
+const isCore = (file) => file.startsWith('src/core/');
+
+/** What a source includes: [name, whether it is the project's own]. */
+const includesOf = (source) =>
+  [...source.matchAll(/^\s*#\s*include\s*([<"])([^>"]+)/gm)].map(([, bracket, name]) => [
+    name,
+    bracket === '"',
+  ]);
+
+/** What the files include that `isBreach(file, name, isOwn)` forbids, as "file -> header". */
+const forbiddenIncludes = (isBreach) => (files) =>
+  [...files].flatMap(([file, source]) =>
+    includesOf(source)
+      .filter(([name, isOwn]) => isBreach(file, name, isOwn))
+      .map(([name]) => `${file} -> ${name}`),
+  );
+
 /** A source without its comments, strings and include lines. */
-function codeOf(file) {
-  return read(file).replace(
+const codeOf = (source) =>
+  source.replace(
     /\/\*[\s\S]*?\*\/|\/\/.*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+'|^\s*#\s*include.*/gm,
     ' ',
   );
+
+/** The functions of the machine that a file calls although they are further up. */
+function callsUp(files) {
+  return [...files].flatMap(([file, source]) => {
+    const place = isCore(file) ? MACHINE.indexOf(moduleOf(file)) : -1;
+    const above = place < 0 ? [] : MACHINE.slice(0, place);
+    const calls = codeOf(source).match(/\boa_[a-z]+_\w+(?=\()/g) ?? [];
+    return calls
+      .filter((name) => above.some((module) => name.startsWith(`oa_${module}_`)))
+      .filter((name) => !new RegExp(`^[\\w *]*\\b${name}\\(.*\\{$`, 'm').test(source))
+      .map((name) => `${file} calls ${name}`);
+  });
 }
 
-/** The core files, apart from `exceptions`, whose code has `pattern`. */
-function coreFilesWith(pattern, exceptions) {
-  return coreFiles.filter(
-    (file) => !exceptions.includes(path.basename(file)) && pattern.test(codeOf(file)),
-  );
-}
+// Those of the compiler begin with a double underscore, and are not ours: __attribute__, __cplusplus.
+const COMPILERS_NAME = /^__(cplusplus|[A-Za-z]+__|has_[a-z_]+|builtin_[a-z_]+)$/;
 
-/** The core files that include a foreign header which matches `pattern`. */
-function coreFilesIncluding(pattern) {
-  return coreFiles.filter((file) => includesOf(file).foreign.some((name) => pattern.test(name)));
-}
+checkRules(
+  [
+    {
+      title:
+        'the core includes itself, cJSON, xxHash, and what C11 has without an operating system',
+      find: forbiddenIncludes(
+        (file, name, isOwn) =>
+          isCore(file) &&
+          (isOwn
+            ? !nativeFiles.has(`src/core/${name}`)
+            : !STANDARD.test(name) && LIBRARIES[name] !== file),
+      ),
+      breach: {
+        'src/core/new.c': '#include <uv.h>\n#include <time.h>\n#include "../host/curl.h"\n',
+        'src/host/new.c': '#include <uv.h>',
+      },
+      found: [
+        'src/core/new.c -> uv.h',
+        'src/core/new.c -> time.h',
+        'src/core/new.c -> ../host/curl.h',
+      ],
+    },
+    {
+      title: 'hosts see oa.h and each other, and nothing else of the core',
+      find: forbiddenIncludes(
+        (file, name, isOwn) =>
+          !isCore(file) &&
+          isOwn &&
+          name !== 'oa.h' &&
+          !nativeFiles.has(path.posix.join(path.posix.dirname(file), name)),
+      ),
+      breach: { 'src/host/new.c': '#include "oa.h"\n#include "buf.h"\n#include "clock.h"' },
+      found: ['src/host/new.c -> buf.h'],
+    },
+    {
+      title: 'each library has one user',
+      find: forbiddenIncludes(
+        (file, name, isOwn) => !isOwn && name in LIBRARIES && LIBRARIES[name] !== file,
+      ),
+      breach: { 'src/core/new.c': '#include <cjson/cJSON.h>' },
+      found: ['src/core/new.c -> cjson/cJSON.h'],
+    },
+    {
+      title: 'leaves know no sibling',
+      find: forbiddenIncludes((file, name, isOwn) => {
+        const module = moduleOf(file);
+        const isPure = PURE.includes(module);
+        if (!isCore(file) || !isOwn || (!isPure && !LEAVES.includes(module))) {
+          return false;
+        }
+        const allowed = ['oa', 'limits', ...(isPure ? [] : ['mem'])];
+        return moduleOf(name) !== module && !allowed.includes(moduleOf(name));
+      }),
+      breach: {
+        'src/core/buf.c': '#include "buf.h"\n#include "queue.h"',
+        'src/core/fit.c': '#include "mem.h"',
+      },
+      found: ['src/core/buf.c -> queue.h', 'src/core/fit.c -> mem.h'],
+    },
+    {
+      title: 'the state of the machine is seen by the machine alone',
+      find: forbiddenIncludes(
+        (file, name, isOwn) =>
+          isOwn && name === 'state.h' && !MACHINE.some((module) => file === `src/core/${module}.c`),
+      ),
+      breach: { 'src/core/flush.c': '#include "state.h"' },
+      found: ['src/core/flush.c -> state.h'],
+    },
+    {
+      title: 'the machine calls one way: dispatcher, deliver, verdict, notices',
+      find: callsUp,
+      breach: { 'src/core/notices.c': 'void f(void) {\n    oa_verdict_apply(d, now);\n}\n' },
+      found: ['src/core/notices.c calls oa_verdict_apply'],
+    },
+    {
+      title: 'the heap has one door in the core',
+      find: filesWith(
+        /\b(malloc|calloc|realloc|free|strdup|strndup)\s*\(/,
+        /^src\/(host\/|core\/mem\.c$)/,
+        codeOf,
+      ),
+      breach: { 'src/core/new.c': '/* free(x) */ char *p = malloc(1);' },
+      found: ['src/core/new.c'],
+    },
+    {
+      title: 'no name has a double underscore',
+      find: (files) =>
+        [...files].flatMap(([file, source]) =>
+          (codeOf(source).match(/\b\w*__\w*/g) ?? [])
+            .filter((name) => !COMPILERS_NAME.test(name))
+            .map((name) => `${file}: ${name}`),
+        ),
+      breach: { 'src/core/new.c': 'int a__b __attribute__((unused));' },
+      found: ['src/core/new.c: a__b'],
+    },
+    {
+      title: 'C keeps to 100 columns, comments too',
+      find: (files) =>
+        [...files].flatMap(([file, source]) =>
+          source
+            .split('\n')
+            .flatMap((line, at) => (line.length > 100 ? [`${file}:${at + 1}`] : [])),
+        ),
+      breach: { 'src/core/new.c': `int a;\n/* ${'x'.repeat(100)} */` },
+      found: ['src/core/new.c:2'],
+    },
+    {
+      title: 'a header says on which thread it may be used',
+      find: (files) =>
+        [...files]
+          .filter(
+            ([file, source]) => /\.h$/.test(file) && !/\bThread:|\.\s+\[[^\]]+\]/.test(source),
+          )
+          .filter(([file]) => !/\/limits\.h$/.test(file)) // numbers only
+          .map(([file]) => file),
+      breach: { 'src/core/new.h': '/* new.h: things. */' },
+      found: ['src/core/new.h'],
+    },
+  ],
+  nativeFiles,
+);
 
-test('the binding sees only the public header of the core', () => {
-  assert.deepEqual(includesOf('src/host/node/binding.cc').own, ['oa.h']);
-});
-
-test('the core sees no header of Node', () => {
-  assert.deepEqual(coreFilesIncluding(/^(node|napi|js_native_api|v8|nan\b)/), []);
-});
-
-test('each library has one user', () => {
-  assert.deepEqual(coreFilesIncluding(/^curl\//), ['src/core/transport_curl.c']);
-  assert.deepEqual(coreFilesIncluding(/cJSON\.h$/), ['src/core/response.c']);
-  assert.deepEqual(coreFilesIncluding(/^xxhash\.h$/), ['src/core/hash.c']);
-});
-
-test('leaves know no sibling', () => {
-  for (const file of coreFiles) {
-    const module = path.basename(file).replace(/\.[ch]$/, '');
-    if (!LEAVES.includes(module)) {
-      continue;
-    }
-    const siblings = includesOf(file).own.filter(
-      (name) => name !== `${module}.h` && !LEAVES_MAY_SEE.includes(name),
-    );
-    assert.deepEqual(siblings, [], file);
-  }
-});
-
-test('the loop, the heap and the clock have one door each', () => {
-  assert.deepEqual(
-    coreFilesWith(/\buv_(timer|queue_work|async|check|prepare|idle)/, [
-      'deliver.c',
-      'dispatcher.c',
-      'dispatcher.h',
-    ]),
-    [],
-  );
-  assert.deepEqual(
-    coreFilesWith(/\b(malloc|calloc|realloc|free|strdup|strndup)\s*\(/, ['mem.c']),
-    [],
-  );
-  assert.deepEqual(
-    coreFilesWith(/\b(clock_gettime|gettimeofday|time|uv_hrtime|uv_now)\s*\(/, ['clock.c']),
-    [],
-  );
-});
-
-test('the environment is read by nothing in the core', () => {
-  assert.deepEqual(coreFilesWith(/\b(getenv|secure_getenv|setenv|putenv)\s*\(/, []), []);
-});
-
-test('no name has a double underscore', () => {
-  // Those of the compiler itself begin with one, and are not ours: __attribute__, __cplusplus.
-  const compilers = /^__(cplusplus|[A-Za-z]+__|has_[a-z_]+|builtin_[a-z_]+)$/;
-  for (const file of nativeFiles) {
-    const names = codeOf(file).match(/\b\w*__\w*/g) ?? [];
-    assert.deepEqual(
-      names.filter((name) => !compilers.test(name)),
-      [],
-      file,
-    );
-  }
-});
-
-test('every source of the core is built into the addon', () => {
+test('every source is built into the addon', () => {
   const listed = [...read('src/build/addon.gypi').matchAll(/'\.\.\/([\w/]+\.cc?)'/g)].map(
     ([, file]) => `src/${file}`,
   );
-  assert.deepEqual(listed.sort(), nativeFiles.filter((file) => !file.endsWith('.h')).sort());
+  const sources = [...nativeFiles.keys()].filter((file) => !file.endsWith('.h'));
+  assert.deepEqual(listed.sort(), sources.sort());
 });
 
 test('no file has two subjects', () => {
@@ -151,12 +258,6 @@ const forbiddenRequires = (isBreach) => (files) =>
       .map((module) => `${file} -> ${module}`),
   );
 
-/** The files that have a word of `pattern`, and whose name is not one of `allowed`. */
-const filesWith = (pattern, allowed) => (files) =>
-  [...files]
-    .filter(([file, source]) => !allowed.test(file) && pattern.test(source))
-    .map(([file]) => file);
-
 /** The files that require themselves in the end. */
 function filesInCircles(files) {
   const requires = new Map([...files].map(([file, source]) => [file, requiresOf(file, source)]));
@@ -172,7 +273,6 @@ function filesInCircles(files) {
   return [...files.keys()].filter((file) => reach(file).has(file));
 }
 
-/** Each with `find`, which lists the breaches among files, and a `breach` that it must find. */
 const RULES = [
   {
     title: 'lib is what run time needs: it requires nothing outside of itself but package.json',
@@ -224,9 +324,4 @@ const RULES = [
   },
 ];
 
-for (const { title, find, breach, found } of RULES) {
-  test(title, () => {
-    assert.deepEqual(find(libFiles), []);
-    assert.deepEqual(find(new Map(Object.entries(breach))), found, 'it finds a breach');
-  });
-}
+checkRules(RULES, libFiles);

@@ -4,7 +4,8 @@
 
 #include "amplitude/limits.h"
 
-/* Source: "Device IDs and User IDs minimum length" of the HTTP V2 page, the values answered by 400. */
+/* Source: "Device IDs and User IDs minimum length" of the HTTP V2 page, the values answered by
+ * 400. */
 static const char *const FORBIDDEN[] = {
     "anonymous",
     "nil",

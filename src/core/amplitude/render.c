@@ -120,9 +120,9 @@ static oa_hash event_id(const oa_frame *frame, const oa_record *record, oa_hash 
 /*
  * The id of a decision's part of a $identify.
  *
- * A batch that was taken apart sends other $identify events, and Amplitude may have the former ones (a
- * lost answer). Had only some of them new ids, then an old value would be set again, and the newer one
- * behind it passed over as a repeat. So all of them get new ids.
+ * A batch that was taken apart sends other $identify events, and Amplitude may have the former ones
+ * (a lost answer). Had only some of them new ids, then an old value would be set again, and the
+ * newer one behind it passed over as a repeat. So all of them get new ids.
  */
 static oa_hash identify_id(const oa_frame *frame, const oa_record *record, oa_hash identity) {
     const uint64_t kind = 'i' | (uint64_t)record->regrouped << 8;

@@ -1,8 +1,8 @@
 /*
  * render.h: a batch -> the request body of Amplitude's HTTP V2 API.
  *
- * No tree is built: a body is the constant parts of the frame and of the variants, and the id, time and
- * insert_id of each record, appended to one buffer.
+ * No tree is built: a body is the constant parts of the frame and of the variants, and the id, time
+ * and insert_id of each record, appended to one buffer.
  *
  * Thread: a frame never changes, so any thread may read it; a body belongs to whoever renders it.
  */
@@ -54,7 +54,8 @@ oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_byt
     __attribute__((warn_unused_result));
 
 /*
- * Write the 32 hexadecimal digits and a NUL of the insert_id of a decision's `Experiment Viewed` event.
+ * Write the 32 hexadecimal digits and a NUL of the insert_id of a decision's `Experiment Viewed`
+ * event.
  */
 void oa_render_insert_id(const oa_frame *frame, oa_hash identity, const oa_variant *variant,
                          oa_occurrence occurrence, char out[33]);

@@ -22,14 +22,15 @@
 const char *oa_cjson_version(void) { return cJSON_Version(); }
 
 /*
- * What an answer may have in it, as a tree takes 64 bytes and more for each value. Amplitude's longest
- * list, of 1999 indexes in each of a dozen fields, stays far below.
+ * What an answer may have in it, as a tree takes 64 bytes and more for each value. Amplitude's
+ * longest list, of 1999 indexes in each of a dozen fields, stays far below.
  */
 enum { MAX_VALUES = 64 * 1024, MAX_DEPTH = 32 };
 
 static bool is_blank(char byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 
-/* Whether a JSON text is small enough to be parsed: each value but the first has a mark before it. */
+/* Whether a JSON text is small enough to be parsed: each value but the first has a mark before
+ * it. */
 static bool is_bounded(oa_str text) {
     size_t values = 1;
     size_t depth = 0;
@@ -322,8 +323,8 @@ static void read_text(reader *r, const cJSON *root) {
     }
 }
 
-/* Whether an answer with this status can name the events, users or devices that it is about. 407 is a
- * proxy's, whatever it looks like. */
+/* Whether an answer with this status can name the events, users or devices that it is about. 407 is
+ * a proxy's, whatever it looks like. */
 static bool may_list(int status) {
     return status >= 400 && status < 500 && status != 407 && status != 408 && status != 413;
 }

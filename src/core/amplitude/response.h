@@ -9,7 +9,8 @@
 #include "batch.h"
 #include "oa.h"
 
-/* How an attempt ended, as far as the whole of it is concerned; what concerns a record is in its mark. */
+/* How an attempt ended, as far as the whole of it is concerned; what concerns a record is in its
+ * mark. */
 typedef enum oa_outcome {
     OA_OUTCOME_ACCEPTED,    /* 2xx */
     OA_OUTCOME_LISTED,      /* 400 or 429 that names events, users or devices: see the marks */
@@ -31,17 +32,16 @@ typedef struct oa_event_owner {
 enum { OA_RESPONSE_MESSAGE_BYTES = 200 };
 
 /*
- * Judge the answer to a request that carried batch->records[0..carried), and write their marks; those
- * of the others, and all of them unless the outcome is LISTED, become OA_MARK_KEEP.
+ * Judge the answer to a request that carried batch->records[0..carried), and write their marks;
+ * those of the others, and all of them unless the outcome is LISTED, become OA_MARK_KEEP.
  *
- * `status_code` is the HTTP status of a complete answer; `owners` tells for each of `event_count` events
- * which records it stands for. Lists of indexes outside the request are ignored; a list that hits no
- * record of ours is as good as none. A listed $identify that several records share marks them
- * OA_MARK_ALONE, since it does not tell which of them is to blame. A throttled record throttles all
- * records of its user that were carried. Without memory to read it, a refusal is an outage.
- * In the message, ids of the request's users and runs of 32 hexadecimal digits that a server echoes are
- * masked.
- * Ownership: borrows everything; writes batch->marks and `message`.
+ * `status_code` is the HTTP status of a complete answer; `owners` tells for each of `event_count`
+ * events which records it stands for. Lists of indexes outside the request are ignored; a list that
+ * hits no record of ours is as good as none. A listed $identify that several records share marks
+ * them OA_MARK_ALONE, since it does not tell which of them is to blame. A throttled record
+ * throttles all records of its user that were carried. Without memory to read it, a refusal is an
+ * outage. In the message, ids of the request's users and runs of 32 hexadecimal digits that a
+ * server echoes are masked. Ownership: borrows everything; writes batch->marks and `message`.
  */
 oa_outcome oa_response_read(int status_code, oa_str body, oa_batch *batch, size_t carried,
                             const oa_event_owner *owners, size_t event_count,

@@ -1,13 +1,15 @@
 /*
- * binding.cc: the only file with Node-API or C++. It translates between JavaScript and uv.h, and decides
- * nothing.  [loop]
+ * binding.cc: the only file with Node-API or C++. It translates between JavaScript and uv.h, and
+ * decides nothing. [loop]
  *
- * Lifetimes. A Host owns a dispatcher on the loop and what ties it to its environment. It ends when its
- * JavaScript object is collected or its environment is torn down, whichever comes first; a request in the
- * thread pool has to come back before, so an async cleanup hook keeps the environment until it has.
- * Without the hook Node aborts the process: "uv_loop_close() while having open handles".
+ * Lifetimes. A Host owns a dispatcher on the loop and what ties it to its environment. It ends when
+ * its JavaScript object is collected or its environment is torn down, whichever comes first; a
+ * request in the thread pool has to come back before, so an async cleanup hook keeps the
+ * environment until it has. Without the hook Node aborts the process: "uv_loop_close() while having
+ * open handles".
  *
- * The hot call (record) is raw Node-API and takes flat arguments; everything else reads comfortably.
+ * The hot call (record) is raw Node-API and takes flat arguments; everything else reads
+ * comfortably.
  */
 #include <cstdlib>
 #include <cstring>
@@ -21,7 +23,8 @@
 
 namespace {
 
-/* An id has 1024 characters at most, three bytes each; what fills this buffer is too long anyway. */
+/* An id has 1024 characters at most, three bytes each; what fills this buffer is too long
+ * anyway. */
 constexpr size_t kIdBytes = 4096;
 
 class Dispatcher;
@@ -217,7 +220,8 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
 
 /*
  * Reads what oa.h and curl.h list of the options object, and keeps the strings alive until they are
- * copied. A key that is not there is a fault of the shim, which none of its users should have to find.
+ * copied. A key that is not there is a fault of the shim, which none of its users should have to
+ * find.
  */
 class ConfigReader {
   public:
@@ -299,8 +303,8 @@ Napi::Array ConfigKeys(Napi::Env env) {
     return array;
 }
 
-/* Copy an id into `buffer`. Absent for anything but a string. Returns false for half a surrogate pair,
- * which UTF-8 cannot hold: Node-API would quietly make it U+FFFD, and two users one. */
+/* Copy an id into `buffer`. Absent for anything but a string. Returns false for half a surrogate
+ * pair, which UTF-8 cannot hold: Node-API would quietly make it U+FFFD, and two users one. */
 bool ReadId(napi_env env, napi_value value, char *buffer, oa_str *out) {
     size_t len = 0;
     if (napi_get_value_string_utf8(env, value, buffer, kIdBytes, &len) != napi_ok)
@@ -334,7 +338,8 @@ bool ReadText(napi_env env, napi_value value, char **memory, oa_str *out) {
     return true;
 }
 
-/* record(variantId, userId, deviceId?, eventProperties?, userProperties?) -> status. The hot call. */
+/* record(variantId, userId, deviceId?, eventProperties?, userProperties?) -> status. The hot
+ * call. */
 napi_value Record(napi_env env, napi_callback_info info) {
     napi_value argv[5];
     size_t argc = 5;

@@ -1,9 +1,9 @@
 /*
  * places.h: the share of libuv's thread pool that is ours.
  *
- * Half of the pool at most is taken, by however many dispatchers of however many threads: a slow server
- * must not starve fs and dns. What waits for a place goes before what had one just now, so none starves
- * another.  [any loop]
+ * Half of the pool at most is taken, by however many dispatchers of however many threads: a slow
+ * server must not starve fs and dns. What waits for a place goes before what had one just now, so
+ * none starves another. [any loop]
  */
 #ifndef OA_HOST_PLACES_H
 #define OA_HOST_PLACES_H

@@ -1,9 +1,9 @@
 /*
  * uv.c: the loop's side of an attempt, and the pool's.
  *
- * Whatever is due, pump() does it, from the timer or when the pool gives an attempt back. While an attempt
- * is in the pool, it belongs to the thread there with the connection and the compressor, so there is
- * no lock; what crosses is a cancel (see curl.c).
+ * Whatever is due, pump() does it, from the timer or when the pool gives an attempt back. While an
+ * attempt is in the pool, it belongs to the thread there with the connection and the compressor, so
+ * there is no lock; what crosses is a cancel (see curl.c).
  *
  * The timer keeps the loop alive only while a flush is awaited; an attempt in the pool always does.
  */
@@ -57,7 +57,8 @@ static void set_pages(void) {
 
 /* ---- Time ---- */
 
-/* Now, as far as a decision needs it: the loop's own time, which may be that of the turn's beginning. */
+/* Now, as far as a decision needs it: the loop's own time, which may be that of the turn's
+ * beginning. */
 static oa_now loop_now(const oa_uv *uv) { return (oa_now){oa_clock_wall_ms(), uv_now(uv->loop)}; }
 
 static void pump(oa_uv *uv);

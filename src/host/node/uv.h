@@ -1,10 +1,10 @@
 /*
- * uv.h: the host of the addon: a dispatcher on a libuv loop. A timer calls the core when something is
- * due, a thread of libuv's pool performs the attempts, libcurl sends them.
+ * uv.h: the host of the addon: a dispatcher on a libuv loop. A timer calls the core when something
+ * is due, a thread of libuv's pool performs the attempts, libcurl sends them.
  *
- * Thread: every function is called on the loop's thread; handlers are called there, too, from the loop
- * and never from inside a call, but for notices of refused decisions when their memory fills in
- * oa_uv_record().
+ * Thread: every function is called on the loop's thread; handlers are called there, too, from the
+ * loop and never from inside a call, but for notices of refused decisions when their memory fills
+ * in oa_uv_record().
  */
 #ifndef OA_HOST_UV_H
 #define OA_HOST_UV_H
@@ -38,8 +38,8 @@ oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_conf
     __attribute__((warn_unused_result));
 
 /*
- * Take the host: cancel what is under way, free everything, call `destroyed`, and no other handler. The loop
- * must go on turning until then.
+ * Take the host: cancel what is under way, free everything, call `destroyed`, and no other handler.
+ * The loop must go on turning until then.
  */
 void oa_uv_destroy(oa_uv *uv);
 
