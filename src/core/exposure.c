@@ -1,21 +1,37 @@
 /*
- * exposure.c: extendible hashing over small open-addressing tables.  [externally synchronised]
+ * exposure.c: extendible hashing over small open-addressing tables. [externally synchronised]
  *
- * What a look-up costs is the memory that it has to wait for, so everything is about cache lines: a
- * slot is a quarter of one, tables are never so full that the probing goes far, and what the clock
- * looks at next is fetched the time before.
+ * What a look-up costs is the memory that it has to wait for, so everything is about cache lines.
  *
- * The high half of a fingerprint chooses an entry of the directory, and so a segment; the low half
- * chooses the slot in which the linear probing begins. A segment that is full first loses what past
- * windows left in it, then grows (only the very first segment, which starts small), or splits in
- * two. Each of these writes the survivors of one segment into new ones, so no call moves more than
- * two thousand slots. The directory doubles when a segment splits that has only one entry in it.
+ *   print of (identity, flag)     1 0 1 1 ... | 0x5c3f0a17
+ *                                 high half     low half
+ *                                    |             |
+ *   directory, 2^depth entries       |             |        depth 2: the first two bits choose
+ *   +----+----+----+----+            |             |
+ *   | 00 | 01 | 10 | 11 |  <---------+             |
+ *   +----+----+----+----+                          |
+ *     |    |    |    |                             |
+ *     v    v    +----+-- one segment, of depth 1: all its prints begin with 1. It splits in two
+ *   depth  depth     |   when it is full, one for 10 and one for 11; a full segment of depth 2
+ *     2      2       v   doubles the directory first.
+ *              +--------+--------+--------+--------+-----
+ *              | slot 0 | slot 1 | slot 2 | slot 3 |  ...   four slots to a cache line
+ *              +--------+--------+--------+--------+-----
+ *                            ^  home = low half * slot_count / 2^32; from there on, slot by slot,
+ *                               until the print is found or a slot is empty
+ *
+ *   slot: | print 64 | value 28 | window 16 | turn 17 | used 1 | referenced 1 | unsent 1 |
+ *
+ * A segment that is full first loses what past windows left in it, then grows (only the very first
+ * segment, which starts small), or splits. Each of these writes the survivors of one segment into
+ * new ones, so no call moves more than two thousand slots.
  *
  * The size of a segment is chosen so that `max_entries` spread over 2^max_depth of them fill five
  * eighths of the slots. Segments of that depth split no more; there, and at `max_entries`, an
- * insert evicts one entry of its own segment.
+ * insert evicts one entry of its own segment, by the clock algorithm: a hand visits the slots, takes
+ * the first that was not referenced since its last visit, and fetches the slot that is next.
  *
- * Invariant: every segment has an empty slot, so that probing ends. All segments have `slot_count`
+ * Invariants: every segment has an empty slot, so that probing ends. All segments have `slot_count`
  * slots, since only a lone one is smaller than `full_slot_count`.
  */
 #include "exposure.h"
@@ -35,8 +51,7 @@ enum { VALUE_BITS = 28, WINDOW_BITS = 16, TURN_BITS = 17 };
 
 static const uint32_t VALUE_MASK = (1U << VALUE_BITS) - 1;
 static const uint32_t WINDOW_MASK = (1U << WINDOW_BITS) - 1;
-/* Who changes even more often in one window stays at this turn; each change is sent all the
- * same. */
+/* What changes even more often in one window stays at this turn; each change is still sent. */
 static const uint32_t MAX_TURN = (1U << TURN_BITS) - 1;
 
 typedef struct slot {
