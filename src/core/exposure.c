@@ -28,8 +28,8 @@
  *
  * The size of a segment is chosen so that `max_entries` spread over 2^max_depth of them fill five
  * eighths of the slots. Segments of that depth split no more; there, and at `max_entries`, an
- * insert evicts one entry of its own segment, by the clock algorithm: a hand visits the slots, takes
- * the first that was not referenced since its last visit, and fetches the slot that is next.
+ * insert evicts one entry of its own segment, by the clock algorithm: a hand visits the slots,
+ * takes the first that was not referenced since its last visit, and fetches the slot that is next.
  *
  * Invariants: every segment has an empty slot, so that probing ends. All segments have `slot_count`
  * slots, since only a lone one is smaller than `full_slot_count`.

@@ -65,7 +65,7 @@ const CURL_OPTIONS = [
     'mime',
     'websockets',
   ],
-  ...['get-easy-options', 'dateparse', 'crypto-auth'],
+  ...['get-easy-options', 'crypto-auth'],
 ]
   .map((name) => `--disable-${name}`)
   .concat(['static', 'threaded-resolver', 'ipv6', 'proxy'].map((name) => `--enable-${name}`))

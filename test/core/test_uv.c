@@ -114,7 +114,7 @@ static oa_status say(owner *o, const char *user) {
 
 static oa_stats counters(const owner *o) {
     oa_stats stats;
-    oa_dispatcher_stats(oa_uv_core(o->uv), &stats);
+    oa_dispatcher_stats(oa_uv_core(o->uv), (oa_now){0, 0}, &stats);
     return stats;
 }
 
@@ -173,7 +173,7 @@ static void large_bodies_are_compressed(void **state) {
         owner *o = owner_new(p);
         o->compression = compression;
         owner_start(o);
-        char user[8];
+        char user[16];
         for (int n = 0; n < 50; n++) {
             snprintf(user, sizeof(user), "u%d", n);
             assert_int_equal(say(o, user), OA_OK);
