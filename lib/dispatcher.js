@@ -173,6 +173,10 @@ class Dispatcher {
         ...native.lastError,
         message: redact(native.lastError.message, this.#options.apiKey),
       },
+      health: native.health,
+      failuresInARow: native.failuresInARow,
+      failingSince: native.failingSince,
+      oldestPendingMillis: native.oldestPendingMillis,
     };
   }
 

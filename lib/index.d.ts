@@ -84,8 +84,16 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** The longest wait of a decision before a request starts, in ms, from 0 to 2^31-1. Default: 10,000. */
   flushIntervalMillis?: number | undefined;
 
-  /** How often one batch is tried before it is dropped, from 1 to 65,535. Default: 12. */
+  /**
+   * How many answers may blame a decision, while others are accepted, before it is dropped as `retries_exhausted`;
+   * from 1 to 65,535. An outage blames none. Default: 12.
+   */
   flushMaxRetries?: number | undefined;
+
+  /**
+   * How long an undelivered decision is kept, in ms, from 1 to 7 days; then it is dropped as `expired`. Default: 24 hours.
+   */
+  maxAgeMillis?: number | undefined;
 
   /** The deadline of `flush()` and `close()` that have none of their own, in ms, from 0 to 2^31-1. Default: 10,000. */
   flushTimeoutMillis?: number | undefined;
@@ -302,15 +310,28 @@ export interface Stats {
     /** When it happened, in ms since 1970. */
     readonly time: number;
   } | null;
+  /**
+   * - `ok`: the last request succeeded, or there was none;
+   * - `retrying`: the server is down, and is tried again;
+   * - `configuration`: it refuses every request, for something that has to be mended: the URL, the API key, a firewall.
+   */
+  readonly health: 'ok' | 'retrying' | 'configuration';
+  /** Requests that failed since the last success. */
+  readonly failuresInARow: number;
+  /** When the first of them failed, in ms since 1970; null without any. */
+  readonly failingSince: number | null;
+  /** The age of the oldest pending decision, in ms; 0 when none is pending. */
+  readonly oldestPendingMillis: number;
 }
 
 /**
  * Why a decision is not delivered:
  * - `invalid_event`: Amplitude refused it;
- * - `invalid_api_key`: Amplitude does not know the API key;
+ * - `invalid_api_key`: it is older than `maxAgeMillis`, and Amplitude does not know the API key;
  * - `payload_too_large`: it alone is too large for a request;
  * - `quota_exceeded`: its user or device is over Amplitude's quota of a day;
- * - `retries_exhausted`: it was tried `flushMaxRetries` times;
+ * - `retries_exhausted`: `flushMaxRetries` answers blamed it, while others were accepted;
+ * - `expired`: it is older than `maxAgeMillis`;
  * - `queue_full`: more than `maxQueueBytes` are undelivered;
  * - `opted_out`: `optOut` or `setOptOut()`;
  * - `closed`: it came after `close()`, or was still pending at its deadline.
@@ -321,6 +342,7 @@ export type DropReason =
   | 'payload_too_large'
   | 'quota_exceeded'
   | 'retries_exhausted'
+  | 'expired'
   | 'queue_full'
   | 'opted_out'
   | 'closed';

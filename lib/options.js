@@ -257,7 +257,9 @@ const TABLE = {
   minIdLength: { check: integer(1, MAX_STRING_LENGTH, 'characters'), default: 5 },
   flushQueueSize: { check: integer(1, MAX_UINT32, 'events'), default: 200 },
   flushIntervalMillis: { check: millis(0), default: 10_000 },
-  flushMaxRetries: { check: integer(1, MAX_UINT16, 'attempts'), default: 12 },
+  flushMaxRetries: { check: integer(1, MAX_UINT16, 'failures'), default: 12 },
+  // Amplitude knows the insert_ids of seven days, by which a repeat is counted once.
+  maxAgeMillis: { check: millis(1, 7 * DAY_MILLIS), default: DAY_MILLIS },
   flushTimeoutMillis: { check: millis(0), default: 10_000 },
   requestTimeoutMillis: { check: millis(1), default: 10_000 },
   maxQueueBytes: { check: integer(1024, Number.MAX_SAFE_INTEGER, 'bytes'), default: 64 * MIB },
@@ -308,7 +310,9 @@ function proxyFromEnvironment(env, url) {
  * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
  * - `proxy` and `noProxy` are those that apply, from the options or from the environment;
  * - `maxBodyBytes` is the largest request body before compression;
- * - `throttleMillis` is how long Amplitude wants a throttled user to wait.
+ * - `throttleMillis` is how long Amplitude wants a throttled user to wait;
+ * - `serverName` is the URL without its query, for messages;
+ * - `isAmplitude` is whether the host is one of Amplitude's own.
  *
  * Throws a TypeError with code ERR_OA_OPTION that names the option and says what is expected.
  */
@@ -326,7 +330,9 @@ function resolveOptions(options, env = process.env) {
   const api = resolved.useBatch || /\/batch\/?$/.test(url.pathname) ? BATCH : HTTP_V2;
   resolved.maxBodyBytes = api.maxBytes - 1;
   resolved.throttleMillis = api.throttleMillis;
-  resolved.compression ??= isAmplitude(url.hostname);
+  resolved.serverName = url.origin + url.pathname;
+  resolved.isAmplitude = isAmplitude(url.hostname);
+  resolved.compression ??= resolved.isAmplitude;
   resolved.proxy = (resolved.proxy ?? proxyFromEnvironment(env, url)) || null;
   resolved.noProxy = (resolved.noProxy ?? firstSet(env, ['no_proxy', 'NO_PROXY'])?.[1]) || null;
   return Object.freeze(resolved);

@@ -3,11 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backoff.h"
-
-void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame) {
+void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame, bool is_amplitude) {
     memset(attempt, 0, sizeof(*attempt));
     attempt->frame = frame;
+    attempt->is_amplitude = is_amplitude;
     oa_body_init(&attempt->body);
 }
 
@@ -21,7 +20,7 @@ void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_byte
     attempt->sent = false;
     attempt->status_code = 0;
     attempt->message[0] = '\0';
-    attempt->retry_after_ms = 0;
+    attempt->retry_after_seconds = 0;
     memset(batch->marks, OA_MARK_KEEP, batch->count);
 }
 
@@ -48,7 +47,7 @@ void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer) {
     if (answer->aborted)
         return;
     attempt->status_code = answer->status_code;
-    attempt->retry_after_ms = oa_backoff_retry_after_ms(answer->retry_after_seconds);
+    attempt->retry_after_seconds = answer->retry_after_seconds;
     if (answer->status_code == 0) {
         attempt->outcome = OA_OUTCOME_OUTAGE;
         snprintf(attempt->message, sizeof(attempt->message), "no answer: %.*s",
@@ -56,6 +55,6 @@ void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer) {
         return;
     }
     attempt->outcome =
-        oa_response_read(answer->status_code, answer->body, attempt->batch, body->carried,
-                         body->owners, body->event_count, attempt->message);
+        oa_response_read(answer->status_code, answer->body, attempt->is_amplitude, attempt->batch,
+                         body->carried, body->owners, body->event_count, attempt->message);
 }

@@ -15,7 +15,8 @@
 struct oa_attempt {
     /* Set by the dispatcher. */
     const oa_frame *frame;
-    oa_batch *batch; /* owned while there is one */
+    bool is_amplitude; /* see oa_config */
+    oa_batch *batch;   /* owned while there is one */
     size_t max_body_bytes;
 
     /* Set by the taker. */
@@ -26,11 +27,11 @@ struct oa_attempt {
     int status_code;   /* 0: no answer */
     char message[400]; /* what went wrong, in one line */
     size_t sent_bytes;
-    uint64_t retry_after_ms;
+    uint32_t retry_after_seconds;
     uint64_t duration_ms;
 };
 
-void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame);
+void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame, bool is_amplitude);
 
 /* Free the body; the batch must have gone elsewhere. */
 void oa_attempt_clear(oa_attempt *attempt);

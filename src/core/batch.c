@@ -32,6 +32,10 @@ oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest) {
     oa_batch *tail = NULL;
     if (oa_batch_new(count, &tail) != OA_OK)
         return OA_NOMEM;
+    tail->again = batch->again;
+    tail->slow_lists = batch->slow_lists;
+    tail->share = batch->share;
+    tail->suspicion = batch->suspicion;
     memcpy(tail->records, batch->records + at, count * sizeof(*tail->records));
     tail->count = count;
     batch->count = at;
@@ -52,14 +56,6 @@ size_t oa_batch_filter(oa_batch *batch, size_t among, oa_batch_taker *takes, voi
     memmove(batch->marks + kept, batch->marks + among, behind);
     batch->count = kept + behind;
     return kept;
-}
-
-uint16_t oa_batch_attempts(const oa_batch *batch) {
-    uint16_t most = 0;
-    for (size_t i = 0; i < batch->count; i++)
-        if (batch->records[i]->attempts > most)
-            most = batch->records[i]->attempts;
-    return most;
 }
 
 void oa_batch_list_push_front(oa_batch_list *list, oa_batch *batch) {

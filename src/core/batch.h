@@ -24,9 +24,20 @@ typedef enum oa_mark {
     OA_MARK_ALONE, /* it had a part in a shared $identify that was refused: send it on its own */
 } oa_mark;
 
+/* What attempts that failed say against a batch, and not against the server. */
+typedef struct oa_suspicion {
+    uint16_t failures;        /* attempts with all of these records that failed */
+    uint16_t blames;          /* of them, those since whose predecessor others were accepted */
+    uint64_t accepted_before; /* attempts that the server had taken when the last of them failed */
+    uint64_t refused_alone;   /* the same and 1, when the only record was refused; 0: it was not */
+} oa_suspicion;
+
 typedef struct oa_batch {
     struct oa_batch *next; /* in a list */
     bool again;            /* an attempt carried (some of) it before */
+    uint8_t slow_lists;    /* answers in a row that listed hardly any of it */
+    size_t share;          /* of throttled users, what is sent at once; 0: they are not */
+    oa_suspicion suspicion;
     size_t count;
     size_t cap;
     oa_record **records; /* in order of acceptance */
@@ -45,11 +56,18 @@ static inline void oa_batch_add(oa_batch *batch, oa_record *record) {
 }
 
 /*
- * Cut off everything from record `at` on (0 < at < count) into a new batch, which is returned
- * owned. Errors: OA_NOMEM; the batch is whole then.
+ * Cut off everything from record `at` on (0 < at < count) into a new batch with the same history,
+ * which is returned owned. Errors: OA_NOMEM; the batch is whole then.
  */
 oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest)
     __attribute__((warn_unused_result));
+
+/* Note that the next attempt will put the records together in another way: see identify_id() in
+ * render.c. */
+static inline void oa_batch_regroup(oa_batch *batch, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        batch->records[i]->regrouped++;
+}
 
 /* Whether a filter takes a record, which is its own from then on; otherwise the batch keeps it. */
 typedef bool oa_batch_taker(void *context, oa_record *record, oa_mark mark);
@@ -59,9 +77,6 @@ typedef bool oa_batch_taker(void *context, oa_record *record, oa_mark mark);
  * took. Returns how many of them are left.
  */
 size_t oa_batch_filter(oa_batch *batch, size_t among, oa_batch_taker *takes, void *context);
-
-/* Highest number of attempts among its records. */
-uint16_t oa_batch_attempts(const oa_batch *batch);
 
 /* Batches in the order in which they are to be sent. */
 typedef struct oa_batch_list {

@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "backoff.h"
+#include "drop.h"
 #include "state.h"
 #include "verdict.h"
 
@@ -27,10 +29,10 @@ static uint64_t queue_due_ms(const oa_dispatcher *d, oa_now now) {
     /* By the wall clock, since a record has no other time; it can be set back, so by the other one
      * too. */
     const int64_t waited_ms = now.wall_ms - front->time_ms;
-    uint64_t wait_ms = d->flush_interval_ms;
+    uint64_t wait_ms = d->interval_ms;
     if (waited_ms > 0)
         wait_ms -= least((uint64_t)waited_ms, wait_ms);
-    const uint64_t latest_ms = oa_moment_after(d->front_since_at_ms, d->flush_interval_ms);
+    const uint64_t latest_ms = oa_moment_after(d->front_since_at_ms, d->interval_ms);
     return most(least(oa_moment_after(now.monotonic_ms, wait_ms), latest_ms), now.monotonic_ms);
 }
 
@@ -39,7 +41,8 @@ static uint64_t queue_due_ms(const oa_dispatcher *d, oa_now now) {
 static uint64_t send_due_ms(const oa_dispatcher *d, oa_now now) {
     if (d->is_out || d->phase > OA_PHASE_CLOSING)
         return UINT64_MAX;
-    uint64_t due_ms = d->ready.record_count > 0 ? now.monotonic_ms : queue_due_ms(d, now);
+    const bool is_ready = d->ready.record_count > 0 || d->park.aside_count > 0;
+    uint64_t due_ms = is_ready ? now.monotonic_ms : queue_due_ms(d, now);
     for (size_t reason = 0; due_ms != UINT64_MAX && reason < OA_WAIT_COUNT; reason++)
         due_ms = most(due_ms, d->not_before_ms[reason]);
     return due_ms;
@@ -52,6 +55,7 @@ uint64_t oa_dispatcher_next_due(const oa_dispatcher *d, oa_now now) {
     if (d->phase >= OA_PHASE_CLOSED || d->is_cancelled)
         return UINT64_MAX;
     uint64_t due_ms = least(send_due_ms(d, now), oa_flushes_deadline(&d->flushes));
+    due_ms = least(due_ms, oa_drop_expiry_ms(d, now));
     if (!d->is_out)
         due_ms = least(due_ms, oa_park_due_ms(&d->park));
     if (d->phase == OA_PHASE_CLOSING)
@@ -66,14 +70,17 @@ static void cancel(oa_dispatcher *d) {
     d->notices.cancel = true;
 }
 
-/* Return how many records of the queue go into the next batch: all that fit into the events of a
- * request, but no part of a run of one user's decisions, which would cost it a second $identify. */
-static size_t plan_cut(const oa_dispatcher *d) {
+/*
+ * Return how many records of the queue go into the next batch: all that fit into the events of a
+ * request, and `most`, but no part of a run of one user's decisions, which would cost it a second
+ * $identify.
+ */
+static size_t plan_cut(const oa_dispatcher *d, size_t most_records) {
     size_t count = 0;
     size_t run_start = 0;
     uint32_t events = 0;
-    for (const oa_record *record = oa_queue_peek(&d->queue);
-         record != NULL && count < OA_BATCH_MAX_RECORDS; record = oa_queue_next(record)) {
+    for (const oa_record *record = oa_queue_peek(&d->queue); record != NULL && count < most_records;
+         record = oa_queue_next(record)) {
         const bool starts_run = record->events == OA_EVENTS_OF_FIRST;
         if (starts_run)
             run_start = count;
@@ -94,21 +101,62 @@ static void fill(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t planned) 
         if (group == NULL)
             oa_batch_add(batch, record);
         else if (oa_park_add(&d->park, group, record) != OA_OK)
-            oa_verdict_drop_record(d, record);
+            oa_drop_for_memory(d, record);
     }
     d->front_since_at_ms = now.monotonic_ms; /* at the latest: what is left was there already */
+    d->interval_ms = oa_backoff_spread_ms(d->flush_interval_ms, oa_chance_next(&d->chance));
+}
+
+/*
+ * While the server is in trouble, every other probe is one that failed before: were the same tried
+ * again and again, one bad decision would look like an outage.
+ */
+static void choose_probe(oa_dispatcher *d) {
+    const bool is_fresh = d->ready.record_count > 0 || d->queue.count > 0;
+    if (d->health.trouble == OA_TROUBLE_NONE && is_fresh)
+        return; /* they wait for others to be tried alone, see apply_refused() */
+    d->probe_aside = !d->probe_aside;
+    oa_batch_list turn = {NULL, NULL, 0};
+    if ((is_fresh && !d->probe_aside) || !oa_park_release_aside(&d->park, &turn))
+        return;
+    while (d->ready.first != NULL)
+        oa_batch_list_push_back(&turn, oa_batch_list_pop(&d->ready));
+    d->ready = turn;
+}
+
+/* How many records the next attempt may carry. */
+static size_t most_records(const oa_dispatcher *d) {
+    const size_t probe = oa_health_probe_size(&d->health);
+    if (d->refused_alone > 0)
+        return 1;
+    return probe < OA_BATCH_MAX_RECORDS ? probe : OA_BATCH_MAX_RECORDS;
+}
+
+/* Cut a batch down to `most` records; the others go back to the front. Without memory it stays. */
+static void cut_down(oa_dispatcher *d, oa_batch *batch, size_t most) {
+    oa_batch *rest = NULL;
+    if (batch->count <= most)
+        return;
+    if (batch->again)
+        oa_batch_regroup(batch, batch->count);
+    if (oa_batch_split(batch, most, &rest) == OA_OK)
+        oa_batch_list_push_front(&d->ready, rest);
 }
 
 /* Return the next batch to send owned, or NULL when there is none (or no memory for one). */
 static oa_batch *next_batch(oa_dispatcher *d, oa_now now) {
+    const size_t most = most_records(d);
+    choose_probe(d);
     while (d->ready.first != NULL) {
         oa_batch *batch = oa_batch_list_pop(&d->ready);
-        if (batch->count > 0)
+        if (batch->count > 0) {
+            cut_down(d, batch, most);
             return batch;
-        oa_batch_free(batch); /* all of its users were parked meanwhile */
+        }
+        oa_batch_free(batch); /* all of its users were parked meanwhile, or all is too old */
     }
     while (d->queue.count > 0) {
-        const size_t planned = plan_cut(d);
+        const size_t planned = plan_cut(d, most);
         oa_batch *batch = NULL;
         if (oa_batch_new(planned, &batch) != OA_OK) {
             oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);
@@ -197,16 +245,27 @@ void oa_dispatcher_give_back(oa_dispatcher *d, oa_now now, oa_attempt *attempt) 
         oa_body_trim(&attempt->body);
 }
 
+/* When something may happen to what is pending: now at the earliest. */
+static uint64_t next_chance_ms(const oa_dispatcher *d, oa_now now) {
+    if (d->is_out && now.monotonic_ms < d->close_deadline_ms)
+        return now.monotonic_ms;
+    return most(least(send_due_ms(d, now), oa_park_due_ms(&d->park)), now.monotonic_ms);
+}
+
 /* Once all is settled, or the deadline has passed and nothing is out: give everything back. */
 static void finish_closing(oa_dispatcher *d, oa_now now) {
-    if (d->stats.pending > 0 && now.monotonic_ms < d->close_deadline_ms)
+    if (d->stats.pending > 0 && next_chance_ms(d, now) < d->close_deadline_ms)
         return;
     if (d->is_out) {
         cancel(d);
         return;
     }
-    oa_verdict_drop_all(d, OA_DROP_CLOSED,
-                        "the dispatcher was closed before they could be delivered");
+    if (!oa_drop_some(d, OA_DROP_CLOSED,
+                      "the dispatcher was closed before they could be delivered")) {
+        d->soon = true; /* a full queue would hold an event loop for a second */
+        return;
+    }
+    oa_park_clear(&d->park);
     d->phase = OA_PHASE_CLOSED;
     oa_body_trim(&d->attempt.body);
     oa_exposure_free(d->exposure);
@@ -214,8 +273,23 @@ static void finish_closing(oa_dispatcher *d, oa_now now) {
     oa_arena_clear(&d->arena);
 }
 
+/* The sequence number of what waits longest outside of the park; UINT64_MAX when nothing does. */
+static uint64_t first_seq(const oa_dispatcher *d) {
+    const oa_record *front = oa_queue_peek(&d->queue);
+    if (d->ready.record_count > 0 || d->park.aside_count > 0)
+        return 0;
+    return front == NULL ? UINT64_MAX : front->seq;
+}
+
 static void end_flushes(oa_dispatcher *d, oa_now now) {
-    const bool freezes = oa_flushes_finish(&d->flushes, now.monotonic_ms, d->is_out);
+    const oa_prospect prospect = {
+        .now_ms = now.monotonic_ms,
+        .is_out = d->is_out,
+        .first_seq = first_seq(d),
+        .send_at_ms = send_due_ms(d, now),
+        .parked_at_ms = oa_park_due_ms(&d->park),
+    };
+    const bool freezes = oa_flushes_finish(&d->flushes, &prospect);
     /* The next flush, or the next interval, goes on. */
     if (freezes && d->flushes.count == 0)
         oa_wait(d, now, OA_WAIT_FREEZE, most(d->flush_interval_ms, HOLD_MS));
@@ -225,8 +299,12 @@ void oa_dispatcher_step(oa_dispatcher *d, oa_now now) {
     d->soon = false;
     if (d->is_out && oa_flushes_want_abort(&d->flushes, now.monotonic_ms))
         cancel(d);
+    if (d->created_at_ms == 0)
+        d->created_at_ms = now.monotonic_ms;
     if (!d->is_out)
         oa_park_release(&d->park, now.monotonic_ms, &d->ready);
+    if (!oa_drop_expired(d, now))
+        d->soon = true;
     if (d->phase == OA_PHASE_CLOSING)
         finish_closing(d, now);
     end_flushes(d, now);

@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "amplitude/ids.h"
+#include "backoff.h"
+#include "drop.h"
 #include "mem.h"
 #include "state.h"
-#include "verdict.h"
 
 enum { FIRST_VARIANTS = 32 };
 
@@ -18,6 +19,7 @@ static void copy_options(oa_dispatcher *d, const oa_config *config) {
     d->flush_max_retries = config->flush_max_retries;
     d->flush_interval_ms = config->flush_interval_ms;
     d->throttle_ms = config->throttle_ms;
+    d->max_age_ms = config->max_age_ms;
     d->chance.state = config->seed;
     oa_hash_key_init(&d->hash_key, config->api_key);
     oa_arena_init(&d->arena, config->max_queue_bytes);
@@ -28,22 +30,31 @@ static void copy_options(oa_dispatcher *d, const oa_config *config) {
     oa_notices_init(&d->notices, config);
 }
 
-static oa_status copy_prefix(oa_dispatcher *d, const oa_config *config) {
-    const oa_str prefix = config->property_prefix;
-    d->property_prefix = oa_mem_alloc(prefix.len + 1);
-    if (d->property_prefix == NULL)
+/* Return an owned copy with a NUL at its end, or NULL. */
+static char *copy_text(oa_str text) {
+    char *copy = oa_mem_alloc(text.len + 1);
+    if (copy == NULL)
+        return NULL;
+    if (text.len > 0)
+        memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    return copy;
+}
+
+static oa_status copy_texts(oa_dispatcher *d, const oa_config *config) {
+    d->property_prefix = copy_text(config->property_prefix);
+    d->server_name = copy_text(config->server_name);
+    if (d->property_prefix == NULL || d->server_name == NULL)
         return OA_NOMEM;
-    if (prefix.len > 0)
-        memcpy(d->property_prefix, prefix.data, prefix.len);
     d->style.hash_key = &d->hash_key;
-    d->style.property_prefix = (oa_str){d->property_prefix, prefix.len};
+    d->style.property_prefix = (oa_str){d->property_prefix, config->property_prefix.len};
     d->style.disabled_value_is_variation = config->disabled_value_is_variation;
     return OA_OK;
 }
 
 /* Create the parts that can fail. */
 static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
-    oa_status status = copy_prefix(d, config);
+    oa_status status = copy_texts(d, config);
     if (status == OA_OK && config->dedupe)
         status =
             oa_exposure_new(config->dedupe_window_ms, config->dedupe_max_entries, &d->exposure);
@@ -53,7 +64,7 @@ static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
     if (status == OA_OK)
         status = oa_frame_new(config, &d->hash_key, nonce, &d->frame);
     if (status == OA_OK)
-        oa_attempt_init(&d->attempt, d->frame);
+        oa_attempt_init(&d->attempt, d->frame, config->is_amplitude);
     return status;
 }
 
@@ -73,7 +84,7 @@ oa_status oa_dispatcher_new(const oa_config *config, oa_dispatcher **out) {
 void oa_dispatcher_free(oa_dispatcher *d) {
     if (d == NULL)
         return;
-    oa_verdict_discard_all(d);
+    oa_drop_silently(d);
     oa_notices_clear(&d->notices, &d->arena);
     oa_dispatcher_forget_variants(d);
     oa_mem_free(d->variants);
@@ -83,6 +94,7 @@ void oa_dispatcher_free(oa_dispatcher *d) {
     oa_frame_free(d->frame);
     oa_arena_clear(&d->arena);
     oa_mem_free(d->property_prefix);
+    oa_mem_free(d->server_name);
     oa_mem_free(d);
 }
 
@@ -146,8 +158,12 @@ static bool stored(oa_dispatcher *d, oa_now now, oa_record *record, const oa_rec
     d->stats.pending++;
     const bool was_below = d->queue_events < d->flush_queue_size;
     d->queue_events += record->events;
-    if (before == NULL)
+    if (before == NULL) {
         d->front_since_at_ms = now.monotonic_ms;
+        d->interval_ms = oa_backoff_spread_ms(d->flush_interval_ms, oa_chance_next(&d->chance));
+    }
+    if (d->created_at_ms == 0)
+        d->created_at_ms = now.monotonic_ms;
     if (d->is_out)
         return false; /* the step after the attempt looks at the queue anyway */
     return before == NULL || (was_below && d->queue_events >= d->flush_queue_size);
@@ -210,7 +226,9 @@ static oa_status wait_for(oa_dispatcher *d, oa_now now, uint64_t deadline_ms, bo
     const oa_status status = oa_flushes_add(&d->flushes, &waiter);
     if (status != OA_OK)
         return status;
-    d->not_before_ms[OA_WAIT_BACKOFF] = 0;
+    const uint64_t flush_at_ms = oa_health_flush_at_ms(&d->health);
+    if (d->not_before_ms[OA_WAIT_BACKOFF] > flush_at_ms)
+        d->not_before_ms[OA_WAIT_BACKOFF] = flush_at_ms;
     d->not_before_ms[OA_WAIT_FREEZE] = 0;
     d->soon = true;
     return OA_OK;
@@ -240,8 +258,15 @@ uint64_t oa_dispatcher_abort(oa_dispatcher *d) {
 
 void oa_dispatcher_set_opt_out(oa_dispatcher *d, bool opt_out) { d->opt_out = opt_out; }
 
-void oa_dispatcher_stats(const oa_dispatcher *d, oa_stats *out) {
+void oa_dispatcher_stats(const oa_dispatcher *d, oa_now now, oa_stats *out) {
+    const oa_health *health = &d->health;
     *out = d->stats;
+    out->health = health->trouble == OA_TROUBLE_NONE     ? OA_HEALTH_OK
+                  : health->trouble == OA_TROUBLE_OUTAGE ? OA_HEALTH_RETRYING
+                                                         : OA_HEALTH_CONFIGURATION;
+    out->failures_in_a_row = health->failures;
+    out->failing_since_ms = health->failures > 0 ? health->since_ms : 0;
+    out->oldest_pending_ms = oa_drop_oldest_ms(d, now);
     out->queue_bytes = d->arena.bytes;
     out->queue_high_water_bytes = d->arena.high_water_bytes;
 }

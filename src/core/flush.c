@@ -71,23 +71,36 @@ void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
         flushes->waiters[low].news_dropped++;
 }
 
-static bool is_finished(const oa_waiter *waiter, uint64_t now_ms, bool is_out) {
-    if (waiter->report.pending == 0)
-        return true;
-    return waiter->deadline_ms <= now_ms && !(waiter->abort && is_out);
+/* When something may happen to what a waiter waits for. */
+static uint64_t next_chance_ms(const oa_waiter *waiter, const oa_prospect *prospect) {
+    const bool is_parked = prospect->first_seq >= waiter->upto_seq;
+    if (prospect->is_out)
+        return prospect->now_ms;
+    if (is_parked || prospect->parked_at_ms < prospect->send_at_ms)
+        return prospect->parked_at_ms;
+    return prospect->send_at_ms;
 }
 
-bool oa_flushes_finish(oa_flushes *flushes, uint64_t now_ms, bool is_out) {
+static bool is_finished(const oa_waiter *waiter, const oa_prospect *prospect) {
+    if (waiter->report.pending == 0)
+        return true;
+    if (waiter->deadline_ms <= prospect->now_ms)
+        return !(waiter->abort && prospect->is_out);
+    return waiter->deadline_ms != UINT64_MAX &&
+           next_chance_ms(waiter, prospect) >= waiter->deadline_ms;
+}
+
+bool oa_flushes_finish(oa_flushes *flushes, const oa_prospect *prospect) {
     pass_news_on(flushes);
     bool freezes = false;
     size_t kept = 0;
     for (size_t i = 0; i < flushes->count; i++) {
         oa_waiter waiter = flushes->waiters[i];
-        if (!is_finished(&waiter, now_ms, is_out)) {
+        if (!is_finished(&waiter, prospect)) {
             flushes->waiters[kept++] = waiter;
             continue;
         }
-        waiter.report.duration_ms = now_ms - waiter.started_ms;
+        waiter.report.duration_ms = prospect->now_ms - waiter.started_ms;
         freezes |= waiter.abort && waiter.report.pending > 0;
         flushes->finished[flushes->finished_count++] = waiter;
     }

@@ -42,13 +42,22 @@ oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter)
 /* Note that the decision `seq` was delivered, or dropped. */
 void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered);
 
+/* What a flush has to wait for, at the earliest. All moments are monotonic. */
+typedef struct oa_prospect {
+    uint64_t now_ms;
+    bool is_out;           /* an attempt is */
+    uint64_t first_seq;    /* of what is not parked; UINT64_MAX: everything is */
+    uint64_t send_at_ms;   /* when something of that may be sent */
+    uint64_t parked_at_ms; /* when something that is parked may be */
+} oa_prospect;
+
 /*
- * Pass the news of settled decisions on, and finish each waiter whose decisions are all settled, or
- * whose deadline is at or before `now_ms` (one with `abort` waits on while the attempt that is
- * being cancelled `is_out`). Returns whether a process is about to be frozen: one with `abort` left
- * something pending.
+ * Pass the news of settled decisions on, and finish each waiter whose decisions are all settled,
+ * whose deadline has come, or for whose decisions nothing more can happen before it. One with
+ * `abort` waits on while the attempt that is being cancelled is out. Returns whether a process is
+ * about to be frozen: one with `abort` left something pending at its deadline.
  */
-bool oa_flushes_finish(oa_flushes *flushes, uint64_t now_ms, bool is_out);
+bool oa_flushes_finish(oa_flushes *flushes, const oa_prospect *prospect);
 
 /* Take a finished waiter, the first one first; false when there is none. */
 bool oa_flushes_next(oa_flushes *flushes, oa_waiter *out);

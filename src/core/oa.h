@@ -66,6 +66,7 @@ const char *oa_status_message(oa_status status);
     X(PAYLOAD_TOO_LARGE, "payload_too_large")                                                      \
     X(QUOTA_EXCEEDED, "quota_exceeded")                                                            \
     X(RETRIES_EXHAUSTED, "retries_exhausted")                                                      \
+    X(EXPIRED, "expired")                                                                          \
     X(QUEUE_FULL, "queue_full")                                                                    \
     X(OPTED_OUT, "opted_out")                                                                      \
     X(CLOSED, "closed")
@@ -108,6 +109,9 @@ typedef struct oa_now {
     TEXT(event_type, "eventType") /* absent: only the user property is sent */                     \
     TEXT(property_prefix, "propertyPrefix")                                                        \
     TEXT(groups_json, "groupsJson") /* a JSON object, or absent */                                 \
+    TEXT(server_name, "serverName") /* the URL without secrets, for messages */                    \
+    FLAG(is_amplitude,                                                                             \
+         "isAmplitude") /* one of Amplitude's hosts: a success says so in its body */              \
     FLAG(disabled_value_is_variation, "disabledValueIsVariation")                                  \
     FLAG(opt_out, "optOut")                                                                        \
     FLAG(debug, "debug")              /* whether debug lines are wanted */                         \
@@ -115,8 +119,9 @@ typedef struct oa_now {
     FLAG(dedupe, "dedupe")                                                                         \
     NUMBER(uint32_t, min_id_length, "minIdLength")         /* characters */                        \
     NUMBER(uint32_t, flush_queue_size, "flushQueueSize")   /* events */                            \
-    NUMBER(uint32_t, flush_max_retries, "flushMaxRetries") /* attempts */                          \
+    NUMBER(uint32_t, flush_max_retries, "flushMaxRetries") /* failures that blame a decision */    \
     NUMBER(uint64_t, flush_interval_ms, "flushIntervalMillis")                                     \
+    NUMBER(uint64_t, max_age_ms, "maxAgeMillis")    /* how long a decision is kept */              \
     NUMBER(uint64_t, throttle_ms, "throttleMillis") /* how long a throttled user waits */          \
     NUMBER(size_t, max_queue_bytes, "maxQueueBytes")                                               \
     NUMBER(size_t, max_body_bytes, "maxBodyBytes") /* of a request, uncompressed */                \
@@ -197,8 +202,9 @@ typedef struct oa_flush_report {
 
 /*
  * Send what is waiting at once. A notice with `ticket` comes when every decision accepted so far is
- * settled, or after `timeout_ms` with the rest in `pending`. Ends a back-off, but not a
- * Retry-After.
+ * settled; or, with the rest in `pending`, after `timeout_ms`, or as soon as nothing more can
+ * happen before that. It does not wait a back-off out, but a server that is down is not tried more
+ * often than once in a second or an eighth of the back-off; it does not end a Retry-After.
  *
  * With `abort`, an attempt that is out at the deadline is to be cancelled, and its decisions are
  * put back without counting it. Errors: OA_NOMEM; no notice comes then.
@@ -355,6 +361,18 @@ bool oa_dispatcher_next_notice(oa_dispatcher *dispatcher, oa_notice *out);
 
 /* ---- Counters ---- */
 
+/* How the server is, as far as attempts tell. */
+#define OA_HEALTH_MAP(X) X(OK, "ok") X(RETRYING, "retrying") X(CONFIGURATION, "configuration")
+
+typedef enum oa_health_state {
+#define OA_HEALTH_ENUM(name, text) OA_HEALTH_##name,
+    OA_HEALTH_MAP(OA_HEALTH_ENUM)
+#undef OA_HEALTH_ENUM
+} oa_health_state;
+
+/* Return the contract's name of a state ("retrying"). Static storage. */
+const char *oa_health_name(oa_health_state state);
+
 typedef struct oa_stats {
     uint64_t accepted;
     uint64_t deduplicated;
@@ -368,6 +386,10 @@ typedef struct oa_stats {
     uint64_t events_sent;      /* in requests that were answered by 200 */
     uint64_t queue_bytes;
     uint64_t queue_high_water_bytes;
+    oa_health_state health;
+    uint32_t failures_in_a_row;
+    int64_t failing_since_ms;   /* since the epoch; 0 while there is no failure */
+    uint64_t oldest_pending_ms; /* the age of the oldest decision that is pending; 0 for none */
     bool has_error;
     int error_status_code; /* 0: no answer */
     int64_t error_time_ms; /* since the epoch */
@@ -375,7 +397,7 @@ typedef struct oa_stats {
 } oa_stats;
 
 /* Copy the counters. `accepted = delivered + dropped + pending` holds at every moment. */
-void oa_dispatcher_stats(const oa_dispatcher *dispatcher, oa_stats *out);
+void oa_dispatcher_stats(const oa_dispatcher *dispatcher, oa_now now, oa_stats *out);
 
 /* ---- The process ---- */
 

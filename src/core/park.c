@@ -8,7 +8,8 @@ enum { FIRST_SLOTS = 16, MEMORY_PAUSE_MS = 1000 };
 
 struct oa_park_group {
     oa_park_group *next;
-    uint64_t until_at_ms;
+    uint64_t until_at_ms; /* OA_PARK_ASIDE: it is in that list */
+    oa_park_past past;
     oa_queue queue;
 };
 
@@ -26,12 +27,17 @@ void oa_park_init(oa_park *park, oa_arena *arena, const oa_hash_key *hash_key) {
     park->hash_key = hash_key;
 }
 
-void oa_park_clear(oa_park *park) {
-    while (park->groups != NULL) {
-        oa_park_group *group = park->groups;
-        park->groups = group->next;
+static void free_list(oa_park_group **list) {
+    while (*list != NULL) {
+        oa_park_group *group = *list;
+        *list = group->next;
         oa_mem_free(group);
     }
+}
+
+void oa_park_clear(oa_park *park) {
+    free_list(&park->timed);
+    free_list(&park->aside);
     oa_mem_free(park->slots);
     oa_park_init(park, park->arena, park->hash_key);
 }
@@ -42,11 +48,32 @@ oa_status oa_park_open(oa_park *park, uint64_t until_ms, oa_park_group **out) {
         return OA_NOMEM;
     group->until_at_ms = until_ms;
     oa_queue_init(&group->queue, park->arena);
-    group->next = park->groups;
-    park->groups = group;
+    oa_park_group **link = &park->timed;
+    if (until_ms == OA_PARK_ASIDE) {
+        park->aside_count++;
+        for (link = &park->aside; *link != NULL;)
+            link = &(*link)->next;
+    }
+    group->next = *link;
+    *link = group;
     *out = group;
     return OA_OK;
 }
+
+oa_park_past *oa_park_past_of(oa_park_group *group) { return &group->past; }
+
+/* Take a group off its list, and free it. */
+static void remove_group(oa_park *park, oa_park_group *group) {
+    const bool is_aside = group->until_at_ms == OA_PARK_ASIDE;
+    oa_park_group **link = is_aside ? &park->aside : &park->timed;
+    while (*link != group)
+        link = &(*link)->next;
+    *link = group->next;
+    park->aside_count -= is_aside;
+    oa_mem_free(group);
+}
+
+void oa_park_cancel(oa_park *park, oa_park_group *group) { remove_group(park, group); }
 
 /* Return the slot of `identity`, or the free one where it would go. There is always a free one. */
 static oa_park_slot *find_slot(const oa_park *park, oa_hash identity) {
@@ -108,33 +135,59 @@ oa_park_group *oa_park_find(const oa_park *park, const oa_record *record) {
 
 uint64_t oa_park_due_ms(const oa_park *park) {
     uint64_t due = UINT64_MAX;
-    for (const oa_park_group *group = park->groups; group != NULL; group = group->next)
+    for (const oa_park_group *group = park->timed; group != NULL; group = group->next)
         if (group->until_at_ms < due)
             due = group->until_at_ms;
     return due;
 }
 
-static void free_users(oa_park *park, const oa_park_group *group) {
-    for (size_t i = 0; i < park->slot_cap; i++) {
-        if (park->slots[i].group != group)
-            continue;
-        park->slots[i].group = &GONE;
-        park->user_count--;
-    }
+/* Free the user of a record that leaves its group, with the first of its records. */
+static void free_user(oa_park *park, const oa_record *record) {
+    oa_park_slot *slot = find_slot(park, oa_record_identity(record, park->hash_key));
+    if (slot->group == NULL)
+        return; /* an earlier record of the same user did it */
+    slot->group = &GONE;
+    park->user_count--;
 }
 
-/* Make empty batches with room for `count` records together. On failure there are none. */
-static oa_status make_batches(size_t count, oa_batch_list *out) {
-    while (count > 0) {
+/*
+ * Return how many records the next batch of a group takes, of which `at` were taken and `left` are
+ * left: the suspects are on their own, and throttled users get their share.
+ */
+static size_t cut(const oa_park_past *past, size_t at, size_t left) {
+    size_t size = left < OA_BATCH_MAX_RECORDS ? left : OA_BATCH_MAX_RECORDS;
+    if (at < past->suspects && size > past->suspects - at)
+        size = past->suspects - at;
+    if (past->share > 0 && size > past->share)
+        size = past->share;
+    return size;
+}
+
+/* What follows a suspect of the same user is one as well, from its first failure on. */
+static void follow(oa_suspicion *suspicion) {
+    suspicion->blames = 0;
+    suspicion->refused_alone = 0;
+    if (suspicion->failures > 2)
+        suspicion->failures = 2;
+}
+
+/* Make empty batches with room for a group's records. On failure there are none. */
+static oa_status make_batches(const oa_park_group *group, oa_batch_list *out) {
+    for (size_t at = 0; at < group->queue.count;) {
         oa_batch *batch = NULL;
-        const size_t cap = count < OA_BATCH_MAX_RECORDS ? count : OA_BATCH_MAX_RECORDS;
+        const size_t cap = cut(&group->past, at, group->queue.count - at);
         if (oa_batch_new(cap, &batch) != OA_OK) {
             while ((batch = oa_batch_list_pop(out)) != NULL)
                 oa_batch_free(batch);
             return OA_NOMEM;
         }
+        batch->again = at < group->past.suspects || group->past.share > 0;
+        batch->share = group->past.share;
+        batch->suspicion = group->past.suspicion;
+        if (at >= group->past.suspects)
+            follow(&batch->suspicion);
         oa_batch_list_push_back(out, batch);
-        count -= cap;
+        at += cap;
     }
     return OA_OK;
 }
@@ -143,12 +196,15 @@ static oa_status make_batches(size_t count, oa_batch_list *out) {
  * place. */
 static oa_status empty_group(oa_park *park, oa_park_group *group, oa_batch_list *out) {
     oa_batch_list made = {NULL, NULL, 0};
-    if (make_batches(group->queue.count, &made) != OA_OK)
+    if (make_batches(group, &made) != OA_OK)
         return OA_NOMEM;
     oa_batch *batch = NULL;
     while ((batch = oa_batch_list_pop(&made)) != NULL) {
-        while (batch->count < batch->cap)
-            oa_batch_add(batch, oa_queue_take(&group->queue));
+        while (batch->count < batch->cap) {
+            oa_record *record = oa_queue_take(&group->queue);
+            free_user(park, record);
+            oa_batch_add(batch, record);
+        }
         park->record_count -= batch->count;
         oa_batch_list_push_back(out, batch);
     }
@@ -156,7 +212,7 @@ static oa_status empty_group(oa_park *park, oa_park_group *group, oa_batch_list 
 }
 
 void oa_park_release(oa_park *park, uint64_t now_ms, oa_batch_list *out) {
-    oa_park_group **link = &park->groups;
+    oa_park_group **link = &park->timed;
     while (*link != NULL) {
         oa_park_group *group = *link;
         if (group->until_at_ms > now_ms) {
@@ -165,20 +221,47 @@ void oa_park_release(oa_park *park, uint64_t now_ms, oa_batch_list *out) {
             group->until_at_ms = now_ms + MEMORY_PAUSE_MS;
             link = &group->next;
         } else {
-            free_users(park, group);
             *link = group->next;
             oa_mem_free(group);
         }
     }
 }
 
+bool oa_park_release_aside(oa_park *park, oa_batch_list *out) {
+    oa_park_group *group = park->aside;
+    if (group == NULL || empty_group(park, group, out) != OA_OK)
+        return false;
+    remove_group(park, group);
+    return true;
+}
+
+const oa_record *oa_park_peek_aside(const oa_park *park) {
+    return park->aside == NULL ? NULL : oa_queue_peek(&park->aside->queue);
+}
+
+int64_t oa_park_oldest_ms(const oa_park *park) {
+    const oa_park_group *const lists[] = {park->timed, park->aside};
+    int64_t oldest_ms = INT64_MAX;
+    for (size_t i = 0; i < 2; i++) {
+        for (const oa_park_group *group = lists[i]; group != NULL; group = group->next) {
+            const oa_record *front = oa_queue_peek(&group->queue);
+            if (front != NULL && front->time_ms < oldest_ms)
+                oldest_ms = front->time_ms;
+        }
+    }
+    return oldest_ms;
+}
+
 oa_record *oa_park_take_any(oa_park *park) {
-    for (oa_park_group *group = park->groups; group != NULL; group = group->next) {
+    while (park->timed != NULL || park->aside != NULL) {
+        oa_park_group *group = park->timed != NULL ? park->timed : park->aside;
         oa_record *record = oa_queue_take(&group->queue);
-        if (record == NULL)
-            continue;
-        park->record_count--;
-        return record;
+        if (record != NULL) {
+            park->record_count--;
+            free_user(park, record);
+            return record;
+        }
+        remove_group(park, group);
     }
     return NULL;
 }

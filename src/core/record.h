@@ -29,7 +29,6 @@ typedef struct oa_record {
     uint32_t user_properties_len;
     uint16_t user_id_len; /* 0: absent */
     uint16_t device_id_len;
-    uint16_t attempts;  /* failed ones that carried it */
     uint16_t regrouped; /* how often it may have changed the $identify that it has a part in */
     uint8_t events;     /* OA_EVENTS_OF_...; roughly, the renderer knows exactly */
     bool alone;         /* never shares a $identify: Amplitude refused one that it had a part in */

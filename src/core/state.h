@@ -6,13 +6,14 @@
  *   dispatcher.c  what the application does: create, record, flush, close, free
  *   deliver.c     what is due, and when: cutting batches, handing attempts out and taking them back
  *   verdict.c     what becomes of a batch once its attempt is over
+ *   drop.c        decisions that end without being delivered
  *   notices.c     what is to be told to the host, until it asks
  *
  * Where a decision can be, and the order in which places are served (for one user, everything in an
  * earlier place was decided before everything in a later one):
  *
  *   attempt.batch (out)  ->  ready (to be sent next)  ->  queue (waiting)
- *                                 park (users that pause; their later decisions join them)
+ *                                 park (with their users, whose later decisions join them)
  *
  * Thread: externally synchronised. While an attempt is out, its struct and its batch belong to its
  * taker.
@@ -27,6 +28,7 @@
 #include "exposure.h"
 #include "fit.h"
 #include "flush.h"
+#include "health.h"
 #include "notices.h"
 #include "oa.h"
 #include "park.h"
@@ -46,6 +48,7 @@ typedef enum oa_wait_reason {
     OA_WAIT_BACKOFF,     /* an attempt failed; a flush ends it */
     OA_WAIT_RETRY_AFTER, /* the server said so; nothing ends it */
     OA_WAIT_MEMORY,      /* there was none for an attempt; nothing ends it */
+    OA_WAIT_PACE,        /* answers that list hardly anything follow each other too fast */
     OA_WAIT_FREEZE, /* a flush aborted: the process is about to be frozen; the next flush ends it */
     OA_WAIT_COUNT
 } oa_wait_reason;
@@ -64,7 +67,9 @@ struct oa_dispatcher {
     uint32_t flush_max_retries;
     uint64_t flush_interval_ms;
     uint64_t throttle_ms;
+    uint64_t max_age_ms;
     oa_chance chance;
+    char *server_name; /* owned; NUL-terminated */
 
     oa_hash_key hash_key;
     char *property_prefix; /* owned */
@@ -83,11 +88,16 @@ struct oa_dispatcher {
     oa_attempt attempt;
     oa_flushes flushes;
     oa_fit fit;
+    oa_health health;
+    size_t refused_alone; /* decisions, since the last success; see apply_refused() */
+    bool probe_aside;     /* the next probe is one that failed before, if there is one */
     oa_notices notices;
     uint64_t next_seq;
 
     /* All moments are monotonic. */
+    uint64_t created_at_ms;     /* with the first call that says the time; 0 before */
     uint64_t front_since_at_ms; /* when the front of the queue was there, at the latest */
+    uint64_t interval_ms;       /* flush_interval_ms, spread, for the front of the queue */
     uint64_t not_before_ms[OA_WAIT_COUNT];
     uint64_t close_deadline_ms;
 

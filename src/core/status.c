@@ -27,3 +27,12 @@ const char *oa_drop_name(oa_drop_reason reason) {
     };
     return (unsigned)reason < OA_DROP_COUNT ? names[reason] : "unknown";
 }
+
+const char *oa_health_name(oa_health_state state) {
+    static const char *const names[] = {
+#define OA_HEALTH_NAME(name, text) text,
+        OA_HEALTH_MAP(OA_HEALTH_NAME)
+#undef OA_HEALTH_NAME
+    };
+    return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
+}

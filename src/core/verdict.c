@@ -5,38 +5,23 @@
 #include <string.h>
 
 #include "backoff.h"
+#include "drop.h"
 #include "state.h"
 
-/* ---- Dropping ---- */
+enum {
+    HALVE_AT = 3,         /* failures, from which on a batch is halved */
+    MOST_ASIDE = 8,       /* batches that failed and let others be tried */
+    ASIDE_RECORDS = 20,   /* of a batch that steps aside: a probe */
+    REFUSED_ALONE = 3,    /* decisions refused alone, and nothing accepted: it is the request */
+    SLOW_LISTS = 3,       /* answers in a row that list less than a twentieth */
+    LIST_MIN_EVENTS = 32, /* a batch is halved for its lists down to this */
+    PACE_MIN_MS = 50,
+    PACE_SPAN_MS = 150,
+};
 
-/* Drop one decision: the exposure is forgotten, so that the next one like it goes out. */
-static void drop(oa_dispatcher *d, oa_record *record, oa_drop_reason reason, int status_code,
-                 const char *message) {
-    const oa_variant *variant = record->variant;
-    if (d->exposure != NULL)
-        oa_exposure_forget(d->exposure, oa_record_identity(record, &d->hash_key),
-                           variant->flag_hash, (uint32_t)variant->content.low, record->occurrence);
-    d->stats.dropped[reason]++;
-    d->stats.pending--;
-    oa_flushes_settle(&d->flushes, record->seq, false);
-    oa_notices_drop(&d->notices, &d->arena, record, reason, status_code, message);
-}
+static uint64_t draw(oa_dispatcher *d) { return oa_chance_next(&d->chance); }
 
-/* Log how many were dropped since there were `before`. */
-static void log_drops(oa_dispatcher *d, oa_drop_reason reason, uint64_t before,
-                      const char *message) {
-    const uint64_t count = d->stats.dropped[reason] - before;
-    if (count > 0)
-        oa_notices_log(&d->notices, OA_LOG_ERROR, oa_drop_name(reason),
-                       "%" PRIu64 " decision%s dropped (%s): %s", count, count == 1 ? "" : "s",
-                       oa_drop_name(reason), message);
-}
-
-void oa_verdict_drop_record(oa_dispatcher *d, oa_record *record) {
-    const char *message = oa_status_message(OA_QUEUE_FULL);
-    drop(d, record, OA_DROP_QUEUE_FULL, 0, message);
-    log_drops(d, OA_DROP_QUEUE_FULL, d->stats.dropped[OA_DROP_QUEUE_FULL] - 1, message);
-}
+static uint64_t pace_ms(oa_dispatcher *d) { return PACE_MIN_MS + draw(d) % (PACE_SPAN_MS + 1); }
 
 /* ---- Going through a batch ---- */
 
@@ -45,50 +30,40 @@ typedef struct search {
     oa_dispatcher *d;
     oa_mark mark;
     oa_drop_reason reason;
-    const char *message;
-    uint64_t until_ms;    /* when those that are parked are due */
-    oa_park_group *group; /* NULL until there is one to park */
+    oa_park_group *group; /* for those that are parked */
     size_t parked;
 } search;
 
 static bool drop_marked(void *context, oa_record *record, oa_mark mark) {
-    search *s = context;
+    const search *s = context;
     if (s->mark != mark)
         return false;
-    drop(s->d, record, s->reason, s->d->attempt.status_code, s->message);
+    oa_drop(s->d, record, s->reason, s->d->attempt.status_code, s->d->notices.message);
     return true;
 }
 
-/* Count the attempt, and drop a record for which it was the last. */
-static bool drop_exhausted(void *context, oa_record *record, oa_mark mark) {
-    search *s = context;
-    if (s->mark != mark)
-        return false;
-    if (record->attempts < UINT16_MAX)
-        record->attempts++;
-    return record->attempts >= s->d->flush_max_retries && drop_marked(context, record, mark);
-}
-
-static void park_in(oa_dispatcher *d, oa_park_group *group, oa_record *record) {
+/* Park a record of a batch in its user's group, or in `group` where there is none. Returns the group.
+ * It may come out with others: see identify_id() in render.c. */
+static oa_park_group *park_in(oa_dispatcher *d, oa_park_group *group, oa_record *record) {
+    oa_park_group *own = oa_park_find(&d->park, record);
+    record->regrouped++;
+    if (own != NULL)
+        group = own;
     if (oa_park_add(&d->park, group, record) != OA_OK)
-        oa_verdict_drop_record(d, record);
+        oa_drop_for_memory(d, record);
+    return group;
 }
 
-static bool park_throttled(void *context, oa_record *record, oa_mark mark) {
+static bool park_marked(void *context, oa_record *record, oa_mark mark) {
     search *s = context;
     if (s->mark != mark)
         return false;
-    if (s->group == NULL && oa_park_open(&s->d->park, s->until_ms, &s->group) != OA_OK) {
-        oa_verdict_drop_record(s->d, record);
-        return true;
-    }
-    park_in(s->d, s->group, record);
-    s->parked++;
+    s->parked += park_in(s->d, s->group, record) == s->group;
     return true;
 }
 
 static bool park_member(void *context, oa_record *record, oa_mark mark) {
-    search *s = context;
+    const search *s = context;
     (void)mark;
     oa_park_group *group = oa_park_find(&s->d->park, record);
     if (group == NULL)
@@ -97,17 +72,28 @@ static bool park_member(void *context, oa_record *record, oa_mark mark) {
     return true;
 }
 
-/* Drop those of the first `carried` that `takes` chooses. Returns how many of them are left. */
-static size_t drop_some(oa_dispatcher *d, oa_batch *batch, size_t carried, oa_batch_taker *takes,
-                        oa_mark mark, oa_drop_reason reason) {
-    search s = {.d = d, .mark = mark, .reason = reason, .message = d->notices.message};
+/* Have what users that were just parked have in `ready` join them; the queue follows when it is
+ * cut. */
+static void park_followers(oa_dispatcher *d) {
+    search s = {.d = d};
+    for (oa_batch *other = d->ready.first; other != NULL; other = other->next) {
+        d->ready.record_count -= other->count;
+        oa_batch_filter(other, other->count, park_member, &s);
+        d->ready.record_count += other->count;
+    }
+}
+
+/* Drop those of the first `carried` that have a mark. Returns how many of them are left. */
+static size_t drop_some(oa_dispatcher *d, oa_batch *batch, size_t carried, oa_mark mark,
+                        oa_drop_reason reason) {
+    search s = {.d = d, .mark = mark, .reason = reason};
     const uint64_t before = d->stats.dropped[reason];
-    const size_t left = oa_batch_filter(batch, carried, takes, &s);
-    log_drops(d, reason, before, d->notices.message);
+    const size_t left = oa_batch_filter(batch, carried, drop_marked, &s);
+    oa_drop_log(d, reason, before, d->notices.message);
     return left;
 }
 
-/* ---- Outcomes ---- */
+/* ---- Where a batch goes ---- */
 
 /* Put what is left of the batch back to the front of the line. */
 static void put_back(oa_dispatcher *d, oa_batch *batch, bool again) {
@@ -118,19 +104,146 @@ static void put_back(oa_dispatcher *d, oa_batch *batch, bool again) {
         oa_batch_list_push_front(&d->ready, batch);
 }
 
-/* The next attempt will put other records together: see identify_id() in render.c. */
-static void regroup(oa_batch *batch, size_t carried) {
-    for (size_t i = 0; i < carried; i++)
-        batch->records[i]->regrouped++;
+/* Let a batch wait in the park with its users. Returns false without memory; it is untouched
+ * then. */
+static bool step_aside(oa_dispatcher *d, oa_batch *batch, uint64_t until_ms) {
+    search s = {.d = d, .mark = OA_MARK_KEEP};
+    if (oa_park_open(&d->park, until_ms, &s.group) != OA_OK)
+        return false;
+    oa_park_past *past = oa_park_past_of(s.group);
+    past->suspicion = batch->suspicion;
+    past->share = batch->share;
+    memset(batch->marks, OA_MARK_KEEP, batch->count);
+    oa_batch_filter(batch, batch->count, park_marked, &s);
+    past->suspects = s.parked;
+    if (s.parked == 0) /* all of them joined the groups of their users */
+        oa_park_cancel(&d->park, s.group);
+    oa_batch_free(batch);
+    return true;
 }
+
+/* Put a batch back, and the half that was cut off it behind. */
+static void put_back_both(oa_dispatcher *d, oa_batch *batch, oa_batch *half) {
+    if (half != NULL)
+        put_back(d, half, true);
+    put_back(d, batch, true);
+}
+
+/* Let a batch wait, and the half that was cut off it; without memory they go to the front. */
+static void step_aside_both(oa_dispatcher *d, oa_batch *batch, oa_batch *half, uint64_t until_ms) {
+    if (!step_aside(d, batch, until_ms)) {
+        put_back_both(d, batch, half);
+        return;
+    }
+    if (half != NULL && !step_aside(d, half, until_ms)) {
+        search s = {.d = d};
+        oa_batch_filter(half, half->count, park_member, &s);
+        put_back(d, half, true);
+    }
+    park_followers(d); /* behind both */
+}
+
+/* Cut off what an attempt did not carry, and put it back: nothing is known of it. */
+static void put_back_rest(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
+    oa_batch *rest = NULL;
+    if (carried == batch->count)
+        return;
+    if (oa_batch_split(batch, carried, &rest) != OA_OK) {
+        oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);
+        return; /* they are taken for carried */
+    }
+    rest->suspicion = (oa_suspicion){.failures = 0};
+    put_back(d, rest, false);
+}
+
+/* Cut the batch in two. Returns the second half, or NULL for one record, or without memory. */
+static oa_batch *halve(oa_dispatcher *d, oa_now now, oa_batch *batch) {
+    oa_batch *half = NULL;
+    if (batch->count < 2)
+        return NULL;
+    oa_batch_regroup(batch, batch->count);
+    if (oa_batch_split(batch, batch->count / 2, &half) != OA_OK) {
+        oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);
+        return NULL;
+    }
+    return half;
+}
+
+/* ---- The server's state ---- */
 
 static void note_error(oa_dispatcher *d, oa_now now) {
     d->stats.requests_failed++;
     d->stats.has_error = true;
     d->stats.error_status_code = d->attempt.status_code;
     d->stats.error_time_ms = now.wall_ms;
-    snprintf(d->stats.error_message, sizeof(d->stats.error_message), "%s", d->attempt.message);
+    snprintf(d->stats.error_message, sizeof(d->stats.error_message), "%s", d->notices.message);
 }
+
+/* Say once what is wrong, what is kept meanwhile, and what to check. */
+static void log_trouble(oa_dispatcher *d, oa_trouble trouble) {
+    static const char *const ADVICE[] = {
+        [OA_TROUBLE_NONE] = "",
+        [OA_TROUBLE_OUTAGE] = "it is tried again until it answers",
+        [OA_TROUBLE_REQUEST] = "check serverUrl, the proxy, and what a firewall says of it",
+        [OA_TROUBLE_API_KEY] = "check apiKey and serverZone: a key is of one project and one zone",
+    };
+    const bool is_outage = trouble == OA_TROUBLE_OUTAGE;
+    const bool are_hours = d->max_age_ms >= 2 * 3600000;
+    oa_notices_log(&d->notices, is_outage ? OA_LOG_WARN : OA_LOG_ERROR,
+                   is_outage ? "outage" : "configuration",
+                   "%s does not take decisions (%s); %s. They are kept for %" PRIu64
+                   " %s, as far as maxQueueBytes holds them; %" PRIu64 " are pending",
+                   d->server_name, d->notices.message, ADVICE[trouble],
+                   d->max_age_ms / (are_hours ? 3600000 : 1000), are_hours ? "hours" : "seconds",
+                   d->stats.pending);
+}
+
+/* Note a failure of the server's, and put the next attempt off. */
+static void fail(oa_dispatcher *d, oa_now now, oa_trouble trouble) {
+    const bool is_news = d->health.trouble != trouble;
+    const uint64_t random = draw(d);
+    const uint64_t wait_ms = oa_health_failed(&d->health, now, trouble, random);
+    const uint32_t asked_s = d->attempt.retry_after_seconds;
+    oa_wait(d, now, OA_WAIT_BACKOFF, wait_ms);
+    if (asked_s > 0)
+        oa_wait(d, now, OA_WAIT_RETRY_AFTER, oa_backoff_retry_after_ms(asked_s, random));
+    if (is_news)
+        log_trouble(d, trouble);
+    oa_notices_log(&d->notices, OA_LOG_DEBUG, "retry",
+                   "failure %" PRIu32 " in a row; the next attempt in %" PRIu64 " ms: %s",
+                   d->health.failures, wait_ms, d->notices.message);
+}
+
+/* Note that the server does its work: what stepped aside is tried again. */
+static void succeed(oa_dispatcher *d, oa_now now) {
+    const int64_t since_ms = d->health.since_ms;
+    if (oa_health_recovered(&d->health)) {
+        d->not_before_ms[OA_WAIT_BACKOFF] = 0;
+        oa_notices_log(&d->notices, OA_LOG_WARN, "recovered",
+                       "%s takes decisions again, after %" PRId64 " s; %" PRIu64 " are pending",
+                       d->server_name, (now.wall_ms - since_ms) / 1000, d->stats.pending);
+    }
+    d->refused_alone = 0;
+    while (oa_park_release_aside(&d->park, &d->ready))
+        continue;
+}
+
+/*
+ * Note against a batch that its attempt failed. Returns whether it is to blame: others were
+ * accepted since the same records failed before.
+ */
+static bool suspect(const oa_dispatcher *d, oa_batch *batch) {
+    oa_suspicion *s = &batch->suspicion;
+    const bool is_blamed = s->failures > 0 && d->health.accepted > s->accepted_before;
+    if (s->failures < UINT16_MAX)
+        s->failures++;
+    if (is_blamed && s->blames < UINT16_MAX)
+        s->blames++;
+    s->accepted_before = d->health.accepted;
+    return is_blamed;
+}
+
+/* ---- Outcomes ---- */
 
 static bool deliver(void *context, oa_record *record, oa_mark mark) {
     oa_dispatcher *d = context;
@@ -140,97 +253,159 @@ static bool deliver(void *context, oa_record *record, oa_mark mark) {
     return true;
 }
 
-static void apply_accepted(oa_dispatcher *d, oa_batch *batch, size_t carried) {
+static void apply_accepted(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
     oa_fit_accepted(&d->fit, carried < batch->count);
     oa_batch_filter(batch, carried, deliver, d);
     d->stats.delivered += carried;
     d->stats.pending -= carried;
     d->stats.events_sent += d->attempt.body.event_count;
+    d->health.accepted++;
+    batch->suspicion = (oa_suspicion){.failures = 0};
     put_back(d, batch, false);
+    succeed(d, now);
 }
 
-static void drop_carried(oa_dispatcher *d, oa_batch *batch, size_t carried, oa_drop_reason reason) {
-    drop_some(d, batch, carried, drop_marked, OA_MARK_KEEP, reason);
-    put_back(d, batch, false);
-}
-
-/* Park the throttled users with all that they have in this batch and in `ready`; the queue follows
- * when it is cut. */
-static void park_users(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
+/* Park the throttled users with all that they have in this batch and in `ready`. */
+static size_t park_users(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
     uint64_t pause_ms = d->throttle_ms;
-    if (d->attempt.retry_after_ms > pause_ms)
-        pause_ms = d->attempt.retry_after_ms;
-    search s = {
-        .d = d, .mark = OA_MARK_THROTTLED, .until_ms = oa_moment_after(now.monotonic_ms, pause_ms)};
-    oa_batch_filter(batch, carried, park_throttled, &s);
-    if (s.parked == 0)
-        return;
-    oa_batch_filter(batch, batch->count, park_member, &s);
-    for (oa_batch *other = d->ready.first; other != NULL; other = other->next) {
-        d->ready.record_count -= other->count;
-        oa_batch_filter(other, other->count, park_member, &s);
-        d->ready.record_count += other->count;
+    const uint32_t asked_s = d->attempt.retry_after_seconds;
+    if (asked_s > 0 && oa_backoff_retry_after_ms(asked_s, 0) > pause_ms)
+        pause_ms = oa_backoff_retry_after_ms(asked_s, draw(d));
+    search s = {.d = d, .mark = OA_MARK_THROTTLED};
+    size_t throttled = 0;
+    for (size_t i = 0; i < carried; i++)
+        throttled += batch->marks[i] == OA_MARK_THROTTLED;
+    if (throttled == 0)
+        return carried;
+    const uint64_t until_ms = oa_moment_after(now.monotonic_ms, pause_ms);
+    if (oa_park_open(&d->park, until_ms, &s.group) != OA_OK) {
+        oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);
+        return carried;
     }
+    /* After the first 429 all at once, after each further one half as many. */
+    oa_park_past *past = oa_park_past_of(s.group);
+    past->share = batch->share == 0 ? throttled : batch->share > 1 ? batch->share / 2 : 1;
+    carried = oa_batch_filter(batch, carried, park_marked, &s);
+    oa_batch_filter(batch, batch->count, park_member, &s);
+    park_followers(d);
     oa_notices_log(&d->notices, OA_LOG_WARN, "throttled",
-                   "%zu decision%s of throttled users wait %" PRIu64 " s: %s", s.parked,
-                   s.parked == 1 ? "" : "s", pause_ms / 1000, d->attempt.message);
+                   "%zu decision%s of throttled users wait %" PRIu64 " s: %s", throttled,
+                   throttled == 1 ? "" : "s", pause_ms / 1000, d->notices.message);
+    return carried < batch->count ? carried : batch->count;
+}
+
+/*
+ * Answers that list hardly any of a large batch would make it be sent once for each bad decision:
+ * after some of them it is halved, and the server gets a pause.
+ */
+static void slow_down(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried, size_t left) {
+    const bool is_slow = (carried - left) * 20 < carried;
+    batch->slow_lists = is_slow ? (uint8_t)(batch->slow_lists + 1) : 0;
+    if (batch->slow_lists < SLOW_LISTS) {
+        put_back(d, batch, true);
+        return;
+    }
+    batch->slow_lists = 0;
+    oa_wait(d, now, OA_WAIT_PACE, pace_ms(d));
+    oa_batch *half = d->attempt.body.event_count > LIST_MIN_EVENTS ? halve(d, now, batch) : NULL;
+    put_back_both(d, batch, half);
 }
 
 static void apply_listed(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
-    carried = drop_some(d, batch, carried, drop_marked, OA_MARK_QUOTA, OA_DROP_QUOTA_EXCEEDED);
-    carried = drop_some(d, batch, carried, drop_marked, OA_MARK_INVALID, OA_DROP_INVALID_EVENT);
-    carried =
-        drop_some(d, batch, carried, drop_exhausted, OA_MARK_THROTTLED, OA_DROP_RETRIES_EXHAUSTED);
-    regroup(batch, carried);
-    for (size_t i = 0; i < carried; i++)
+    size_t left = drop_some(d, batch, carried, OA_MARK_QUOTA, OA_DROP_QUOTA_EXCEEDED);
+    left = drop_some(d, batch, left, OA_MARK_INVALID, OA_DROP_INVALID_EVENT);
+    oa_batch_regroup(batch, left);
+    for (size_t i = 0; i < left; i++)
         if (batch->marks[i] == OA_MARK_ALONE)
             batch->records[i]->alone = true;
-    park_users(d, now, batch, carried);
-    put_back(d, batch, true);
+    left = park_users(d, now, batch, left);
+    batch->suspicion = (oa_suspicion){.failures = 0};
+    slow_down(d, now, batch, carried, left);
+    succeed(d, now);
 }
 
-/* Put the batch back as up to three: two halves of what was carried, and what was not. */
-static void halve(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
-    oa_batch *rest = NULL;
-    oa_batch *half = NULL;
-    regroup(batch, carried);
-    if (carried < batch->count && oa_batch_split(batch, carried, &rest) != OA_OK)
-        oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);
-    if (rest != NULL)
-        put_back(d, rest, false);
-    if (oa_batch_split(batch, carried / 2, &half) != OA_OK)
-        oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);
-    if (half != NULL)
-        put_back(d, half, true);
-    put_back(d, batch, true);
+/* Let a batch that is to blame wait by itself, while all others are sent; halve it from its third
+ * failure on. */
+static void punish(oa_dispatcher *d, oa_now now, oa_batch *batch) {
+    static const oa_backoff ALONE = {500, 60 * 1000};
+    const oa_suspicion s = batch->suspicion;
+    if (d->attempt.status_code == 0)
+        oa_fit_refused(&d->fit, d->attempt.body.text.len); /* too large for the link, perhaps */
+    if (batch->count == 1 && s.blames >= d->flush_max_retries) {
+        drop_some(d, batch, 1, OA_MARK_KEEP, OA_DROP_RETRIES_EXHAUSTED);
+        put_back(d, batch, false);
+        return;
+    }
+    uint64_t wait_ms = batch->count > 1 ? pace_ms(d) : oa_backoff_ms(ALONE, s.blames, draw(d));
+    const uint64_t asked_ms = oa_backoff_retry_after_ms(d->attempt.retry_after_seconds, draw(d));
+    if (asked_ms > wait_ms)
+        wait_ms = asked_ms;
+    oa_batch *half = s.failures >= HALVE_AT ? halve(d, now, batch) : NULL;
+    step_aside_both(d, batch, half, oa_moment_after(now.monotonic_ms, wait_ms));
 }
 
+static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried,
+                          oa_trouble trouble) {
+    const bool is_blamed = suspect(d, batch);
+    put_back_rest(d, now, batch, carried);
+    if (is_blamed) {
+        punish(d, now, batch);
+        return;
+    }
+    fail(d, now, trouble);
+    const bool are_others = d->stats.pending > batch->count;
+    oa_batch *half = batch->suspicion.failures >= HALVE_AT ? halve(d, now, batch) : NULL;
+    /* It lets others be tried, which shows whether it is the server or the batch. */
+    if (are_others && batch->count <= ASIDE_RECORDS && d->park.aside_count < MOST_ASIDE)
+        step_aside_both(d, batch, half, OA_PARK_ASIDE);
+    else
+        put_back_both(d, batch, half);
+}
+
+/*
+ * A decision was refused on its own. It is to blame if others were accepted since its batch was refused,
+ * or if there is no other to compare it with. Otherwise it steps aside, and others are tried on
+ * their own: when they are refused, too, it is not the decisions, but the request.
+ */
+static void apply_refused_alone(oa_dispatcher *d, oa_now now, oa_batch *batch, bool is_blamed,
+                                oa_drop_reason reason) {
+    const uint64_t before = batch->suspicion.refused_alone;
+    const uint64_t at = d->health.accepted + 1;
+    const bool was_refused = before == at;
+    const bool is_only_one = d->stats.pending == 1 || (was_refused && d->refused_alone == 1);
+    if (is_blamed || is_only_one || (before > 0 && before < at)) {
+        drop_some(d, batch, 1, OA_MARK_KEEP, reason);
+        put_back(d, batch, false);
+        d->refused_alone = 0;
+        return;
+    }
+    batch->suspicion.refused_alone = at;
+    step_aside_both(d, batch, NULL, OA_PARK_ASIDE);
+    if (!was_refused && ++d->refused_alone < REFUSED_ALONE)
+        return;
+    d->refused_alone = 0;
+    oa_fit_init(&d->fit, d->fit.max_bytes); /* it was not the size */
+    fail(d, now, OA_TROUBLE_REQUEST);
+}
+
+/* The answer blames something in the batch and does not say what: it is halved until that stands
+ * alone. */
 static void apply_refused(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried,
                           oa_drop_reason reason) {
-    if (carried == 1)
-        drop_carried(d, batch, carried, reason);
+    if (d->health.trouble > OA_TROUBLE_OUTAGE) {
+        apply_failure(d, now, batch, carried, OA_TROUBLE_REQUEST);
+        return;
+    }
+    if (d->health.trouble == OA_TROUBLE_OUTAGE)
+        succeed(d, now); /* it judges requests again */
+    const bool is_blamed = suspect(d, batch);
+    put_back_rest(d, now, batch, carried);
+    if (reason == OA_DROP_PAYLOAD_TOO_LARGE)
+        oa_fit_refused(&d->fit, d->attempt.body.text.len);
+    if (batch->count > 1)
+        put_back_both(d, batch, halve(d, now, batch));
     else
-        halve(d, now, batch, carried);
-}
-
-static void apply_outage(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t sent) {
-    const size_t carried =
-        drop_some(d, batch, sent, drop_exhausted, OA_MARK_KEEP, OA_DROP_RETRIES_EXHAUSTED);
-    if (carried < sent)
-        regroup(batch, carried);
-    const uint32_t attempts = carried > 0 ? oa_batch_attempts(batch) : 1;
-    const uint64_t backoff_ms = oa_backoff_ms(attempts, oa_chance_next(&d->chance));
-    const uint64_t asked_ms = d->attempt.retry_after_ms;
-    oa_wait(d, now, OA_WAIT_BACKOFF, backoff_ms);
-    if (asked_ms > 0)
-        oa_wait(d, now, OA_WAIT_RETRY_AFTER, asked_ms);
-    if (carried > 0)
-        oa_notices_log(
-            &d->notices, OA_LOG_WARN, "retry",
-            "%zu decision%s to wait %" PRIu64 " ms for attempt %" PRIu32 " of %" PRIu32 ": %s",
-            carried, carried == 1 ? "" : "s", backoff_ms > asked_ms ? backoff_ms : asked_ms,
-            attempts + 1, d->flush_max_retries, d->attempt.message);
-    put_back(d, batch, true);
+        apply_refused_alone(d, now, batch, is_blamed, reason);
 }
 
 void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
@@ -242,23 +417,26 @@ void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
         note_error(d, now);
     switch (outcome) {
     case OA_OUTCOME_ACCEPTED:
-        apply_accepted(d, batch, carried);
+        apply_accepted(d, now, batch, carried);
         break;
     case OA_OUTCOME_LISTED:
         apply_listed(d, now, batch, carried);
         break;
     case OA_OUTCOME_BAD_API_KEY:
-        drop_carried(d, batch, carried, OA_DROP_INVALID_API_KEY);
+        fail(d, now, OA_TROUBLE_API_KEY);
+        put_back(d, batch, true);
         break;
     case OA_OUTCOME_REFUSED:
         apply_refused(d, now, batch, carried, OA_DROP_INVALID_EVENT);
         break;
     case OA_OUTCOME_TOO_LARGE:
-        oa_fit_refused(&d->fit, d->attempt.body.text.len);
         apply_refused(d, now, batch, carried, OA_DROP_PAYLOAD_TOO_LARGE);
         break;
     case OA_OUTCOME_OUTAGE:
-        apply_outage(d, now, batch, carried);
+        apply_failure(d, now, batch, carried, OA_TROUBLE_OUTAGE);
+        break;
+    case OA_OUTCOME_BAD_REQUEST:
+        apply_failure(d, now, batch, carried, OA_TROUBLE_REQUEST);
         break;
     case OA_OUTCOME_ABORTED:
         put_back(d, batch, d->attempt.sent || batch->again);
@@ -269,43 +447,3 @@ void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
         break;
     }
 }
-
-/* ---- Everything that waits ---- */
-
-typedef void visitor(oa_dispatcher *d, oa_record *record, void *data);
-
-/* Take every decision out of the places where it can wait, in order, and hand it to `visit`. */
-static void drain(oa_dispatcher *d, visitor *visit, void *data) {
-    oa_batch *batch = NULL;
-    while ((batch = oa_batch_list_pop(&d->ready)) != NULL) {
-        for (size_t i = 0; i < batch->count; i++)
-            visit(d, batch->records[i], data);
-        oa_batch_free(batch);
-    }
-    oa_record *record = NULL;
-    while ((record = oa_park_take_any(&d->park)) != NULL)
-        visit(d, record, data);
-    while ((record = oa_queue_take(&d->queue)) != NULL)
-        visit(d, record, data);
-    oa_park_clear(&d->park);
-    d->queue_events = 0;
-}
-
-static void visit_drop(oa_dispatcher *d, oa_record *record, void *data) {
-    const search *s = data;
-    drop(d, record, s->reason, d->stats.error_status_code, s->message);
-}
-
-void oa_verdict_drop_all(oa_dispatcher *d, oa_drop_reason reason, const char *message) {
-    search s = {.d = d, .reason = reason, .message = message};
-    const uint64_t before = d->stats.dropped[reason];
-    drain(d, visit_drop, &s);
-    log_drops(d, reason, before, message);
-}
-
-static void visit_discard(oa_dispatcher *d, oa_record *record, void *data) {
-    (void)data;
-    oa_record_release(&d->arena, record);
-}
-
-void oa_verdict_discard_all(oa_dispatcher *d) { drain(d, visit_discard, NULL); }

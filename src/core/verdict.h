@@ -1,26 +1,21 @@
 /*
- * verdict.h: what becomes of the decisions of a batch once its attempt is over. [externally
- * synchronised]
+ * verdict.h: what becomes of the decisions of a batch once its attempt is over.
+ * [externally synchronised]
  *
- * Every decision ends exactly once: delivered or dropped (settled). Until then it goes back to the
- * front of `ready`, or is parked with its user. Back-off and splitting never lose the order.
+ * Every decision ends exactly once: delivered, or dropped (drop.h). Until then it goes back to the
+ * front of `ready`, or waits in the park with its user. No wait and no splitting loses the order.
+ *
+ * A failure is the server's, until there is reason to think that it is the batch's: others were
+ * accepted since the same records failed before. The server's failures are kept by the dispatcher
+ * (health.h) and drop nothing but by age; the batch's own are kept with it (batch.h), and it is
+ * halved until what is bad stands alone and is dropped.
  */
 #ifndef OA_VERDICT_H
 #define OA_VERDICT_H
 
 #include "oa.h"
-#include "record.h"
 
 /* Deal out what is in the attempt's batch, by its outcome; the batch is gone afterwards. */
 void oa_verdict_apply(oa_dispatcher *dispatcher, oa_now now);
-
-/* Drop everything that is queued, ready or parked. No attempt is out. */
-void oa_verdict_drop_all(oa_dispatcher *dispatcher, oa_drop_reason reason, const char *message);
-
-/* Drop a decision that was taken off its queue, for lack of memory to go on with it. */
-void oa_verdict_drop_record(oa_dispatcher *dispatcher, oa_record *record);
-
-/* Free everything that is queued, ready or parked, and tell nothing of it. */
-void oa_verdict_discard_all(oa_dispatcher *dispatcher);
 
 #endif

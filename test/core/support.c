@@ -2,10 +2,6 @@
 
 #include "mem.h"
 
-enum {
-    ONE_DAY_MS = 24 * 3600 * 1000,
-};
-
 uint64_t draw(uint64_t *state) {
     uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
     x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -203,6 +199,8 @@ world *world_new(void) {
         .flush_max_retries = 12,
         .flush_interval_ms = 10000,
         .throttle_ms = 30000,
+        .max_age_ms = ONE_DAY_MS,
+        .server_name = str("http://server.test/2/httpapi"),
         .max_queue_bytes = 16 << 20,
         .max_body_bytes = 1000000,
         .dedupe_window_ms = ONE_DAY_MS,
@@ -289,8 +287,8 @@ oa_status record(world *w, const oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
     const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
     const oa_status status = oa_dispatcher_record(w->dispatcher, w->now, decision, &wake);
-    /* A host that sleeps is told when it would sleep too long. */
-    if (wake == OA_WAKE_NOT)
+    /* A host that sleeps is told when it would sleep too long; an attempt that comes back wakes it. */
+    if (wake == OA_WAKE_NOT && w->attempt == NULL)
         assert_true(oa_dispatcher_next_due(w->dispatcher, w->now) >= due_before);
     if (wake == OA_WAKE_COLLECT)
         collect(w);
@@ -322,7 +320,7 @@ void decide(world *w, const char *user, const char *flag, const char *variation)
 
 oa_stats stats_of(const world *w) {
     oa_stats stats;
-    oa_dispatcher_stats(w->dispatcher, &stats);
+    oa_dispatcher_stats(w->dispatcher, w->now, &stats);
     return stats;
 }
 
@@ -338,8 +336,51 @@ uint64_t dropped_of(const world *w) {
     return sum_of_drops(&stats);
 }
 
+/* Where the decisions of a few users are; of others, nothing is checked. */
+enum { ORDER_USERS = 256, ORDER_MOST = 2000 };
+
+typedef struct order {
+    const oa_dispatcher *d;
+    size_t count;
+    oa_hash users[ORDER_USERS];
+    uint64_t last[ORDER_USERS];
+} order;
+
+/* One more record, in the order in which they would be sent. */
+static void follow(order *o, const oa_record *record, bool may_be_parked) {
+    if (!may_be_parked)
+        assert_null(oa_park_find(&o->d->park, record));
+    const oa_hash user = oa_record_identity(record, &o->d->hash_key);
+    size_t at = 0;
+    while (at < o->count && o->users[at].low != user.low)
+        at++;
+    if (at == ORDER_USERS)
+        return;
+    if (at < o->count)
+        assert_true(record->seq > o->last[at]);
+    o->count += at == o->count;
+    o->users[at] = user;
+    o->last[at] = record->seq;
+}
+
+static void check_order(const oa_dispatcher *d) {
+    order o = {.d = d};
+    if (d->stats.pending > ORDER_MOST)
+        return;
+    const oa_batch *out = d->attempt.batch;
+    for (size_t i = 0; out != NULL && i < out->count; i++)
+        follow(&o, out->records[i], false);
+    for (const oa_batch *batch = d->ready.first; batch != NULL; batch = batch->next)
+        for (size_t i = 0; i < batch->count; i++)
+            follow(&o, batch->records[i], false);
+    for (const oa_record *record = oa_queue_peek(&d->queue); record != NULL;
+         record = oa_queue_next(record))
+        follow(&o, record, true);
+}
+
 void check_account(world *w) {
     const oa_dispatcher *d = w->dispatcher;
+    check_order(d);
     const oa_stats stats = stats_of(w);
     const uint64_t dropped = sum_of_drops(&stats);
     assert_int_equal(stats.accepted, stats.delivered + dropped + stats.pending);

@@ -49,6 +49,8 @@ char *text_new(void);
 /* Append to such a buffer. */
 void text_add(char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+enum { ONE_DAY_MS = 24 * 3600 * 1000 };
+
 /* A wait of more turns than this has failed. */
 enum { PATIENCE_TURNS = 100000 };
 

@@ -3,6 +3,8 @@
 
 /* ---- outages ---- */
 
+static bool is_configuration(int status) { return status == 403 || status == 301; }
+
 static void an_outage_is_retried_with_the_same_ids(void **state) {
     (void)state;
     static const answer outages[] = {
@@ -31,7 +33,10 @@ static void an_outage_is_retried_with_the_same_ids(void **state) {
         assert_int_equal(w->server.count, 1);
         assert_true(stats_of(w).has_error);
         assert_int_equal(stats_of(w).error_status_code, outages[i].status);
-        assert_true(was_logged(w, "retry"));
+        assert_int_equal(stats_of(w).health == OA_HEALTH_CONFIGURATION,
+                         is_configuration(outages[i].status));
+        assert_true(
+            was_logged(w, is_configuration(outages[i].status) ? "configuration" : "outage"));
         decide(w, "ann", "f", "c"); /* later than what waits, whatever happens */
         advance(w, 299);
         assert_int_equal(w->server.count, 1);
@@ -47,6 +52,8 @@ static void an_outage_is_retried_with_the_same_ids(void **state) {
         assert_int_equal(stats_of(w).requests_sent, 3);
         assert_int_equal(stats_of(w).requests_retried, 1);
         assert_int_equal(stats_of(w).requests_failed, 1);
+        assert_int_equal(stats_of(w).health, OA_HEALTH_OK);
+        assert_true(was_logged(w, "recovered"));
         world_end(w);
     }
 }
@@ -65,108 +72,183 @@ static void any_success_delivers(void **state) {
     }
 }
 
-static void back_off_doubles_and_then_gives_up(void **state) {
+static void back_off_doubles_up_to_a_minute_and_drops_nothing(void **state) {
     (void)state;
     world *w = world_start(world_new());
-    static const uint64_t limits[] = {500,   1000,  2000,   4000,   8000,  16000,
-                                      32000, 64000, 120000, 120000, 120000};
+    static const uint64_t waits[] = {500,   1000,  2000,  4000,  8000,
+                                     16000, 32000, 60000, 60000, 60000};
+    enum { COUNT = sizeof(waits) / sizeof(waits[0]) };
     w->server.otherwise.status = 503;
-    w->random = limits[0]; /* the longest wait */
     decide(w, "ann", "f", "a");
     decide(w, "bob", "f", "a");
     const ticket *t = flush(w, 3600 * 1000);
-    settle(w);
-    for (size_t i = 0; i < 11; i++) {
+    for (size_t i = 0; i < COUNT; i++) {
+        w->random = waits[i] == 60000 ? 0 : waits[i]; /* the longest wait */
+        if (i == 0)
+            settle(w);
         assert_int_equal(w->server.count, i + 1);
-        if (i + 1 < 11)
-            w->random = limits[i + 1];
-        advance(w, limits[i] - 1);
+        assert_int_equal(stats_of(w).failures_in_a_row, i + 1);
+        advance(w, waits[i] - 1);
         assert_int_equal(w->server.count, i + 1);
-        assert_int_equal(w->drop_count, 0);
+        if (i + 1 < COUNT)
+            w->random = waits[i + 1] == 60000 ? 0 : waits[i + 1];
         advance(w, 1);
     }
-    EXPECT_REPORT(t, 0, 2, 0);
-    assert_int_equal(w->server.count, 12); /* flush_max_retries */
-    EXPECT_DROP(w, 0, OA_DROP_RETRIES_EXHAUSTED, "ann:f=a");
-    EXPECT_DROP(w, 1, OA_DROP_RETRIES_EXHAUSTED, "bob:f=a");
-    assert_int_equal(w->drops[0].status_code, 503);
-    assert_int_equal(stats_of(w).requests_failed, 12);
+    assert_false(t->done);
+    assert_int_equal(w->drop_count, 0);
+    assert_int_equal(stats_of(w).failing_since_ms, INT64_C(1800014400000));
+    assert_int_equal(stats_of(w).oldest_pending_ms, 183500 + 60000);
 
     /* What comes afterwards starts from the beginning. */
     w->server.otherwise.status = 200;
+    advance(w, 60000);
+    EXPECT_REPORT(t, 2, 0, 0);
+    assert_int_equal(stats_of(w).failures_in_a_row, 0);
+    assert_int_equal(stats_of(w).failing_since_ms, 0);
+    PLAN(w, .status = 503);
+    w->random = 500;
     decide(w, "eve", "f", "a");
-    advance(w, 120000);
+    flush(w, 10000);
+    settle(w);
+    advance(w, 500);
+    assert_int_equal(stats_of(w).delivered, 3);
+    world_end(w);
+}
+
+static void a_decision_that_is_too_old_expires(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.max_age_ms = 60000;
+    w->config.dedupe = true;
+    world_start(w);
+    w->server.otherwise.status = 503;
+    decide(w, "ann", "f", "a");
+    const ticket *t = flush(w, 3600 * 1000);
+    settle(w);
+    advance(w, 30000);
+    decide(w, "bob", "f", "a");
+    advance(w, 29999);
+    assert_int_equal(w->drop_count, 0);
+    advance(w, 1);
+    assert_int_equal(w->drop_count, 1);
+    EXPECT_DROP(w, 0, OA_DROP_EXPIRED, "ann:f=a");
+    assert_int_equal(w->drops[0].status_code, 503);
+    EXPECT_REPORT(t, 0, 1, 0);
+    decide(w, "ann", "f", "a"); /* it was never sent, so this is no repeat */
+    advance(w, 30000);
+    EXPECT_DROP(w, 1, OA_DROP_EXPIRED, "bob:f=a");
+    w->server.otherwise.status = 200;
+    advance(w, 8000);
+    flush_now(w, 1, 0, 0);
+    assert_int_equal(stats_of(w).dropped[OA_DROP_EXPIRED], 2);
+    world_end(w);
+}
+
+static void a_clock_that_jumps_ahead_expires_nothing(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    w->server.otherwise.status = 503;
+    decide(w, "ann", "f", "a");
+    flush(w, 1000);
+    settle(w);
+    w->now.wall_ms += INT64_C(400) * ONE_DAY_MS;
+    advance(w, 1000);
+    assert_int_equal(w->drop_count, 0);
+    advance(w, ONE_DAY_MS - 1001);
+    assert_int_equal(w->drop_count, 0);
+    advance(w, 1);
+    EXPECT_DROP(w, 0, OA_DROP_EXPIRED, "ann:f=a");
+    world_end(w);
+}
+
+static void a_flush_ends_a_back_off_once_in_a_second(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    w->server.otherwise.status = 503;
+    w->random = 500;
+    decide(w, "ann", "f", "a");
+    flush(w, 60000);
+    settle(w);
+    for (int i = 0; i < 4; i++)
+        advance(w, 500);
+    w->random = 8000; /* of at most 16 s and more, after the sixth failure */
+    advance(w, 500);
+    assert_int_equal(w->server.count, 6);
+    advance(w, 1000);
+    for (uint64_t failures = 7; failures < 9; failures++) {
+        flush(w, 0);
+        settle(w);
+        assert_int_equal(w->server.count, failures);
+        assert_int_equal(stats_of(w).failures_in_a_row, failures);
+        for (int n = 0; n < 99; n++) { /* an application that flushes at each request */
+            const ticket *t = flush(w, 990 - (uint64_t)n * 10);
+            settle(w);
+            EXPECT_REPORT(t, 0, 0, 1); /* at once: nothing can happen in time */
+            advance(w, 10);
+            assert_int_equal(w->server.count, failures);
+        }
+        advance(w, 10);
+    }
+    w->server.otherwise.status = 200;
+    advance(w, 5500); /* an eighth of 52 s, by now */
     assert_int_equal(stats_of(w).delivered, 1);
     world_end(w);
 }
 
-static void attempts_are_counted_for_each_decision_after_splits(void **state) {
-    (void)state;
-    world *w = world_new();
-    w->config.flush_max_retries = 3;
-    world_start(w);
-    PLAN(w, .status = 503);
-    PLAN(w, .status = 400);
-    PLAN(w, .status = 503); /* the first half, its second attempt */
-    PLAN(w, .status = 200);
-    PLAN(w, .status = 503); /* the other half, its second */
-    PLAN(w, .status = 503); /* and its last */
-    decide_many(w, 8, NULL, 0);
-    flush_now(w, 4, 4, 0);
-    assert_int_equal(w->server.count, 6);
-    for (size_t i = 0; i < 4; i++) {
-        char text[16];
-        snprintf(text, sizeof(text), "u%zu:f=a", i + 4);
-        EXPECT_DROP(w, i, OA_DROP_RETRIES_EXHAUSTED, text);
-    }
-    world_end(w);
-}
-
-static void one_attempt_means_one(void **state) {
-    (void)state;
-    world *w = world_new();
-    w->config.flush_max_retries = 1;
-    world_start(w);
-    w->server.otherwise.status = 500;
-    decide(w, "ann", "f", "a");
-    flush_now(w, 0, 1, 0);
-    assert_int_equal(w->server.count, 1);
-    world_end(w);
-}
-
-static void a_flush_ends_a_back_off(void **state) {
+static void a_flush_waits_for_an_eighth_of_a_long_back_off(void **state) {
     (void)state;
     world *w = world_start(world_new());
-    w->random = 500;
-    PLAN(w, .status = 503);
+    w->server.otherwise.status = 503;
     decide(w, "ann", "f", "a");
-    const ticket *first = flush(w, 10000);
+    flush(w, 1000);
     settle(w);
-    assert_int_equal(w->server.count, 1);
-    flush_now(w, 1, 0, 0);
-    EXPECT_REPORT(first, 1, 0, 0);
+    for (int i = 0; i < 12; i++)
+        advance(w, 60000); /* a minute each, by now */
+    const size_t count = w->server.count;
+    advance(w, 7499);
+    flush(w, 0);
+    settle(w);
+    assert_int_equal(w->server.count, count);
+    const ticket *t = flush(w, 1000);
+    settle(w);
+    assert_false(t->done);
+    w->server.otherwise.status = 200;
+    advance(w, 1);
+    EXPECT_REPORT(t, 1, 0, 0);
     world_end(w);
 }
 
 static void a_flush_does_not_end_a_retry_after(void **state) {
     (void)state;
-    {
-        world *w = world_start(world_new());
-        PLAN(w, .status = 503, .retry_after = 7);
-        decide(w, "ann", "f", "a");
-        const ticket *first = flush(w, 10000);
-        settle(w);
-        const ticket *second = flush(w, 1000);
-        settle(w);
-        advance(w, 1000);
-        EXPECT_REPORT(second, 0, 0, 1);
-        advance(w, 5999);
-        assert_int_equal(w->server.count, 1);
-        advance(w, 1);
-        assert_int_equal(w->server.count, 2);
-        EXPECT_REPORT(first, 1, 0, 0);
-        world_end(w);
-    }
+    world *w = world_start(world_new());
+    PLAN(w, .status = 503, .retry_after = 7);
+    decide(w, "ann", "f", "a");
+    const ticket *first = flush(w, 10000);
+    settle(w);
+    const ticket *second = flush(w, 1000);
+    settle(w);
+    EXPECT_REPORT(second, 0, 0, 1); /* nothing can happen in time */
+    advance(w, 6999);
+    assert_int_equal(w->server.count, 1);
+    advance(w, 1);
+    assert_int_equal(w->server.count, 2);
+    EXPECT_REPORT(first, 1, 0, 0);
+    world_end(w);
+}
+
+static void a_retry_after_is_spread_over_a_fifth_more(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    PLAN(w, .status = 503, .retry_after = 60);
+    w->random = 12000;
+    decide(w, "ann", "f", "a");
+    flush(w, 1000);
+    settle(w);
+    advance(w, 71999);
+    assert_int_equal(w->server.count, 1);
+    advance(w, 1);
+    assert_int_equal(w->server.count, 2);
+    world_end(w);
 }
 
 static void a_retry_after_is_bounded(void **state) {
@@ -242,7 +324,7 @@ static void a_drop_tells_the_insert_id_of_the_event(void **state) {
     world_end(w);
 }
 
-static void a_dropped_exposure_may_be_sent_again(void **state) {
+static void an_exposure_that_was_judged_is_not_sent_again(void **state) {
     (void)state;
     world *w = world_new();
     w->config.dedupe = true;
@@ -251,10 +333,7 @@ static void a_dropped_exposure_may_be_sent_again(void **state) {
     strict_rule(&rules, w);
     decide(w, "ann", "f", "bad");
     flush_now(w, 0, 1, 0);
-    decide(w, "ann", "f", "bad"); /* no repeat */
-    rules.parts = BAD_IDENTIFY;
-    flush_now(w, 0, 1, 0);
-    assert_string_equal(w->drops[0].insert_id, w->drops[1].insert_id);
+    assert_int_equal(try_decide(w, "ann", NULL, "f", "bad", true), OA_REPEAT);
     world_end(w);
 }
 
@@ -282,7 +361,7 @@ static void a_shared_identify_that_is_refused_is_taken_apart(void **state) {
 
 static void a_refusal_without_a_list_is_bisected(void **state) {
     (void)state;
-    static const int statuses[] = {400, 403, 404, 422};
+    static const int statuses[] = {400, 402, 409, 422};
     static const struct {
         int bad[6];
         size_t count;
@@ -304,13 +383,13 @@ static void a_refusal_without_a_list_is_bisected(void **state) {
                              expected[0] == '\0' ? "" : " ", n);
             }
             assert_string_equal(delivered_text(w), expected);
+            assert_int_equal(w->drop_count, cases[j].count);
             for (size_t k = 0; k < cases[j].count; k++) {
-                char text[16];
-                snprintf(text, sizeof(text), "u%d:f=bad", cases[j].bad[k]);
-                EXPECT_DROP(w, k, OA_DROP_INVALID_EVENT, text);
+                assert_int_equal(w->drops[k].reason, OA_DROP_INVALID_EVENT);
                 assert_int_equal(w->drops[k].status_code, statuses[i]);
+                assert_non_null(strstr(w->drops[k].text, "f=bad"));
             }
-            assert_true(w->server.count <= 1 + cases[j].count * 2 * 7);
+            assert_true(w->server.count <= 2 + cases[j].count * 2 * 8);
             world_end(w);
         }
     }
@@ -332,16 +411,69 @@ static void one_bad_event_of_two_thousand_is_found(void **state) {
 static void many_drops_are_told_in_small_portions(void **state) {
     (void)state;
     world *w = world_start(world_new());
-    PLAN(w, .status = 400, .body = "{\"code\":400,\"error\":\"Invalid API key: 0123\"}");
-    decide_many(w, 200, NULL, 0);
+    strict rules = {.list = LIST_ALL};
+    strict_rule(&rules, w);
+    for (int n = 0; n < 200; n++) {
+        char user[16];
+        snprintf(user, sizeof(user), "u%d", n);
+        decide(w, user, "f", "bad");
+    }
     flush_now(w, 0, 200, 0);
-    EXPECT_DROP(w, 0, OA_DROP_INVALID_API_KEY, "u0:f=a");
-    EXPECT_DROP(w, 199, OA_DROP_INVALID_API_KEY, "u199:f=a");
+    EXPECT_DROP(w, 0, OA_DROP_INVALID_EVENT, "u0:f=bad");
+    EXPECT_DROP(w, 199, OA_DROP_INVALID_EVENT, "u199:f=bad");
     assert_int_equal(w->largest_report, 64);
-    assert_true(was_logged(w, "invalid_api_key"));
+    assert_true(was_logged(w, "invalid_event"));
+    assert_int_equal(w->server.count, 1);
+    world_end(w);
+}
+
+static void a_wrong_api_key_keeps_decisions_until_it_is_mended(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.dedupe = true;
+    world_start(w);
+    w->server.otherwise =
+        (answer){.status = 400, .body = "{\"code\":400,\"error\":\"Invalid API key: 0123\"}"};
+    decide_many(w, 200, NULL, 0);
+    const ticket *t = flush(w, 10000);
+    settle(w);
+    EXPECT_REPORT(t, 0, 0, 200); /* at once: the next try is in minutes */
+    assert_int_equal(stats_of(w).health, OA_HEALTH_CONFIGURATION);
+    assert_true(was_logged(w, "configuration"));
     for (size_t i = 0; i < w->line_count; i++)
         assert_null(strstr(w->lines[i].text, "0123"));
-    assert_int_equal(w->server.count, 1);
+    for (int second = 0; second < 3600; second++) { /* the same users, again and again */
+        assert_int_equal(try_decide(w, "u0", NULL, "f", "a", true), OA_REPEAT);
+        advance(w, 1000);
+    }
+    assert_in_range(w->server.count, 10, 24);
+    assert_int_equal(arrival_count(&w->server.arrivals[1]), 2); /* one decision */
+    w->server.otherwise = (answer){.status = 200};
+    advance(w, 240000);
+    assert_int_equal(stats_of(w).delivered, 200);
+    assert_int_equal(w->drop_count, 0);
+    world_end(w);
+}
+
+static void what_a_wrong_api_key_lets_expire_is_told_so(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.dedupe = true;
+    world_start(w);
+    w->server.otherwise =
+        (answer){.status = 400, .body = "{\"code\":400,\"error\":\"Invalid API key\"}"};
+    decide(w, "ann", "f", "a");
+    decide(w, "bob", "f", "a");
+    flush(w, 1000);
+    settle(w);
+    for (int hour = 0; hour < 23; hour++)
+        advance(w, 3600 * 1000);
+    assert_int_equal(w->drop_count, 0);
+    decide(w, "eve", "f", "a");
+    advance(w, 3600 * 1000);
+    assert_int_equal(w->drop_count, 2);
+    EXPECT_DROP(w, 0, OA_DROP_INVALID_API_KEY, "ann:f=a");
+    assert_int_equal(stats_of(w).pending, 1);
     world_end(w);
 }
 
@@ -352,8 +484,8 @@ static void a_missing_api_key_is_a_bad_one(void **state) {
          .body = "{\"code\":400,\"error\":\"Request missing required field\","
                  "\"missing_field\":\"api_key\"}");
     decide(w, "ann", "f", "a");
-    flush_now(w, 0, 1, 0);
-    EXPECT_DROP(w, 0, OA_DROP_INVALID_API_KEY, "ann:f=a");
+    flush_now(w, 0, 0, 1);
+    assert_int_equal(stats_of(w).health, OA_HEALTH_CONFIGURATION);
     world_end(w);
 }
 
@@ -414,20 +546,24 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_outage_is_retried_with_the_same_ids),
         cmocka_unit_test(any_success_delivers),
-        cmocka_unit_test(back_off_doubles_and_then_gives_up),
-        cmocka_unit_test(attempts_are_counted_for_each_decision_after_splits),
-        cmocka_unit_test(one_attempt_means_one),
-        cmocka_unit_test(a_flush_ends_a_back_off),
+        cmocka_unit_test(back_off_doubles_up_to_a_minute_and_drops_nothing),
+        cmocka_unit_test(a_decision_that_is_too_old_expires),
+        cmocka_unit_test(a_clock_that_jumps_ahead_expires_nothing),
+        cmocka_unit_test(a_flush_ends_a_back_off_once_in_a_second),
+        cmocka_unit_test(a_flush_waits_for_an_eighth_of_a_long_back_off),
         cmocka_unit_test(a_flush_does_not_end_a_retry_after),
+        cmocka_unit_test(a_retry_after_is_spread_over_a_fifth_more),
         cmocka_unit_test(a_retry_after_is_bounded),
         cmocka_unit_test(new_decisions_wait_behind_an_outage),
         cmocka_unit_test(listed_events_are_dropped_and_the_rest_sent),
         cmocka_unit_test(a_drop_tells_the_insert_id_of_the_event),
-        cmocka_unit_test(a_dropped_exposure_may_be_sent_again),
+        cmocka_unit_test(an_exposure_that_was_judged_is_not_sent_again),
         cmocka_unit_test(a_shared_identify_that_is_refused_is_taken_apart),
         cmocka_unit_test(a_refusal_without_a_list_is_bisected),
         cmocka_unit_test(one_bad_event_of_two_thousand_is_found),
         cmocka_unit_test(many_drops_are_told_in_small_portions),
+        cmocka_unit_test(a_wrong_api_key_keeps_decisions_until_it_is_mended),
+        cmocka_unit_test(what_a_wrong_api_key_lets_expire_is_told_so),
         cmocka_unit_test(a_missing_api_key_is_a_bad_one),
         cmocka_unit_test(a_large_body_is_split_and_the_size_remembered),
         cmocka_unit_test(a_decision_too_large_alone_is_dropped),

@@ -14,10 +14,17 @@ static void add(oa_flushes *flushes, uint64_t upto_seq, uint64_t pending, uint64
     assert_int_equal(oa_flushes_add(flushes, &waiter), OA_OK);
 }
 
+/* Something can happen at once. */
+static oa_prospect at(uint64_t now_ms, bool is_out) {
+    return (oa_prospect){
+        .now_ms = now_ms, .is_out = is_out, .send_at_ms = now_ms, .parked_at_ms = NEVER};
+}
+
 /* Finish what is to be finished, and take it, in order. Returns how many there were. */
 static size_t finish(oa_flushes *flushes, uint64_t now_ms, bool is_out, oa_waiter *out) {
     size_t count = 0;
-    oa_flushes_finish(flushes, now_ms, is_out);
+    const oa_prospect prospect = at(now_ms, is_out);
+    oa_flushes_finish(flushes, &prospect);
     while (oa_flushes_next(flushes, &out[count]))
         count++;
     return count;
@@ -111,11 +118,11 @@ static void a_waiter_that_is_over_is_not_touched_again(void **state) {
     oa_flushes_init(&flushes);
     for (uint64_t n = 0; n < 10; n++)
         add(&flushes, 10, 10, 100 + n);
-    assert_false(oa_flushes_finish(&flushes, 100, false));
+    assert_false(oa_flushes_finish(&flushes, &(oa_prospect){.now_ms = 100, .send_at_ms = 100}));
     oa_flushes_settle(&flushes, 0, true);
     for (uint64_t n = 10; n < 40; n++) /* the list grows while one waits to be taken */
         add(&flushes, 10, 9, 100 + n);
-    assert_false(oa_flushes_finish(&flushes, 101, false));
+    assert_false(oa_flushes_finish(&flushes, &(oa_prospect){.now_ms = 101, .send_at_ms = 101}));
     assert_true(oa_flushes_next(&flushes, &out));
     assert_int_equal(out.report.pending, 10);
     assert_true(oa_flushes_next(&flushes, &out));
@@ -125,6 +132,35 @@ static void a_waiter_that_is_over_is_not_touched_again(void **state) {
     assert_int_equal(flushes.count, 38);
     oa_flushes_clear(&flushes);
     oa_flushes_clear(&flushes);
+}
+
+static void a_waiter_without_a_prospect_is_over(void **state) {
+    (void)state;
+    const oa_waiter waiter = {.upto_seq = 5, .deadline_ms = 100, .report = {.pending = 1}};
+    static const struct {
+        oa_prospect prospect;
+        bool over;
+    } cases[] = {
+        {{10, false, 0, 10, NEVER}, false},       /* it can be sent */
+        {{10, false, 0, 99, NEVER}, false},       /* and in time */
+        {{10, false, 0, 100, NEVER}, true},       /* a back-off ends too late */
+        {{10, false, 0, 100, 99}, false},         /* but for what is parked */
+        {{10, false, 5, 10, NEVER}, true},        /* all of its own is parked for good, */
+        {{10, false, 5, 10, 100}, true},          /* or for too long, */
+        {{10, false, 5, 10, 99}, false},          /* or not */
+        {{10, true, NEVER, NEVER, NEVER}, false}, /* an attempt may bring news */
+        {{100, true, NEVER, NEVER, NEVER}, true}, /* not after the deadline */
+        {{10, false, NEVER, NEVER, NEVER}, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        oa_flushes flushes;
+        oa_waiter out;
+        oa_flushes_init(&flushes);
+        assert_int_equal(oa_flushes_add(&flushes, &waiter), OA_OK);
+        assert_false(oa_flushes_finish(&flushes, &cases[i].prospect));
+        assert_int_equal(oa_flushes_next(&flushes, &out), cases[i].over);
+        oa_flushes_clear(&flushes);
+    }
 }
 
 static void reports_are_right_against_a_model(void **state) {
@@ -418,6 +454,7 @@ int main(void) {
         cmocka_unit_test(deadlines_end_waiters),
         cmocka_unit_test(a_waiter_that_aborts_waits_for_the_request),
         cmocka_unit_test(a_waiter_that_is_over_is_not_touched_again),
+        cmocka_unit_test(a_waiter_without_a_prospect_is_over),
         cmocka_unit_test(reports_are_right_against_a_model),
         cmocka_unit_test(a_flush_of_nothing_is_over_at_once),
         cmocka_unit_test(a_flush_covers_what_was_accepted_before_it),

@@ -264,8 +264,10 @@ static void a_batch_is_split_in_order(void **state) {
     for (uint64_t n = 0; n < 10; n++) {
         assert_int_equal(append(f, &f->queue, "ann", n), OA_OK);
         oa_batch_add(batch, oa_queue_take(&f->queue));
-        batch->records[n]->attempts = (uint16_t)n;
     }
+    batch->again = true;
+    batch->share = 5;
+    batch->suspicion = (oa_suspicion){.failures = 3, .blames = 2, .accepted_before = 1};
     memory_deny(true);
     assert_int_equal(oa_batch_split(batch, 4, &rest), OA_NOMEM);
     memory_deny(false);
@@ -273,8 +275,9 @@ static void a_batch_is_split_in_order(void **state) {
     assert_int_equal(oa_batch_split(batch, 4, &rest), OA_OK);
     assert_int_equal(batch->count, 4);
     assert_int_equal(rest->count, 6);
-    assert_int_equal(oa_batch_attempts(batch), 3);
-    assert_int_equal(oa_batch_attempts(rest), 9);
+    assert_true(rest->again); /* both have the same past */
+    assert_int_equal(rest->share, 5);
+    assert_memory_equal(&rest->suspicion, &batch->suspicion, sizeof(rest->suspicion));
     for (uint64_t n = 0; n < 10; n++) {
         oa_record *record = n < 4 ? batch->records[n] : rest->records[n - 4];
         assert_int_equal(record->seq, n);
@@ -283,6 +286,49 @@ static void a_batch_is_split_in_order(void **state) {
     oa_batch_free(batch);
     oa_batch_free(rest);
     oa_batch_free(NULL);
+}
+
+typedef struct choice {
+    uint64_t odd; /* 1: take the odd ones */
+    size_t offered;
+    oa_arena *arena;
+} choice;
+
+static bool take_some(void *context, oa_record *record, oa_mark mark) {
+    choice *c = context;
+    c->offered++;
+    assert_int_equal(mark, record->seq % 5);
+    if (record->seq % 2 != c->odd)
+        return false;
+    oa_record_release(c->arena, record);
+    return true;
+}
+
+static void a_filter_closes_the_ranks(void **state) {
+    fixture *f = *state;
+    for (size_t among = 0; among <= 10; among++) {
+        oa_batch *batch = NULL;
+        assert_int_equal(oa_batch_new(10, &batch), OA_OK);
+        for (uint64_t n = 0; n < 10; n++) {
+            assert_int_equal(append(f, &f->queue, "ann", n), OA_OK);
+            oa_batch_add(batch, oa_queue_take(&f->queue));
+            batch->marks[n] = (uint8_t)(n % 5);
+        }
+        choice odd = {1, 0, &f->arena};
+        assert_int_equal(oa_batch_filter(batch, among, take_some, &odd), (among + 1) / 2);
+        assert_int_equal(odd.offered, among); /* and not one behind them */
+        assert_int_equal(batch->count, 10 - among / 2);
+        for (size_t i = 1; i < batch->count; i++)
+            assert_true(batch->records[i]->seq > batch->records[i - 1]->seq);
+        for (size_t i = 0; i < batch->count; i++)
+            assert_int_equal(batch->marks[i], batch->records[i]->seq % 5);
+        choice rest = {0, 0, &f->arena};
+        oa_batch_filter(batch, batch->count, take_some, &rest);
+        rest.odd = 1;
+        oa_batch_filter(batch, batch->count, take_some, &rest);
+        assert_int_equal(batch->count, 0);
+        oa_batch_free(batch);
+    }
 }
 
 static void a_list_of_batches_counts_its_records(void **state) {
@@ -310,11 +356,17 @@ static void a_list_of_batches_counts_its_records(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(an_empty_queue_has_nothing),       TEST(memory_is_kept_for_reuse_but_not_all_of_it),
-        TEST(all_parts_of_a_record_are_copied), TEST(records_of_one_user_are_recognized),
-        TEST(order_is_kept_against_a_model),    TEST(the_limit_is_never_exceeded),
-        TEST(a_refused_record_leaves_no_trace), TEST(a_record_moves_to_another_queue),
-        TEST(a_batch_is_split_in_order),        TEST(a_list_of_batches_counts_its_records),
+        TEST(an_empty_queue_has_nothing),
+        TEST(memory_is_kept_for_reuse_but_not_all_of_it),
+        TEST(all_parts_of_a_record_are_copied),
+        TEST(records_of_one_user_are_recognized),
+        TEST(order_is_kept_against_a_model),
+        TEST(the_limit_is_never_exceeded),
+        TEST(a_refused_record_leaves_no_trace),
+        TEST(a_record_moves_to_another_queue),
+        TEST(a_batch_is_split_in_order),
+        TEST(a_filter_closes_the_ranks),
+        TEST(a_list_of_batches_counts_its_records),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

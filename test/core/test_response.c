@@ -102,7 +102,7 @@ static oa_outcome answer_bytes(request *r, int status, oa_str body) {
     memset(r->batch->marks, 0xee, r->batch->cap);
     r->owners[r->event_count] = (oa_event_owner){0, 1}; /* behind the end */
     memset(r->message, 0xee, sizeof(r->message));
-    r->outcome = oa_response_read(status, (oa_str){exact, body.len}, r->batch, r->carried,
+    r->outcome = oa_response_read(status, (oa_str){exact, body.len}, false, r->batch, r->carried,
                                   r->owners, r->event_count, r->message);
     free(exact);
     const size_t len = strnlen(r->message, sizeof(r->message));
@@ -151,15 +151,50 @@ static void expect_message(int status, const char *body, const char *message) {
 #define KEPT "KKKKK"
 #define LISTING "{\"events_with_invalid_fields\":{\"time\":[3]}}"
 
-static void a_2xx_is_accepted_without_being_read(void **state) {
+static void a_2xx_is_accepted_unless_it_says_otherwise(void **state) {
     (void)state;
-    static const char *const BODIES[] = {"",      "{\"code\":200,\"events_ingested\":9}",
-                                         LISTING, "rubbish",
-                                         "{",     "{\"error\":\"Invalid API key\"}"};
+    static const char *const BODIES[] = {
+        "",  "{\"code\":200,\"events_ingested\":9}", LISTING, "rubbish",
+        "{", "{\"error\":\"Invalid API key\"}",      "null",  "{\"code\":\"500\"}"};
     for (int status = 200; status < 300; status++)
         for (size_t i = 0; i < sizeof(BODIES) / sizeof(BODIES[0]); i++)
             expect(status, BODIES[i], OA_OUTCOME_ACCEPTED, KEPT);
-    expect_message(200, "{}", "200: accepted");
+    /* A captive portal, and a gateway that has its own code. */
+    expect(200, "<html>Please log in</html>", OA_OUTCOME_OUTAGE, KEPT);
+    expect(200, " \r\n<!DOCTYPE html>", OA_OUTCOME_OUTAGE, KEPT);
+    expect(200, "{\"code\":500}", OA_OUTCOME_OUTAGE, KEPT);
+    expect(200, "{\"code\":503,\"error\":\"x\"}", OA_OUTCOME_OUTAGE, KEPT);
+    expect(200, "{\"code\":404}", OA_OUTCOME_BAD_REQUEST, KEPT);
+    expect(200, "{\"code\":413}", OA_OUTCOME_TOO_LARGE, KEPT);
+    expect(200, "{\"code\":400}", OA_OUTCOME_REFUSED, KEPT);
+    expect(200, "{\"code\":400,\"error\":\"Invalid API key\"}", OA_OUTCOME_BAD_API_KEY, KEPT);
+    expect(200, "{\"code\":400,\"events_with_invalid_fields\":{\"time\":[3]}}", OA_OUTCOME_LISTED,
+           "KKIKK");
+}
+
+static void amplitude_says_that_it_accepts(void **state) {
+    (void)state;
+    static const struct {
+        const char *body;
+        oa_outcome outcome;
+    } CASES[] = {
+        {"{\"code\":200,\"events_ingested\":9}", OA_OUTCOME_ACCEPTED},
+        {"{\"code\":200}", OA_OUTCOME_ACCEPTED},
+        {"", OA_OUTCOME_OUTAGE},
+        {"{}", OA_OUTCOME_OUTAGE},
+        {"rubbish", OA_OUTCOME_OUTAGE},
+        {"{\"code\":\"200\"}", OA_OUTCOME_OUTAGE},
+        {"{\"code\":201}", OA_OUTCOME_OUTAGE},
+        {"{\"code\":200", OA_OUTCOME_OUTAGE},
+        {"<html>", OA_OUTCOME_OUTAGE},
+        {"{\"code\":400}", OA_OUTCOME_REFUSED},
+    };
+    request *r = usual();
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++)
+        assert_int_equal(oa_response_read(200, str(CASES[i].body), true, r->batch, r->carried,
+                                          r->owners, r->event_count, r->message),
+                         CASES[i].outcome);
+    request_free(r);
 }
 
 static void a_413_is_too_large_whatever_it_says(void **state) {
@@ -173,13 +208,24 @@ static void a_413_is_too_large_whatever_it_says(void **state) {
 
 static void servers_in_trouble_are_an_outage(void **state) {
     (void)state;
-    static const int STATUSES[] = {-1,  0,   100, 101, 199, 300, 301, 302, 307, 308, 399,  407,
-                                   408, 500, 501, 502, 503, 504, 511, 599, 600, 999, 65536};
+    static const int STATUSES[] = {-1,  0,   100, 101, 199, 408, 500, 501,
+                                   502, 503, 504, 511, 599, 600, 999, 65536};
     static const char *const BODIES[] = {"", "{}", LISTING, "<html>",
                                          "{\"error\":\"Invalid API key\"}"};
     for (size_t i = 0; i < sizeof(STATUSES) / sizeof(STATUSES[0]); i++)
         for (size_t j = 0; j < sizeof(BODIES) / sizeof(BODIES[0]); j++)
             expect(STATUSES[i], BODIES[j], OA_OUTCOME_OUTAGE, KEPT);
+}
+
+static void some_statuses_are_about_the_request_whatever_they_say(void **state) {
+    (void)state;
+    static const int STATUSES[] = {300, 301, 302, 307, 308, 399, 401,
+                                   403, 404, 405, 407, 410, 415, 451};
+    static const char *const BODIES[] = {"", "{}", LISTING, "<html>",
+                                         "{\"error\":\"Invalid API key\"}"};
+    for (size_t i = 0; i < sizeof(STATUSES) / sizeof(STATUSES[0]); i++)
+        for (size_t j = 0; j < sizeof(BODIES) / sizeof(BODIES[0]); j++)
+            expect(STATUSES[i], BODIES[j], OA_OUTCOME_BAD_REQUEST, KEPT);
 }
 
 static void a_bad_api_key_is_known_by_text_or_field(void **state) {
@@ -217,8 +263,8 @@ static void a_400_lists_events_by_field(void **state) {
                   "IKIII");
     expect_listed(400, "{\"events_with_invalid_fields\":[2]}", "KIKKK");
     /* Other refusals that list are obeyed alike. */
-    expect_listed(401, LISTING, "KKIKK");
-    expect_listed(403, LISTING, "KKIKK");
+    expect_listed(402, LISTING, "KKIKK");
+    expect_listed(422, LISTING, "KKIKK");
     expect_listed(422, LISTING, "KKIKK");
     expect_listed(429, LISTING, "KKIKK");
 }
@@ -351,9 +397,8 @@ static void a_list_that_hits_nothing_is_no_list(void **state) {
     };
     for (size_t i = 0; i < sizeof(BODIES) / sizeof(BODIES[0]); i++) {
         expect(400, BODIES[i], OA_OUTCOME_REFUSED, KEPT);
-        expect(401, BODIES[i], OA_OUTCOME_REFUSED, KEPT);
-        expect(403, BODIES[i], OA_OUTCOME_REFUSED, KEPT);
-        expect(404, BODIES[i], OA_OUTCOME_REFUSED, KEPT);
+        expect(402, BODIES[i], OA_OUTCOME_REFUSED, KEPT);
+        expect(422, BODIES[i], OA_OUTCOME_REFUSED, KEPT);
         expect(429, BODIES[i], OA_OUTCOME_OUTAGE, KEPT);
     }
 }
@@ -405,7 +450,7 @@ static void a_page_that_is_not_a_json_object_is_an_outage(void **state) {
         "{\"a\":\"\\\\u0000",
         "\xef\xbb\xbf",
     };
-    static const int STATUSES[] = {400, 401, 403, 404, 405, 407, 410, 418, 421, 429, 451, 499};
+    static const int STATUSES[] = {400, 402, 406, 409, 418, 421, 422, 429, 499};
     for (size_t i = 0; i < sizeof(PAGES) / sizeof(PAGES[0]); i++)
         for (size_t j = 0; j < sizeof(STATUSES) / sizeof(STATUSES[0]); j++)
             expect(STATUSES[j], PAGES[i], OA_OUTCOME_OUTAGE, KEPT);
@@ -702,12 +747,12 @@ static void every_failing_allocation_is_an_outage(void **state) {
 static void *read_many(void *data) {
     request *r = data;
     for (int i = 0; i < 300; i++) {
-        r->outcome = oa_response_read(429, str("{\"throttled_users\":{\"bernd\":1}}"), r->batch,
-                                      r->carried, r->owners, r->event_count, r->message);
+        r->outcome = oa_response_read(429, str("{\"throttled_users\":{\"bernd\":1}}"), false,
+                                      r->batch, r->carried, r->owners, r->event_count, r->message);
         if (r->outcome != OA_OUTCOME_LISTED || r->batch->marks[2] != OA_MARK_THROTTLED)
             abort();
-        r->outcome = oa_response_read(400, str("{\"throttled_users\":{\"bernd\":1}"), r->batch,
-                                      r->carried, r->owners, r->event_count, r->message);
+        r->outcome = oa_response_read(400, str("{\"throttled_users\":{\"bernd\":1}"), false,
+                                      r->batch, r->carried, r->owners, r->event_count, r->message);
         if (r->outcome != OA_OUTCOME_OUTAGE)
             abort();
     }
@@ -730,9 +775,11 @@ static void threads_read_at_the_same_time(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_2xx_is_accepted_without_being_read),
+        cmocka_unit_test(a_2xx_is_accepted_unless_it_says_otherwise),
+        cmocka_unit_test(amplitude_says_that_it_accepts),
         cmocka_unit_test(a_413_is_too_large_whatever_it_says),
         cmocka_unit_test(servers_in_trouble_are_an_outage),
+        cmocka_unit_test(some_statuses_are_about_the_request_whatever_they_say),
         cmocka_unit_test(a_bad_api_key_is_known_by_text_or_field),
         cmocka_unit_test(a_400_lists_events_by_field),
         cmocka_unit_test(a_400_lists_what_was_silenced),

@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memset(message, 0xee, sizeof(message));
     memset(batch->marks, 0xee, RECORDS);
     const oa_outcome outcome =
-        oa_response_read(status, body, batch, CARRIED, owners, EVENTS, message);
+        oa_response_read(status, body, size % 2 == 0, batch, CARRIED, owners, EVENTS, message);
 
     bool marked = false;
     for (int i = 0; i < RECORDS; i++) {

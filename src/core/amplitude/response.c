@@ -1,11 +1,10 @@
 /*
  * response.c: Amplitude's answer -> outcome, marks and one line for people.  [any thread]
  *
- * The body of a 2xx is not looked at. Everything else is parsed by cJSON, if it looks like JSON,
- * and walked once; whatever is unknown, of the wrong type or out of range is passed over. Lists
- * name events by index, or users and devices by id. Ids are looked up by binary search in the ids
- * of the records that were carried, so an answer costs (records + list) * log(records), whatever it
- * says.
+ * A body is parsed by cJSON, if it looks like JSON, and walked once; whatever is unknown, of the
+ * wrong type or out of range is passed over. Lists name events by index, or users and devices by
+ * id. Ids are looked up by binary search in the ids of the records that were carried, so an answer
+ * costs (records + list) * log(records), whatever it says.
  *
  * cJSON is used as it comes. Its allocator is the process's and stays so, since the library may be
  * shared with others; what a parse can take of memory is bounded by looking at the text beforehand.
@@ -115,6 +114,7 @@ typedef struct reader {
     size_t event_count;
     id_directory users;
     id_directory devices;
+    bool is_amplitude;
     bool bad_api_key;
     const char *text; /* lent by the tree: what went wrong, in words */
 } reader;
@@ -323,22 +323,47 @@ static void read_text(reader *r, const cJSON *root) {
     }
 }
 
-/* Whether an answer with this status can name the events, users or devices that it is about. 407 is
- * a proxy's, whatever it looks like. */
-static bool may_list(int status) {
-    return status >= 400 && status < 500 && status != 407 && status != 408 && status != 413;
+/* Statuses that are about the request as a whole, whatever its events are; a redirect is one. */
+static bool is_about_request(int status) {
+    static const int STATUSES[] = {401, 403, 404, 405, 407, 410, 415, 451};
+    for (size_t i = 0; i < sizeof(STATUSES) / sizeof(STATUSES[0]); i++)
+        if (status == STATUSES[i])
+            return true;
+    return status >= 300 && status < 400;
 }
 
 static oa_outcome judge(reader *r, int status, const cJSON *root) {
-    if (status >= 200 && status < 300)
-        return OA_OUTCOME_ACCEPTED;
     if (status == 413)
         return OA_OUTCOME_TOO_LARGE;
-    if (root == NULL || !may_list(status))
+    if (is_about_request(status))
+        return OA_OUTCOME_BAD_REQUEST;
+    /* Amplitude refuses in JSON; what is something else comes from what stands before it. */
+    if (root == NULL || status < 400 || status >= 500 || status == 408)
         return OA_OUTCOME_OUTAGE;
     if (status == 400 && r->bad_api_key)
         return OA_OUTCOME_BAD_API_KEY;
     return read_lists(r, status, root);
+}
+
+static bool is_page(oa_str body) {
+    size_t at = 0;
+    while (at < body.len && is_blank(body.data[at]))
+        at++;
+    return at < body.len && body.data[at] == '<';
+}
+
+/*
+ * Judge a 2xx. A captive portal answers 200 with a page, and a gateway with an error in JSON; on
+ * Amplitude's own hosts a success says so. Elsewhere any other body will do.
+ */
+static oa_outcome judge_success(reader *r, oa_str body, const cJSON *root) {
+    const cJSON *code = cJSON_GetObjectItemCaseSensitive(root, "code");
+    const double value = cJSON_IsNumber(code) ? code->valuedouble : 0;
+    if (is_page(body))
+        return OA_OUTCOME_OUTAGE;
+    if (value >= 400 && value < 600)
+        return judge(r, (int)value, root);
+    return r->is_amplitude && value != 200 ? OA_OUTCOME_OUTAGE : OA_OUTCOME_ACCEPTED;
 }
 
 /* A message shows less than this of a text, so that what it masks is whole or at least 5 bytes. */
@@ -397,6 +422,8 @@ static oa_str choose_text(const reader *r, int status, oa_str body, bool is_obje
 #define TEXT(literal) ((oa_str){"" literal, sizeof(literal) - 1})
     if (outcome == OA_OUTCOME_ACCEPTED)
         return TEXT("accepted");
+    if (status >= 200 && status < 300 && outcome == OA_OUTCOME_OUTAGE && !is_page(body))
+        return TEXT("no \"code\":200 in it, so it is not Amplitude's answer");
     if (status >= 300 && status < 400)
         return TEXT("redirects are not followed; check serverUrl");
     if (outcome == OA_OUTCOME_BAD_API_KEY) /* Amplitude's own text may go on with the key */
@@ -435,22 +462,24 @@ static void write_message(const reader *r, int status, oa_str text,
     message[at] = '\0';
 }
 
-oa_outcome oa_response_read(int status_code, oa_str body, oa_batch *batch, size_t carried,
-                            const oa_event_owner *owners, size_t event_count,
+oa_outcome oa_response_read(int status_code, oa_str body, bool is_amplitude, oa_batch *batch,
+                            size_t carried, const oa_event_owner *owners, size_t event_count,
                             char message[OA_RESPONSE_MESSAGE_BYTES]) {
     reader r = {
         .batch = batch,
         .carried = carried,
         .owners = owners,
         .event_count = event_count,
+        .is_amplitude = is_amplitude,
     };
     if (batch->count > 0)
         memset(batch->marks, OA_MARK_KEEP, batch->count);
-    const bool accepted = status_code >= 200 && status_code < 300;
-    cJSON *root = accepted ? NULL : parse_object(body);
+    cJSON *root = parse_object(body);
     if (root != NULL)
         read_text(&r, root);
-    const oa_outcome outcome = judge(&r, status_code, root);
+    const bool is_success = status_code >= 200 && status_code < 300;
+    const oa_outcome outcome =
+        is_success ? judge_success(&r, body, root) : judge(&r, status_code, root);
     const oa_str text = choose_text(&r, status_code, body, root != NULL, outcome);
     write_message(&r, status_code, text, message);
     oa_mem_free(r.users.entries);

@@ -12,12 +12,13 @@
 /* How an attempt ended, as far as the whole of it is concerned; what concerns a record is in its
  * mark. */
 typedef enum oa_outcome {
-    OA_OUTCOME_ACCEPTED,    /* 2xx */
+    OA_OUTCOME_ACCEPTED,    /* 2xx, with "code":200 on Amplitude's own hosts */
     OA_OUTCOME_LISTED,      /* 400 or 429 that names events, users or devices: see the marks */
     OA_OUTCOME_BAD_API_KEY, /* 400 Invalid API key, or api_key missing */
-    OA_OUTCOME_REFUSED,     /* 4xx in JSON that names nothing: something in it is bad */
+    OA_OUTCOME_REFUSED,     /* other 4xx that names nothing: something in it is bad */
     OA_OUTCOME_TOO_LARGE,   /* 413 */
-    OA_OUTCOME_OUTAGE,      /* 408, 429 without a list, 5xx, a page that is not JSON, no answer */
+    OA_OUTCOME_OUTAGE,      /* 408, 429 without a list, 5xx, a page, no answer */
+    OA_OUTCOME_BAD_REQUEST, /* 401, 403, 404 and others of the URL, a proxy or a firewall */
     OA_OUTCOME_ABORTED,     /* we ended it ourselves */
     OA_OUTCOME_NOMEM,       /* it could not be rendered */
 } oa_outcome;
@@ -43,8 +44,8 @@ enum { OA_RESPONSE_MESSAGE_BYTES = 200 };
  * outage. In the message, ids of the request's users and runs of 32 hexadecimal digits that a
  * server echoes are masked. Ownership: borrows everything; writes batch->marks and `message`.
  */
-oa_outcome oa_response_read(int status_code, oa_str body, oa_batch *batch, size_t carried,
-                            const oa_event_owner *owners, size_t event_count,
+oa_outcome oa_response_read(int status_code, oa_str body, bool is_amplitude, oa_batch *batch,
+                            size_t carried, const oa_event_owner *owners, size_t event_count,
                             char message[OA_RESPONSE_MESSAGE_BYTES]);
 
 #endif

@@ -508,7 +508,7 @@ Napi::Value Dispatcher::SetTrust(const Napi::CallbackInfo &info) {
 Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
     Napi::Env env = info.Env();
     oa_stats stats;
-    oa_dispatcher_stats(oa_uv_core(host_->uv), &stats);
+    oa_uv_stats(host_->uv, &stats);
     Napi::Object object = Napi::Object::New(env);
     const auto set = [&](const char *name, uint64_t value) {
         object.Set(name, static_cast<double>(value));
@@ -524,6 +524,13 @@ Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
     set("eventsSent", stats.events_sent);
     set("queueBytes", stats.queue_bytes);
     set("queueHighWaterBytes", stats.queue_high_water_bytes);
+    object.Set("health", oa_health_name(stats.health));
+    set("failuresInARow", stats.failures_in_a_row);
+    set("oldestPendingMillis", stats.oldest_pending_ms);
+    if (stats.failing_since_ms != 0)
+        object.Set("failingSince", static_cast<double>(stats.failing_since_ms));
+    else
+        object.Set("failingSince", env.Null());
     Napi::Object dropped = Napi::Object::New(env);
     for (int i = 0; i < OA_DROP_COUNT; i++)
         dropped.Set(oa_drop_name(static_cast<oa_drop_reason>(i)),

@@ -274,6 +274,10 @@ uint64_t oa_uv_abort(oa_uv *uv) {
     return oa_dispatcher_abort(uv->core);
 }
 
+void oa_uv_stats(const oa_uv *uv, oa_stats *out) {
+    oa_dispatcher_stats(uv->core, oa_clock_now(), out);
+}
+
 oa_status oa_uv_set_trust(oa_uv *uv, oa_str pem) {
     return uv->curl == NULL || uv->attempt != NULL ? OA_CLOSED : oa_curl_trust(uv->curl, pem);
 }

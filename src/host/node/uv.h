@@ -63,6 +63,9 @@ oa_status oa_uv_close(oa_uv *uv, uint64_t timeout_ms, void *ticket)
  */
 uint64_t oa_uv_abort(oa_uv *uv);
 
+/* oa_dispatcher_stats(), now. */
+void oa_uv_stats(const oa_uv *uv, oa_stats *out);
+
 /* Set the CA certificates to trust; see oa_curl_trust(). Errors: also OA_CLOSED. */
 oa_status oa_uv_set_trust(oa_uv *uv, oa_str pem) __attribute__((warn_unused_result));
 

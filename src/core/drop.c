@@ -1,0 +1,187 @@
+#include "drop.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "state.h"
+
+enum { DROPS_IN_STEP = 4096 }; /* about a millisecond */
+
+/* Whether a decision that is dropped for this reason was never judged, so that its exposure counts
+ * as unsent and the next one like it goes out. */
+static bool is_unsent(oa_drop_reason reason) {
+    return reason != OA_DROP_INVALID_EVENT && reason != OA_DROP_PAYLOAD_TOO_LARGE &&
+           reason != OA_DROP_INVALID_API_KEY;
+}
+
+void oa_drop(oa_dispatcher *d, oa_record *record, oa_drop_reason reason, int status_code,
+             const char *message) {
+    const oa_variant *variant = record->variant;
+    if (d->exposure != NULL && is_unsent(reason))
+        oa_exposure_forget(d->exposure, oa_record_identity(record, &d->hash_key),
+                           variant->flag_hash, (uint32_t)variant->content.low, record->occurrence);
+    d->stats.dropped[reason]++;
+    d->stats.pending--;
+    oa_flushes_settle(&d->flushes, record->seq, false);
+    oa_notices_drop(&d->notices, &d->arena, record, reason, status_code, message);
+}
+
+void oa_drop_log(oa_dispatcher *d, oa_drop_reason reason, uint64_t before, const char *message) {
+    const uint64_t count = d->stats.dropped[reason] - before;
+    if (count > 0)
+        oa_notices_log(&d->notices, OA_LOG_ERROR, oa_drop_name(reason),
+                       "%" PRIu64 " decision%s dropped (%s): %s", count, count == 1 ? "" : "s",
+                       oa_drop_name(reason), message);
+}
+
+void oa_drop_for_memory(oa_dispatcher *d, oa_record *record) {
+    const char *message = oa_status_message(OA_QUEUE_FULL);
+    oa_drop(d, record, OA_DROP_QUEUE_FULL, 0, message);
+    oa_drop_log(d, OA_DROP_QUEUE_FULL, d->stats.dropped[OA_DROP_QUEUE_FULL] - 1, message);
+}
+
+/* What a taker of oa_batch_filter() is looking for. */
+typedef struct search {
+    oa_dispatcher *d;
+    oa_now now;
+    oa_drop_reason reason;
+    const char *message;
+} search;
+
+static bool drop_any(void *context, oa_record *record, oa_mark mark) {
+    const search *s = context;
+    (void)mark;
+    oa_drop(s->d, record, s->reason, s->d->stats.error_status_code, s->message);
+    return true;
+}
+
+/* ---- Age ---- */
+
+/*
+ * The age of a decision by the wall clock, which is all that a record has. It may jump ahead, so no
+ * decision is older than its dispatcher.
+ */
+static uint64_t age_ms(const oa_dispatcher *d, oa_now now, int64_t time_ms) {
+    const uint64_t lived_ms = now.monotonic_ms - d->created_at_ms;
+    if (d->created_at_ms == 0 || now.wall_ms <= time_ms)
+        return 0;
+    const uint64_t wall_ms = (uint64_t)(now.wall_ms - time_ms);
+    return wall_ms < lived_ms ? wall_ms : lived_ms;
+}
+
+static int64_t older(int64_t a_ms, const oa_record *record) {
+    return record != NULL && record->time_ms < a_ms ? record->time_ms : a_ms;
+}
+
+/* The time of the oldest decision that waits, but for those in the park until a moment. */
+static int64_t oldest_waiting_ms(const oa_dispatcher *d) {
+    int64_t oldest_ms = older(INT64_MAX, oa_queue_peek(&d->queue));
+    for (const oa_batch *batch = d->ready.first; batch != NULL; batch = batch->next)
+        if (batch->count > 0)
+            oldest_ms = older(oldest_ms, batch->records[0]);
+    return older(oldest_ms, oa_park_peek_aside(&d->park));
+}
+
+uint64_t oa_drop_oldest_ms(const oa_dispatcher *d, oa_now now) {
+    const oa_batch *batch = d->attempt.batch;
+    int64_t oldest_ms = oldest_waiting_ms(d);
+    const int64_t parked_ms = oa_park_oldest_ms(&d->park);
+    if (batch != NULL && batch->count > 0)
+        oldest_ms = older(oldest_ms, batch->records[0]);
+    if (parked_ms < oldest_ms)
+        oldest_ms = parked_ms;
+    return oldest_ms == INT64_MAX ? 0 : age_ms(d, now, oldest_ms);
+}
+
+uint64_t oa_drop_expiry_ms(const oa_dispatcher *d, oa_now now) {
+    const int64_t oldest_ms = oldest_waiting_ms(d);
+    if (oldest_ms == INT64_MAX)
+        return UINT64_MAX;
+    const uint64_t age = age_ms(d, now, oldest_ms);
+    return oa_moment_after(now.monotonic_ms, age < d->max_age_ms ? d->max_age_ms - age : 0);
+}
+
+static bool is_expired(const oa_dispatcher *d, oa_now now, const oa_record *record) {
+    return record != NULL && age_ms(d, now, record->time_ms) >= d->max_age_ms;
+}
+
+static bool drop_old(void *context, oa_record *record, oa_mark mark) {
+    const search *s = context;
+    (void)mark;
+    if (!is_expired(s->d, s->now, record))
+        return false;
+    oa_drop(s->d, record, s->reason, s->d->stats.error_status_code, s->message);
+    return true;
+}
+
+bool oa_drop_expired(oa_dispatcher *d, oa_now now) {
+    if (oa_drop_expiry_ms(d, now) > now.monotonic_ms)
+        return true;
+    const bool is_key = d->health.trouble == OA_TROUBLE_API_KEY;
+    search s = {.d = d,
+                .now = now,
+                .reason = is_key ? OA_DROP_INVALID_API_KEY : OA_DROP_EXPIRED,
+                .message = d->stats.has_error ? d->stats.error_message : "older than maxAgeMillis"};
+    const uint64_t before = d->stats.dropped[s.reason];
+    while (is_expired(d, now, oa_park_peek_aside(&d->park)) &&
+           oa_park_release_aside(&d->park, &d->ready))
+        continue;
+    for (oa_batch *batch = d->ready.first; batch != NULL; batch = batch->next) {
+        d->ready.record_count -= batch->count;
+        const size_t count = batch->count;
+        if (oa_batch_filter(batch, count, drop_old, &s) < count)
+            oa_batch_regroup(batch, batch->count);
+        d->ready.record_count += batch->count;
+    }
+    size_t budget = DROPS_IN_STEP;
+    for (; budget > 0 && is_expired(d, now, oa_queue_peek(&d->queue)); budget--) {
+        oa_record *record = oa_queue_take(&d->queue);
+        d->queue_events -= record->events;
+        oa_drop(d, record, s.reason, d->stats.error_status_code, s.message);
+    }
+    oa_drop_log(d, s.reason, before, s.message);
+    return budget > 0;
+}
+
+/* ---- Everything that waits ---- */
+
+/* Take decisions out of the places where they can wait, in order, and hand them to `takes`, at
+ * least `budget` of them. Returns whether that was all. */
+static bool drain(oa_dispatcher *d, size_t budget, oa_batch_taker *takes, void *context) {
+    size_t taken = 0;
+    while (taken < budget && d->ready.first != NULL) {
+        oa_batch *batch = oa_batch_list_pop(&d->ready);
+        taken += batch->count;
+        memset(batch->marks, OA_MARK_KEEP, batch->count);
+        oa_batch_filter(batch, batch->count, takes, context);
+        oa_batch_free(batch);
+    }
+    oa_record *record = NULL;
+    for (; taken < budget && (record = oa_park_take_any(&d->park)) != NULL; taken++)
+        takes(context, record, OA_MARK_KEEP);
+    for (; taken < budget && (record = oa_queue_take(&d->queue)) != NULL; taken++) {
+        d->queue_events -= record->events;
+        takes(context, record, OA_MARK_KEEP);
+    }
+    return taken < budget;
+}
+
+bool oa_drop_some(oa_dispatcher *d, oa_drop_reason reason, const char *message) {
+    search s = {.d = d, .reason = reason, .message = message};
+    const uint64_t before = d->stats.dropped[reason];
+    const bool is_all = drain(d, DROPS_IN_STEP, drop_any, &s);
+    oa_drop_log(d, reason, before, message);
+    return is_all;
+}
+
+static bool discard(void *context, oa_record *record, oa_mark mark) {
+    oa_dispatcher *d = context;
+    (void)mark;
+    oa_record_release(&d->arena, record);
+    return true;
+}
+
+void oa_drop_silently(oa_dispatcher *d) {
+    drain(d, SIZE_MAX, discard, d);
+    oa_park_clear(&d->park);
+}
