@@ -25,7 +25,7 @@ typedef struct oa_waiter {
 typedef struct oa_flushes {
     oa_waiter *waiters; /* in order of upto_seq */
     size_t count;
-    oa_waiter *finished; /* and not taken yet; its memory is got beforehand */
+    oa_waiter *finished; /* and not taken yet; allocated in advance */
     size_t finished_count;
     size_t cap; /* of both */
 } oa_flushes;
@@ -43,7 +43,7 @@ oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter)
 void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered);
 
 /*
- * Pass the news of settled decisions on, and finish each waiter whose decisions are all settled, or
+ * Pass news of settled decisions on, and finish each waiter whose decisions are all settled, or
  * whose deadline is at or before `now_ms` (one with `abort` waits on while the attempt that is
  * being cancelled `is_out`). Returns whether a process is about to be frozen: one with `abort` left
  * something pending.

@@ -46,7 +46,8 @@ oa_status oa_park_open(oa_park *park, uint64_t until_ms, oa_park_group **out)
 oa_status oa_park_add(oa_park *park, oa_park_group *group, oa_record *record)
     __attribute__((warn_unused_result));
 
-/* Lend the group in which the record's user is parked, or NULL. Free when nobody is parked. */
+/* Lend the group in which the record's user is parked, or NULL. Costs nothing when no user is
+ * parked. */
 oa_park_group *oa_park_find(const oa_park *park, const oa_record *record);
 
 /* Return when the first group is due (monotonic ms), or UINT64_MAX. */
@@ -58,7 +59,7 @@ uint64_t oa_park_due_ms(const oa_park *park);
  */
 void oa_park_release(oa_park *park, uint64_t now_ms, oa_batch_list *out);
 
-/* Take any one parked record, for the end; NULL when there is none. The caller owes it a
+/* Take any one parked record, for a shutdown; NULL when there is none. The caller owes it a
  * release. */
 oa_record *oa_park_take_any(oa_park *park);
 

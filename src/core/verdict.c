@@ -109,7 +109,7 @@ static size_t drop_some(oa_dispatcher *d, oa_batch *batch, size_t carried, oa_ba
 
 /* ---- Outcomes ---- */
 
-/* Put what is left of the batch back to the front of the line. */
+/* Put what is left of the batch back at the front of `ready`. */
 static void put_back(oa_dispatcher *d, oa_batch *batch, bool again) {
     batch->again = again;
     if (batch->count == 0)
@@ -172,7 +172,7 @@ static void park_users(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t car
         d->ready.record_count += other->count;
     }
     oa_notices_log(&d->notices, OA_LOG_WARN, "throttled",
-                   "%zu decision%s of throttled users wait %" PRIu64 " s: %s", s.parked,
+                   "pausing %zu decision%s of throttled users for %" PRIu64 " s: %s", s.parked,
                    s.parked == 1 ? "" : "s", pause_ms / 1000, d->attempt.message);
 }
 
@@ -227,7 +227,7 @@ static void apply_outage(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t s
     if (carried > 0)
         oa_notices_log(
             &d->notices, OA_LOG_WARN, "retry",
-            "%zu decision%s to wait %" PRIu64 " ms for attempt %" PRIu32 " of %" PRIu32 ": %s",
+            "retrying %zu decision%s in %" PRIu64 " ms (attempt %" PRIu32 " of %" PRIu32 "): %s",
             carried, carried == 1 ? "" : "s", backoff_ms > asked_ms ? backoff_ms : asked_ms,
             attempts + 1, d->flush_max_retries, d->attempt.message);
     put_back(d, batch, true);

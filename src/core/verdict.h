@@ -11,7 +11,7 @@
 #include "oa.h"
 #include "record.h"
 
-/* Deal out what is in the attempt's batch, by its outcome; the batch is gone afterwards. */
+/* Settle, park or put back the records of the attempt's batch; the batch is gone afterwards. */
 void oa_verdict_apply(oa_dispatcher *dispatcher, oa_now now);
 
 /* Drop everything that is queued, ready or parked. No attempt is out. */
@@ -20,7 +20,7 @@ void oa_verdict_drop_all(oa_dispatcher *dispatcher, oa_drop_reason reason, const
 /* Drop a decision that was taken off its queue, for lack of memory to go on with it. */
 void oa_verdict_drop_record(oa_dispatcher *dispatcher, oa_record *record);
 
-/* Free everything that is queued, ready or parked, and tell nothing of it. */
+/* Free everything that is queued, ready or parked, without reporting it. */
 void oa_verdict_discard_all(oa_dispatcher *dispatcher);
 
 #endif

@@ -66,7 +66,7 @@ function obstacle(target) {
   return null;
 }
 
-/** The folder that node-gyp builds in; build/Release belongs to `npm run compile`. */
+/** The folder in which node-gyp builds; build/Release belongs to `npm run compile`. */
 function stage(arch) {
   const dir = path.join(WORK, `linux-${arch}`);
   fs.mkdirSync(dir, { recursive: true });

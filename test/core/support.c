@@ -289,7 +289,7 @@ oa_status record(world *w, const oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
     const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
     const oa_status status = oa_dispatcher_record(w->dispatcher, w->now, decision, &wake);
-    /* A host that sleeps is told when it would sleep too long. */
+    /* A host that sleeps is woken when it would sleep too long. */
     if (wake == OA_WAKE_NOT)
         assert_true(oa_dispatcher_next_due(w->dispatcher, w->now) >= due_before);
     if (wake == OA_WAKE_COLLECT)
@@ -394,7 +394,7 @@ bool turn(world *w) {
     bool busy = false;
     if (oa_dispatcher_next_due(w->dispatcher, w->now) <= w->now.monotonic_ms) {
         oa_dispatcher_step(w->dispatcher, w->now);
-        collect(w); /* so that a flush is told of before an attempt changes what it says */
+        collect(w); /* so that a flush is reported before an attempt changes its counts */
         busy = true;
     }
     if (oa_dispatcher_has_attempt(w->dispatcher, w->now)) {
@@ -419,7 +419,7 @@ void turn_guard(int turns, const char *condition, const char *file, int line_num
 void settle(world *w) {
     check_account(w);
     for (int turns = 0; turn(w); turns++)
-        assert_true(turns < PATIENCE_TURNS); /* it must come to rest without time passing */
+        assert_true(turns < PATIENCE_TURNS); /* it must settle without time passing */
 }
 
 void advance(world *w, uint64_t ms) {

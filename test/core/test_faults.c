@@ -1,4 +1,4 @@
-/* Every answer that is no 200: what is sent again, when, in which order, and what is dropped. */
+/* Every answer other than 200: what is sent again, when, in which order, and what is dropped. */
 #include "support_strict.h"
 
 /* ---- outages ---- */
@@ -92,7 +92,7 @@ static void back_off_doubles_and_then_gives_up(void **state) {
     assert_int_equal(w->drops[0].status_code, 503);
     assert_int_equal(stats_of(w).requests_failed, 12);
 
-    /* What comes afterwards starts from the beginning. */
+    /* Later decisions start with the shortest back-off again. */
     w->server.otherwise.status = 200;
     decide(w, "eve", "f", "a");
     advance(w, 120000);
@@ -227,7 +227,7 @@ static void listed_events_are_dropped_and_the_rest_sent(void **state) {
     }
 }
 
-static void a_drop_tells_the_insert_id_of_the_event(void **state) {
+static void a_drop_reports_the_insert_id_of_the_event(void **state) {
     (void)state;
     world *w = world_start(world_new());
     strict rules = {.list = LIST_ALL};
@@ -251,7 +251,7 @@ static void a_dropped_exposure_may_be_sent_again(void **state) {
     strict_rule(&rules, w);
     decide(w, "ann", "f", "bad");
     flush_now(w, 0, 1, 0);
-    decide(w, "ann", "f", "bad"); /* no repeat */
+    decide(w, "ann", "f", "bad"); /* not a repeat */
     rules.parts = BAD_IDENTIFY;
     flush_now(w, 0, 1, 0);
     assert_string_equal(w->drops[0].insert_id, w->drops[1].insert_id);
@@ -271,7 +271,7 @@ static void a_shared_identify_that_is_refused_is_taken_apart(void **state) {
         decide(w, "bob", "g", "a");
         flush_now(w, 4, 1, 0);
         EXPECT_DROP(w, 0, OA_DROP_INVALID_EVENT, "ann:g=bad");
-        EXPECT_ARRIVAL(w, 1, /* everybody else's stay together */
+        EXPECT_ARRIVAL(w, 1, /* those of other users stay together */
                        "ann{f=a} ann:f=a ann{g=bad} ann:g=bad ann{h=a} ann:h=a bob{f=a,g=a} "
                        "bob:f=a bob:g=a");
         EXPECT_ARRIVAL(w, 2, "ann{f=a} ann:f=a ann{h=a} ann:h=a bob{f=a,g=a} bob:f=a bob:g=a");
@@ -329,7 +329,7 @@ static void one_bad_event_of_two_thousand_is_found(void **state) {
     }
 }
 
-static void many_drops_are_told_in_small_portions(void **state) {
+static void many_drops_are_reported_in_small_portions(void **state) {
     (void)state;
     world *w = world_start(world_new());
     PLAN(w, .status = 400, .body = "{\"code\":400,\"error\":\"Invalid API key: 0123\"}");
@@ -422,12 +422,12 @@ int main(void) {
         cmocka_unit_test(a_retry_after_is_bounded),
         cmocka_unit_test(new_decisions_wait_behind_an_outage),
         cmocka_unit_test(listed_events_are_dropped_and_the_rest_sent),
-        cmocka_unit_test(a_drop_tells_the_insert_id_of_the_event),
+        cmocka_unit_test(a_drop_reports_the_insert_id_of_the_event),
         cmocka_unit_test(a_dropped_exposure_may_be_sent_again),
         cmocka_unit_test(a_shared_identify_that_is_refused_is_taken_apart),
         cmocka_unit_test(a_refusal_without_a_list_is_bisected),
         cmocka_unit_test(one_bad_event_of_two_thousand_is_found),
-        cmocka_unit_test(many_drops_are_told_in_small_portions),
+        cmocka_unit_test(many_drops_are_reported_in_small_portions),
         cmocka_unit_test(a_missing_api_key_is_a_bad_one),
         cmocka_unit_test(a_large_body_is_split_and_the_size_remembered),
         cmocka_unit_test(a_decision_too_large_alone_is_dropped),

@@ -27,7 +27,7 @@ test('a key that is missing is named', () => {
     void left;
     assert.throws(() => new binding.Dispatcher(others, {}), {
       name: 'TypeError',
-      message: `the addon is not given ${key}`,
+      message: `the addon's options lack ${key}`,
     });
   }
 });
