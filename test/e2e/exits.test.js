@@ -76,7 +76,7 @@ describe('nothing is left to do', CONCURRENT, () => {
     assert.equal(amplitude.requests.length, 1);
   });
 
-  it('but a request to a silent server: it is given up after requestTimeoutMillis', async (t) => {
+  it('but a request to a silent server: it is abandoned after requestTimeoutMillis', async (t) => {
     const { child } = await start(t, {
       ...IN_FLIGHT,
       options: { ...EAGER, requestTimeoutMillis: 300, flushTimeoutMillis: 0 },

@@ -138,7 +138,7 @@ test('thousands of random histories, with changes, repeats and refusals, agree w
   assertReconciles(dispatcher.stats());
 });
 
-/** What has waited is delivered but for the bad; a bad one that is the last is forgotten. */
+/** Pending decisions are delivered except for the bad ones; a bad one that is the last is forgotten. */
 function settle(model) {
   model.expected.push(...model.waiting.filter((variation) => variation !== 'bad'));
   model.dropped += model.waiting.filter((variation) => variation === 'bad').length;

@@ -7,7 +7,7 @@
  *   package    where the package is (default: this one), or a list of several, each with a dispatcher
  *   options    of the dispatchers; their log goes to stderr, from Workers too
  *   decisions  the number of decisions of each dispatcher, of as many users: <user>_0, <user>_1, ...
- *   forget     whether the dispatchers are forgotten right after that
+ *   forget     whether the dispatchers are dropped right after that
  *   end        a way to end at once; without it, it prints "ready" and waits for a message
  *   workers    parts of Workers
  *
