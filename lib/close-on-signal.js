@@ -80,7 +80,7 @@ async function end({ dispatcher, before, log, timeoutMillis }) {
   dispatcher.flush(); // what is already waiting is delivered meanwhile
   if (before !== undefined) {
     await drain(before, timeoutMillis).catch((error) =>
-      log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes all the same`),
+      log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes anyway`),
     );
   }
   await dispatcher.close();

@@ -330,7 +330,7 @@ typedef struct oa_flush_notice {
 } oa_flush_notice;
 
 typedef enum oa_notice_kind {
-    OA_NOTICE_CANCEL, /* end the attempt that is out, soon; it comes back all the same */
+    OA_NOTICE_CANCEL, /* end the attempt that is out, soon; it comes back anyway */
     OA_NOTICE_ATTEMPT,
     OA_NOTICE_LOG,
     OA_NOTICE_DROP,

@@ -31,7 +31,7 @@ typedef struct owner {
     uint32_t variant;
     uint64_t attempts;
     uint64_t drops;
-    uint64_t untold; /* lines that say that a drop is not described */
+    uint64_t untold; /* log lines about drops that are not described */
     uint64_t trust_questions;
     bool destroyed;
     int destroy_at; /* a kind of notice, AT_TRUST or NEVER */

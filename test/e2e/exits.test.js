@@ -111,7 +111,7 @@ describe('nothing is left to do', CONCURRENT, () => {
 describe('a forgotten dispatcher', CONCURRENT, () => {
   const FORGET = { forget: true, args: ['--expose-gc'] };
 
-  it('delivers what it has, and goes with its listeners', async (t) => {
+  it('delivers what it has, and its listeners are removed', async (t) => {
     const { amplitude, child } = await start(t, FORGET);
     child.send({ main: 'collect' });
     await child.endsWith(0);

@@ -163,7 +163,7 @@ function refuseBad({ events }) {
   return { status: 400, body };
 }
 
-test('beyond maxEntries exposures are sent again, and counted once all the same', async (t) => {
+test('beyond maxEntries exposures are sent again, but counted once', async (t) => {
   const { amplitude, dispatcher } = await start(t, { dedupe: { maxEntries: 100 } });
   for (let round = 0; round < 3; round++) {
     for (let i = 0; i < 1000; i++) {

@@ -133,7 +133,7 @@ describe('a drain that fails does not keep the dispatcher from closing', CONCURR
       await child.endsWith(null, 'SIGTERM');
       assert.match(
         child.stderr,
-        new RegExp(`^closeOnSignal: ${reason}; the dispatcher closes all the same\\n$`),
+        new RegExp(`^closeOnSignal: ${reason}; the dispatcher closes anyway\\n$`),
       );
       assert.deepEqual(usersOf(amplitude), ['user_1']);
     });

@@ -195,7 +195,7 @@ describe('access', () => {
     );
   });
 
-  it('is no page of another origin', async (t) => {
+  it('is refused to pages of another origin', async (t) => {
     const { get, put, url } = await start(t);
     assert.equal((await get('/events', { Origin: url })).status, 200);
     for (const origin of ['https://evil.example', 'http://localhost:1', 'null']) {

@@ -266,7 +266,7 @@ describe('an invocation that meets a silent server', () => {
     assert.deepEqual([delivered, pending, dropped.total], [4, 0, 0]);
   });
 
-  it('whose events were accepted all the same: they are counted once', async (t) => {
+  it('whose events were accepted anyway: they are counted once', async (t) => {
     const { amplitude, dispatcher } = await start(t, { requestTimeoutMillis: LONG_MILLIS });
     const handler = withFlush(
       async ({ userId }) => dispatcher.onDecision(createNotification(userId)),

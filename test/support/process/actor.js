@@ -99,7 +99,7 @@ const ENDINGS = {
     throw new Error('thrown on purpose');
   },
 
-  /** A flush whose continuation is all that is left, beside a timer that is far away. */
+  /** A flush whose continuation is all that is left, besides a timer that is far away. */
   async flush() {
     const timer = setTimeout(() => say('the timer was needed'), LONG_MILLIS);
     const { delivered } = await first.flush();
