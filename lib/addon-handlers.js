@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The functions that the addon calls: with its log lines, drops and finished requests, and for the certificates to
- * trust. None of them throws.
+ * The functions that the addon calls: for log lines, drops, finished requests, and the certificates to trust. None of
+ * them throws.
  */
 
 const channels = require('./diagnostics.js');
@@ -12,8 +12,8 @@ const { isPromise, reasonOf } = require('./reason.js');
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 
 /**
- * Make the handlers of one native dispatcher, which `getNative` returns once it exists. They do not refer to it
- * otherwise, so that a dispatcher that is forgotten without close() can be collected.
+ * Make the handlers of one native dispatcher, which `getNative` returns once it exists. They hold no other reference to
+ * it, so that a dispatcher that is dropped without close() can be collected.
  */
 function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
   return {

@@ -11,7 +11,7 @@ const ROOT = path.join(__dirname, '..');
 const OLDEST_NODE = 18;
 
 const PREBUILT = `prebuilds/${process.platform}-${process.arch}/optimizely-amplitude.node`;
-// Who builds one means it to be used.
+// An addon that was built here takes precedence.
 const CANDIDATES = [
   'build/Release/optimizely_amplitude.node',
   'build/Debug/optimizely_amplitude.node',
@@ -19,7 +19,7 @@ const CANDIDATES = [
 ];
 
 /**
- * Why an addon is not even opened in this runtime, and what helps; null where one may load. In Bun an
+ * Why an addon is not even opened in this runtime, and what to do; null where one may load. In Bun an
  * addon loads, and aborts the process at its first delivery; in Deno its symbols are missing.
  */
 function obstacle({ platform, version, versions: { bun, deno, node } }) {
@@ -72,7 +72,7 @@ function open(file) {
   return Object.assign(addon.exports, { file });
 }
 
-/** Throw when the runtime is one that a prebuilt addon must not even be tried on. */
+/** Throw when the runtime is one in which a prebuilt addon must not even be opened. */
 function checkFits(file) {
   if (!file.endsWith(PREBUILT)) {
     return;
@@ -83,13 +83,13 @@ function checkFits(file) {
       `uses the OpenSSL 3 of the runtime, and this runtime has ${openssl ? `OpenSSL ${openssl}` : 'none'}`,
     );
   }
-  // Its loader takes a library for glibc all the same, and what happens then is not defined.
+  // musl's loader accepts a library for glibc, with undefined behaviour.
   if (usesMusl()) {
     throw new Error('is built for glibc, and this system uses musl');
   }
 }
 
-/** Where musl's dynamic linker is. Most systems have none, and are not looked at any further. */
+/** Where musl's dynamic linker is. Most systems have none, and are not examined further. */
 const MUSL_LINKERS = { x64: '/lib/ld-musl-x86_64.so.1', arm64: '/lib/ld-musl-aarch64.so.1' };
 
 /** Whether the C library is musl: its dynamic linker is the one that Node's executable asks for. */
@@ -104,7 +104,7 @@ function usesMusl() {
     const head = Buffer.alloc(2048);
     return head.subarray(0, fs.readSync(descriptor, head)).includes('/ld-musl-');
   } catch {
-    return false; // not to be found out, as under --permission
+    return false; // cannot be determined, as under --permission
   } finally {
     if (descriptor !== undefined) {
       fs.closeSync(descriptor);

@@ -11,7 +11,7 @@ const MAX_TIMER_MILLIS = 2 ** 31 - 1;
 /** The error for an option, which names it. */
 const optionError = (message) => Object.assign(new TypeError(message), { code: 'ERR_OA_OPTION' });
 
-/** Thrown by a check: what it expected, and, unless it is simply the value, what it got. */
+/** Thrown by a check: what it expected, and what it got, unless that is simply the value. */
 class Unexpected extends Error {
   constructor(expected, got) {
     super();
@@ -25,7 +25,7 @@ const shorten = (string, length = 40) =>
   string.length > length ? `${string.slice(0, length)}...` : string;
 const list = (names) => names.map((name) => `'${name}'`).join(', ');
 
-/** Describe a value in a few words. Of objects only the kind is told, since their contents may be secret. */
+/** Describe a value in a few words. Of objects only the kind is shown, since their contents may be secret. */
 function describe(value) {
   switch (typeof value) {
     case 'string':

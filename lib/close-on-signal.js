@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The end of a process that is told to stop: the application drains, its dispatchers close, and the signal
- * ends the process after all, so that whatever watches it sees the end that it asked for.
+ * Ends a process on a signal: the application drains, its dispatchers close, and then the signal ends the process, so
+ * that its supervisor sees the usual status.
  *
  * One listener for each signal serves all dispatchers of the process.
  */
@@ -21,7 +21,7 @@ const entries = new Set(); // { dispatcher, before, log, timeoutMillis }
 const closing = new Map(); // a server that is being closed -> the promise that it is
 let isEnding = false;
 
-/** Returns a function that takes it back. `log` and `timeoutMillis` are the dispatcher's. */
+/** Returns a function that removes the listeners. `log` and `timeoutMillis` are the dispatcher's. */
 function closeOnSignal(dispatcher, options, { log, timeoutMillis }) {
   const { before, ...unknown } = Object(options ?? {});
   const [name] = Object.keys(unknown);
@@ -56,7 +56,7 @@ async function onSignal(signal) {
   stopListening();
   process.kill(process.pid, signal);
   if (process.pid === 1) {
-    // The first process of a container does not end by a signal that has no listener.
+    // A signal without a listener does not end the first process of a container.
     process.exit(128 + os.constants.signals[signal]);
   }
 }
@@ -77,10 +77,10 @@ function noteClosedServers() {
 
 /** Never rejects. */
 async function end({ dispatcher, before, log, timeoutMillis }) {
-  dispatcher.flush(); // what waits already is delivered meanwhile
+  dispatcher.flush(); // what is already waiting is delivered meanwhile
   if (before !== undefined) {
     await drain(before, timeoutMillis).catch((error) =>
-      log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes all the same`),
+      log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes anyway`),
     );
   }
   await dispatcher.close();
@@ -119,7 +119,7 @@ function call(before) {
 
 /**
  * An HTTP server is closed when its last connection is, and clients may keep theirs open for minutes: what is idle
- * is closed, and in the end also what is not, such as a connection that never said anything.
+ * is closed, and in the end also what is not, such as a connection that never sent anything.
  */
 function closeConnections(areAll) {
   for (const server of closing.keys()) {

@@ -105,8 +105,8 @@ class Dispatcher {
   }
 
   /**
-   * Say once that a client has no datafile when decisions were to be delivered and none has come. What it decided is
-   * notified to nobody, so this is the only trace of a function that does not await onReady().
+   * Warn once that a client has no datafile when decisions were to be delivered and none has come. Its decisions send
+   * no notification, so this is the only sign of a function that does not await onReady().
    */
   #warnOfUnready() {
     if (
@@ -117,8 +117,8 @@ class Dispatcher {
       this.#toldUnready = true;
       this.#log.warn(
         'unready',
-        'no decision has come, and the Optimizely client has no datafile yet: until it has, decide() returns null ' +
-          'and notifies nobody; await optimizely.onReady() before the first decision',
+        'no decision has come, and the Optimizely client has no datafile yet: until it has one, decide() returns no ' +
+          'variation and sends no notification; await optimizely.onReady() before the first decision',
       );
     }
   }
@@ -207,7 +207,7 @@ class Dispatcher {
     }
   }
 
-  /** Give a decision to the addon, and return its status. */
+  /** Pass a decision to the addon, and return its status. */
   #give(decision, notification, rules) {
     const id = this.#variants.get(decision);
     if (id < 0) {
@@ -228,7 +228,7 @@ class Dispatcher {
     }
   }
 
-  /** Tell the log and the channel. The decision is counted already, so nothing depends on this. */
+  /** Report to the log and the channel. The decision is counted already, so nothing depends on this. */
   #tell(status, notification, decision) {
     try {
       const outcome = outcomeOf(status);
@@ -293,7 +293,7 @@ class Dispatcher {
   }
 }
 
-/** `await using`, where there is such: since Node 18.18. */
+/** `await using`, where it exists: since Node 18.18. */
 if (Symbol.asyncDispose !== undefined) {
   Object.defineProperty(Dispatcher.prototype, Symbol.asyncDispose, {
     async value() {

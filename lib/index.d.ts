@@ -1,8 +1,7 @@
 /**
  * Delivers the decisions of the Optimizely Feature Experimentation SDK to Amplitude.
  *
- * Durations and times are in milliseconds, sizes in bytes, and counts are counts of decisions unless
- * something else is said.
+ * Durations and times are in milliseconds, sizes in bytes, and counts are counts of decisions unless stated otherwise.
  */
 
 declare global {
@@ -17,27 +16,28 @@ export function createDispatcher<T extends DecisionType = 'flag'>(
 ): Dispatcher;
 
 /**
- * Close a dispatcher when the process is told to stop, by SIGTERM or SIGINT: run `before`, deliver what is left, and
- * let the signal end the process after all. A second signal ends it at once.
+ * Close a dispatcher when the process gets SIGTERM or SIGINT: run `before`, deliver what is left, and then let the
+ * signal end the process. A second signal ends it at once.
  *
  * May be called for several dispatchers; the process ends when each is closed. Replaces the application's own
  * listeners of these signals: those that remain get the signal a second time. Works in the main thread only.
  *
- * Returns a function that takes it back. Throws a TypeError with code `ERR_OA_OPTION` for arguments of the wrong kind.
+ * Returns a function that removes the listeners. Throws a TypeError with code `ERR_OA_OPTION` for arguments of the
+ * wrong kind.
  */
 export function closeOnSignal(dispatcher: Dispatcher, options?: CloseOnSignalOptions): () => void;
 
 export interface CloseOnSignalOptions {
   /**
-   * The application's own drain, such as `() => server.close()`. Decisions that it still makes are delivered. It is
-   * waited for, up to `flushTimeoutMillis`: until the promise that it returns is settled, or the callback that it takes is
+   * The application's own drain, such as `() => server.close()`. Decisions that it still makes are delivered. It may
+   * take up to `flushTimeoutMillis`: until the promise that it returns is settled, or the callback that it takes is
    * called, and the servers that it closes have closed. Idle connections of such HTTP servers are closed, and all
    * connections after half of that time.
    */
   before?: ((done: (error?: Error | null) => void) => unknown) | undefined;
 }
 
-/** The version of this package, its addon and the libraries in that: for bug reports and inventories. */
+/** The version of this package, its addon and the libraries in the addon: for bug reports and inventories. */
 export function info(): Info;
 
 export interface Info {
@@ -47,7 +47,10 @@ export interface Info {
   addon: string;
   /** Whether it is one of those that came with the package. */
   prebuilt: boolean;
-  /** What the addon is linked with: libcurl and what that uses, cJSON, xxHash. Licences by their SPDX names, where known. */
+  /**
+   * What the addon is linked with: libcurl and its own libraries, cJSON, xxHash. Licences by their SPDX names, where
+   * known.
+   */
   libraries: { name: string; version: string; license: string | null }[];
 }
 
@@ -66,8 +69,8 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   useBatch?: boolean | undefined;
 
   /**
-   * The whole URL to post to, with its path, and a query if it needs one; it replaces what `serverZone` and `useBatch` say of
-   * it. `useBatch`, or a path that ends in `/batch`, still sets the limits of the Batch API. Must not
+   * The whole URL to post to, with its path, and a query if it needs one; it replaces the one that `serverZone` and
+   * `useBatch` imply. `useBatch`, or a path that ends in `/batch`, still sets the limits of the Batch API. Must not
    * contain user name and password.
    */
   serverUrl?: string | undefined;
@@ -102,7 +105,7 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   requestTimeoutMillis?: number | undefined;
 
   /**
-   * The most memory for what is not delivered yet, in bytes, 1024 or more. What does not fit is dropped
+   * The most memory for undelivered decisions, in bytes, 1024 or more. What does not fit is dropped
    * as `queue_full`. Default: 64 MiB.
    */
   maxQueueBytes?: number | undefined;
@@ -150,7 +153,7 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   optOut?: boolean | undefined;
 
   /**
-   * Where messages go. Warnings and errors come once for each cause, and then at most once a minute.
+   * Where messages go. Warnings and errors are logged once for each cause, and then at most once a minute.
    * Default: the console, warnings and errors only.
    */
   logger?: Logger | undefined;
@@ -201,7 +204,9 @@ export type RuleType = 'experiment' | 'rollout' | 'holdout';
 
 /** Messages are plain text. Errors of these functions are ignored. */
 export interface Logger {
-  /** As in pino and winston; called once. If it returns false for 'debug', no messages are made for single decisions. */
+  /**
+   * As in pino and winston; called once. If it returns false for 'debug', no messages are built for single decisions.
+   */
   isLevelEnabled?(level: string): boolean;
   debug(message: string): void;
   info(message: string): void;
@@ -289,18 +294,18 @@ export interface Stats {
     readonly sent: number;
     /** Sent again because an earlier attempt failed. */
     readonly retried: number;
-    /** Answered by anything but 200, or not at all. */
+    /** Answered with anything but 200, or not at all. */
     readonly failed: number;
     /** The bodies, as sent. */
     readonly bytes: number;
   };
   readonly events: {
-    /** In requests that were answered by 200. */
+    /** In requests that were answered with 200. */
     readonly sent: number;
   };
   readonly queue: {
     readonly bytes: number;
-    /** The most that it ever was. */
+    /** The peak of `bytes`. */
     readonly highWaterBytes: number;
   };
   readonly lastError: {
@@ -349,7 +354,7 @@ export type DropReason =
 
 export interface Drop {
   readonly reason: DropReason;
-  /** The reason in words, with what the server said. */
+  /** The reason in words, with the server's error text. */
   readonly message: string;
   /** Of the answer; 0 if there was none. */
   readonly statusCode: number;
@@ -365,7 +370,7 @@ export interface DroppedDecision {
   readonly enabled: boolean;
   /** When it was made, in ms since 1970. */
   readonly time: number;
-  /** `''` for a decision that was refused before it had one: `opted_out`, or `closed` at the door. */
+  /** `''` for a decision that was refused before it had one: `opted_out`, or made after `close()`. */
   readonly insertId: string;
 }
 

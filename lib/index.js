@@ -10,8 +10,8 @@ function createDispatcher(options) {
 }
 
 /**
- * On SIGTERM or SIGINT: run `before`, close the dispatcher, and let the signal end the process. Returns a function
- * that takes it back.
+ * On SIGTERM or SIGINT: run `before`, close the dispatcher, and let the signal end the process. Returns a function that
+ * removes the listeners.
  */
 function closeOnSignal(dispatcher, options) {
   const settings = Dispatcher.settingsOf(dispatcher);

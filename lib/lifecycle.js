@@ -4,9 +4,9 @@
  * What happens to undelivered decisions when a process, or a Worker, comes to its end.
  *
  * The event loop runs empty: they are flushed. process.exit() or an uncaught exception: the request in
- * flight is aborted at once, since nothing may hold an exit up, and the log says how many are lost.
+ * flight is aborted at once, since nothing may delay an exit, and the log says how many are lost.
  *
- * One listener for each event serves all dispatchers, and goes with the last of them. Only native
+ * One listener for each event serves all dispatchers, and is removed with the last of them. Only native
  * dispatchers are held here; a dispatcher that the application forgot is collected, and then closed.
  */
 

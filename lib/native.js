@@ -1,6 +1,6 @@
 'use strict';
 
-/** Makes a dispatcher of the addon from the options: what it is told, and what it may call. */
+/** Makes a dispatcher of the addon from the options: its configuration, and the handlers that it calls. */
 
 const { version } = require('../package.json');
 const { createAddonHandlers } = require('./addon-handlers.js');
@@ -20,7 +20,7 @@ function createNative(options, log) {
   return native;
 }
 
-/** Just the keys that the addon reads: `configKeys` of the addon lists them, and a test compares. */
+/** Exactly the keys that the addon reads: `configKeys` of the addon lists them, and a test compares. */
 function nativeOptions(options, log) {
   return {
     apiKey: options.apiKey,

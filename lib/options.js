@@ -52,13 +52,13 @@ const EXPECTED_GROUPS =
 /** Event types that change profiles instead of being events. */
 const PROFILE_EVENT_TYPES = new Set(['$identify', '$groupidentify']);
 
-/** What becomes of a variable of the environment that is not set. */
+/** What an environment variable that is not set turns into. */
 const UNSET = new Set([undefined, '', 'undefined', 'null']);
 
 /** An API key that is refused, in a few words that do not repeat it. */
 const describeKey = (value) => (value === null ? 'null' : `another ${typeof value}`);
 
-/** A URL that is refused, without its secrets: a password stands before an @, and queries hold tokens. */
+/** A URL that is refused, without its secrets: a password comes before an @, and queries hold tokens. */
 function describeUrl(value) {
   if (typeof value !== 'string') {
     return describe(value);
@@ -305,7 +305,7 @@ function proxyFromEnvironment(env, url) {
 /**
  * Check the options of createDispatcher(), fill in what is left out, and return a frozen object.
  *
- * It has every option by its name. `null` means none, and the console for `logger`. Besides,
+ * It has every option by its name. `null` means none, and the console for `logger`. In addition,
  * - `serverUrl` is the URL to post to; `compression` is decided, and `caFile` is absolute;
  * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
  * - `proxy` and `noProxy` are those that apply, from the options or from the environment;

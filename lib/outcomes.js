@@ -1,6 +1,6 @@
 'use strict';
 
-/** What can become of a decision that the listener is given, by its status, and what to say of it. */
+/** What can become of a decision that the listener gets, by its status, and how to describe it. */
 
 const binding = require('./binding.js');
 
@@ -9,7 +9,7 @@ const STATUS = Object.freeze(
   Object.fromEntries(binding.statusNames.map((name, code) => [name, code])),
 );
 
-/** Statuses of decisions that the addon is not given; its own are never negative. */
+/** Statuses of decisions that are not passed to the addon; its own are never negative. */
 const IGNORED = -1;
 const INVALID = -2;
 

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Suggests the known name that an unknown one is near to. Loaded only for an error. */
+/** Suggests the known name that is closest to an unknown one. Loaded only for an error. */
 
 /** The names that other clients use, in the form that plainName() makes. */
 const ALIASES = {
@@ -93,7 +93,7 @@ function editDistance(a, b) {
   return last[b.length];
 }
 
-/** The known name that is nearest, or undefined. */
+/** The closest known name, or undefined. */
 function nearestName(name, known) {
   // The distance to a long name is slow to compute, and of no use.
   const lower = name.slice(0, 64).toLowerCase();
@@ -119,7 +119,7 @@ function nearestName(name, known) {
   return nearest;
 }
 
-/** The advice for an unknown option: the nearest known one, or all of them. */
+/** The advice for an unknown option: the closest known one, or all of them. */
 function suggest(name, known, prefix) {
   const nearest = nearestName(name, known);
   return nearest === undefined

@@ -70,7 +70,7 @@ function installCommand(manager, packages) {
 }
 
 /**
- * What to type, as one indented line, or one line for each family when this system is unknown.
+ * What to run, as one indented line, or one line for each family when this system is unknown.
  * `packagesFor(manager)` names the packages.
  */
 function installAdvice(packagesFor, manager = packageManager()) {
@@ -85,12 +85,12 @@ function installAdvice(packagesFor, manager = packageManager()) {
     .join('\n');
 }
 
-/** What to type to install all that compiling needs. */
+/** What to run to install all that compiling needs. */
 function buildAdvice() {
   return installAdvice((manager) => MANAGERS[manager].build);
 }
 
-/** What to type to install the shared `library`, a key of `run`. */
+/** What to run to install the shared `library`, a key of `run`. */
 function libraryAdvice(library) {
   return installAdvice((manager) => MANAGERS[manager].run[library]);
 }

@@ -7,7 +7,7 @@ const fs = require('node:fs');
 let pem;
 
 /**
- * Return all of them as one PEM text of about 200 KB, which is made once in a process.
+ * Return all of them as one PEM text of about 200 KB, which is made once per process.
  *
  * Newer versions of Node return the list in use, with NODE_EXTRA_CA_CERTS and --use-system-ca; older ones only
  * their built-in list.

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What to say when no addon loads: what was tried, why each failed, and what to type. */
+/** The error when no addon loads: what was tried, why each failed, and what to run. */
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -23,10 +23,10 @@ function failure(attempts) {
 }
 
 const NO_ADDONS =
-  'This process may load none: start Node.js without --no-addons (command line, NODE_OPTIONS, or execArgv of a Worker).';
+  'This process may not load addons: start Node.js without --no-addons (command line, NODE_OPTIONS, or execArgv of a Worker).';
 const NO_PERMISSION =
-  'This process may load none: start Node.js with --allow-addons beside --permission, and let it read the folder of ' +
-  `the package: --allow-fs-read=${path.join(ROOT, '*')}`;
+  'This process may not load addons: start Node.js with --allow-addons in addition to --permission, and let it read ' +
+  `the folder of the package: --allow-fs-read=${path.join(ROOT, '*')}`;
 
 /** Whether Node.js refuses every addon, whatever forbids it. It says so before it looks for the file. */
 function areAddonsForbidden() {
@@ -46,7 +46,7 @@ const BUNDLED = [
   "    Next.js: serverExternalPackages: ['optimizely-amplitude']",
 ].join('\n');
 
-/** Whether this code is somewhere else than in its package. */
+/** Whether this code is outside of its package. */
 function isBundled() {
   try {
     return (
@@ -128,7 +128,7 @@ function machineOf(file) {
   return ELF_MACHINES[bigEndian ? head.readUInt16BE(18) : head.readUInt16LE(18)] ?? null;
 }
 
-/** What to type. `messages` are those of the dynamic linker. */
+/** What to run. `messages` are those of the dynamic linker. */
 function advice(messages) {
   const { buildAdvice, libraryAdvice } = require('./system.js');
   const text = messages.join('\n');

@@ -33,8 +33,8 @@ class UserCallbacks {
   }
 
   /**
-   * Ask for the user and the properties, and give the decision to the addon; returns its status.
-   * Throws when resolveUser does not answer as it should.
+   * Get the user and the properties, and pass the decision to the addon; returns its status. Throws when resolveUser
+   * returns something invalid.
    */
   record(id, decision, notification, rules) {
     const { resolveUser, eventProperties, userProperties, includeRollouts, propertyPrefix } =

@@ -5,7 +5,7 @@
  * options name. It is for the command line, which has to know where exactly a request fails; the dispatcher's
  * own requests are made by the addon.
  *
- * An error has a `stage`: 'proxy' (to reach it, and to be let through), 'dns', 'connect', 'tls' or 'http'.
+ * An error has a `stage`: 'proxy' (to reach it, and to be allowed through), 'dns', 'connect', 'tls' or 'http'.
  */
 
 const dns = require('node:dns');

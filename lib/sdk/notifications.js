@@ -62,7 +62,7 @@ function registerConfigUpdates(client, listener) {
 }
 
 const SDK = "'@optimizely/optimizely-sdk'";
-/** What makes a client, of SDK v6 and of those before: what guides for the one show does not run on the other. */
+/** How to make a client, with SDK v6 and with earlier ones: guides for one do not work with the other. */
 const RECIPE = [
   'A client of SDK v6, which has no createInstance({ sdkKey }) and no enums:',
   `    const { createInstance, createPollingProjectConfigManager } = require(${SDK});`,
@@ -87,8 +87,8 @@ function describe(client) {
 }
 
 /**
- * Whether a client has no datafile yet, as far as it can tell: then decide() returns null, and no notification tells
- * of it, in any version of the SDK.
+ * Whether a client has no datafile yet, as far as can be detected: then decide() returns no variation and sends no
+ * notification, in any version of the SDK.
  */
 function isUnready(client) {
   try {

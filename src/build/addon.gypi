@@ -62,11 +62,11 @@
       'conditions': [
         ['OS == "linux"', {
           'ldflags': [
-            # Our symbols are bound to our code, also when another library has the same names.
+            # Our symbols are bound to our code, even when another library has the same names.
             '-Wl,-Bsymbolic',
             # A Worker's exit must not unmap code that the thread pool or libcurl still runs.
             '-Wl,-z,nodelete',
-            # A missing symbol fails the load, which we can explain, and does not crash the process later.
+            # A missing symbol fails the load, which we can explain, instead of crashing the process later.
             '-Wl,-z,now',
           ],
         }],

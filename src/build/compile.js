@@ -5,8 +5,8 @@
  *
  *   node src/build/compile.js [node-gyp commands]    default: compile what changed; "rebuild": everything
  *
- * It tells in one message what the system lacks, which node-gyp would tell in fifty lines, and uses the
- * headers that are installed with the running Node, if there are any, so that node-gyp downloads nothing.
+ * It reports in one message what the system lacks, where node-gyp would print fifty lines, and uses the headers that
+ * are installed with the running Node, if there are any, so that node-gyp downloads nothing.
  */
 
 const { spawnSync } = require('node:child_process');

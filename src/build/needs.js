@@ -98,7 +98,7 @@ function wrongCurl() {
     : [];
 }
 
-/** What this system lacks to compile the addon: names to be read by people; empty when nothing is missing. */
+/** What this system lacks to compile the addon: names for a message; empty when nothing is missing. */
 function missing() {
   const tools = missingTools(TOOLS);
   if (tools.includes('pkg-config')) {

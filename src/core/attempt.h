@@ -1,8 +1,8 @@
 /*
- * attempt.h: one attempt to deliver one batch: its body, and what came of it.  [one owner]
+ * attempt.h: one attempt to deliver one batch: its body and its result.  [one owner]
  *
- * The dispatcher fills in the upper part and lends the attempt out; its taker has it rendered,
- * sends the body, gives the answer in, and hands it back. In between the batch is the taker's, too.
+ * The dispatcher fills in the upper part and lends the attempt out; its taker renders it, sends the
+ * body, passes the answer in, and hands it back. In between the batch is the taker's, too.
  */
 #ifndef OA_ATTEMPT_H
 #define OA_ATTEMPT_H
@@ -22,7 +22,7 @@ struct oa_attempt {
     /* Set by the taker. */
     oa_body body;
     oa_outcome outcome;
-    bool sent; /* an exchange was begun */
+    bool sent; /* a request was begun */
     bool gzip;
     int status_code;   /* 0: no answer */
     char message[400]; /* what went wrong, in one line */
@@ -36,7 +36,7 @@ void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame, bool is_amplitu
 /* Free the body; the batch must have gone elsewhere. */
 void oa_attempt_clear(oa_attempt *attempt);
 
-/* Take a batch, before the attempt is lent out: until an answer is given, nothing came of it. */
+/* Take a batch, before the attempt is lent out. Without an answer it counts as aborted. */
 void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_bytes);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include "oa.h"
 
-/* Longest wait that a server's Retry-After can ask for. Source: segment's node SDK bounds it
- * alike. */
+/* Longest wait that a server's Retry-After can ask for. Source: Segment's Node SDK has the same
+ * bound. */
 enum { OA_RETRY_AFTER_MAX_MS = 300 * 1000 };
 
 /* An exponential back-off: `base_ms` doubles with each failure, up to `cap_ms`. */

@@ -3,8 +3,8 @@
  *
  * A batch belongs to the dispatcher, or to the taker of the attempt that carries it. It points to
  * records that were taken off a queue and owes each of them a release. Its marks are what the
- * answer said of each record; its fields are the whole state that survives from one attempt to the
- * next.
+ * answer means for each record; its fields are the whole state that survives from one attempt to
+ * the next.
  */
 #ifndef OA_BATCH_H
 #define OA_BATCH_H
@@ -15,7 +15,7 @@
 
 enum { OA_BATCH_MAX_RECORDS = OA_REQUEST_MAX_EVENTS };
 
-/* What an answer says of one record. */
+/* What an answer means for one record. */
 typedef enum oa_mark {
     OA_MARK_KEEP,      /* nothing: send it again */
     OA_MARK_INVALID,   /* refused for good */
@@ -73,8 +73,8 @@ static inline void oa_batch_regroup(oa_batch *batch, size_t count) {
 typedef bool oa_batch_taker(void *context, oa_record *record, oa_mark mark);
 
 /*
- * Offer the first `among` records to `takes`, in order, and close the ranks behind those that it
- * took. Returns how many of them are left.
+ * Offer the first `among` records to `takes`, in order, and close the gaps that those it took leave
+ * behind. Returns how many of them are left.
  */
 size_t oa_batch_filter(oa_batch *batch, size_t among, oa_batch_taker *takes, void *context);
 

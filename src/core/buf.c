@@ -62,7 +62,7 @@ void oa_buf_repeat(oa_buf *buf, size_t from, size_t len) {
     buf->len += len;
 }
 
-/* 0: as it is; 1: \u00XX; else the letter after the backslash. */
+/* 0: as it is; 1: \u00XX; otherwise the letter after the backslash. */
 /* clang-format off */
 static const char ESCAPES[256] = {
     1,   1, 1, 1, 1, 1, 1, 1, 'b', 't', 'n', 1, 'f', 'r', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,

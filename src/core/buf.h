@@ -2,7 +2,8 @@
  * buf.h: a growing byte buffer with a maximum, and what JSON needs written into it.  [one owner]
  *
  * Failure is sticky: once the buffer is full or memory ran out, every later append is a no-op, and
- * oa_buf_status() tells. So code that writes a body appends freely and checks once, at the end.
+ * oa_buf_status() returns the error. So code that writes a body appends freely and checks once, at
+ * the end.
  */
 #ifndef OA_BUF_H
 #define OA_BUF_H
@@ -66,7 +67,7 @@ static inline void oa_buf_append_str(oa_buf *buf, oa_str str) {
     oa_buf_append(buf, str.data, str.len);
 }
 
-/* Append `str` as a JSON string with its quotes, escaped as RFC 8259 section 7 asks. UTF-8 in,
+/* Append `str` as a JSON string with its quotes, escaped as RFC 8259 section 7 requires. UTF-8 in,
  * UTF-8 out. */
 void oa_buf_append_json(oa_buf *buf, oa_str str);
 

@@ -1,6 +1,6 @@
 /*
- * chance.h: a sequence of pseudo-random numbers from a seed that the host gives: splitmix64. Good
- * enough for jitter, not for secrets.  [externally synchronised]
+ * chance.h: a sequence of pseudo-random numbers from a seed that the host provides: splitmix64.
+ * Good enough for jitter, not for secrets.  [externally synchronised]
  */
 #ifndef OA_CHANCE_H
 #define OA_CHANCE_H

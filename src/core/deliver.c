@@ -13,13 +13,13 @@
 #include "state.h"
 #include "verdict.h"
 
-enum { HOLD_MS = 1000 }; /* after a flush that aborted: time to be frozen, or to end, in peace */
+enum { HOLD_MS = 1000 }; /* after a flush that aborted: time to be frozen, or to exit */
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
-/* When what is in the queue is to be sent, were nothing else in the way. */
+/* When the queue is due, if nothing else prevents sending. */
 static uint64_t queue_due_ms(const oa_dispatcher *d, oa_now now) {
     const oa_record *front = oa_queue_peek(&d->queue);
     if (front == NULL)

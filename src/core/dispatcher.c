@@ -129,7 +129,7 @@ static oa_status check_ids(const oa_dispatcher *d, const oa_decision *decision) 
     return status;
 }
 
-/* Count a decision that is accepted and dropped at once; the host hears of it in the next step. */
+/* Count a decision that is accepted and dropped at once; the host is notified in the next step. */
 static oa_status refuse(oa_dispatcher *d, oa_now now, const oa_decision *decision,
                         const oa_occurrence *occurrence, oa_status status, oa_drop_reason reason,
                         oa_wake *wake) {
@@ -177,7 +177,7 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, const oa_decision *
     oa_variant *variant = d->variants[decision->variant_id];
     oa_hash identity = {0, 0};
     if (d->exposure != NULL) {
-        /* First of all, since it is there that a decision waits for memory. */
+        /* As early as possible: waiting for this memory is the larger part of the cost. */
         identity = oa_hash_identity(&d->hash_key, decision->user_id, decision->device_id);
         oa_exposure_prefetch(d->exposure, identity, variant->flag_hash);
     }

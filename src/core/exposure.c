@@ -1,7 +1,7 @@
 /*
  * exposure.c: extendible hashing over small open-addressing tables. [externally synchronised]
  *
- * What a look-up costs is the memory that it has to wait for, so everything is about cache lines.
+ * The cost of a look-up is waiting for memory, so everything is arranged by cache lines.
  *
  *   print of (identity, flag)     1 0 1 1 ... | 0x5c3f0a17
  *                                 high half     low half
@@ -22,7 +22,7 @@
  *
  *   slot: | print 64 | value 28 | window 16 | turn 17 | used 1 | referenced 1 | unsent 1 |
  *
- * A segment that is full first loses what past windows left in it, then grows (only the very first
+ * A full segment first loses its entries of past windows, then grows (only the very first
  * segment, which starts small), or splits. Each of these writes the survivors of one segment into
  * new ones, so no call moves more than two thousand slots.
  *
@@ -313,7 +313,7 @@ static bool extend(oa_exposure *exposure, uint64_t print) {
     return rebuild(exposure, print, exposure->slot_count, true);
 }
 
-/* Return the segment of a fingerprint, with room for one more; NULL when that cannot be. */
+/* Return the segment of a fingerprint, with room for one more; NULL when that is impossible. */
 static segment *make_room(oa_exposure *exposure, uint64_t print) {
     segment *found = *route(exposure, print);
     if (is_full(exposure, found) && found->period != exposure->period)
@@ -336,7 +336,7 @@ oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **
     exposure->window_ms = window_ms;
     exposure->max_entries = max_entries < SIZE_MAX / 2 ? max_entries : SIZE_MAX / 2;
 
-    /* Eight fifths of max_entries, and three for a small one, dealt to as few segments as hold
+    /* Eight fifths of max_entries, and three for a small one, spread over as few segments as hold
      * them. */
     size_t slot_count = exposure->max_entries + (exposure->max_entries - 1) / 5 * 3 + 3;
     for (; slot_count > MAX_SLOT_COUNT && exposure->max_depth < MAX_DEPTH; exposure->max_depth++)
@@ -398,7 +398,7 @@ oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t fla
     if (entry == NULL) {
         add(exposure, &noted);
     } else {
-        /* Another window, be it because the clock went back, starts from turn 0. */
+        /* Another window, even an earlier one, starts from turn 0. */
         if (entry->window == noted.window) {
             const bool changes = entry->value != noted.value;
             if (!changes && !entry->unsent) {

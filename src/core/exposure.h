@@ -7,9 +7,9 @@
  * turn, so that a -> off -> a leaves a user at `a`. (window, turn) go into the insert_id, which
  * makes it the same in every process that sees the same history.
  *
- * Windows start at an offset of each identity's own, so that midnight is no stampede:
- * identity.high, its upper 32 bits as a fraction, of a window. A clock that goes back to an earlier
- * window begins that one anew, from turn 0.
+ * Windows start at an offset of each identity's own, so that there is no stampede at midnight: the
+ * upper 32 bits of identity.high, as a fraction of a window. A clock that goes back to an earlier
+ * window starts that one again, from turn 0.
  *
  * Memory: extendible hashing. A directory of segments, each a small open-addressing table that
  * splits in two when it is full, so that the table grows as it is used and no single call pays for
@@ -41,7 +41,7 @@ oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **
 /* Take the table. NULL is fine. */
 void oa_exposure_free(oa_exposure *exposure);
 
-/* Fetch what oa_exposure_note() will need into the cache, while the caller does something else. */
+/* Fetch what oa_exposure_note() will need into the cache, while the caller does other work. */
 void oa_exposure_prefetch(const oa_exposure *exposure, oa_hash identity, uint64_t flag);
 
 /*
@@ -64,8 +64,8 @@ void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, 
 
 typedef struct oa_exposure_stats {
     size_t entries;
-    size_t bytes;     /* 1.4 KB at first; 26 an entry when full, up to 52 while it grows */
-    uint64_t evicted; /* that could have been of the current window */
+    size_t bytes;     /* 1.1 KB at first; 26 an entry when full, up to 53 while it grows */
+    uint64_t evicted; /* entries that may have been of the current window */
 } oa_exposure_stats;
 
 void oa_exposure_stats_read(const oa_exposure *exposure, oa_exposure_stats *out);

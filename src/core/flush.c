@@ -45,7 +45,7 @@ static oa_status grow(oa_flushes *flushes) {
 }
 
 oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter) {
-    pass_news_on(flushes); /* none of it is for those that come now */
+    pass_news_on(flushes); /* none of it concerns the new waiter */
     if (grow(flushes) != OA_OK)
         return OA_NOMEM;
     flushes->waiters[flushes->count++] = *waiter;
@@ -53,7 +53,7 @@ oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter) {
 }
 
 void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
-    /* The first waiter that covers seq; those behind it hear of it when the news are passed on. */
+    /* The first waiter that covers seq; later ones get it when the news is passed on. */
     size_t low = 0;
     size_t high = flushes->count;
     while (low < high) {

@@ -25,7 +25,7 @@ typedef struct oa_waiter {
 typedef struct oa_flushes {
     oa_waiter *waiters; /* in order of upto_seq */
     size_t count;
-    oa_waiter *finished; /* and not taken yet; its memory is got beforehand */
+    oa_waiter *finished; /* and not taken yet; allocated in advance */
     size_t finished_count;
     size_t cap; /* of both */
 } oa_flushes;

@@ -30,7 +30,7 @@ oa_hash oa_hash_identity(const oa_hash_key *key, oa_str user_id, oa_str device_i
     if (user_id.data != NULL)
         return oa_hash_bytes(key, user_id.data, user_id.len);
     oa_hash hash = oa_hash_bytes(key, device_id.data, device_id.len);
-    hash.low = ~hash.low; /* a device and a user of the same name are two identities */
+    hash.low = ~hash.low; /* a device and a user with the same id are two identities */
     return hash;
 }
 

@@ -2,7 +2,7 @@
  * hash.h: the keyed 128-bit hash behind the exposure table and every insert_id.  [any thread]
  *
  * xxHash's XXH3 with a secret made from the API key: the same key gives the same hashes in every
- * process and on every machine, and whoever does not know it cannot craft two users that collide.
+ * process and on every machine, and without the key nobody can craft two users that collide.
  * The secret is spelled out from seeded hashes, since XXH3_generateSecret() differs between
  * releases of the library and insert_ids must not.
  */

@@ -1,5 +1,5 @@
 /*
- * mem.h: the only door to memory, so that tests can fail the n-th allocation.  [any thread]
+ * mem.h: the only access to the heap, so that tests can fail the n-th allocation.  [any thread]
  *
  * Out of memory is an ordinary error everywhere in this core: callers get NULL, drop and count.
  */
@@ -24,9 +24,9 @@ void oa_mem_free(void *pointer);
 
 /*
  * Return `size` bytes owned by the caller, or NULL; to be given back with oa_mem_free_pages().
- * Where the host gave pages (oa_set_pages), they come from the system and go back to it at once,
- * whatever else lies on the heap, which would keep the size that it had in an outage. Cost: a
- * system call each way, and a page fault for every 4 KB that is written.
+ * Where the host gave pages (oa_set_pages), they come from the system and go back to it at once.
+ * The heap could keep the size that it reached in an outage. Cost: a system call each way, and a
+ * page fault for every 4 KB that is written.
  */
 void *oa_mem_alloc_pages(size_t size);
 
@@ -34,7 +34,7 @@ void *oa_mem_alloc_pages(size_t size);
 void oa_mem_free_pages(void *pointer, size_t size);
 
 /*
- * Ask `allow` before every allocation from now on; NULL asks nobody. For tests.
+ * Ask `allow` before every allocation from now on; NULL removes the gate. For tests.
  * Thread: set before any other thread allocates; `allow` itself may be called on any thread.
  */
 void oa_mem_set_gate(bool (*allow)(size_t size));

@@ -29,7 +29,7 @@ void oa_notices_init(oa_notices *notices, const oa_config *config) {
     oa_queue_init(&notices->refused, &notices->refused_arena);
 }
 
-/* Release a record that was told, or never will be. */
+/* Release a record that was reported, or never will be. */
 static void release(oa_notices *notices, oa_arena *arena, oa_record *record) {
     oa_record_release(record->refused ? &notices->refused_arena : arena, record);
 }
@@ -105,7 +105,7 @@ bool oa_notices_refuse(oa_notices *notices, oa_variant *variant, const oa_decisi
                        oa_drop_reason reason) {
     if (!notices->report_drops)
         return false;
-    oa_decision bare = *decision; /* properties are no part of a report */
+    oa_decision bare = *decision; /* properties are not part of a report */
     bare.event_properties = bare.user_properties = (oa_str){NULL, 0};
     oa_record *record = NULL;
     if (oa_queue_append(&notices->refused, variant, &bare, &record) != OA_OK) {
@@ -213,7 +213,7 @@ bool oa_dispatcher_next_notice(oa_dispatcher *d, oa_notice *out) {
     }
     if (notices->untold > 0) {
         oa_notices_log(notices, OA_LOG_WARN, "untold",
-                       "%" PRIu64 " decisions were refused so fast that onDrop is not told of them",
+                       "%" PRIu64 " decisions were refused too fast to be reported to onDrop",
                        notices->untold);
         notices->untold = 0;
     }

@@ -1,10 +1,10 @@
 /*
- * notices.h: what is to be told to the host, kept until it asks.  [externally synchronised]
+ * notices.h: what is to be reported to the host, kept until it asks.  [externally synchronised]
  *
  * A host may hold a lock while it calls, so the core never calls back: log lines, dropped
  * decisions, attempts and flushes that are over lie here until oa_dispatcher_next_notice() hands
- * them out. A dropped decision is described from its record, which is released once it was told;
- * nothing is allocated for that, so no drop goes untold for lack of memory.
+ * them out. A dropped decision is described from its record, which is released afterwards; nothing
+ * is allocated for that, so no drop goes unreported for lack of memory.
  */
 #ifndef OA_NOTICES_H
 #define OA_NOTICES_H
@@ -42,7 +42,7 @@ typedef struct oa_notices {
 
 void oa_notices_init(oa_notices *notices, const oa_config *config);
 
-/* Free what was not told. `arena` is the one that dropped records came from. */
+/* Free what was not reported. `arena` is the one that dropped records came from. */
 void oa_notices_clear(oa_notices *notices, oa_arena *arena);
 
 /* Note one printf-like line under a topic; a debug line only if wanted. Out of memory loses the
@@ -51,14 +51,14 @@ void oa_notices_log(oa_notices *notices, oa_log_level level, const char *topic, 
                     ...) __attribute__((format(printf, 4, 5)));
 
 /*
- * Note that a record was dropped. Its `seq` is over. `message` is lent until it was told.
+ * Note that a record was dropped. Its `seq` is over. `message` is lent until it is reported.
  * Ownership: takes the record; `arena` is the one that it came from.
  */
 void oa_notices_drop(oa_notices *notices, oa_arena *arena, oa_record *record, oa_drop_reason reason,
                      int status_code, const char *message);
 
 /*
- * Note that a decision was refused at the door. Copies it. `occurrence` NULL: it has no insert_id.
+ * Note that a decision was refused on arrival. Copies it. `occurrence` NULL: it has no insert_id.
  * Returns whether the memory for such reports fills, so that the host should collect them now.
  */
 bool oa_notices_refuse(oa_notices *notices, oa_variant *variant, const oa_decision *decision,

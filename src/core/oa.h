@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-/* What a call can say. `name` is what JavaScript sees; the text is for people. */
+/* What a call can return. `name` is what JavaScript sees; the text is for people. */
 #define OA_STATUS_MAP(X)                                                                           \
     X(OK, "ok", "done")                                                                            \
     X(REPEAT, "repeat", "the same exposure was sent in this window already")                       \
@@ -37,13 +37,13 @@ extern "C" {
     X(ID_TOO_SHORT, "id_too_short", "the id is shorter than minIdLength")                          \
     X(ID_TOO_LONG, "id_too_long", "the id is longer than 1024 characters")                         \
     X(ID_FORBIDDEN, "id_forbidden", "the id is on Amplitude's list of invalid ids")                \
-    X(ID_MALFORMED, "id_malformed", "the id has half of a surrogate pair in it")                   \
+    X(ID_MALFORMED, "id_malformed", "the id contains a lone surrogate")                            \
     X(OPTED_OUT, "opted_out", "the dispatcher is opted out")                                       \
     X(QUEUE_FULL, "queue_full", "the queue holds maxQueueBytes, or memory ran out")                \
     X(CLOSED, "closed", "the dispatcher is closed")                                                \
     X(NOMEM, "no_memory", "memory ran out")                                                        \
     X(TOO_LARGE, "too_large", "larger than its bound")                                             \
-    X(MALFORMED, "malformed", "not what the format asks for")                                      \
+    X(MALFORMED, "malformed", "not in the expected format")                                        \
     X(UNAVAILABLE, "unavailable", "a library refused to start")
 
 typedef enum oa_status {
@@ -97,11 +97,11 @@ typedef struct oa_now {
 
 /*
  * Everything that a dispatcher is made from: one list, which makes the struct below and the code of
- * each host that reads it. The name in quotes is the key by which JavaScript gives a value.
+ * each host that reads it. The name in quotes is the key under which JavaScript passes the value.
  *
  *     TEXT(member, key)           a string, or absent
  *     FLAG(member, key)
- *     NUMBER(type, member, key)   a whole number; what the type cannot hold is cut to its maximum
+ *     NUMBER(type, member, key)   a whole number, clamped to the maximum of its type
  */
 #define OA_CONFIG_MAP(TEXT, FLAG, NUMBER)                                                          \
     TEXT(api_key, "apiKey")                                                                        \
@@ -147,13 +147,13 @@ oa_status oa_dispatcher_new(const oa_config *config, oa_dispatcher **out)
     __attribute__((warn_unused_result));
 
 /*
- * Free a dispatcher with everything that it still holds: nothing is dropped or told any more. No
+ * Free a dispatcher with everything that it still holds; nothing more is dropped or reported. No
  * attempt may be out. Ownership: takes the dispatcher; NULL is fine.
  */
 void oa_dispatcher_free(oa_dispatcher *dispatcher);
 
 /*
- * Make the constant part of a decision known, and return its id for oa_dispatcher_record().
+ * Register the constant part of a decision, and return its id for oa_dispatcher_record().
  *
  * Ownership: copies the strings. An id is valid until oa_dispatcher_forget_variants(). Errors:
  * OA_NOMEM. The caller keeps (flag, variation, rule, enabled) -> id; nothing is looked up here.
@@ -186,8 +186,8 @@ typedef enum oa_wake {
  *
  * Ownership: copies all strings. Writes *wake. Errors: OA_REPEAT and OA_ID_*: not accepted, counted
  * by the caller (OA_REPEAT by stats, too). OA_OPTED_OUT, OA_QUEUE_FULL, OA_CLOSED: accepted and
- * dropped at once, counted, and told in a notice. Cost: one hash of the id, one table look-up, one
- * copy; no allocation but a chunk in a thousand calls.
+ * dropped at once, counted, and reported in a notice. Cost: one hash of the id, one table look-up,
+ * one copy; no allocation except for a chunk in a thousand calls.
  */
 oa_status oa_dispatcher_record(oa_dispatcher *dispatcher, oa_now now, const oa_decision *decision,
                                oa_wake *wake) __attribute__((warn_unused_result));
@@ -221,7 +221,7 @@ oa_status oa_dispatcher_close(oa_dispatcher *dispatcher, oa_now now, uint64_t ti
                               void *ticket) __attribute__((warn_unused_result));
 
 /*
- * Start nothing any more: the process is exiting. The host cancels the attempt that is out by
+ * Start nothing from now on: the process is exiting. The host cancels the attempt that is out by
  * itself. Return the number of decisions that are lost by it.
  */
 uint64_t oa_dispatcher_abort(oa_dispatcher *dispatcher);
@@ -262,19 +262,19 @@ oa_str oa_attempt_body(const oa_attempt *attempt);
 /* The longest answer that is read; a list of 2000 throttled users of 1024 characters fits. */
 enum { OA_ANSWER_MAX_BYTES = 4 * 1024 * 1024 };
 
-/* What came of sending a body. Everything is borrowed. */
+/* The result of sending a body. Everything is borrowed. */
 typedef struct oa_answer {
     int status_code;      /* HTTP status of a complete answer; 0: none came */
-    bool aborted;         /* the host ended the exchange itself; the rest is not looked at */
+    bool aborted;         /* the host ended the request by itself; the rest is not looked at */
     bool gzip;            /* how the body was sent */
     size_t sent_bytes;    /* the body, as sent */
-    uint64_t duration_ms; /* of the exchange */
+    uint64_t duration_ms; /* of the request */
     uint32_t retry_after_seconds; /* of the header, whichever form it had; 0: absent */
     oa_str body;                  /* at most OA_ANSWER_MAX_BYTES */
     oa_str error;                 /* why none came: one line, with the host and never a secret */
 } oa_answer;
 
-/* Give the answer to a rendered body in, and judge it. Once. Thread: any. Borrows `answer`. */
+/* Pass in the answer to a rendered body, once, and judge it. Thread: any. Borrows `answer`. */
 void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer);
 
 /*
@@ -283,9 +283,9 @@ void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer);
  */
 void oa_dispatcher_give_back(oa_dispatcher *dispatcher, oa_now now, oa_attempt *attempt);
 
-/* ---- What the core tells its host ---- */
+/* ---- What the core reports to its host ---- */
 
-/* An attempt whose body was sent came to its end. */
+/* An attempt whose body was sent is over. */
 typedef struct oa_attempt_notice {
     uint64_t number; /* of this dispatcher's, from 1 */
     size_t decision_count;
@@ -336,7 +336,7 @@ typedef struct oa_flush_notice {
 } oa_flush_notice;
 
 typedef enum oa_notice_kind {
-    OA_NOTICE_CANCEL, /* end the attempt that is out, soon; it comes back all the same */
+    OA_NOTICE_CANCEL, /* end the attempt that is out, soon; it comes back anyway */
     OA_NOTICE_ATTEMPT,
     OA_NOTICE_LOG,
     OA_NOTICE_DROP,
@@ -381,9 +381,9 @@ typedef struct oa_stats {
     uint64_t dropped[OA_DROP_COUNT];
     uint64_t requests_sent;
     uint64_t requests_retried; /* sent again because an earlier attempt failed */
-    uint64_t requests_failed;  /* answered by anything but 200, or not at all */
+    uint64_t requests_failed;  /* answered with anything but 2xx, or not at all */
     uint64_t request_bytes;    /* bodies, as sent (compressed) */
-    uint64_t events_sent;      /* in requests that were answered by 200 */
+    uint64_t events_sent;      /* in requests that were answered with 2xx */
     uint64_t queue_bytes;
     uint64_t queue_high_water_bytes;
     oa_health_state health;

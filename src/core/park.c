@@ -89,7 +89,7 @@ static oa_park_slot *find_slot(const oa_park *park, oa_hash identity) {
     return &park->slots[at];
 }
 
-/* Make room for one user more, and sweep out those that are gone. */
+/* Make room for one user more, and drop the slots of those that are gone. */
 static oa_status grow(oa_park *park) {
     if (park->slot_cap > 0 && park->slots_used * 2 < park->slot_cap)
         return OA_OK;

@@ -30,7 +30,7 @@ static size_t bytes_of(const oa_record *record) {
 void oa_arena_init(oa_arena *arena, size_t max_bytes) {
     memset(arena, 0, sizeof(*arena));
     arena->max_bytes = max_bytes;
-    /* Small limits get small chunks, so that the limit is met by decisions and not by slack. */
+    /* Small limits get small chunks, so that decisions reach the limit, not slack. */
     size_t chunk = max_bytes / CHUNKS_AT_LIMIT;
     if (chunk < MIN_CHUNK_BYTES)
         chunk = MIN_CHUNK_BYTES;
@@ -111,7 +111,7 @@ void oa_queue_init(oa_queue *queue, oa_arena *arena) {
 
 /*
  * The size of a queue's next chunk. Where records are moved to there may be many queues, most of
- * them short: their chunks begin small and double, since the arena's limit does not see to it.
+ * them short: their chunks begin small and double, since the arena's limit does not apply to them.
  */
 static size_t next_chunk_bytes(const oa_queue *queue, bool limited) {
     const size_t full = queue->arena->chunk_bytes;
@@ -222,7 +222,7 @@ oa_record *oa_queue_take(oa_queue *queue) {
     queue->at += bytes_of(record);
     queue->count--;
     if (queue->count == 0) {
-        /* Let go of the last chunk as well, so that an empty queue holds no memory. */
+        /* Release the last chunk as well, so that an empty queue holds no memory. */
         chunk_unref(queue->arena, queue->last);
         queue->first = queue->last = NULL;
         queue->at = 0;

@@ -1,9 +1,9 @@
 /*
  * queue.h: records in order, in chunks of memory that are counted.  [externally synchronised]
  *
- * A queue is a list of chunks; records are appended at its end and
- * taken from its front. A taken record stays where it is until oa_record_release(); a chunk is
- * freed with its last record. So batches hold pointers, and nothing is copied on its way out.
+ * A queue is a list of chunks; records are appended at its end and taken from its front. A taken
+ * record stays where it is until oa_record_release(); a chunk is freed with its last record. So
+ * batches hold pointers, and nothing is copied on its way out.
  *
  * An attempt that is out reads the records of its batch on any thread. A queue meanwhile appends to
  * the same chunk, behind them: distinct bytes, so nothing is shared.
@@ -20,7 +20,7 @@ struct oa_chunk;
 typedef struct oa_arena {
     size_t bytes; /* held by undelivered records */
     size_t high_water_bytes;
-    size_t max_bytes; /* a hard limit on `bytes`, but for oa_queue_move() */
+    size_t max_bytes; /* a hard limit on `bytes`, except for oa_queue_move() */
     size_t chunk_bytes;
     /* Chunks that are kept, not in `bytes`: memory that is new to the process costs the loop a page
      * fault for every 60 decisions. */

@@ -46,14 +46,14 @@ typedef enum oa_phase {
  * counts. */
 typedef enum oa_wait_reason {
     OA_WAIT_BACKOFF,     /* an attempt failed; a flush ends it */
-    OA_WAIT_RETRY_AFTER, /* the server said so; nothing ends it */
+    OA_WAIT_RETRY_AFTER, /* the server asked for it; nothing ends it */
     OA_WAIT_MEMORY,      /* there was none for an attempt; nothing ends it */
     OA_WAIT_PACE,        /* answers that list hardly anything follow each other too fast */
     OA_WAIT_FREEZE, /* a flush aborted: the process is about to be frozen; the next flush ends it */
     OA_WAIT_COUNT
 } oa_wait_reason;
 
-/* How long the lack of memory is waited out. */
+/* How long to wait after an allocation failed. */
 enum { OA_MEMORY_PAUSE_MS = 1000 };
 
 struct oa_dispatcher {
@@ -101,10 +101,10 @@ struct oa_dispatcher {
     uint64_t not_before_ms[OA_WAIT_COUNT];
     uint64_t close_deadline_ms;
 
-    oa_stats stats; /* but for the members that oa_dispatcher_stats() fills in */
+    oa_stats stats; /* except for the members that oa_dispatcher_stats() fills in */
 };
 
-/* A moment and a duration; never is the end of all moments. */
+/* Add a duration to a moment; UINT64_MAX is never. */
 static inline uint64_t oa_moment_after(uint64_t moment_ms, uint64_t duration_ms) {
     return duration_ms < UINT64_MAX - moment_ms ? moment_ms + duration_ms : UINT64_MAX;
 }

@@ -1,12 +1,12 @@
 /*
  * variant.h: the constant part of a decision, rendered once.  [externally synchronised]
  *
- * An application has thousands of decisions a second and a few hundred different (flag, variation,
- * rule, enabled). Each is made into a variant when it is first seen: the JSON of its user property
- * and of its event properties, its hashes, and the keys themselves for reports. Records point to
- * it.
+ * An application makes thousands of decisions a second, with a few hundred different (flag,
+ * variation, rule, enabled). Each of these becomes a variant when it is first seen: the JSON of its
+ * user property and of its event properties, its hashes, and the keys themselves for reports.
+ * Records point to it.
  *
- * A variant is immutable but for its count of references, which an attempt that is out never
+ * A variant is immutable except for its reference count, which an attempt that is out never
  * touches: it reads the variants of its records on any thread, and the records keep them alive.
  */
 #ifndef OA_VARIANT_H

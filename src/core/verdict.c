@@ -95,7 +95,7 @@ static size_t drop_some(oa_dispatcher *d, oa_batch *batch, size_t carried, oa_ma
 
 /* ---- Where a batch goes ---- */
 
-/* Put what is left of the batch back to the front of the line. */
+/* Put what is left of the batch back at the front of `ready`. */
 static void put_back(oa_dispatcher *d, oa_batch *batch, bool again) {
     batch->again = again;
     if (batch->count == 0)

@@ -15,7 +15,7 @@
 
 #include "oa.h"
 
-/* Deal out what is in the attempt's batch, by its outcome; the batch is gone afterwards. */
+/* Settle, park or put back the records of the attempt's batch; the batch is gone afterwards. */
 void oa_verdict_apply(oa_dispatcher *dispatcher, oa_now now);
 
 #endif

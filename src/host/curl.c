@@ -44,8 +44,8 @@ struct oa_curl {
     size_t body_len;
     size_t body_cap;
     bool body_is_too_large;
-    bool headers_ended;   /* of the answer: libcurl takes half of them for all */
-    bool has_retry_after; /* likewise: libcurl takes that of an interim answer for it */
+    bool headers_ended;   /* of the answer: libcurl accepts headers that are cut short */
+    bool has_retry_after; /* likewise: libcurl also takes that of an interim answer */
     oa_now used;          /* when the last POST ended; 0 before the first */
     /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs.
      * It carries no other data, so sequential consistency is more than enough. */
@@ -125,8 +125,7 @@ static void explain(oa_curl *curl, CURLcode code) {
     if (text[0] == '\0' || strchr(text, '@') != NULL)
         text = curl_easy_strerror(code);
     if (code == CURLE_WRITE_ERROR)
-        text = curl->body_is_too_large ? "the answer is unreasonably large"
-                                       : "out of memory for the answer";
+        text = curl->body_is_too_large ? "the answer is too large" : "out of memory for the answer";
     snprintf(curl->reason, sizeof(curl->reason), "%s: %s", curl->host, text);
     for (char *c = curl->reason; *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
@@ -163,7 +162,7 @@ static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
 }
 
-/* Turn the multi handle until the POST is over or cancelled. Returns its code. */
+/* Drive the multi handle until the POST is over or cancelled. Returns its code. */
 static CURLcode run(oa_curl *curl) {
     int running = 1;
     for (;;) {
@@ -211,7 +210,7 @@ void oa_curl_cancel(oa_curl *curl) {
 
 void oa_curl_rearm(oa_curl *curl) { atomic_store(&curl->cancelled, false); }
 
-/* ---- Making one ---- */
+/* ---- Creation ---- */
 
 static bool is_https(oa_str url) { return url.len > 6 && memcmp(url.data, "https:", 6) == 0; }
 
@@ -322,7 +321,7 @@ static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
     return code;
 }
 
-/* Copy scheme-less host and port of `url`: the part between "//" and the next '/', '?' or '#'. */
+/* Copy the host and port of `url`: the part between "//" and the next '/', '?' or '#'. */
 static void copy_host(oa_curl *curl, oa_str url) {
     size_t from = 0;
     while (from + 1 < url.len && !(url.data[from] == '/' && url.data[from + 1] == '/'))

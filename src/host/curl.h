@@ -1,9 +1,9 @@
 /*
- * curl.h: how a body gets to the server: libcurl, and its only user.
+ * curl.h: sends a body to the server. The only user of libcurl.
  *
  * HTTP/1.1, one warm connection, verified TLS, no redirects. One POST at a time. Thread:
- * oa_curl_post() on any one thread, oa_curl_cancel() on any; everything else while no POST is under
- * way.
+ * oa_curl_post() on any one thread, oa_curl_cancel() on any; everything else while no POST is in
+ * progress.
  */
 #ifndef OA_HOST_CURL_H
 #define OA_HOST_CURL_H
@@ -52,7 +52,7 @@ oa_status oa_curl_trust(oa_curl *curl, oa_str pem) __attribute__((warn_unused_re
  */
 void oa_curl_post(oa_curl *curl, oa_str body, bool gzip, oa_answer *out);
 
-/* End the POST that is under way, or the next one, within a millisecond. Thread: any. */
+/* End the POST that is in progress, or the next one, within a millisecond. Thread: any. */
 void oa_curl_cancel(oa_curl *curl);
 
 /* Forget an earlier cancel: a POST is about to be handed to another thread. */

@@ -13,7 +13,7 @@ enum {
 
 struct oa_gzip {
     z_stream zip;
-    bool is_ready; /* a quarter of a megabyte, which the first body asks for */
+    bool is_ready; /* 256 KB of state, allocated for the first body */
     char *data;
     size_t cap;
 };

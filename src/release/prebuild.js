@@ -58,7 +58,7 @@ function obstacle(target) {
     return `${target.cxx} is needed; package: g++-${target.triplet.replace('_', '-')}`;
   }
   if (nodeDir() === null) {
-    return "Node's headers are needed beside Node; use the one from nodejs.org";
+    return "Node's headers are needed as well; use a Node from nodejs.org";
   }
   if (!process.versions.openssl.startsWith('3.')) {
     return `Node with OpenSSL 3 is needed; this is ${process.versions.openssl}`;
@@ -66,7 +66,7 @@ function obstacle(target) {
   return null;
 }
 
-/** The folder that node-gyp builds in; build/Release belongs to `npm run compile`. */
+/** The folder in which node-gyp builds; build/Release belongs to `npm run compile`. */
 function stage(arch) {
   const dir = path.join(WORK, `linux-${arch}`);
   fs.mkdirSync(dir, { recursive: true });

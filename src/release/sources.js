@@ -10,7 +10,7 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-/** The libraries, and what the SBOM says of them. `licence`: SPDX id; `text`: the file with its text. */
+/** The libraries, and what the SBOM lists for them. `licence`: SPDX id; `text`: the file with its text. */
 const LIBRARIES = {
   curl: { title: 'curl', licence: 'curl', text: 'COPYING', home: 'https://curl.se/' },
   cjson: {

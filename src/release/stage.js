@@ -26,7 +26,7 @@ const PACKAGE = path.join(ROOT, 'build', 'package');
 
 /** The files that npm would pack. */
 function packedFiles() {
-  // npm 10 runs `prepare` all the same, and its output would be in the JSON.
+  // npm 10 runs `prepare` anyway, and its output would be in the JSON.
   const flags = ['--ignore-scripts', '--foreground-scripts=false'];
   const args = ['pack', '--dry-run', '--json', ...flags];
   const [{ files }] = JSON.parse(

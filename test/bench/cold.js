@@ -52,7 +52,9 @@ function coldStart(node, module, serverUrl) {
 async function run({ serverUrl, quick }) {
   const reason = notTestable();
   if (reason) {
-    console.log(`The cold start is not measured, for want of prebuilt addons: ${reason}.\n`);
+    console.log(
+      `The cold start is not measured, because the prebuilt addons cannot be used: ${reason}.\n`,
+    );
     return { tables: [], bars: [] };
   }
   // Without Node 22 this Node runs all of them.

@@ -76,7 +76,7 @@ async function captureBody(folder) {
   return { file, decisions, bytes: body.length / decisions };
 }
 
-/** So that a measurement takes a while, at least; the median of several. */
+/** The number of rounds, enough for a measurement to take a while; the result is their median. */
 const roundsOf = (count) => Math.max(1, Math.min(10, Math.round(200_000 / count)));
 
 async function run({ serverUrl, quick }) {

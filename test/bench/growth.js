@@ -1,6 +1,6 @@
 'use strict';
 
-/** Growth: decisions are queued while the server is down, and delivered when it is back. */
+/** Growth: decisions are queued while the server is down, and delivered once it is back. */
 
 const { decideMany } = require('./decisions.js');
 const {

@@ -140,7 +140,7 @@ async function load(port, count, firstUser) {
 
 async function turn({ port, ask }, begin, count, firstUser) {
   await ask({ begin });
-  // With another listener V8 compiles the SDK's code anew, which a server does once in its life.
+  // With another listener V8 recompiles the SDK's code, which happens once in a server's life.
   await load(port, WARM_UP, firstUser + count);
   await ask({ measure: true });
   const latencies = await load(port, count, firstUser);

@@ -1,5 +1,5 @@
 /*
- * limit.c: the least that the delivery of a decision can cost: libcurl sends bytes that are there.
+ * limit.c: the least that the delivery of a decision can cost: libcurl sends prepared bytes.
  *
  *   limit URL BODY-FILE DECISIONS-IN-BODY DECISIONS [gzip]
  *

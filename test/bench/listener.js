@@ -2,7 +2,8 @@
 
 /**
  * The cost of a listener for its caller: nanoseconds of CPU time for one decision during the call. The notification is
- * not included: it is the cost of the empty listener. Delivery happens between the measurements; delivery.js has it.
+ * not included: it is the cost of the empty listener. Delivery happens between the measurements; delivery.js measures
+ * it.
  */
 
 const { createNotification } = require('./decisions.js');

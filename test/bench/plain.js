@@ -2,7 +2,8 @@
 
 /**
  * The alternative without an addon, written to be fast. Events are concatenated with the constant texts of each
- * variant, de-duplication is a Map, and one keep-alive connection carries batches of 1000. A failure is only reported.
+ * variant, de-duplication is a Map, and one keep-alive connection carries batches of 1000. Failures are reported and
+ * not retried.
  */
 
 const http = require('node:http');

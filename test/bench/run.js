@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * `npm run bench`: the costs of this package, beside those of the alternatives, as Markdown.
+ * `npm run bench`: the costs of this package and of the alternatives, as Markdown.
  *
  *   npm run bench                       all of it, about 15 minutes
  *   npm run bench -- --quick            less of each

@@ -4,8 +4,8 @@
  *   sink [--port N] [--delay-ms N]
  *
  * One thread, epoll, HTTP/1.1 on loopback, bodies with a Content-Length only. It must never be what
- * a benchmark waits for, so it does not copy what it reads out of the kernel. `GET /stats` tells
- * how many requests came, and the bytes of their bodies. It ends with its standard input.
+ * a benchmark waits for, so it does not copy what it reads out of the kernel. `GET /stats` reports
+ * the number of requests and the bytes of their bodies. It ends with its standard input.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -96,7 +96,7 @@ static void finish(connection *c) {
     delayed_end = &c->next;
 }
 
-/* Answer those whose time has come; return how long until the next, -1 without any. */
+/* Send the answers that are due; return how long until the next, -1 without any. */
 static int answer_delayed(void) {
     while (delayed != NULL) {
         connection *c = delayed;
@@ -137,7 +137,7 @@ static bool read_head(connection *c) {
     c->wants_stats = strncmp(c->head, "GET /stats", 10) == 0;
     c->close_after = close_header != NULL;
     if (behind > body_len)
-        return false; /* pipelining: no client here does */
+        return false; /* pipelining, which no client here uses */
     body_bytes += body_len;
     c->body_left = body_len - behind;
     if (c->body_left == 0)

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The longest stall of the event loop while decisions are made and sent, measured by a timer of one millisecond, beside
- * the same decisions with an empty listener.
+ * The longest stall of the event loop while decisions are made and sent, measured by a timer of one millisecond,
+ * compared with the same decisions and an empty listener.
  */
 
 const { monitorEventLoopDelay } = require('node:perf_hooks');

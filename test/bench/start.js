@@ -1,9 +1,9 @@
 'use strict';
 
 /**
- * The start of a process: to load and create, and from the first decision to its awaited flush. Of this
- * package both forms: as it is published, with its prebuilt addon, and as it is in a clone, where the addon is
- * built here and loads the system's libcurl with the 35 libraries that it needs.
+ * The start of a process: loading and creating, and from the first decision to its awaited flush. This package is
+ * measured in both forms: as published, with its prebuilt addon, and in a clone, where the addon is built here and
+ * loads the system's libcurl with the 35 libraries that it needs.
  */
 
 const { stage } = require('../../src/release/stage.js');
@@ -38,7 +38,9 @@ function subjects() {
   ];
   const reason = notTestable();
   if (reason) {
-    console.log(`The published package is not measured, for want of prebuilt addons: ${reason}.\n`);
+    console.log(
+      `The published package is not measured, because the prebuilt addons cannot be used: ${reason}.\n`,
+    );
     return others;
   }
   return [{ title: `${NAMES.ours}, as published`, subject: 'ours', from: stage() }, ...others];

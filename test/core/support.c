@@ -435,7 +435,7 @@ bool turn(world *w) {
     bool busy = false;
     if (oa_dispatcher_next_due(w->dispatcher, w->now) <= w->now.monotonic_ms) {
         oa_dispatcher_step(w->dispatcher, w->now);
-        collect(w); /* so that a flush is told of before an attempt changes what it says */
+        collect(w); /* so that a flush is reported before an attempt changes its counts */
         busy = true;
     }
     if (oa_dispatcher_has_attempt(w->dispatcher, w->now)) {
@@ -460,7 +460,7 @@ void turn_guard(int turns, const char *condition, const char *file, int line_num
 void settle(world *w) {
     check_account(w);
     for (int turns = 0; turn(w); turns++)
-        assert_true(turns < PATIENCE_TURNS); /* it must come to rest without time passing */
+        assert_true(turns < PATIENCE_TURNS); /* it must settle without time passing */
 }
 
 void advance(world *w, uint64_t ms) {

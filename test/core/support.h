@@ -1,12 +1,12 @@
 /*
- * support.h: a dispatcher in a world that a test rules; the world is its host.
+ * support.h: a dispatcher in a world that a test controls; the world is its host.
  *
- * The world has a clock that stands still until advance(), chance that is one number, a server that
- * answers what it is told to, and memory that fails at the n-th allocation. Nothing waits for time
- * to pass: settle() does what is due until nothing is left to do at this moment of the world's
+ * The world has a clock that stands still until advance(), randomness that is a single number, a
+ * server with scripted answers, and memory that fails at the n-th allocation. Nothing waits for
+ * time to pass: settle() does what is due until nothing is left to do at this moment of the world's
  * clock, or until a silent server holds the request.
  *
- * After every turn the world checks that the account of decisions reconciles.
+ * After every turn the world checks that the counts of decisions add up.
  *
  * Requests and decisions are compared as text (see arrival_text()):
  *
@@ -67,13 +67,13 @@ size_t memory_refusals(void);
 
 /* ---- the server ---- */
 
-/* What the server says. */
+/* An answer of the server. */
 typedef struct answer {
-    int status; /* 0: nothing comes */
+    int status; /* 0: no answer */
     const char
         *body; /* borrowed until the world ends, or the next answer; NULL: Amplitude's usual one */
     uint32_t retry_after; /* seconds */
-    bool silent;          /* waits for server_speak(), or for a cancel, before it says it */
+    bool silent;          /* waits for server_speak(), or for a cancel, before it is sent */
 } answer;
 
 /* One request, as the server saw it. */
@@ -97,7 +97,7 @@ typedef void (*responder)(void *data, const arrival *request, answer *out);
 typedef struct server {
     bool holds;        /* a request waits in it */
     bool speaking;     /* the next silent answer is not */
-    answer held;       /* what it will be answered */
+    answer held;       /* its answer */
     size_t cancels;    /* that the core asked for */
     responder respond; /* NULL: the script, then `otherwise` */
     void *data;
@@ -150,7 +150,7 @@ struct world {
     uint64_t accepted;
     uint64_t repeats;
     uint64_t untold;   /* refused decisions that were counted and not described */
-    uint64_t attempts; /* that the host was told of */
+    uint64_t attempts; /* reported to the host */
     line *lines;
     size_t line_count;
     drop *drops;
@@ -191,13 +191,13 @@ void server_answer(world *w);
 /* Whether a request waits in a silent server. */
 bool server_holds(const world *w);
 
-/* Let a silent server say what it has to say, or will have. */
+/* Let a silent server send its answer, now or when it has one. */
 void server_speak(world *w);
 
-/* Record a decision of a known variant; return what the dispatcher says. */
+/* Record a decision of a known variant; return the dispatcher's status. */
 oa_status record(world *w, const oa_decision *decision);
 
-/* Record a decision; return what the dispatcher says. variation NULL: null. */
+/* Record a decision; return the dispatcher's status. variation NULL: null. */
 oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
                       const char *variation, bool enabled);
 
@@ -208,7 +208,7 @@ void decide(world *w, const char *user, const char *flag, const char *variation)
 oa_status try_decide(world *w, const char *user, const char *device, const char *flag,
                      const char *variation, bool enabled);
 
-/* Forget the templates, of the dispatcher and of the world. */
+/* Forget the variants, of the dispatcher and of the world. */
 void forget_constants(world *w);
 
 /* Do what is due now, and start or end one attempt. Returns whether there was anything to do. */
@@ -251,7 +251,7 @@ void flush_now(world *w, uint64_t delivered, uint64_t dropped, uint64_t pending)
 oa_stats stats_of(const world *w);
 uint64_t dropped_of(const world *w);
 
-/* Check that the account reconciles. Called by everything above. */
+/* Check that the counts add up. Called by everything above. */
 void check_account(world *w);
 
 /* Return the events of a request as text. Static storage, good for several calls. */

@@ -39,7 +39,7 @@ static void send_all(int fd, const char *data, size_t len) {
     while (len > 0) {
         const ssize_t sent = send(fd, data, len, MSG_NOSIGNAL);
         if (sent <= 0)
-            return; /* the client has heard enough */
+            return; /* the client has closed the connection */
         data += sent;
         len -= (size_t)sent;
     }

@@ -1,6 +1,6 @@
 /*
- * support_peer.h: a small HTTP server on the loopback interface, on a thread of its own, which says
- * what it is told to and nothing else.
+ * support_peer.h: a small HTTP server on the loopback interface, on a thread of its own, with
+ * scripted answers.
  */
 #ifndef SUPPORT_PEER_H
 #define SUPPORT_PEER_H
@@ -17,7 +17,7 @@ enum { MOST_REPLIES = 16, MOST_REQUEST_BYTES = 4 << 20 };
 typedef struct reply {
     const char *text;
     size_t padding; /* bytes behind it */
-    bool silent;    /* says nothing, until the client goes away */
+    bool silent;    /* does not answer, until the client goes away */
     bool closes;    /* the connection, afterwards */
     bool blind;     /* answers whatever comes first */
 } reply;
@@ -30,7 +30,7 @@ typedef struct peer {
     size_t count;
     _Atomic size_t connections;
     _Atomic size_t requests;
-    _Atomic bool holds; /* a request, without a word */
+    _Atomic bool holds; /* a request, without answering */
     char *request;      /* the last one, headers and body */
     size_t request_len;
 } peer;
@@ -41,7 +41,7 @@ peer *peer_start(const reply *replies, size_t count);
 #define PEER(...)                                                                                  \
     peer_start((const reply[]){__VA_ARGS__}, sizeof((const reply[]){__VA_ARGS__}) / sizeof(reply))
 
-/* Wait until everything was said; the request can be read then. */
+/* Wait until everything was sent; the request can be read then. */
 void peer_join(peer *p);
 
 void peer_free(peer *p);

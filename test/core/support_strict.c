@@ -91,7 +91,7 @@ static void refuse_bad(strict *rules, const arrival *request, answer *out) {
     out->body = rules->text;
 }
 
-/* The users of a list; a name may come twice, which does no harm. */
+/* The users of a list; duplicates do no harm. */
 static void list_users(strict *rules, const arrival *request, const char *title,
                        bool (*is_listed)(const strict *rules, const char *name)) {
     const char *comma = "";

@@ -2,8 +2,8 @@
  * support_strict.h: a server with rules, as Amplitude has them.
  *
  * It refuses decisions with a variation that begins with "bad", bodies that are too large, and
- * users who are throttled or over their quota; nothing of a refused request is taken. How much it
- * tells of what it refuses is the test's choice.
+ * users who are throttled or over their quota; nothing of a refused request is accepted. The test
+ * chooses how much of what it refuses it lists.
  */
 #ifndef SUPPORT_STRICT_H
 #define SUPPORT_STRICT_H
@@ -32,7 +32,7 @@ typedef struct strict {
 /* Make the world's server strict; the caller keeps the memory until the world ends. */
 void strict_rule(strict *rules, world *w);
 
-/* The responder; others may call it for what they do not answer themselves. */
+/* The responder; others may call it for requests that they do not answer themselves. */
 void strict_respond(void *data, const arrival *request, answer *out);
 
 /* Whether the server would refuse this event for what it says. */

@@ -1,4 +1,4 @@
-/* How much may wait, what it costs, and what is not even stored. */
+/* How much may wait, what it costs, and what is not stored at all. */
 #include "support.h"
 
 enum { RECORD_BYTES = 64 }; /* of a decision with a short id, roughly */
@@ -23,14 +23,14 @@ static void a_full_queue_drops_the_newest(void **state) {
         refused += status == OA_QUEUE_FULL;
         assert_true(stats_of(w).queue_bytes <= 8 * 1024);
     }
-    turn(w); /* refusals are told in the next step */
+    turn(w); /* refusals are reported in the next step */
     assert_in_range(stored, 8 * 1024 / 100, 8 * 1024 / RECORD_BYTES);
     assert_int_equal(stats_of(w).dropped[OA_DROP_QUEUE_FULL], refused);
     assert_int_equal(w->drop_count, refused);
     EXPECT_DROP(w, refused - 1, OA_DROP_QUEUE_FULL, "u399:f=a");
     assert_int_equal(w->drops[0].time_ms, INT64_C(1800014400000));
 
-    /* A dropped exposure goes out the next time, with the insert_id that the drop told of. */
+    /* A dropped exposure goes out the next time, with the insert_id that the drop reported. */
     flush_now(w, stored, 0, 0);
     assert_int_equal(stats_of(w).queue_bytes, 0);
     assert_int_equal(try_decide(w, "u0", NULL, "f", "a", true), OA_REPEAT);

@@ -1,5 +1,5 @@
-/* The ends of a dispatcher: close, abort, free; and hosts that call in while they are told
- * something. */
+/* The ends of a dispatcher: close, abort, free; and hosts that call in while they handle a notice.
+ * */
 #include "support_strict.h"
 
 /* ---- close ---- */
@@ -145,7 +145,7 @@ static void close_ends_a_back_off_and_keeps_trying(void **state) {
 
 /* ---- abort ---- */
 
-static void abort_tells_what_is_lost_and_starts_nothing(void **state) {
+static void abort_reports_what_is_lost_and_starts_nothing(void **state) {
     (void)state;
     world *w = world_start(world_new());
     PLAN(w, .status = 200, .silent = true);
@@ -304,7 +304,7 @@ static world *half_bad(strict *rules) {
     return w;
 }
 
-static void a_host_may_call_when_told_of_a_drop(void **state) {
+static void a_host_may_call_in_from_a_drop_notice(void **state) {
     (void)state;
     for (size_t i = 0; i < CALL_COUNT; i++) {
         strict rules = {0};
@@ -323,7 +323,7 @@ static void a_host_may_call_when_told_of_a_drop(void **state) {
     }
 }
 
-static void a_host_may_call_when_told_a_line(void **state) {
+static void a_host_may_call_in_from_a_log_notice(void **state) {
     (void)state;
     for (size_t i = 0; i < CALL_COUNT; i++) {
         strict rules = {0};
@@ -347,7 +347,7 @@ static void call_again(ticket *t) {
     call(t->world);
 }
 
-static void a_host_may_call_when_told_of_a_flush(void **state) {
+static void a_host_may_call_in_from_a_flush_notice(void **state) {
     (void)state;
     static void (*calls[])(world * w) = {record_one, flush_once_more, record_and_flush};
     for (size_t i = 0; i < 3; i++) {
@@ -374,7 +374,7 @@ static void flushes_that_renew_themselves_do_not_hold_a_step_up(void **state) {
     world *w = world_start(world_new());
     int renewals = 0;
     w->data = &renewals;
-    enum { COUNT = 64 }; /* more than are told of at once */
+    enum { COUNT = 64 }; /* more than are reported at once */
     for (int n = 0; n < COUNT; n++)
         flush(w, 10000)->then = renew;
     turn(w);
@@ -386,7 +386,7 @@ static void flushes_that_renew_themselves_do_not_hold_a_step_up(void **state) {
 
 static void close_from_inside_a_flush(ticket *t) { t->world->data = close_world(t->world, 1000); }
 
-static void a_host_may_close_from_inside_a_flush(void **state) {
+static void a_host_may_close_from_a_flush_notice(void **state) {
     (void)state;
     world *w = world_start(world_new());
     decide(w, "ann", "f", "a");
@@ -396,7 +396,7 @@ static void a_host_may_close_from_inside_a_flush(void **state) {
     world_end(w);
 }
 
-static void a_host_may_call_from_inside_the_drops_of_close(void **state) {
+static void a_host_may_call_in_from_the_drops_of_close(void **state) {
     (void)state;
     static void (*const calls[])(world * w) = {record_one, flush_once_more, record_and_flush,
                                                stop_everything};
@@ -425,15 +425,15 @@ int main(void) {
         cmocka_unit_test(close_without_time_still_reports),
         cmocka_unit_test(close_with_all_time_waits),
         cmocka_unit_test(close_ends_a_back_off_and_keeps_trying),
-        cmocka_unit_test(abort_tells_what_is_lost_and_starts_nothing),
+        cmocka_unit_test(abort_reports_what_is_lost_and_starts_nothing),
         cmocka_unit_test(free_leaves_nothing_in_any_state),
         cmocka_unit_test(a_creation_that_fails_leaves_nothing),
-        cmocka_unit_test(a_host_may_call_when_told_of_a_drop),
-        cmocka_unit_test(a_host_may_call_when_told_a_line),
-        cmocka_unit_test(a_host_may_call_when_told_of_a_flush),
+        cmocka_unit_test(a_host_may_call_in_from_a_drop_notice),
+        cmocka_unit_test(a_host_may_call_in_from_a_log_notice),
+        cmocka_unit_test(a_host_may_call_in_from_a_flush_notice),
         cmocka_unit_test(flushes_that_renew_themselves_do_not_hold_a_step_up),
-        cmocka_unit_test(a_host_may_close_from_inside_a_flush),
-        cmocka_unit_test(a_host_may_call_from_inside_the_drops_of_close),
+        cmocka_unit_test(a_host_may_close_from_a_flush_notice),
+        cmocka_unit_test(a_host_may_call_in_from_the_drops_of_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * curl.c against a server that says what it is told to. Timeouts are far away unless a test is
+ * curl.c against a server with scripted answers. Timeouts are far away unless a test is
  * about one: what ends a POST is the outcome.
  */
 #include <unistd.h>
@@ -207,7 +207,7 @@ static void answers_are_read(void **state) {
     peer_free(p);
 }
 
-static void answers_that_break_off_are_none(void **state) {
+static void answers_that_break_off_do_not_count(void **state) {
     (void)state;
     static const char *const texts[] = {
         "",
@@ -260,7 +260,7 @@ static void an_answer_has_a_limit(void **state) {
     client c;
     client_init(&c, p->port);
     client_start(&c);
-    expect_failure(post(&c, "{}"), "unreasonably large");
+    expect_failure(post(&c, "{}"), "too large");
     assert_int_equal(post(&c, "{}")->status_code, 200);
     assert_int_equal(c.answer.body.len, OA_ANSWER_MAX_BYTES);
     peer_join(p);
@@ -301,7 +301,7 @@ static void a_silent_server_is_left_at_once(void **state) {
         assert_int_equal(uv_thread_join(&thread), 0);
         assert_int_equal(post(&c, "{}")->status_code, 200); /* armed again, over a new connection */
     }
-    /* It looks around once a second even if nobody wakes it; that would add up. */
+    /* It polls once a second even if nothing wakes it; that would add up. */
     assert_true(uv_hrtime() - began < COUNT * UINT64_C(500000000));
     peer_join(p);
     assert_int_equal(p->connections, COUNT + 1);
@@ -340,7 +340,7 @@ static void a_silent_server_runs_into_the_timeout(void **state) {
     peer_free(p);
 }
 
-static void a_refusal_is_told_with_the_host(void **state) {
+static void a_refusal_is_reported_with_the_host(void **state) {
     (void)state;
     uint16_t port = 0;
     close(listen_anywhere(&port));
@@ -369,7 +369,7 @@ static void only_http_is_spoken(void **state) {
     }
 }
 
-static void a_peer_that_speaks_no_tls_is_told(void **state) {
+static void a_peer_without_tls_is_reported(void **state) {
     (void)state;
     peer *p = PEER({.text = OK, .blind = true, .closes = true});
     client c;
@@ -383,7 +383,7 @@ static void a_peer_that_speaks_no_tls_is_told(void **state) {
     peer_free(p);
 }
 
-static void a_trust_that_is_none_is_told(void **state) {
+static void invalid_certificates_are_reported(void **state) {
     (void)state;
     uint16_t port = 0;
     const int fd = listen_anywhere(&port);
@@ -400,7 +400,7 @@ static void a_trust_that_is_none_is_told(void **state) {
 
 static void a_proxy_is_used_when_it_is_set(void **state) {
     (void)state;
-    /* The environment is none of libcurl's business. */
+    /* libcurl must not read the environment. */
     static const char *const names[] = {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"};
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(setenv(names[i], "http://127.0.0.1:1", 1), 0);
@@ -459,16 +459,16 @@ int main(void) {
         cmocka_unit_test(a_request_is_as_it_should_be),
         cmocka_unit_test(a_large_body_goes_without_asking_first),
         cmocka_unit_test(answers_are_read),
-        cmocka_unit_test(answers_that_break_off_are_none),
+        cmocka_unit_test(answers_that_break_off_do_not_count),
         cmocka_unit_test(an_answer_without_a_length_ends_with_its_connection),
         cmocka_unit_test(an_answer_has_a_limit),
         cmocka_unit_test(a_silent_server_is_left_at_once),
         cmocka_unit_test(a_cancel_before_the_post_ends_it),
         cmocka_unit_test(a_silent_server_runs_into_the_timeout),
-        cmocka_unit_test(a_refusal_is_told_with_the_host),
+        cmocka_unit_test(a_refusal_is_reported_with_the_host),
         cmocka_unit_test(only_http_is_spoken),
-        cmocka_unit_test(a_peer_that_speaks_no_tls_is_told),
-        cmocka_unit_test(a_trust_that_is_none_is_told),
+        cmocka_unit_test(a_peer_without_tls_is_reported),
+        cmocka_unit_test(invalid_certificates_are_reported),
         cmocka_unit_test(a_proxy_is_used_when_it_is_set),
         cmocka_unit_test(a_proxy_is_asked_for_the_whole_url),
     };

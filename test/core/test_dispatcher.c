@@ -1,4 +1,4 @@
-/* The main job: what decisions become, when they are sent, and the account of them. */
+/* The main job: what decisions become, when they are sent, and how they are counted. */
 #include "support.h"
 
 /* ---- what is sent ---- */

@@ -154,7 +154,7 @@ static void windows_of_identities_are_spread(void **state) {
     oa_exposure_free(exposure);
 }
 
-static void a_clock_that_jumps_locks_nobody_out(void **state) {
+static void a_clock_that_jumps_locks_no_user_out(void **state) {
     (void)state;
     static const uint64_t WINDOWS[] = {1, 2, 1000, UINT32_MAX, 1ULL << 40, INT64_MAX, UINT64_MAX};
     static const int64_t TIMES[] = {
@@ -214,7 +214,7 @@ static void what_was_not_delivered_goes_out_again(void **state) {
     const oa_occurrence third = sent(exposure, ann, 7, NOON_MS);
     assert_int_equal(third.turn, 2);
     repeated(exposure, ann, 7, NOON_MS);
-    /* News of anything but the last one are ignored. */
+    /* News of anything but the last one is ignored. */
     oa_exposure_forget(exposure, ann, FLAG, 8, second);
     oa_exposure_forget(exposure, ann, FLAG, 7, second);
     oa_exposure_forget(exposure, ann, FLAG, 8, third);
@@ -274,7 +274,7 @@ typedef struct history {
 
 /*
  * Run a random history. The table must agree with the model in everything; where it is forgetful,
- * it may send what the model knows, but must never suppress what the model says is news.
+ * it may send what the model knows, but must never suppress what is new to the model.
  */
 static void run_history(history h) {
     static expectation model[MAX_USERS * FLAGS];
@@ -347,7 +347,7 @@ static void random_histories_agree_with_the_model(void **state) {
     (void)state;
     static const uint64_t WINDOWS[] = {1, 2, 7, 1000, 86400000, UINT64_C(10000000000)};
     for (random_state = 0; random_state < UINT64_C(1) << 43; random_state += UINT64_C(1) << 32) {
-        /* So few that nothing past is let go of, even if it becomes present again. */
+        /* So few that nothing past is evicted, even if it becomes current again. */
         history h = {.window_ms = WINDOWS[draw(6)], .users = 1 + draw(10), .steps = 1000};
         h.max_entries = 1000;
         run_history(h);
@@ -525,7 +525,7 @@ static void a_million_entries_stay_within_their_bytes(void **state) {
     assert_int_equal(full.evicted, 0);
     assert_in_range(full.bytes, (size_t)ENTRIES * 25, (size_t)ENTRIES * 26);
     assert_int_equal(count_repeats(exposure, 0, ENTRIES, NOON_MS), ENTRIES);
-    /* Half as many again, and not a byte more. */
+    /* Half as many entries again take not a byte more. */
     (void)count_repeats(exposure, ENTRIES, ENTRIES * 3 / 2, NOON_MS);
     assert_int_equal(stats_of(exposure).entries, ENTRIES);
     assert_int_equal(stats_of(exposure).bytes, full.bytes);
@@ -539,7 +539,7 @@ static bool count_bytes(size_t size) {
     return true;
 }
 
-static void the_bytes_are_those_that_were_asked_for(void **state) {
+static void the_bytes_are_those_that_were_allocated(void **state) {
     (void)state;
     counted_bytes = 0;
     oa_mem_set_gate(count_bytes);
@@ -557,7 +557,7 @@ int main(void) {
         cmocka_unit_test(each_half_of_a_fingerprint_tells_it_apart),
         cmocka_unit_test(a_new_window_starts_from_turn_0),
         cmocka_unit_test(windows_of_identities_are_spread),
-        cmocka_unit_test(a_clock_that_jumps_locks_nobody_out),
+        cmocka_unit_test(a_clock_that_jumps_locks_no_user_out),
         cmocka_unit_test(a_window_of_1_ms_counts_every_millisecond_before_1970_too),
         cmocka_unit_test(what_was_not_delivered_goes_out_again),
         cmocka_unit_test(a_hundred_thousand_changes_are_a_hundred_thousand_turns),
@@ -571,7 +571,7 @@ int main(void) {
         cmocka_unit_test(past_windows_go_before_anything_else),
         cmocka_unit_test(a_steady_number_of_users_a_day_needs_steady_memory),
         cmocka_unit_test(a_million_entries_stay_within_their_bytes),
-        cmocka_unit_test(the_bytes_are_those_that_were_asked_for),
+        cmocka_unit_test(the_bytes_are_those_that_were_allocated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

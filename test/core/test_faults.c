@@ -1,4 +1,4 @@
-/* Every answer that is no 200: what is sent again, when, in which order, and what is dropped. */
+/* Every answer other than 200: what is sent again, when, in which order, and what is dropped. */
 #include "support_strict.h"
 
 /* ---- outages ---- */
@@ -99,7 +99,7 @@ static void back_off_doubles_up_to_a_minute_and_drops_nothing(void **state) {
     assert_int_equal(stats_of(w).failing_since_ms, INT64_C(1800014400000));
     assert_int_equal(stats_of(w).oldest_pending_ms, 183500 + 60000);
 
-    /* What comes afterwards starts from the beginning. */
+    /* Later decisions start with the shortest back-off again. */
     w->server.otherwise.status = 200;
     advance(w, 60000);
     EXPECT_REPORT(t, 2, 0, 0);
@@ -309,7 +309,7 @@ static void listed_events_are_dropped_and_the_rest_sent(void **state) {
     }
 }
 
-static void a_drop_tells_the_insert_id_of_the_event(void **state) {
+static void a_drop_reports_the_insert_id_of_the_event(void **state) {
     (void)state;
     world *w = world_start(world_new());
     strict rules = {.list = LIST_ALL};
@@ -350,7 +350,7 @@ static void a_shared_identify_that_is_refused_is_taken_apart(void **state) {
         decide(w, "bob", "g", "a");
         flush_now(w, 4, 1, 0);
         EXPECT_DROP(w, 0, OA_DROP_INVALID_EVENT, "ann:g=bad");
-        EXPECT_ARRIVAL(w, 1, /* everybody else's stay together */
+        EXPECT_ARRIVAL(w, 1, /* those of other users stay together */
                        "ann{f=a} ann:f=a ann{g=bad} ann:g=bad ann{h=a} ann:h=a bob{f=a,g=a} "
                        "bob:f=a bob:g=a");
         EXPECT_ARRIVAL(w, 2, "ann{f=a} ann:f=a ann{h=a} ann:h=a bob{f=a,g=a} bob:f=a bob:g=a");
@@ -408,7 +408,7 @@ static void one_bad_event_of_two_thousand_is_found(void **state) {
     }
 }
 
-static void many_drops_are_told_in_small_portions(void **state) {
+static void many_drops_are_reported_in_small_portions(void **state) {
     (void)state;
     world *w = world_start(world_new());
     strict rules = {.list = LIST_ALL};

@@ -1,4 +1,4 @@
-/* Flushes: the list of waiters (flush.c), and what callers are told. */
+/* Flushes: the list of waiters (flush.c), and what callers get. */
 #include "flush.h"
 #include "support.h"
 
@@ -39,7 +39,7 @@ static void each_waiter_counts_what_it_covers(void **state) {
     add(&flushes, 5, 5, NEVER); /* 0 to 4 */
     oa_flushes_settle(&flushes, 3, true);
     oa_flushes_settle(&flushes, 0, false);
-    oa_flushes_settle(&flushes, 9, true); /* nobody's */
+    oa_flushes_settle(&flushes, 9, true); /* covered by no waiter */
     assert_int_equal(finish(&flushes, 10, false, out), 0);
     add(&flushes, 10, 3, NEVER); /* 1 2 4: what settled before is not its own */
     oa_flushes_settle(&flushes, 1, true);
@@ -59,7 +59,7 @@ static void each_waiter_counts_what_it_covers(void **state) {
     oa_flushes_clear(&flushes);
 }
 
-static void a_waiter_hears_nothing_of_what_settled_before_it(void **state) {
+static void a_waiter_does_not_count_what_settled_before_it(void **state) {
     (void)state;
     oa_flushes flushes;
     oa_waiter out[4];
@@ -67,7 +67,7 @@ static void a_waiter_hears_nothing_of_what_settled_before_it(void **state) {
     add(&flushes, 3, 3, NEVER);
     oa_flushes_settle(&flushes, 0, true);
     oa_flushes_settle(&flushes, 1, false);
-    add(&flushes, 3, 1, NEVER); /* before the first has been told */
+    add(&flushes, 3, 1, NEVER); /* before the first one gets the news */
     oa_flushes_settle(&flushes, 2, true);
     assert_int_equal(finish(&flushes, 10, false, out), 2);
     assert_int_equal(out[0].report.delivered, 2);
@@ -243,7 +243,7 @@ static void a_flush_covers_what_was_accepted_before_it(void **state) {
     settle(w);
     decide(w, "bob", "f", "a");
     const ticket *second = flush(w, 10000);
-    decide(w, "eve", "f", "a"); /* nobody waits for her, but she goes along */
+    decide(w, "eve", "f", "a"); /* no flush covers it, but it is sent as well */
     settle(w);
     assert_false(first->done);
     server_speak(w);
@@ -450,7 +450,7 @@ static void many_flushes_end_together(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_waiter_counts_what_it_covers),
-        cmocka_unit_test(a_waiter_hears_nothing_of_what_settled_before_it),
+        cmocka_unit_test(a_waiter_does_not_count_what_settled_before_it),
         cmocka_unit_test(deadlines_end_waiters),
         cmocka_unit_test(a_waiter_that_aborts_waits_for_the_request),
         cmocka_unit_test(a_waiter_that_is_over_is_not_touched_again),

@@ -55,7 +55,7 @@ static void identities_are_what_they_always_were(void **state) {
     const oa_str none = str(NULL);
     assert_string_equal(hex(oa_hash_identity(&key, str("user-1"), none)),
                         "bf406f475a3b3b0d4ecdbf6188388148");
-    /* The device does not count beside a user. */
+    /* With a user id, the device id does not count. */
     assert_string_equal(hex(oa_hash_identity(&key, str("user-1"), str("device"))),
                         "bf406f475a3b3b0d4ecdbf6188388148");
     assert_string_equal(hex(oa_hash_identity(&key, none, str("user-1"))),

@@ -1,4 +1,4 @@
-/* ids.c: which ids are taken. Lengths are in UTF-16 units, as JavaScript counts them. */
+/* ids.c: which ids are accepted. Lengths are in UTF-16 units, as JavaScript counts them. */
 #include "amplitude/ids.h"
 #include "support.h"
 
@@ -44,7 +44,7 @@ static void long_ids_are_refused(void **state) {
     }
 }
 
-static void ids_that_mean_nobody_are_refused(void **state) {
+static void ids_that_stand_for_no_user_are_refused(void **state) {
     (void)state;
     static const char *const forbidden[] = {"anonymous",
                                             "nil",
@@ -83,7 +83,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_ids_are_refused),
         cmocka_unit_test(long_ids_are_refused),
-        cmocka_unit_test(ids_that_mean_nobody_are_refused),
+        cmocka_unit_test(ids_that_stand_for_no_user_are_refused),
         cmocka_unit_test(zero_bytes_are_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /*
- * Random histories: decisions of a few users, flushes and time against a server in all weathers.
+ * Random histories: decisions of a few users, flushes and time against a server with random faults.
  * Whatever happened, at the end no decision is lost, none is there twice, each user's are in order,
  * and every report was exact.
  *
@@ -138,7 +138,7 @@ static void respond(void *data, const arrival *request, answer *out) {
     static const unsigned silent[WEATHERS] = {2, 10, 5, 10};
     history *h = data;
     if (request->body == NULL)
-        h->complaint = "a body that is no JSON";
+        h->complaint = "a body that is not JSON";
     if (draw_below(&h->server_seed, 100) < failing[h->weather]) {
         fail_somehow(h, out);
     } else {
@@ -146,7 +146,7 @@ static void respond(void *data, const arrival *request, answer *out) {
         if (out->status == 200) {
             take(h, request);
             if (draw_below(&h->server_seed, 100) < losing[h->weather])
-                fail_somehow(h, out); /* accepted, but nobody knows */
+                fail_somehow(h, out); /* accepted, but the client does not know */
         }
     }
     out->silent = draw_below(&h->server_seed, 100) < silent[h->weather];
@@ -241,12 +241,12 @@ static void decide_one(history *h, uint64_t bad_percent) {
     d->bad = draw_below(&h->seed, 100) < bad_percent;
     char variation[16];
     snprintf(variation, sizeof(variation), "%s%zu", d->bad ? "bad" : "v", number);
-    h->accepted[number] = true; /* before a refusal tells of its drop */
+    h->accepted[number] = true; /* before a refusal reports its drop */
     const oa_status status =
         try_decide(h->w, NAMES[d->user], NULL, FLAG_KEYS[d->flag], variation, true);
     assert_true(status == OA_OK || status == OA_QUEUE_FULL || status == OA_CLOSED);
     if (status != OA_OK)
-        turn(h->w); /* which tells of the drop */
+        turn(h->w); /* which reports the drop */
 }
 
 static void change_weather(history *h) {
@@ -306,7 +306,7 @@ static void step(history *h, uint64_t bad_percent) {
     }
 }
 
-/* Let everything be settled under a fair sky. */
+/* Let everything be settled without faults. */
 static void calm_down(history *h) {
     for (int i = 0; i < 1000 && stats_of(h->w).pending > 0; i++) {
         server_speak(h->w);

@@ -183,7 +183,7 @@ static void the_number_of_events_is_limited(void **state) {
     }
 }
 
-static void a_lack_of_memory_is_told(void **state) {
+static void a_lack_of_memory_is_reported(void **state) {
     fixture *f = *state;
     for (size_t i = 0; i < 200; i++)
         add(f, "ann", i % 3);
@@ -202,7 +202,7 @@ static void a_lack_of_memory_is_told(void **state) {
     assert_in_range(nth, 5, 20);
 }
 
-static void a_frame_is_made_or_not(void **state) {
+static void a_frame_is_made_whole_or_not_at_all(void **state) {
     fixture *f = *state;
     for (size_t nth = 1;; nth++) {
         oa_frame *frame = NULL;
@@ -303,7 +303,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(runs_share_their_identify),       TEST(a_time_of_its_own_is_kept),
         TEST(the_limit_cuts_where_it_must),    TEST(the_number_of_events_is_limited),
-        TEST(a_lack_of_memory_is_told),        TEST(a_frame_is_made_or_not),
+        TEST(a_lack_of_memory_is_reported),    TEST(a_frame_is_made_whole_or_not_at_all),
         TEST(insert_ids_tell_decisions_apart), TEST(a_variant_holds_all_of_a_decision),
     };
 #undef TEST

@@ -1,4 +1,4 @@
-/* response.c: what each answer of Amplitude, and of what stands before it, does to a request. */
+/* response.c: what each answer of Amplitude, or of a proxy before it, does to a request. */
 #include "amplitude/response.h"
 
 #include <setjmp.h>
@@ -317,7 +317,7 @@ static void a_throttled_event_holds_all_of_its_user_back(void **state) {
     expect_listed(429, "{\"throttled_events\":[8]}", "TTKKT");
     expect_listed(429, "{\"throttled_events\":[2]}", "TTKKT");
     expect_listed(429, "{\"throttled_events\":[6]}", "KKKTK");
-    /* What is refused for good has not to wait. */
+    /* What is refused for good does not have to wait. */
     expect_listed(429, "{\"throttled_events\":[7],\"events_with_invalid_fields\":{\"time\":[1]}}",
                   "ITKKT");
     expect_listed(429, "{\"throttled_events\":[7],\"events_with_invalid_fields\":{\"time\":[0]}}",
@@ -454,7 +454,7 @@ static void a_page_that_is_not_a_json_object_is_an_outage(void **state) {
     for (size_t i = 0; i < sizeof(PAGES) / sizeof(PAGES[0]); i++)
         for (size_t j = 0; j < sizeof(STATUSES) / sizeof(STATUSES[0]); j++)
             expect(STATUSES[j], PAGES[i], OA_OUTCOME_OUTAGE, KEPT);
-    /* Bytes that are no text at all. */
+    /* Bytes that are not text at all. */
     request *r = usual();
     static const char NUL_BEHIND[] = "{\"silenced_events\":[3]}";
     assert_int_equal(answer_bytes(r, 400, (oa_str){NUL_BEHIND, sizeof(NUL_BEHIND)}),
@@ -634,7 +634,7 @@ static void messages_hold_nothing_of_the_request(void **state) {
     request_free(r);
 }
 
-/* Two thousand listed users of 1024 bytes, of whom every other one has a record. */
+/* Two thousand listed users of 1024 bytes, every other one of which has a record. */
 static void the_longest_lists_are_read(void **state) {
     (void)state;
     enum { LISTED = 2000, ID_BYTES = 1024 };
@@ -673,8 +673,8 @@ static void *count_tree(size_t size) {
     return malloc(size);
 }
 
-/* Hostile answers: as many values as fit. They may be refused, but not cost memory or time without
- * end. */
+/* Hostile answers: as many values as fit. They may be refused, but must not cost unbounded memory
+ * or time. */
 static void the_worst_bodies_are_bounded(void **state) {
     (void)state;
     static const char *const UNITS[] = {"1,", "[],", "0,0,0,", "\"bernd\","};

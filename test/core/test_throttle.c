@@ -1,4 +1,4 @@
-/* 429: users who pause or are over their quota, while everybody else's decisions flow. */
+/* 429: users who pause or are over their quota, while all other decisions flow. */
 #include "support_strict.h"
 
 static void throttled_users_wait_and_others_flow(void **state) {
@@ -55,7 +55,7 @@ static void what_a_throttled_user_has_in_other_batches_waits_too(void **state) {
     settle(w);
     assert_string_equal(delivered_text(w), "bob:f=1 bob:f=2 bob:f=3");
     assert_int_equal(w->dispatcher->park.record_count, 3);
-    assert_int_equal(w->server.count, 5); /* she is heard of once, then never sent */
+    assert_int_equal(w->server.count, 5); /* throttled once, then not sent any more */
     rules.throttled_until_ms[0] = 0;
     advance(w, 30000);
     EXPECT_REPORT(t, 4, 0, 0);

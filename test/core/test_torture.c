@@ -1,8 +1,7 @@
 /*
  * Every main scenario again and again, with allocation 1, 2, 3, ... failing, until it passes
- * without a failure. Whatever fails: nothing crashes or leaks, the account reconciles after every
- * step, what is accepted is delivered or dropped with a word, and each user's decisions stay in
- * order.
+ * without a failure. Whatever fails: nothing crashes or leaks, the counts add up after every step,
+ * what is accepted is delivered or reported as dropped, and each user's decisions stay in order.
  */
 #include "support_strict.h"
 
@@ -38,7 +37,7 @@ static void say_many(trial *t, int count) {
         say(t, (size_t)n % USERS, false);
 }
 
-/* Flush if there is memory for it, and give it all the time it needs. */
+/* Flush if there is memory for it, with all the time it needs. */
 static void deliver(trial *t, int rounds) {
     const ticket *flushed = try_flush(t->w, 3600 * 1000, false);
     settle(t->w);
@@ -128,7 +127,7 @@ static void abort_and_go_on(trial *t) {
     const ticket *flushed = try_flush(t->w, 2000, true);
     settle(t->w);
     advance(t->w, 2000);
-    server_speak(t->w); /* without memory for the flush, nobody aborts */
+    server_speak(t->w); /* without memory for the flush, nothing aborts */
     settle(t->w);
     assert_true(flushed == NULL || flushed->done);
     say_many(t, 10);

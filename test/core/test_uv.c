@@ -31,7 +31,7 @@ typedef struct owner {
     uint32_t variant;
     uint64_t attempts;
     uint64_t drops;
-    uint64_t untold; /* lines that say that a drop is not described */
+    uint64_t untold; /* log lines about drops that are not described */
     uint64_t trust_questions;
     bool destroyed;
     int destroy_at; /* a kind of notice, AT_TRUST or NEVER */
@@ -218,7 +218,7 @@ static void it_goes_while_a_server_is_silent(void **state) {
             assert_int_equal(oa_uv_flush(o->uv, 60000, false, &w), OA_OK);
         RUN_UNTIL(o, atomic_load(&p->holds));
         owner_end(o);
-        assert_false(w.done); /* its owner is told no more */
+        assert_false(w.done); /* its owner gets no more notices */
         peer_join(p);
         peer_free(p);
     }
@@ -258,7 +258,7 @@ static void it_may_be_destroyed_from_any_handler(void **state) {
     }
 }
 
-static void it_may_be_destroyed_when_asked_whom_to_trust(void **state) {
+static void it_may_be_destroyed_when_asked_for_certificates(void **state) {
     (void)state;
     owner *o = owner_new(NULL);
     o->curl_config.server_url = str("https://127.0.0.1:1/");
@@ -378,7 +378,7 @@ static void an_attempt_that_no_thread_has_begun_is_put_back(void **state) {
     peer_free(p);
 }
 
-static void refusals_are_told_however_many_come_in_one_turn(void **state) {
+static void refusals_are_reported_however_many_come_in_one_turn(void **state) {
     (void)state;
     enum { COUNT = 50000 }; /* far more than the memory for reports holds */
     owner *o = owner_new(NULL);
@@ -405,11 +405,11 @@ int main(void) {
         cmocka_unit_test(it_goes_while_a_server_is_silent),
         cmocka_unit_test(an_abort_ends_a_silent_request),
         cmocka_unit_test(it_may_be_destroyed_from_any_handler),
-        cmocka_unit_test(it_may_be_destroyed_when_asked_whom_to_trust),
+        cmocka_unit_test(it_may_be_destroyed_when_asked_for_certificates),
         cmocka_unit_test(only_a_flush_keeps_the_loop_alive),
         cmocka_unit_test(dispatchers_take_turns),
         cmocka_unit_test(an_attempt_that_no_thread_has_begun_is_put_back),
-        cmocka_unit_test(refusals_are_told_however_many_come_in_one_turn),
+        cmocka_unit_test(refusals_are_reported_however_many_come_in_one_turn),
     };
     char size[4];
     snprintf(size, sizeof(size), "%d", POOL);

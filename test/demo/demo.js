@@ -34,7 +34,7 @@ async function main() {
   const endpoint = `${amplitude.url}/2/httpapi`;
   const { optimizely, dispatcher } = createShop(endpoint);
 
-  await optimizely.onReady(); // before it, every decision is null and is notified to nobody
+  await optimizely.onReady(); // before it, every decision is null and sends no notification
   const purchases = visit(optimizely);
   const report = await dispatcher.flush(); // every decision is in Amplitude now
   await track(endpoint, purchases);

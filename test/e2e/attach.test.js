@@ -79,7 +79,7 @@ for (const major of MAJORS) {
       await Promise.all([early.close(), late.close()]);
     });
 
-    it('listens to several clients, and to each once however often it is attached', async () => {
+    it('listens to several clients, and to each only once, however often it is attached', async () => {
       const [one, two] = [createClient(major), createClient(major)];
       dispatcher.attach(one);
       dispatcher.attach(one);
@@ -92,7 +92,7 @@ for (const major of MAJORS) {
       await Promise.all([one.close(), two.close()]);
     });
 
-    it('returns a function that detaches, once and for all, until it is attached again', async () => {
+    it('returns a function that detaches, for good until it is attached again', async () => {
       const [one, two] = [createClient(major), createClient(major)];
       const detach = dispatcher.attach(one);
       dispatcher.attach(two);
@@ -108,7 +108,7 @@ for (const major of MAJORS) {
       await Promise.all([one.close(), two.close()]);
     });
 
-    it('leaves the listeners of others alone', async () => {
+    it('does not affect the listeners of others', async () => {
       const client = createClient(major);
       let heard = 0;
       const names = ['DECISION', 'DECISION:type, userId, attributes, decisionInfo'];
@@ -164,7 +164,7 @@ for (const major of MAJORS) {
       assert.equal(counts().seen, major === 4 ? 2 : 1);
     });
 
-    it('an empty user id is a decision for the SDK, and not for Amplitude', async () => {
+    it('an empty user id is valid for the SDK, and not for Amplitude', async () => {
       const client = createClient(major);
       dispatcher.attach(client);
       assert.equal(decideAs(client, '').variationKey, 'one_page');
@@ -181,7 +181,7 @@ describe('a client that has no datafile yet', () => {
   const UNREADY =
     /no decision has come, and the Optimizely client has no datafile yet.*onReady\(\)/;
 
-  /** A client whose datafile comes when it is told to. */
+  /** A client, and a function that delivers its datafile. */
   async function startFetching(t, major) {
     let deliver;
     const delivered = new Promise((resolve) => {
@@ -205,7 +205,7 @@ describe('a client that has no datafile yet', () => {
   }
 
   for (const major of MAJORS) {
-    it(`of SDK v${major}: a function that does not await onReady() is told once`, async (t) => {
+    it(`of SDK v${major}: a function that does not await onReady() gets one warning`, async (t) => {
       const { client, deliver } = await startFetching(t, major);
       dispatcher.attach(client);
       const handler = withFlush(async () => decideAs(client, 'user_9').variationKey, dispatcher);
@@ -220,7 +220,7 @@ describe('a client that has no datafile yet', () => {
       assert.equal(logger.warnings.length, 1);
     });
 
-    it(`of SDK v${major}: a program that closes after such a decision is told`, async (t) => {
+    it(`of SDK v${major}: a program that closes after such a decision gets a warning`, async (t) => {
       const { client } = await startFetching(t, major);
       dispatcher.attach(client);
       decideAs(client, 'user_9');
@@ -229,7 +229,7 @@ describe('a client that has no datafile yet', () => {
       assert.match(logger.warnings[0], UNREADY);
     });
 
-    it(`of SDK v${major}: nothing is said of one that is ready, or that is attached no longer`, async (t) => {
+    it(`of SDK v${major}: no warning for one that is ready, or no longer attached`, async (t) => {
       const ready = createClient(major);
       dispatcher.attach(ready);
       dispatcher.attach((await startFetching(t, major)).client)();
@@ -243,7 +243,7 @@ describe('a client that has no datafile yet', () => {
     });
   }
 
-  it('and cannot tell: nothing is said', async () => {
+  it('as far as can be detected: otherwise no warning', async () => {
     const notificationCenter = {
       addNotificationListener: () => 1,
       removeNotificationListener() {},
@@ -288,7 +288,7 @@ describe('attach() to something else', () => {
     });
   }
 
-  it('null, or anything that createInstance() did not make: shows what runs', () => {
+  it('null, or anything that createInstance() did not make: the error shows code that works', () => {
     for (const value of [null, {}, 5]) {
       assert.throws(() => dispatcher.attach(value), {
         message:
@@ -297,14 +297,14 @@ describe('attach() to something else', () => {
     }
   });
 
-  it('an object with a client in it, such as a module: names its property', () => {
+  it('an object with a client in it, such as a module: the error names its property', () => {
     assert.throws(() => dispatcher.attach({ optimizely: { notificationCenter: center } }), {
       code: 'ERR_OA_CLIENT',
       message: /an object with a client in it: attach its property 'optimizely'$/,
     });
   });
 
-  it('a client that knows no decisions: says which version is needed', () => {
+  it('a client without decision notifications: the error says which version is needed', () => {
     const old = { notificationCenter: { ...center, addNotificationListener: () => -1 } };
     assert.throws(() => dispatcher.attach(old), { code: 'ERR_OA_CLIENT', message: /v4.*v5.*v6/ });
   });
@@ -379,7 +379,7 @@ describe('the listener', () => {
   };
 
   for (const [name, notification] of Object.entries(INVALID)) {
-    it(`counts ${name} as invalid, says so once, and goes on`, async () => {
+    it(`counts ${name} as invalid, logs it once, and goes on`, async () => {
       for (let i = 0; i < 100; i++) {
         dispatcher.onDecision(notification);
       }
@@ -404,7 +404,7 @@ describe('the listener', () => {
     });
   });
 
-  it('is not disturbed by a logger that throws', async () => {
+  it('survives a logger that throws', async () => {
     const fail = () => {
       throw new Error('from the logger');
     };
@@ -480,7 +480,7 @@ describe('user ids', () => {
   };
 
   for (const [name, id] of Object.entries(REFUSED)) {
-    it(`are invalid when they are ${name}: said once, with what to do, and the others arrive`, async () => {
+    it(`are invalid when they are ${name}: logged once, with what to do, and the others arrive`, async () => {
       for (let i = 0; i < 50; i++) {
         dispatcher.onDecision(createNotification(`user_${i}`));
         dispatcher.onDecision(createNotification(id));
@@ -510,7 +510,7 @@ describe('user ids', () => {
   });
 });
 
-it('attributes may be anything, since they are not looked at', async () => {
+it('attributes may be anything, since they are not read', async () => {
   const cyclic = {};
   cyclic.self = cyclic;
   [undefined, null, 5, cyclic, { big: 1n }].forEach((attributes, i) => {

@@ -129,7 +129,7 @@ describe('the cost of a decision', () => {
     const seen = new Map();
     const remember = ({ userId, decisionInfo }) =>
       seen.set(`${userId} ${decisionInfo.flagKey}`, decisionInfo.variationKey);
-    // Two look-ups in a Map with a new key: the minimum for any listener in JavaScript.
+    // Two look-ups in a Map with a new key: the least that any listener in JavaScript can do.
     await assertRatio(
       5,
       () => timeOf(dispatcher.onDecision),

@@ -1,6 +1,6 @@
 'use strict';
 
-/** The way of a decision in the debug log and in the channels of node:diagnostics_channel. */
+/** The path of a decision in the debug log and in the channels of node:diagnostics_channel. */
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
@@ -68,7 +68,7 @@ test('channels publish decisions, requests and drops', async (t) => {
   );
 });
 
-test('the debug log has the way of a decision', async (t) => {
+test('the debug log traces a decision', async (t) => {
   const { dispatcher, logger } = await start(t);
   dispatcher.onDecision(createNotification('user_1'));
   dispatcher.onDecision(createNotification('user_1'));
@@ -80,7 +80,7 @@ test('the debug log has the way of a decision', async (t) => {
   assert.equal(lines[3], 'request 1 carried the decision of user_1 on checkout_flow');
 });
 
-test('a logger that says that debug is off gets none of it', async (t) => {
+test('a logger with debug switched off gets none of it', async (t) => {
   const logger = { ...recordingLogger(), isLevelEnabled: (level) => level !== 'debug' };
   const { dispatcher } = await start(t, { logger });
   dispatcher.onDecision(createNotification('user_1'));

@@ -93,7 +93,7 @@ async function endsCleanly(child, code = 0, signal = null) {
   assert.equal(child.stderr, '');
 }
 
-/** Somebody who holds a connection and says nothing: a browser that was quick, or a load balancer. */
+/** A client that holds a connection and sends nothing, as a browser's early connection or a load balancer does. */
 async function connectIdle(t, origin) {
   const { hostname, port } = new URL(origin);
   const socket = net.connect({ host: hostname, port: Number(port) });
@@ -102,7 +102,7 @@ async function connectIdle(t, origin) {
   await once(socket, 'connect');
 }
 
-/** Four requests, of which one repeats another, while somebody else only holds a connection; then SIGTERM. */
+/** Four requests, of which one repeats another, while another client only holds a connection; then SIGTERM. */
 async function assertServes(t, ...args) {
   const { amplitude, child, ask, origin } = await serve(t, ...args);
   await connectIdle(t, origin);
@@ -153,7 +153,7 @@ test('workers: each delivers what it decided, and ends', async (t) => {
 });
 
 describe('the migration', () => {
-  /** The events of three users, without what says who sent them, and when. */
+  /** The events of three users, without the fields for their sender and time. */
   async function decide(t, name, ...end) {
     const { amplitude, child, ask } = await serve(t, path.join(EXAMPLES, 'migration', name));
     for (const user of ['user_0', 'user_11', 'user_9']) {
@@ -195,7 +195,7 @@ test('the client of the application has one shape, for CommonJS and for ES modul
   }
 });
 
-test('whatever decides waits for the datafile: a decision before is null, and is notified to nobody', () => {
+test('code that decides waits for the datafile: an earlier decision is null, without a notification', () => {
   const deciding = ['examples', 'examples/migration', 'lambda', 'demo']
     .flatMap((folder) =>
       fs
@@ -211,7 +211,7 @@ test('whatever decides waits for the datafile: a decision before is null, and is
   }
 });
 
-test('the list of examples has each, and the way to run it', () => {
+test('the list of examples has each of them, and how to run it', () => {
   const readme = fs.readFileSync(path.join(EXAMPLES, 'README.md'), 'utf8');
   const names = ['', 'migration'].flatMap((folder) =>
     fs

@@ -76,7 +76,7 @@ describe('nothing is left to do', CONCURRENT, () => {
     assert.equal(amplitude.requests.length, 1);
   });
 
-  it('but a request to a silent server: it is given up after requestTimeoutMillis', async (t) => {
+  it('but a request to a silent server: it is abandoned after requestTimeoutMillis', async (t) => {
     const { child } = await start(t, {
       ...IN_FLIGHT,
       options: { ...EAGER, requestTimeoutMillis: 300, flushTimeoutMillis: 0 },
@@ -111,7 +111,7 @@ describe('nothing is left to do', CONCURRENT, () => {
 describe('a forgotten dispatcher', CONCURRENT, () => {
   const FORGET = { forget: true, args: ['--expose-gc'] };
 
-  it('delivers what it has, and goes with its listeners', async (t) => {
+  it('delivers what it has, and its listeners are removed', async (t) => {
     const { amplitude, child } = await start(t, FORGET);
     child.send({ main: 'collect' });
     await child.endsWith(0);

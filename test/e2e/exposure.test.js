@@ -138,7 +138,7 @@ test('thousands of random histories, with changes, repeats and refusals, agree w
   assertReconciles(dispatcher.stats());
 });
 
-/** What has waited is delivered but for the bad; a bad one that is the last is forgotten. */
+/** Pending decisions are delivered except for the bad ones; a bad one that is the last is forgotten. */
 function settle(model) {
   model.expected.push(...model.waiting.filter((variation) => variation !== 'bad'));
   model.dropped += model.waiting.filter((variation) => variation === 'bad').length;
@@ -163,7 +163,7 @@ function refuseBad({ events }) {
   return { status: 400, body };
 }
 
-test('beyond maxEntries exposures are sent again, and counted once all the same', async (t) => {
+test('beyond maxEntries exposures are sent again, but counted once', async (t) => {
   const { amplitude, dispatcher } = await start(t, { dedupe: { maxEntries: 100 } });
   for (let round = 0; round < 3; round++) {
     for (let i = 0; i < 1000; i++) {

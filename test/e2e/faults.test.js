@@ -225,7 +225,7 @@ function oneAmongMany() {
     assert.ok(tries[1].receivedAt - refused.answeredAt >= PAUSE_MILLIS);
   });
 
-  it('a refused event of 2000 is named, and the other 1999 arrive', async (t) => {
+  it('one refused event of 2000 is reported, and the other 1999 arrive', async (t) => {
     const { amplitude, decide, flush, dropped, stats } = await start(t);
     amplitude.setFault(
       rejectEvents(({ event_properties: properties }) => properties?.variation_key === 'bad'),
@@ -276,7 +276,7 @@ function oneAmongMany() {
 
 function retries() {
   for (const attempts of [1, 3]) {
-    it(`${attempts}: so many attempts, and then each decision is named`, async (t) => {
+    it(`${attempts}: so many attempts, and then each decision is reported`, async (t) => {
       const { amplitude, decide, flush, dropped, stats } = await start(
         t,
         { flushMaxRetries: attempts },

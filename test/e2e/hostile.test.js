@@ -21,7 +21,7 @@ const ERRORS = [
   undefined,
 ];
 
-test('errors that cannot be told do not get out of the listener', async (t) => {
+test('errors that cannot be read do not escape the listener', async (t) => {
   let error;
   const { amplitude, dispatcher } = await start(t, {
     eventProperties: () => {
@@ -69,7 +69,7 @@ test('what cannot be read twice is counted once', async (t) => {
   );
 });
 
-test('the accounts are right inside a callback, too', async (t) => {
+test('the counts are right inside a callback, too', async (t) => {
   const { dispatcher } = await start(t, {
     resolveUser: ({ userId }) => {
       assertReconciles(dispatcher.stats());
@@ -80,7 +80,7 @@ test('the accounts are right inside a callback, too', async (t) => {
   assert.equal(dispatcher.stats().decisions.accepted, 1);
 });
 
-test('async callbacks are told apart, and their rejections end nothing', async (t) => {
+test('async callbacks are detected, and their rejections end nothing', async (t) => {
   const rejections = [];
   const note = (reason) => rejections.push(reason);
   process.on('unhandledRejection', note);

@@ -64,7 +64,7 @@ async function failToDeliver({ amplitude, dispatcher }, reason) {
   return { flushed };
 }
 
-/** The same; then mend the fault, and check that the decision is delivered. */
+/** The same; then repair the fault, and check that the decision is delivered. */
 async function failThenDeliver(started, reason, mend) {
   const { flushed } = await failToDeliver(started, reason);
   await mend();
@@ -276,7 +276,7 @@ describe('a host', () => {
     await failToDeliver(started, /^no answer: amplitude\.invalid: .*resolve/i);
   });
 
-  it('that is not loopback is warned of when decisions go there unencrypted', async (t) => {
+  it('that is not loopback causes a warning when decisions go there unencrypted', async (t) => {
     for (const [serverUrl, warned] of [
       ['http://amplitude.invalid:8080/2/httpapi?token=hidden', true],
       ['http://192.0.2.1/2/httpapi', true],
@@ -347,7 +347,7 @@ describe('a server', () => {
     assert.deepEqual({ sent, failed, retried }, { sent: 5, failed: 0, retried: 0 });
   });
 
-  it('that closes each connection in the moment of its answer costs nothing', async (t) => {
+  it('that closes each connection right after its answer costs nothing', async (t) => {
     const started = await start(t);
     started.amplitude.setFault('closeAfterAnswer');
     for (let i = 0; i < 50; i++) {
@@ -372,7 +372,7 @@ describe('a server', () => {
     'answers one byte a second': (faults) => faults.byteByByte(1000),
   };
   for (const [title, fault] of Object.entries(SLOW)) {
-    it(`that ${title} is left after requestTimeoutMillis, and nothing is lost`, async (t) => {
+    it(`that ${title} is abandoned after requestTimeoutMillis, and nothing is lost`, async (t) => {
       const { amplitude, dispatcher } = await start(t, { requestTimeoutMillis: 500 });
       amplitude.setFault(fault(amplitude.faults), 1);
       for (let i = 0; i < 1000; i++) {

@@ -170,7 +170,7 @@ describe("the collector's page", { skip }, () => {
       rows.map(([variation, viewed]) => [variation, viewed]),
     );
 
-    // Another choice, and it lives on.
+    // Another choice, and the chart stays live.
     await page.evaluate(() => {
       const select = document.querySelector('.steps li:last-child select');
       select.value = 'Checkout';
@@ -295,7 +295,7 @@ describe("the collector's page", { skip }, () => {
     assert.deepEqual(page.errors, []);
   });
 
-  it('takes what a browser sends from another origin, and shows it nothing', async (t) => {
+  it('accepts what a browser sends from another origin, and shows it nothing', async (t) => {
     const { collector, url } = await start(t);
     const server = http
       .createServer((req, res) =>

@@ -156,7 +156,7 @@ describe('this package and the pasted listener', () => {
     });
   });
 
-  it('differ in the fields that are named, and in no other', async () => {
+  it('differ in the listed fields, and in no other', async () => {
     const sent = await listen(() => decideAs(client, 'user_9'));
     const fields = (event) => Object.keys(event).sort();
     sent.ours.forEach((event, i) => {
@@ -189,7 +189,7 @@ describe('this package and the pasted listener', () => {
     assert.deepEqual(unshare(sent.ours).map(comparable), sent.theirs.map(comparable));
   });
 
-  it('repeats: the same with dedupe: false; else each exposure once', async () => {
+  it('repeats: the same with dedupe: false; otherwise each exposure once', async () => {
     const decide = () => {
       for (let i = 0; i < 60; i++) {
         decideAs(client, `user_${i % 20}`);

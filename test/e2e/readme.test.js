@@ -2,7 +2,7 @@
 
 /**
  * README.md and docs/ are true: every block of JavaScript runs as it stands, in a project that has what an
- * application has, links lead somewhere, and tables name everything there is.
+ * application has, links work, and tables list everything that exists.
  *
  * A block begins with a comment that names its file: `// server.js`, or `// server.js, for some purpose`.
  */
@@ -37,7 +37,7 @@ const pagesIn = (folder) =>
 
 /** The pages whose code runs. */
 const PAGES = ['README.md', ...pagesIn('docs')];
-/** The pages whose links lead somewhere. */
+/** The pages whose links are checked. */
 const LINKING_PAGES = [...pagesIn('.'), ...pagesIn('docs'), ...pagesIn('test/examples')];
 
 const FENCED = /^```(\w*).*\n([\s\S]*?)^```$/gm;
@@ -107,7 +107,7 @@ function makeProject() {
   return folder;
 }
 
-/** What the application has beside a fragment. */
+/** What the application has besides a fragment. */
 const CLIENT = `
 const { optimizely } = require('./optimizely.js');
 dispatcher.attach(optimizely);
@@ -126,7 +126,7 @@ const { createDispatcher } = require('optimizely-amplitude');
 exports.dispatcher = createDispatcher({ apiKey: process.env.AMPLITUDE_API_KEY });
 exports.dispatcher.attach(require('./optimizely.js').optimizely);
 `;
-/** As much of an OpenTelemetry SDK as collects what is observed, when the process ends. */
+/** The part of an OpenTelemetry SDK that collects what is observed, when the process ends. */
 const OPEN_TELEMETRY = `
 const { metrics } = require('@opentelemetry/api');
 const callbacks = [];
@@ -198,7 +198,7 @@ describe('the code', () => {
     return { child, sent };
   }
 
-  /** The same, to the end, which has to be a good one. */
+  /** The same, to its end, which has to be a success. */
   async function run(t, files, main) {
     const { child, sent } = await start(t, files, main);
     await child.endsWith(0);
@@ -394,10 +394,10 @@ function brokenLinks(page, text) {
 
 describe('the links', () => {
   for (const page of [...LINKING_PAGES, 'test/bench/README.md']) {
-    it(`of ${page} lead somewhere`, () => assert.deepEqual(brokenLinks(page, read(page)), []));
+    it(`of ${page} work`, () => assert.deepEqual(brokenLinks(page, read(page)), []));
   }
 
-  it('would be found, if they did not', () => {
+  it('would be found if they were broken', () => {
     const text = '[a](docs/none.md) [b](README.md#none) [c](#use) `[d](none)`\n';
     assert.deepEqual(brokenLinks('README.md', text), [
       'README.md: there is no docs/none.md',
@@ -413,13 +413,13 @@ describe('the links', () => {
   });
 });
 
-// ---- tables, and what is named -----------------------------------------------------------------------
+// ---- tables, and what they list ----------------------------------------------------------------------
 
 test('the README is short', () => {
   assert.ok(read('README.md').trimEnd().split('\n').length <= MAX_README_LINES);
 });
 
-describe('what there is, is named:', () => {
+describe('the documentation names', () => {
   let dispatcher;
 
   before(() => {
@@ -485,7 +485,7 @@ describe('what there is, is named:', () => {
     names.forEach(([, name]) => namesInRow('CONTRIBUTING.md', name));
   });
 
-  it('and every script that is named, there is', () => {
+  it('no script that does not exist', () => {
     const { scripts } = require('../../package.json');
     for (const page of [...LINKING_PAGES, 'test/bench/README.md']) {
       for (const [, name] of read(page).matchAll(/\bnpm run (\w[\w-]*)/g)) {

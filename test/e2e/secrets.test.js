@@ -173,7 +173,7 @@ describe('no secret is shown when a request fails because of', () => {
       proxy: addCredentials('http://proxy.invalid:3128'),
       serverUrl: addQuery('http://127.0.0.1:9/x'),
     }),
-    'a proxy whose name libcurl does not take': () => ({
+    'a proxy whose name libcurl does not accept': () => ({
       proxy: addCredentials('http://a$b:3128'),
       serverUrl: addQuery('http://127.0.0.1:9/x'),
     }),
@@ -214,10 +214,10 @@ describe('no secret is shown by the error for', () => {
     'an API key in an array': { ...good, apiKey: [KEY] },
     'an API key by another name': { apikey: KEY },
     'a server with credentials': { ...good, serverUrl: addCredentials('https://127.0.0.1/') },
-    'a server that is not spoken to': { ...good, serverUrl: addQuery('ftp://127.0.0.1/') },
-    'a server that is no URL': { ...good, serverUrl: addQuery('127.0.0.1/path') },
+    'a server with an unsupported scheme': { ...good, serverUrl: addQuery('ftp://127.0.0.1/') },
+    'a server that is not a URL': { ...good, serverUrl: addQuery('127.0.0.1/path') },
     'a server in an object': { ...good, serverUrl: new URL(good.serverUrl) },
-    'a proxy that is not spoken to': { ...good, proxy: addCredentials('ftp://127.0.0.1:9') },
+    'a proxy with an unsupported scheme': { ...good, proxy: addCredentials('ftp://127.0.0.1:9') },
     'a proxy without a host': { ...good, proxy: `http://${CREDENTIALS}@` },
     'a proxy with a bad port': { ...good, proxy: addCredentials('http://127.0.0.1:99999') },
     'a proxy without a scheme': { ...good, proxy: `${CREDENTIALS}@127.0.0.1:port` },

@@ -43,7 +43,7 @@ async function start(t, part, { count = 1, program, args = [] } = {}) {
 
 const usersOf = (amplitude) => viewed(amplitude).map((event) => event.user_id);
 
-/** One user decided on a connection that stays open; the signal comes while another one waits for an answer. */
+/** One user decided on a connection that stays open; the signal arrives while another user waits for an answer. */
 async function stopWhileAsked(t, part, signal = 'SIGTERM') {
   const { amplitude, child, ask } = await start(t, part);
   await ask('/now/user_1');
@@ -69,7 +69,7 @@ describe('a request in flight is answered, and its decision arrives', CONCURRENT
       : ['SIGTERM']) {
       it(`when before() ${before}, and ${signal} ends the process`, async (t) => {
         const { amplitude, child, answer } = await stopWhileAsked(t, { before }, signal);
-        // What waits is delivered while the application drains.
+        // What is already waiting is delivered while the application drains.
         await amplitude.waitFor(() => viewed(amplitude).length === 1);
         child.send('answer');
         assert.equal((await answer).text, 'decided for user_2');
@@ -80,7 +80,7 @@ describe('a request in flight is answered, and its decision arrives', CONCURRENT
     }
   }
 
-  it('and connections that clients keep alive hold nothing up', async (t) => {
+  it('and connections that clients keep alive delay nothing', async (t) => {
     const { child, answer } = await stopWhileAsked(t, {
       before: 'returns what server.close() does',
     });
@@ -91,7 +91,7 @@ describe('a request in flight is answered, and its decision arrives', CONCURRENT
     });
   });
 
-  it('and a connection that never said anything does not for long', async (t) => {
+  it('and a connection that never sent anything does not delay it for long', async (t) => {
     const part = {
       before: 'returns what server.close() does',
       options: { flushTimeoutMillis: 1000 },
@@ -133,7 +133,7 @@ describe('a drain that fails does not keep the dispatcher from closing', CONCURR
       await child.endsWith(null, 'SIGTERM');
       assert.match(
         child.stderr,
-        new RegExp(`^closeOnSignal: ${reason}; the dispatcher closes all the same\\n$`),
+        new RegExp(`^closeOnSignal: ${reason}; the dispatcher closes anyway\\n$`),
       );
       assert.deepEqual(usersOf(amplitude), ['user_1']);
     });
@@ -156,7 +156,7 @@ describe('a second signal', CONCURRENT, () => {
   }
 });
 
-test('what is taken back leaves no listener, and a signal ends the process at once', async (t) => {
+test('a removed closeOnSignal() leaves no listener, and a signal ends the process at once', async (t) => {
   const part = { before: 'returns what server.close() does', takeBack: true };
   const { amplitude, child, ask } = await start(t, part);
   await child.printed('0 listeners');
@@ -190,9 +190,9 @@ describe('bad arguments of closeOnSignal()', () => {
   const dispatcher = createDispatcher({ apiKey: 'test-key' });
   const CASES = {
     'no dispatcher': [undefined],
-    'what is no dispatcher': [{ close() {} }],
-    'a before() that is no function': [dispatcher, { before: 'server' }],
-    'an option that it does not know': [dispatcher, { signals: ['SIGHUP'] }],
+    'something that is not a dispatcher': [{ close() {} }],
+    'a before() that is not a function': [dispatcher, { before: 'server' }],
+    'an unknown option': [dispatcher, { signals: ['SIGHUP'] }],
   };
   for (const [title, args] of Object.entries(CASES)) {
     it(`${title}: a TypeError that says so`, () => {

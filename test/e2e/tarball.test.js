@@ -24,12 +24,12 @@ const ROOT = path.join(__dirname, '..', '..');
 const MAX_UNPACKED_BYTES = 1_900_000; // two addons of 400 kB, and as much of headers to compile with
 const COMPILERS = ['cc', 'gcc', 'g++', 'c++', 'clang', 'make', 'python', 'python3', 'node-gyp'];
 
-// What npm says of settings of this machine that it does not know any more.
+// npm's warnings about settings of this machine that it no longer knows.
 const UNKNOWN_CONFIG = /^npm warn Unknown \w+ config .*\n/gim;
 
 const runFile = promisify(execFile);
 
-/** Pack `folder` into `dir`; returns what npm tells about the tarball. */
+/** Pack `folder` into `dir`; returns what npm reports about the tarball. */
 function pack(folder, dir) {
   const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', dir];
   const [packed] = JSON.parse(
@@ -162,7 +162,7 @@ describe('the packed package', { skip: notTestable() }, () => {
     assert.deepEqual([systems, cpu], [undefined, undefined]);
   });
 
-  it('cannot be built where it is tried', () => {
+  it('cannot be built on the machine of these tests', () => {
     const found = COMPILERS.filter((name) =>
       env.PATH.split(path.delimiter).some((folder) => fs.existsSync(path.join(folder, name))),
     );
@@ -206,7 +206,7 @@ describe('the packed package', { skip: notTestable() }, () => {
       assert.equal(amplitude.requests.length, before + 1);
     }
 
-    it('in an application that esbuild bundles, but for this package', async () => {
+    it('in an application that esbuild bundles, except for this package', async () => {
       const options = {
         entryPoints: ['deliver.js'],
         outfile: 'bundle.js',

@@ -146,7 +146,7 @@ describe('flush() and close()', () => {
   });
 
   function createOther(options) {
-    const told = []; // a drop may be told when the next test has begun
+    const told = []; // a drop may be reported when the next test has begun
     drops = told;
     dispatcher = createDispatcher({
       apiKey: 'flush-key',
@@ -177,7 +177,7 @@ describe('flush() and close()', () => {
     assert.equal(amplitude.requests.length, 1);
   });
 
-  it('flushes that overlap: each tells of what was undelivered when it was called', async () => {
+  it('flushes that overlap: each reports what was undelivered when it was called', async () => {
     const [one, two] = [faults.held(), faults.held()];
     amplitude.setFault([one, two]);
     decide(3);
@@ -239,7 +239,7 @@ describe('flush() and close()', () => {
     assertReconciles(dispatcher.stats());
   });
 
-  it('with abort: the dead request is given up, and the next flush starts afresh', async () => {
+  it('with abort: the dead request is abandoned, and the next flush starts a new one', async () => {
     amplitude.setFault(['silence']);
     decide(5);
     assert.deepEqual(counts(await dispatcher.flush({ timeoutMillis: 50, abort: true })), {
@@ -298,7 +298,7 @@ describe('flush() and close()', () => {
     assertReconciles(dispatcher.stats());
   });
 
-  it('close() at its deadline drops the rest, and says what that was', async () => {
+  it('close() at its deadline drops the rest, and reports it', async () => {
     amplitude.setFault('silence');
     const earliest = Date.now();
     decide(300);
@@ -389,7 +389,7 @@ describe('a process', () => {
     );
   });
 
-  it('that exits does so at once, and says what is lost', async (t) => {
+  it('that exits does so at once, and logs what is lost', async (t) => {
     const program =
       'decideAs(client, "user_1"); dispatcher.flush(); setImmediate(() => process.exit(7));';
     const { code, signal, stderr } = await run(t, program, 'silence');

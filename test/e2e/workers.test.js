@@ -108,7 +108,7 @@ describe('a Worker', CONCURRENT, () => {
     parked,
     'in flight to a silent server': inFlight,
   })) {
-    it(`has nothing left to do while ${state}: it is given up in time, and the log counts`, async (t) => {
+    it(`has nothing left to do while ${state}: it is abandoned in time, and the log counts`, async (t) => {
       const options = { ...setting.options, requestTimeoutMillis: 300, flushTimeoutMillis: 300 };
       const { child } = await startIn(t, { ...setting, options });
       await atOnce(async () => {

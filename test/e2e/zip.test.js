@@ -2,7 +2,7 @@
 
 /**
  * The zip of a Lambda function, unpacked where there is nothing else, and run by the Node of nodejs22.x on the
- * processor that it is for, with Lambda's runtime acted by test/lambda/runtime.js.
+ * processor that it is for, with test/lambda/runtime.js in place of Lambda's runtime.
  */
 
 const assert = require('node:assert/strict');

@@ -10,7 +10,7 @@ import { optimizely as client } from './optimizely.mjs';
 
 export const runtime = 'nodejs';
 
-// A hot reload evaluates this module anew; the client and its dispatcher stay.
+// A hot reload evaluates this module again; the client and its dispatcher stay.
 const { optimizely, ready } = (globalThis.experiments ??= start(client));
 
 function start(optimizely) {

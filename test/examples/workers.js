@@ -1,6 +1,8 @@
 'use strict';
 
-/** Worker threads, each with a client and a dispatcher of its own. Decides for those who are named: user_0 user_4 */
+/**
+ * Worker threads, each with a client and a dispatcher of its own. Decides for the users in its arguments: user_0 user_4
+ */
 
 const { Worker, isMainThread, parentPort } = require('node:worker_threads');
 const { createDispatcher } = require('optimizely-amplitude');
@@ -13,7 +15,7 @@ function main(users) {
     worker.on('message', ({ userId, variation }) => console.log(`${userId}: ${variation}`));
   }
   users.forEach((userId, i) => workers[i % THREADS].postMessage({ userId }));
-  // Workers that live as long as a server are told so on SIGTERM, which comes to the main thread only.
+  // Workers that live as long as a server are told to close on SIGTERM, which only the main thread gets.
   workers.forEach((worker) => worker.postMessage({ close: true }));
 }
 
@@ -29,7 +31,7 @@ async function work() {
   parentPort.on('message', async ({ userId, close }) => {
     if (close) {
       await dispatcher.close();
-      parentPort.close(); // else it would wait for messages, and live on
+      parentPort.close(); // otherwise it would wait for messages, and keep running
       return;
     }
     const { variationKey } = optimizely.createUserContext(userId).decide('search_ranking');

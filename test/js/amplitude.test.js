@@ -141,7 +141,7 @@ describe('a fault that is about some events', () => {
     });
   });
 
-  it('knows the daily quota', async (t) => {
+  it('refuses users over the daily quota', async (t) => {
     assert.deepEqual(listed(await failOnce(t, faults.dailyQuotaUsers(new Set(['user_a'])))), {
       eps_threshold: 500_000,
       throttled_devices: {},
@@ -187,7 +187,7 @@ describe('a fault that is about some events', () => {
     }
   });
 
-  it('has bounds of size', async (t) => {
+  it('limits the size of requests', async (t) => {
     const compressed = {
       body: zlib.gzipSync(JSON.stringify(upload('user_a'))),
       headers: { 'Content-Encoding': 'gzip' },
@@ -356,7 +356,7 @@ describe('the stand-in', () => {
     assert.equal(amplitude.connections, 2);
   });
 
-  it('fails as often as it is told to, and only for uploads', async (t) => {
+  it('fails as often as configured, and only for uploads', async (t) => {
     const amplitude = await start(t, { faults: ['unavailable', 'ok', faults.status(500)] });
     const post = async () => (await request(amplitude.httpapi, { body: upload('user_a') })).status;
     assert.equal((await request(`${amplitude.url}/stats`)).status, 200);
@@ -416,7 +416,7 @@ describe('the stand-in', () => {
     assert.equal(amplitude.store.user('user_a').events.length, 1);
   });
 
-  it('tells of a fault that throws', async () => {
+  it('reports a fault that throws', async () => {
     const amplitude = await startAmplitude({
       faults: () => {
         throw new Error('a defect of the test');

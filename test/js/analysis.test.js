@@ -74,7 +74,7 @@ describe('a segment', () => {
     assert.equal(rows.get('b').users, 1);
   });
 
-  it("takes the exposure's own word where there is no property", () => {
+  it("uses the exposure's own variation where there is no property", () => {
     const rows = rowsOf([
       viewed('user_1', 'a'),
       viewed('user_2', 'a', T0, FLAG, { enabled: false }),

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Which file may know which other one, checked by reading the sources. */
+/** Which file may depend on which other one, checked by reading the sources. */
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -19,7 +19,7 @@ const filesIn = (folder) => filesBelow(path.join(ROOT, folder)).map((file) => `$
 /** A file's name without folder and suffix: src/core/amplitude/ids.c -> ids. */
 const moduleOf = (file) => path.basename(file).replace(/\.\w+$/, '');
 
-/** The files that have a word of `pattern`, and whose name is not one of `allowed`. */
+/** The files that match `pattern`, and whose name is not one of `allowed`. */
 const filesWith =
   (pattern, allowed, textOf = (source) => source) =>
   (files) =>
@@ -46,7 +46,7 @@ const nativeFiles = new Map(
     .map((file) => [file, read(file)]),
 );
 
-/** Headers that know no other header of the core but oa.h, and leaves, which may also allocate. */
+/** Headers that include no other header of the core but oa.h, and leaves, which may also allocate. */
 const PURE = ['backoff', 'chance', 'fit', 'ids', 'limits'];
 const LEAVES = ['buf', 'hash', 'mem', 'status'];
 /** The machine, from the top: what is further down is called by what is further up. */
@@ -143,7 +143,7 @@ checkRules(
       found: ['src/core/new.c -> cjson/cJSON.h'],
     },
     {
-      title: 'leaves know no sibling',
+      title: 'leaves include no sibling',
       find: forbiddenIncludes((file, name, isOwn) => {
         const module = moduleOf(file);
         const isPure = PURE.includes(module);
@@ -175,7 +175,7 @@ checkRules(
       found: ['src/core/notices.c calls oa_verdict_apply'],
     },
     {
-      title: 'the heap has one door in the core',
+      title: 'the heap is accessed in one place in the core',
       find: filesWith(
         /\b(malloc|calloc|realloc|free|strdup|strndup)\s*\(/,
         /^src\/(host\/|core\/mem\.c$)/,
@@ -207,7 +207,7 @@ checkRules(
       found: ['src/core/new.c:2'],
     },
     {
-      title: 'a header says on which thread it may be used',
+      title: 'a header states on which thread it may be used',
       find: (files) =>
         [...files]
           .filter(
@@ -258,7 +258,7 @@ const forbiddenRequires = (isBreach) => (files) =>
       .map((module) => `${file} -> ${module}`),
   );
 
-/** The files that require themselves in the end. */
+/** The files that require themselves, directly or not. */
 function filesInCircles(files) {
   const requires = new Map([...files].map(([file, source]) => [file, requiresOf(file, source)]));
   const reach = (from, seen = new Set()) => {
@@ -275,7 +275,7 @@ function filesInCircles(files) {
 
 const RULES = [
   {
-    title: 'lib is what run time needs: it requires nothing outside of itself but package.json',
+    title: 'lib has what run time needs: it requires nothing outside of itself but package.json',
     find: forbiddenRequires(
       (file, module) =>
         !module.startsWith('lib/') && !module.startsWith('node:') && module !== 'package.json',
@@ -292,7 +292,7 @@ const RULES = [
     found: ['lib/new.mjs -> lib/cli/http-client.js'],
   },
   {
-    title: "a client's notification centre and configuration are known in lib/sdk alone",
+    title: "a client's notification centre and configuration are used in lib/sdk alone",
     find: filesWith(
       /\b(notificationCenter|(add|remove)NotificationListener|OPTIMIZELY_CONFIG_UPDATE|getOptimizelyConfig|featuresMap|sourceInfo)\b/,
       /^lib\/sdk\/|\.d\.ts$/,

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What a user reads when the addon does not load. Each case is a package laid out in a folder of its own. */
+/** The error that a user gets when the addon does not load. Each case is a package in a folder of its own. */
 
 const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
@@ -38,7 +38,7 @@ const PRINT_RESULT = `
     console.log(JSON.stringify({ code: error.code, message: error.message, cause: error.cause?.message }));
   }`;
 
-/** Loads the binding in a package that has `files` ({ path: content }), in a process that pretends as `runtime` says. */
+/** Loads the binding in a package that has `files` ({ path: content }), in a process that pretends to be `runtime`. */
 function loadIn(t, files, env = {}, runtime = {}) {
   const dir = layOut(t, files);
   return { dir, ...loadWith([process.execPath], dir, env, runtime) };
@@ -90,7 +90,7 @@ test('the addon loads', () => {
   assert.equal(typeof require('../../lib/binding.js'), 'object');
 });
 
-test('an addon that was never built: every place, this machine, and what to type', (t) => {
+test('an addon that was never built: every place, this machine, and what to run', (t) => {
   const { dir, code, message, cause } = loadIn(t, {});
   assert.equal(code, 'ERR_OA_ADDON');
   assert.equal(cause, undefined);
@@ -109,7 +109,7 @@ test('an addon that was never built: every place, this machine, and what to type
   assert.match(message, /npm explore optimizely-amplitude -- npm run compile/);
 });
 
-test('a file that is no addon: what the dynamic linker says, which is the cause as well', (t) => {
+test('a file that is not an addon: what the dynamic linker says, which is the cause as well', (t) => {
   const { code, message, cause } = loadIn(t, { [RELEASE]: 'this is not a shared object' });
   assert.equal(code, 'ERR_OA_ADDON');
   assert.match(cause, /optimizely_amplitude\.node/);
@@ -156,7 +156,7 @@ test('the addon that was built here goes before a prebuilt one, and gives way to
   assert.ok(Array.isArray(loadIn(t, { [PREBUILT]: addon, [RELEASE]: 'of another system' }).keys));
 });
 
-test('a runtime without OpenSSL 3 is told so, and a prebuilt addon is not tried on it', (t) => {
+test('a runtime without OpenSSL 3: the error says so, and a prebuilt addon is not tried', (t) => {
   for (const [version, words] of [
     ['1.1.1', 'OpenSSL 1.1.1'],
     ['4.0.0', 'OpenSSL 4.0.0'],
@@ -181,7 +181,7 @@ test('a runtime without OpenSSL 3 is told so, and a prebuilt addon is not tried 
 const MUSL_LINKER = `/lib/ld-musl-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}.so.1`;
 
 test(
-  'a system with musl is told so, and a prebuilt addon is not tried on it',
+  'a system with musl: the error says so, and a prebuilt addon is not tried',
   { skip: process.platform !== 'linux' && 'the file is ELF' },
   (t) => {
     const files = { [PREBUILT]: fs.readFileSync(ADDON), node: `\x7fELF...${MUSL_LINKER}` };
@@ -191,7 +191,7 @@ test(
 );
 
 test(
-  'a system that has musl beside its glibc is no system with musl',
+  'a system that has musl besides its glibc does not count as one with musl',
   { skip: process.platform !== 'linux' && 'the file is ELF' },
   (t) => {
     const files = {
@@ -202,7 +202,7 @@ test(
   },
 );
 
-test('code that was bundled is told to stay outside of the bundle', (t) => {
+test('bundled code: the error says to leave the package outside of the bundle', (t) => {
   const { code, message } = loadIn(t, { 'package.json': '{"name":"application"}' });
   assert.equal(code, 'ERR_OA_ADDON');
   assert.match(message, /a bundler has put its code\.\n.*outside of the bundle/);
@@ -249,7 +249,7 @@ const REFUSALS = [
   ['Windows', { platform: 'win32' }, /Windows is not supported yet\. .*WSL/],
 ];
 for (const [name, runtime, message] of REFUSALS) {
-  test(`${name} is told what helps, and no addon is opened in it, wherever it is from`, (t) => {
+  test(`${name}: the error says what to do, and no addon is opened, wherever it is from`, (t) => {
     const addon = fs.readFileSync(ADDON);
     const cases = [
       [{}, {}],
@@ -267,7 +267,7 @@ for (const [name, runtime, message] of REFUSALS) {
 }
 
 for (const { name, command } of refused()) {
-  test(`${name}, the real one, is told what helps`, (t) => {
+  test(`${name}, the real one: the error says what to do`, (t) => {
     const dir = layOut(t, { [RELEASE]: fs.readFileSync(ADDON) });
     const { code, message } = loadWith(command, dir);
     assert.equal(code, 'ERR_OA_ADDON');
@@ -276,13 +276,13 @@ for (const { name, command } of refused()) {
   });
 }
 
-test('a runtime without the diagnostic report is told the rest', (t) => {
+test('a runtime without the diagnostic report: the error has the rest', (t) => {
   const { code, message } = loadIn(t, {}, {}, { report: null });
   assert.equal(code, 'ERR_OA_ADDON');
   assert.match(message, /npm run compile/);
 });
 
-describe('a process that may load no addon is told how it may', () => {
+describe('a process that may not load addons: the error says how it may', () => {
   for (const [title, files] of [
     ['when there is one', { [PREBUILT]: fs.readFileSync(ADDON) }],
     ['when there is none', {}],
@@ -301,7 +301,7 @@ describe('a process that may load no addon is told how it may', () => {
 
     it(`--permission, ${title}`, { skip: NO_PERMISSIONS }, (t) => {
       const dir = layOut(t, files);
-      // A package whose places for addons may not even be looked at is told the same.
+      // A package whose places for addons may not even be read gets the same error.
       for (const readable of [`${dir}/*`, `${dir}/l*`]) {
         const command = [
           process.execPath,
@@ -312,14 +312,14 @@ describe('a process that may load no addon is told how it may', () => {
         ];
         const { code, message } = loadWith(command, dir);
         assert.equal(code, 'ERR_OA_ADDON');
-        assert.match(message, /--allow-addons beside --permission/);
+        assert.match(message, /--allow-addons in addition to --permission/);
         assert.doesNotMatch(message, /npm run compile/);
       }
     });
   }
 });
 
-test('another build can be named, and is then the only one tried', (t) => {
+test('another build can be given, and is then the only one tried', (t) => {
   const { keys } = loadIn(t, {}, { OPTIMIZELY_AMPLITUDE_BINDING: ADDON });
   assert.ok(Array.isArray(keys));
   const { message } = loadIn(

@@ -74,7 +74,7 @@ describe('the command line', () => {
     const PATIENCE = { timeout: 30_000 };
     const NPM = { npm_config_user_agent: 'npm/11.0.0 node/v22.0.0 linux x64' };
 
-    /** Start `command` with a shell or a program; resolves when the collector in it listens. */
+    /** Start `command` with a shell or a program; resolves when its collector listens. */
     async function startCommand(t, command, args, { env = {}, cwd } = {}) {
       const plain = { ...process.env };
       delete plain.npm_config_user_agent; // npm may run this test
@@ -105,7 +105,7 @@ describe('the command line', () => {
       return { child, exit, url, gone: once(child.stdout, 'close') };
     }
 
-    it('of npm ends when npm is told to', PATIENCE, async (t) => {
+    it('of npm ends when npm is stopped', PATIENCE, async (t) => {
       const cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-cli-'));
       t.after(() => fs.rmSync(cwd, { recursive: true }));
       const bin = path.join(cwd, 'node_modules', '.bin');

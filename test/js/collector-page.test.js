@@ -195,7 +195,7 @@ describe('access', () => {
     );
   });
 
-  it('is no page of another origin', async (t) => {
+  it('is refused to pages of another origin', async (t) => {
     const { get, put, url } = await start(t);
     assert.equal((await get('/events', { Origin: url })).status, 200);
     for (const origin of ['https://evil.example', 'http://localhost:1', 'null']) {
@@ -304,7 +304,7 @@ describe('the stream', () => {
     assert.equal(news.data.requests[0].events, 1);
   });
 
-  it('tells the last of what is too much, in one message', async (t) => {
+  it('sends the latest items of what is too much, in one message', async (t) => {
     const { post, url } = await start(t);
     const stream = await listen(t, url);
     await stream.next();
@@ -319,7 +319,7 @@ describe('the stream', () => {
     assert.equal(data.state.users, 2000);
   });
 
-  it('leaves out events that are too large to be told', async (t) => {
+  it('leaves out events that are too large to be sent', async (t) => {
     const { post, url, get } = await start(t);
     const properties = Object.fromEntries(
       Array.from({ length: 60 }, (item, n) => [`p${n}`, 'x'.repeat(1000)]),
@@ -338,7 +338,7 @@ describe('the stream', () => {
     );
   });
 
-  it('does not serve any number of clients, and forgets those that go', async (t) => {
+  it('limits the number of clients, and forgets those that disconnect', async (t) => {
     const { url, get, collector } = await start(t);
     const streams = await Promise.all(Array.from({ length: 32 }, () => listen(t, url)));
     assert.ok(streams.every(({ res }) => res.statusCode === 200));
@@ -429,7 +429,7 @@ describe('the switch', () => {
     }
   });
 
-  it('makes the collector silent until it is told to speak', async (t) => {
+  it('makes the collector silent until it is switched back', async (t) => {
     const { post, put, collector } = await start(t);
     await put('silent');
     const ignored = assert.rejects(post([event()]), { code: 'ECONNRESET' });
@@ -465,7 +465,7 @@ describe('forwarding', () => {
     assert.equal(collector.store.user('user_1').user_properties['[Optimizely] flag'], 'a');
   });
 
-  it('stores what Amplitude took, and tells what it refused', async (t) => {
+  it('stores what Amplitude accepted, and reports what it refused', async (t) => {
     const amplitude = await startAmplitude({ apiKeys: ['key'] });
     t.after(() => amplitude.close());
     const { collector, post, url } = await start(t, { forward: amplitude.url });
@@ -516,7 +516,7 @@ describe('memory', () => {
     assert.equal(
       collector.store.duplicates().length,
       0,
-      'one that is larger than all room for them is not kept',
+      'one that is larger than the whole bound is not kept',
     );
   });
 });

@@ -134,7 +134,7 @@ describe('a request', () => {
     assert.equal(store.events().length, 2002);
   });
 
-  it('cannot exhaust memory with a bomb', async (t) => {
+  it('cannot exhaust memory with a decompression bomb', async (t) => {
     const { post } = await start(t);
     // Simple to make: a gzip file may consist of several members.
     const bomb = Buffer.concat(Array(500).fill(zlib.gzipSync(Buffer.alloc(1_000_000))));
@@ -206,7 +206,7 @@ describe('the validation of events', () => {
     assert.deepEqual(store.events(), []);
   });
 
-  it('lists only the first bad event of a field if it is told to', async (t) => {
+  it('lists only the first bad event of a field if configured', async (t) => {
     const { post } = await start(t, { badIndexes: 'first' });
     refused(
       await post(
@@ -274,7 +274,7 @@ describe('the validation of events', () => {
     assert.equal(store.user('abcd').events.length, 1);
   });
 
-  it('refuses events with one short id if it is told to', async (t) => {
+  it('refuses events with one short id if configured', async (t) => {
     const { post } = await start(t, { shortIds: 'refuse' });
     refused(
       await post(upload([event({ device_id: 'abcd' })])),
@@ -311,7 +311,7 @@ describe('the validation of events', () => {
     );
   });
 
-  it('takes null as absent, and the time of arrival in place of none', async (t) => {
+  it('treats null as absent, and uses the time of arrival where there is none', async (t) => {
     const { post, store } = await start(t, { now: () => 1234 });
     const fields = {
       device_id: null,
@@ -548,7 +548,7 @@ describe('the store', () => {
     assert.deepEqual(store.stats().events, { ingested: 5, kept: 3, duplicates: 0 });
   });
 
-  it('forgets the users that were not seen for longest', () => {
+  it('forgets the users that have not been seen for longest', () => {
     const store = new Store({ maxUsers: 2, maxEvents: 4 });
     const see = (user) => store.ingest('key', [event({ user_id: user })]);
     ['user_a', 'user_b', 'user_a', 'user_c', 'user_b', 'user_b', 'user_b', 'user_b'].forEach(see);
@@ -570,7 +570,7 @@ describe('the store', () => {
     assert.equal(store.duplicates().length, 2);
   });
 
-  it('can be told to forget nothing', () => {
+  it('can be configured to forget nothing', () => {
     const store = new Store({ maxEvents: Infinity, maxUsers: Infinity, maxInsertIds: Infinity });
     const events = Array.from({ length: 250_000 }, (item, n) => event({ user_id: `user_${n}` }));
     store.ingest('key', events);

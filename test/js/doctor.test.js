@@ -113,7 +113,7 @@ describe('the doctor', () => {
     assert.equal(amplitude.store.stats().users, 1);
   });
 
-  it('sends nothing that counts, unless it is told to', async (t) => {
+  it('sends nothing that counts, unless it is asked to', async (t) => {
     const amplitude = await start(t);
     assert.equal((await examine({ serverUrl: amplitude.httpapi })).ok, true);
     assert.equal(amplitude.store.events().length, 0);
@@ -131,7 +131,7 @@ describe('the doctor', () => {
     }
   });
 
-  it('names a wrong key, and does not tell it', async (t) => {
+  it('reports a wrong key without showing it', async (t) => {
     const amplitude = await start(t);
     const result = await examine({ serverUrl: amplitude.httpapi, apiKey: 'another-secret-key' });
     assert.deepEqual(failures(result), ['key']);
@@ -470,7 +470,7 @@ describe('the command', () => {
     assert.deepEqual([code, result.ok, failures(result)], [1, false, ['connect']]);
   });
 
-  it('refuses what it does not understand', async (t) => {
+  it('refuses unknown arguments', async (t) => {
     assert.equal((await run(t, ['--attributes', '[]'])).code, 2);
     assert.equal((await run(t, ['--port', '1'])).code, 2);
   });

@@ -58,7 +58,7 @@ test('one page lists the options that are checked, and no other', () => {
   }
 });
 
-test('an option that is missing, or of no effect, would be found', () => {
+test('an option that is missing, or has no effect, would be found', () => {
   const declarations =
     'export interface Some<T> {\n  /** a: b */\n  one: string;\n  two?: {\n    three: 1;\n  };\n}\n';
   assert.deepEqual(declared(declarations, 'Some'), ['one', 'two']);

@@ -10,7 +10,7 @@ const { test } = require('node:test');
 const { info } = require('../../lib/index.js');
 const { version } = require('../../package.json');
 
-test('info() tells of the package, the addon that is loaded, and what that is linked with', async () => {
+test('info() describes the package, the addon that is loaded, and what that is linked with', async () => {
   const told = info();
   assert.deepEqual(Object.keys(told), ['version', 'addon', 'prebuilt', 'libraries']);
   assert.equal(told.version, version);

@@ -31,7 +31,7 @@ function noteFlushes(happened = []) {
   };
 }
 
-/** Marks the function itself with symbols, as Lambda's runtime for Node does. */
+/** Marks the function itself with symbols, as Lambda's Node runtime does. */
 const awslambda = {
   streamifyResponse(handler, options) {
     handler[Symbol.for('aws.lambda.runtime.handler.streaming')] = 'response';
@@ -213,8 +213,8 @@ describe('bad arguments', () => {
     'a promise for a handler': [Promise.resolve(handler), dispatcher],
     'no dispatcher': [handler],
     'null for a dispatcher': [handler, null],
-    'what is no dispatcher': [handler, {}],
-    'a margin that is no number': [handler, dispatcher, { marginMillis: '500' }],
+    'something that is not a dispatcher': [handler, {}],
+    'a margin that is not a number': [handler, dispatcher, { marginMillis: '500' }],
     'a margin that is not finite': [handler, dispatcher, { marginMillis: Infinity }],
     'a negative margin': [handler, dispatcher, { marginMillis: -1 }],
   };
@@ -266,7 +266,7 @@ describe('an invocation that meets a silent server', () => {
     assert.deepEqual([delivered, pending, dropped.total], [4, 0, 0]);
   });
 
-  it('whose events were accepted all the same: they are counted once', async (t) => {
+  it('whose events were accepted anyway: they are counted once', async (t) => {
     const { amplitude, dispatcher } = await start(t, { requestTimeoutMillis: LONG_MILLIS });
     const handler = withFlush(
       async ({ userId }) => dispatcher.onDecision(createNotification(userId)),
@@ -330,7 +330,7 @@ describe('a function that is frozen between two invocations', () => {
     assert.equal(child.output, '');
   });
 
-  it('with a request under way, whose connection is cut: nothing is lost or counted twice', async (t) => {
+  it('with a request in flight, whose connection is cut: nothing is lost or counted twice', async (t) => {
     const { amplitude, child } = await startFunction(t);
     amplitude.setFault(amplitude.faults.accepted(amplitude.faults.silence()), 1);
     await child.ask({ userId: 'user_1', flush: false });

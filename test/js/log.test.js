@@ -100,7 +100,7 @@ describe('with a logger', () => {
 });
 
 describe('repeated warnings and errors', () => {
-  it('come at once, and then once in a minute with the number of those between', () => {
+  it('come at once, and then once a minute with the number of suppressed ones', () => {
     const { clock, lines, log } = createFixture();
     for (let i = 0; i < 1000; i++) {
       log.error('key', `error ${i}`);
@@ -125,7 +125,7 @@ describe('repeated warnings and errors', () => {
     );
   });
 
-  it('do not hold up those of another key', () => {
+  it('do not suppress those of another key', () => {
     const { lines, log } = createFixture();
     log.warn('a', '1');
     log.warn('b', '2');
@@ -156,7 +156,7 @@ describe('repeated warnings and errors', () => {
 });
 
 describe('without a logger', () => {
-  it('writes warnings and errors to the console, with a prefix, and keeps the process no longer', () => {
+  it('writes warnings and errors to the console, with a prefix, and does not keep the process alive', () => {
     const program = `
       const log = require(${JSON.stringify(path.join(__dirname, '../../lib/log'))}).createLog();
       log.debug('a'); log.info('b'); log.warn('k', 'c'); log.error('l', 'd'); log.error('l', 'e');

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What the addon is made from: the keys that it reads, of those that it is given. */
+/** The configuration of the addon: the keys that it reads are those that it is given. */
 
 const assert = require('node:assert/strict');
 const test = require('node:test');
@@ -12,7 +12,7 @@ const { resolveOptions } = require('../../lib/options.js');
 
 const given = nativeOptions(resolveOptions({ apiKey: 'key' }), createLog(null));
 
-test('the addon reads just the keys that it is given', () => {
+test('the addon reads exactly the keys that it is given', () => {
   assert.deepEqual([...binding.configKeys].sort(), Object.keys(given).sort());
   assert.deepEqual(
     Object.keys(given).filter((key) => given[key] === undefined),
@@ -27,7 +27,7 @@ test('a key that is missing is named', () => {
     void left;
     assert.throws(() => new binding.Dispatcher(others, {}), {
       name: 'TypeError',
-      message: `the addon is not given ${key}`,
+      message: `the addon's options lack ${key}`,
     });
   }
 });

@@ -67,7 +67,7 @@ test('the defaults', () => {
   );
 });
 
-test('undefined is as good as absent', () => {
+test('undefined counts as absent', () => {
   const names = Object.keys(resolve({})).filter(
     (name) => !['apiKey', 'maxBodyBytes', 'throttleMillis'].includes(name),
   );
@@ -78,7 +78,7 @@ test('undefined is as good as absent', () => {
   assert.deepEqual(resolve({ dedupe: { windowMillis: undefined } }), resolve({}));
 });
 
-test('every option is refused when it is null, a symbol, NaN or of no use, and named', () => {
+test('every option is refused when it is null, a symbol, NaN or useless, and named', () => {
   const names = Object.keys(resolve({})).filter(
     (name) => !['maxBodyBytes', 'throttleMillis'].includes(name),
   );
@@ -98,7 +98,7 @@ test('every option is refused when it is null, a symbol, NaN or of no use, and n
   }
 });
 
-test('what is not an object of options is refused without being shown', () => {
+test('anything but an object of options is refused without being shown', () => {
   for (const value of [undefined, null, SECRET, 5, [], () => {}]) {
     assert.match(
       refusal(() => resolveOptions(value)),
@@ -157,7 +157,7 @@ describe('numbers', () => {
     });
   }
 
-  it('says what was given', () => {
+  it('shows what was given', () => {
     assert.equal(
       refusal(() => resolve({ flushQueueSize: '5' })),
       'option \'flushQueueSize\': expected an integer from 1 to 4294967295 (events), got "5" (a string)',

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What the prebuilt addons ask of a system, read from the files themselves. */
+/** What the prebuilt addons need of a system, read from the files themselves. */
 
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
@@ -100,7 +100,7 @@ for (const target of TARGETS) {
       );
     });
 
-    it('shows the two entry points of Node-API', () => {
+    it('exports the two entry points of Node-API', () => {
       const shown = symbols.filter(({ defined }) => defined).map(({ name }) => name);
       assert.deepEqual(shown.sort(), [
         'napi_register_module_v1',
@@ -108,7 +108,7 @@ for (const target of TARGETS) {
       ]);
     });
 
-    it('takes from Node what is meant: no HTTP/2, no C++, of zlib only compression', () => {
+    it('imports from Node only what is intended: no HTTP/2, no C++, of zlib only compression', () => {
       assert.deepEqual(
         fromNode.filter((name) => /^(nghttp2_|_Z|inflate|Brotli|ares_|llhttp_)/.test(name)),
         [],
@@ -164,7 +164,7 @@ test('what is linked in is listed, with its licence', { skip }, () => {
 });
 
 test(
-  'the addon tells the same versions as the list',
+  'the addon reports the same versions as the list',
   { skip: skip || (`linux-${process.arch}` !== TARGETS[0] && 'it is for another processor') },
   () => {
     const { components } = JSON.parse(

@@ -82,7 +82,7 @@ describe('setup', { skip }, () => {
     assert.match(said, /Still missing after the installation: .*pkg-config/);
   });
 
-  it('has its log among the temporary files where build cannot be written', (t) => {
+  it('puts its log among the temporary files if build cannot be written', (t) => {
     const { logName, log } = setup(t, { 'apt-get': APT_WORKS, sudo: SUDO }, { build: 'a file' });
     assert.ok(path.isAbsolute(logName), logName);
     assert.match(log, /Unpacking/);

@@ -32,7 +32,7 @@ function inOrder(events) {
   return isSorted ? events : [...events].sort((a, b) => a.time - b.time);
 }
 
-/** Call `visit(event, variation)` for each event of a user that does more than to set properties. */
+/** Call `visit(event, variation)` for each event of a user that does more than set properties. */
 function walk(user, flag, visit) {
   const property = DECISION_PREFIX + flag;
   let variation = null;

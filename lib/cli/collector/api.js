@@ -138,7 +138,10 @@ function createApi(store, outage, stream, requests) {
     },
   };
 
-  /** The switch: the body is the name of a mode. PUT, because a browser asks first before it sends that from another site. */
+  /**
+   * The switch: the body is the name of a mode. PUT, because a browser sends a preflight before it sends that from
+   * another site.
+   */
   const putMode = ({ rawBody }) => {
     const mode = rawBody === null || rawBody.length > MAX_MODE_BYTES ? '' : rawBody.toString();
     return outage.set(mode) ? ok({ mode }) : answers.refusal(400, 'Unknown mode');

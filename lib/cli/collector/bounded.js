@@ -76,7 +76,7 @@ class WeighedFifo {
     return this.#items.size;
   }
 
-  /** Add an item; return the items that it displaced, of which it may be one itself. */
+  /** Add an item; return the items that it displaced, which may include itself. */
   push(item, weight) {
     this.#items.push(item);
     this.#weights.push(weight);

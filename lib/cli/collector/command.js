@@ -1,6 +1,6 @@
 'use strict';
 
-/** `optimizely-amplitude collector`: runs a collector until it is told to stop. */
+/** `optimizely-amplitude collector`: runs a collector until it is stopped. */
 
 const { HTTP_V2 } = require('../../endpoints.js');
 const { createCollector } = require('./index.js');
@@ -93,14 +93,14 @@ async function run(
   }
   closeWithParent(collector);
   console.log(`Listening on ${url}`);
-  console.log(`Point the dispatcher to it with  serverUrl: '${url}${HTTP_V2.path}'`);
+  console.log(`Point the dispatcher at it with  serverUrl: '${url}${HTTP_V2.path}'`);
   console.log(`Open ${url} in a browser, or ask  ${url}/events  ${url}/users/{id}  ${url}/stats`);
   if (origin !== undefined) {
     console.log(`Everything is passed on to ${origin}`);
   }
   if (!isLoopbackAddress(collector.server.address().address)) {
     console.log(
-      'Everyone who can reach this address can see what arrives, and change how it is answered',
+      'Anyone who can reach this address can see what arrives, and change how it is answered',
     );
   }
 }

@@ -82,7 +82,7 @@ class Exchange {
     return this.target !== null && Object.hasOwn(APIS, this.target.pathname);
   }
 
-  /** Keep the exchange out of the store: looking at the collector is not part of what it shows. */
+  /** Keep the exchange out of the store: requests that only look at the collector are not part of what it shows. */
   doNotRecord() {
     this.#isView = true;
   }

@@ -71,7 +71,7 @@ function createCollector(options = {}) {
 
   store.on('request', (record) => requests.add(record));
 
-  /** The answer to a request for one of the paths that take events; null if it is to stay without. */
+  /** The answer to a request for one of the paths that take events; null if none is to be sent. */
   async function answerUpload(exchange) {
     const { method, headers } = exchange.req;
     if (!mayUpload(headers.origin, options.allowOrigins ?? [])) {

@@ -2,7 +2,7 @@
 
 /**
  * What Amplitude would have after the requests that it accepted: the events in order of arrival, and the users with
- * their properties. It knows nothing of HTTP. Every collection is bounded.
+ * their properties. It is independent of HTTP. Every collection is bounded.
  *
  * Emits 'event' (event) for an event that is stored, 'duplicate' (event) for one that is not because its insert_id
  * is known, 'refusal' ({event, reason, time}) for one that is refused, 'request' (record) for each request, and
@@ -115,7 +115,7 @@ class Store extends EventEmitter {
 
   /**
    * Take the events of one accepted request, and the size of its JSON. The store owns the events from then on. Each
-   * gets `server_received_time`, and, if it is stored and does more than to set properties, `decisions`: the values
+   * gets `server_received_time`, and, if it is stored and does more than set properties, `decisions`: the values
    * that segmentation by `[Optimizely] ...` would find on it.
    */
   ingest(apiKey, events, bytes = 0) {

@@ -121,7 +121,7 @@ function disabledVariations({ featureFlags, experiments, groups }) {
       .filter(({ id }) => experimentIds.includes(id))
       .flatMap(({ key: experiment, variations = [] }) =>
         variations
-          // One that is named off is recorded as what it is.
+          // A variation named off is recorded correctly.
           .filter((variation) => variation.featureEnabled === false && variation.key !== 'off')
           .map((variation) => ({ flag: key, experiment, variation: variation.key })),
       ),

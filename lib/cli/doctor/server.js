@@ -26,7 +26,7 @@ const parse = (body) => {
 /** A proxy without its user name and password. */
 const withoutPassword = (proxy) => `${proxy.protocol}//${proxy.host}`;
 
-/** Post the harmless event; resolve to the answer with its `json`, and the times before and after. */
+/** Post the harmless event; resolve to the answer with its `json`, and the times before and after it. */
 async function probe(url, apiKey, options) {
   const body = JSON.stringify({ api_key: apiKey, events: [HARMLESS] });
   const askedAt = Date.now();

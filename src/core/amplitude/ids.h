@@ -1,5 +1,5 @@
 /*
- * ids.h: which user ids and device ids Amplitude takes. Pure.  [any thread]
+ * ids.h: which user ids and device ids Amplitude accepts. Pure.  [any thread]
  */
 #ifndef OA_IDS_H
 #define OA_IDS_H

@@ -4,7 +4,7 @@
 
 #include "mem.h"
 
-enum { KEEP_BODY_BYTES = 1 << 20 }; /* a larger buffer is given back after a quiet spell */
+enum { KEEP_BODY_BYTES = 1 << 20 }; /* a larger buffer is freed when nothing is pending */
 
 struct oa_frame {
     oa_hash_key hash_key;
@@ -120,9 +120,9 @@ static oa_hash event_id(const oa_frame *frame, const oa_record *record, oa_hash 
 /*
  * The id of a decision's part of a $identify.
  *
- * A batch that was taken apart sends other $identify events, and Amplitude may have the former ones
- * (a lost answer). Had only some of them new ids, then an old value would be set again, and the
- * newer one behind it passed over as a repeat. So all of them get new ids.
+ * A batch that was split sends different $identify events, and Amplitude may already have the
+ * earlier ones (if an answer was lost). If only some of them had new ids, an old value would be set
+ * again, and the newer one after it would be skipped as a repeat. So all of them get new ids.
  */
 static oa_hash identify_id(const oa_frame *frame, const oa_record *record, oa_hash identity) {
     const uint64_t kind = 'i' | (uint64_t)record->regrouped << 8;
@@ -163,7 +163,7 @@ static void append_origin(oa_body *body, const oa_record *record) {
     OA_BUF_LITERAL(text, ",\"insert_id\":\"");
 }
 
-/* Who and when, as rendered already: most events of a run have it in common. */
+/* User and time as already rendered: most events of a run share them. */
 typedef struct origin {
     size_t from; /* in the body */
     size_t len;
@@ -178,7 +178,7 @@ static origin append_identify(const oa_frame *frame, oa_body *body, oa_record *c
     const size_t from = text->len;
     append_origin(body, records[0]);
     const origin common = {from, text->len - from, records[0]->time_ms};
-    /* All of its decisions make the id: a retry without one of them is another event. */
+    /* The id depends on all of its decisions: a retry without one of them is another event. */
     oa_hash id = identify_id(frame, records[0], identity);
     for (size_t i = 1; i < count; i++) {
         const oa_hash pair[2] = {id, identify_id(frame, records[i], identity)};
@@ -261,7 +261,7 @@ static void own_run(const oa_frame *frame, oa_body *body, size_t count) {
     body->carried += count;
 }
 
-/* Return how many records of a run fit into the events that are left in the request. */
+/* Return how many records of a run fit into the events that the request has left. */
 static size_t fit_events(const oa_frame *frame, size_t event_count, size_t run) {
     const size_t left = OA_REQUEST_MAX_EVENTS - event_count;
     if (left == 0)
@@ -286,7 +286,7 @@ oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_byt
             OA_BUF_LITERAL(text, ",");
         const size_t before = text->len;
         append_run(frame, body, records, run);
-        /* Before a truncation, which would forget it. */
+        /* Checked before a truncation, which would clear it. */
         if (oa_buf_status(text) != OA_OK)
             return OA_NOMEM;
         while (run > 1 && text->len + frame->tail.len > max_bytes) {

@@ -4,7 +4,8 @@
  * No tree is built: a body is the constant parts of the frame and of the variants, and the id, time
  * and insert_id of each record, appended to one buffer.
  *
- * Thread: a frame never changes, so any thread may read it; a body belongs to whoever renders it.
+ * Thread: a frame never changes, so any thread may read it; a body belongs to the thread that
+ * renders it.
  */
 #ifndef OA_RENDER_H
 #define OA_RENDER_H
@@ -28,7 +29,7 @@ oa_status oa_frame_new(const oa_config *config, const oa_hash_key *hash_key, uin
 /* Take the frame. NULL is fine. */
 void oa_frame_free(oa_frame *frame);
 
-/* A rendered body, and what is in it. Its memory is used again by the next one. */
+/* A rendered body, and what is in it. The next one reuses its memory. */
 typedef struct oa_body {
     oa_buf text;
     size_t carried; /* records of the batch that it holds, from the first on */

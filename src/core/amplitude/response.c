@@ -1,5 +1,5 @@
 /*
- * response.c: Amplitude's answer -> outcome, marks and one line for people.  [any thread]
+ * response.c: Amplitude's answer -> outcome, marks and a one-line message.  [any thread]
  *
  * A body is parsed by cJSON, if it looks like JSON, and walked once; whatever is unknown, of the
  * wrong type or out of range is passed over. Lists name events by index, or users and devices by
@@ -7,7 +7,7 @@
  * costs (records + list) * log(records), whatever it says.
  *
  * cJSON is used as it comes. Its allocator is the process's and stays so, since the library may be
- * shared with others; what a parse can take of memory is bounded by looking at the text beforehand.
+ * shared with others; the memory that parsing can take is bounded by scanning the text first.
  */
 #include "amplitude/response.h"
 
@@ -21,8 +21,8 @@
 const char *oa_cjson_version(void) { return cJSON_Version(); }
 
 /*
- * What an answer may have in it, as a tree takes 64 bytes and more for each value. Amplitude's
- * longest list, of 1999 indexes in each of a dozen fields, stays far below.
+ * The most that an answer may contain, since a tree takes 64 bytes or more for each value.
+ * Amplitude's longest list, of 1999 indexes in each of a dozen fields, stays far below.
  */
 enum { MAX_VALUES = 64 * 1024, MAX_DEPTH = 32 };
 
@@ -55,16 +55,16 @@ static bool is_bounded(oa_str text) {
 }
 
 /*
- * Return an owned copy of a JSON text in which `\u0000` is made something that no id can be, or
- * NULL. cJSON's strings end at a NUL, so the id "ann\u0000e" would be taken for the user "ann"; six
- * bytes of 0xff are no UTF-8, and equal to nothing.
+ * Return an owned copy of a JSON text in which `\u0000` is replaced by something that no id can
+ * contain, or NULL. cJSON's strings end at a NUL, so the id "ann\u0000e" would be taken for the
+ * user "ann"; six bytes of 0xff are not UTF-8, and match nothing.
  */
 static char *without_nul_escapes(oa_str text) {
     char *copy = oa_mem_alloc(text.len + 1);
     if (copy == NULL)
         return NULL;
     memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0'; /* a fence: the parser is told the length, too */
+    copy[text.len] = '\0'; /* a fence: the parser also gets the length */
     for (size_t i = 0; i + 6 <= text.len; i++) {
         if (copy[i] != '\\')
             continue;
@@ -119,7 +119,7 @@ typedef struct reader {
     const char *text; /* lent by the tree: what went wrong, in words */
 } reader;
 
-/* Whether `mark` stands when a record is given both. */
+/* Whether `mark` wins when a record is given both. */
 static bool is_worse(uint8_t mark, uint8_t than) {
     static const uint8_t RANK[] = {[OA_MARK_KEEP] = 0,
                                    [OA_MARK_ALONE] = 1,
@@ -135,7 +135,7 @@ static void mark_record(reader *r, size_t record, uint8_t mark) {
 }
 
 static void mark_event(reader *r, double index, uint8_t mark) {
-    /* Not a number and infinities fail the first test, fractions the second. */
+    /* NaN and infinities fail the first test, fractions the second. */
     if (!(index >= 0 && index < (double)r->event_count) || index != (double)(size_t)index)
         return;
     const oa_event_owner owner = r->owners[(size_t)index];
@@ -221,7 +221,7 @@ static void mark_ids(id_directory *directory, const cJSON *list, uint8_t mark) {
     }
 }
 
-/* Hand the marks of ids on to their records. */
+/* Copy the marks of ids to their records. */
 static void mark_listed(reader *r, const id_directory *directory) {
     for (size_t first = 0, end = 0; first < directory->count; first = end) {
         end = directory_end_of(directory, first);
@@ -231,8 +231,8 @@ static void mark_listed(reader *r, const id_directory *directory) {
 }
 
 /*
- * Let all records of a user wait for the one that is throttled, so that they stay in order. Who is
- * one user is what oa_hash_identity() says: the user id counts, and the device id in its absence.
+ * Make all records of a user wait with the throttled one, so that they stay in order. A user is
+ * what oa_hash_identity() identifies: by the user id, or by the device id without one.
  */
 static void spread_throttling(reader *r, const id_directory *directory, bool without_user_only) {
     for (size_t first = 0, end = 0; first < directory->count; first = end) {
@@ -283,7 +283,7 @@ static void read_list(reader *r, const cJSON *list) {
     }
 }
 
-/* Read all lists into marks, and tell whether they are news of any record. */
+/* Read all lists into marks; the outcome depends on whether any record is marked. */
 static oa_outcome read_lists(reader *r, int status, const cJSON *root) {
     bool hit = false;
     if (!directory_fill(&r->users, r, oa_record_user_id) ||
@@ -305,7 +305,7 @@ static oa_outcome read_lists(reader *r, int status, const cJSON *root) {
     return status == 429 ? OA_OUTCOME_OUTAGE : OA_OUTCOME_REFUSED;
 }
 
-/* Read what the answer says in words. */
+/* Read the error text of the answer. */
 static void read_text(reader *r, const cJSON *root) {
     static const char BAD_API_KEY[] = "Invalid API key";
     for (const cJSON *item = root->child; item != NULL; item = item->next) {
@@ -416,7 +416,7 @@ static void mask_queries(const char *window, size_t len, bool *masked) {
     }
 }
 
-/* Choose the words of the message. */
+/* Choose the text of the message. */
 static oa_str choose_text(const reader *r, int status, oa_str body, bool is_object,
                           oa_outcome outcome) {
 #define TEXT(literal) ((oa_str){"" literal, sizeof(literal) - 1})

@@ -1,7 +1,7 @@
 /*
  * response.h: Amplitude's answer -> outcome and marks. The only user of cJSON.  [any thread]
  *
- * Reads foreign bytes: nothing in an answer can make it fail, only make it less informed.
+ * Reads untrusted bytes: nothing in an answer can make it fail, only make it less informed.
  */
 #ifndef OA_RESPONSE_H
 #define OA_RESPONSE_H
@@ -38,11 +38,11 @@ enum { OA_RESPONSE_MESSAGE_BYTES = 200 };
  *
  * `status_code` is the HTTP status of a complete answer; `owners` tells for each of `event_count`
  * events which records it stands for. Lists of indexes outside the request are ignored; a list that
- * hits no record of ours is as good as none. A listed $identify that several records share marks
- * them OA_MARK_ALONE, since it does not tell which of them is to blame. A throttled record
- * throttles all records of its user that were carried. Without memory to read it, a refusal is an
- * outage. In the message, ids of the request's users and runs of 32 hexadecimal digits that a
- * server echoes are masked. Ownership: borrows everything; writes batch->marks and `message`.
+ * matches no record counts as none. A listed $identify that several records share marks them
+ * OA_MARK_ALONE, since it does not tell which of them is to blame. A throttled record throttles all
+ * records of its user that were carried. Without memory to read it, a refusal is an outage. In the
+ * message, ids of the request's users and runs of 32 hexadecimal digits that a server echoes are
+ * masked. Ownership: borrows everything; writes batch->marks and `message`.
  */
 oa_outcome oa_response_read(int status_code, oa_str body, bool is_amplitude, oa_batch *batch,
                             size_t carried, const oa_event_owner *owners, size_t event_count,

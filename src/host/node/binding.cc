@@ -3,13 +3,13 @@
  * decides nothing. [loop]
  *
  * Lifetimes. A Host owns a dispatcher on the loop and what ties it to its environment. It ends when
- * its JavaScript object is collected or its environment is torn down, whichever comes first; a
- * request in the thread pool has to come back before, so an async cleanup hook keeps the
- * environment until it has. Without the hook Node aborts the process: "uv_loop_close() while having
- * open handles".
+ * its JavaScript object is collected or its environment is torn down, whichever comes first; an
+ * attempt in the thread pool has to come back first, so an async cleanup hook keeps the environment
+ * until it has. Without the hook Node aborts the process: "uv_loop_close() while having open
+ * handles".
  *
- * The hot call (record) is raw Node-API and takes flat arguments; everything else reads
- * comfortably.
+ * The hot call (record) is raw Node-API and takes flat arguments; everything else uses
+ * node-addon-api.
  */
 #include <cstdlib>
 #include <cstring>
@@ -69,7 +69,7 @@ napi_value ToString(napi_env env, oa_str str) {
     return value;
 }
 
-/* Call a handler of the shim. Its handlers do not throw; should one, the exception ends here. */
+/* Call a handler of the shim. Its handlers do not throw; if one does, the exception ends here. */
 void CallHandler(Host *host, const char *name, size_t argc, const napi_value *argv) {
     napi_value object = host->handlers.Value();
     napi_value function = nullptr;
@@ -81,7 +81,7 @@ void CallHandler(Host *host, const char *name, size_t argc, const napi_value *ar
         napi_get_and_clear_last_exception(host->env, &result);
 }
 
-/* ---- What the dispatcher tells ---- */
+/* ---- Notices ---- */
 
 void OnLog(Host *host, const oa_log_notice &log) {
     const napi_value argv[] = {
@@ -172,7 +172,7 @@ void End(Host *host) {
         return;
     host->ending = true;
     host->handlers.Reset();
-    while (host->calls != nullptr) { /* with the environment goes all that awaits them */
+    while (host->calls != nullptr) { /* whatever awaits them goes with the environment */
         FlushCall *call = host->calls;
         call->Unlink();
         delete call;
@@ -220,8 +220,7 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
 
 /*
  * Reads what oa.h and curl.h list of the options object, and keeps the strings alive until they are
- * copied. A key that is not there is a fault of the shim, which none of its users should have to
- * find.
+ * copied. A missing key is a bug of the shim, so it is an error.
  */
 class ConfigReader {
   public:
@@ -246,7 +245,7 @@ class ConfigReader {
 
     bool Flag(const char *key) { return Get(key).ToBoolean(); }
 
-    /* A whole number, validated by the shim; what the type cannot hold is cut to its maximum. */
+    /* A whole number, validated by the shim, clamped to the maximum of its type. */
     template <typename T> T Number(const char *key) {
         const double value = Get(key).ToNumber().DoubleValue();
         if (!(value > 0))
@@ -303,8 +302,8 @@ Napi::Array ConfigKeys(Napi::Env env) {
     return array;
 }
 
-/* Copy an id into `buffer`. Absent for anything but a string. Returns false for half a surrogate
- * pair, which UTF-8 cannot hold: Node-API would quietly make it U+FFFD, and two users one. */
+/* Copy an id into `buffer`. Absent for anything but a string. Returns false for a lone surrogate,
+ * which UTF-8 cannot hold: Node-API would silently replace it by U+FFFD, and merge users. */
 bool ReadId(napi_env env, napi_value value, char *buffer, oa_str *out) {
     size_t len = 0;
     if (napi_get_value_string_utf8(env, value, buffer, kIdBytes, &len) != napi_ok)
@@ -391,7 +390,7 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
     const oa_curl_config curl_config = ReadCurlConfig(options, config.library);
     const bool compression = options.Flag(kCompression);
     if (!options.Missing().empty()) {
-        Napi::TypeError::New(env, "the addon is not given " + options.Missing())
+        Napi::TypeError::New(env, "the addon's options lack " + options.Missing())
             .ThrowAsJavaScriptException();
         return;
     }

@@ -2,15 +2,15 @@
  * places.h: the share of libuv's thread pool that is ours.
  *
  * Half of the pool at most is taken, by however many dispatchers of however many threads: a slow
- * server must not starve fs and dns. What waits for a place goes before what had one just now, so
- * none starves another. [any loop]
+ * server must not starve fs and dns. A dispatcher that waits for a place goes before one that has
+ * just had one, so none starves another. [any loop]
  */
 #ifndef OA_HOST_PLACES_H
 #define OA_HOST_PLACES_H
 
 #include <stdbool.h>
 
-/* What asks for a place. Starts as all zeroes. */
+/* One dispatcher's claim to a place. Starts as all zeroes. */
 typedef struct oa_place {
     bool is_waiting;
     bool is_taken;

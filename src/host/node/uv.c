@@ -1,9 +1,9 @@
 /*
  * uv.c: the loop's side of an attempt, and the pool's.
  *
- * Whatever is due, pump() does it, from the timer or when the pool gives an attempt back. While an
+ * pump() does whatever is due, from the timer or when the pool gives an attempt back. While an
  * attempt is in the pool, it belongs to the thread there with the connection and the compressor, so
- * there is no lock; what crosses is a cancel (see curl.c).
+ * there is no lock; only a cancel crosses over (see curl.c).
  *
  * The timer keeps the loop alive only while a flush is awaited; an attempt in the pool always does.
  */
@@ -47,7 +47,7 @@ static void unmap_pages(void *pointer, size_t size) { munmap(pointer, size); }
 static uv_once_t once = UV_ONCE_INIT;
 
 static void set_pages(void) {
-#ifndef OA_HEAP_ONLY /* sanitizers see no further than the heap */
+#ifndef OA_HEAP_ONLY /* sanitizers check only the heap */
     oa_set_pages((oa_pages){map_pages, unmap_pages});
 #else
     (void)map_pages;
@@ -95,7 +95,7 @@ static void on_work(uv_work_t *work) {
     bool gzip = false;
     if (uv->gzip != NULL && body.len >= OA_GZIP_MIN_BYTES) {
         const oa_str packed = oa_gzip_pack(uv->gzip, body);
-        gzip = packed.data != NULL; /* a lack of memory for it is no reason not to send */
+        gzip = packed.data != NULL; /* without memory for it, the body is sent uncompressed */
         body = gzip ? packed : body;
     }
     oa_answer answer;
@@ -161,7 +161,7 @@ static void end_wait(oa_uv *uv, const oa_flush_notice *flush) {
     uv->gzip = NULL;
 }
 
-/* Hand all notices out. A handler may call in, and so ask for this once more. */
+/* Hand all notices out. A handler may call in, and so call this again. */
 static void collect(oa_uv *uv) {
     if (uv->is_collecting)
         return;

@@ -3,8 +3,8 @@
  * is due, a thread of libuv's pool performs the attempts, libcurl sends them.
  *
  * Thread: every function is called on the loop's thread; handlers are called there, too, from the
- * loop and never from inside a call, but for notices of refused decisions when their memory fills
- * in oa_uv_record().
+ * loop and never from inside a call, except for notices of refused decisions when their memory
+ * fills in oa_uv_record().
  */
 #ifndef OA_HOST_UV_H
 #define OA_HOST_UV_H
@@ -18,10 +18,10 @@
 extern "C" {
 #endif
 
-/* What the host's owner is told. `data` is passed back; all of them are there. */
+/* What the host reports to its owner. `data` is passed back; all of them are required. */
 typedef struct oa_uv_handlers {
     void *data;
-    void (*notice)(void *data, const oa_notice *notice); /* but CANCEL, which is the host's own */
+    void (*notice)(void *data, const oa_notice *notice); /* any but CANCEL */
     void (*trust_needed)(void *data); /* once, before the first https POST: oa_uv_set_trust() now */
     void (*destroyed)(void *data);    /* the end of oa_uv_destroy() */
 } oa_uv_handlers;
@@ -38,8 +38,8 @@ oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_conf
     __attribute__((warn_unused_result));
 
 /*
- * Take the host: cancel what is under way, free everything, call `destroyed`, and no other handler.
- * The loop must go on turning until then.
+ * Take the host: cancel what is in progress, free everything, call `destroyed`, and no other
+ * handler. The loop must keep running until then.
  */
 void oa_uv_destroy(oa_uv *uv);
 
@@ -58,8 +58,8 @@ oa_status oa_uv_close(oa_uv *uv, uint64_t timeout_ms, void *ticket)
     __attribute__((warn_unused_result));
 
 /*
- * Cancel what is under way within a millisecond and start nothing any more: the process is exiting.
- * Return the number of decisions that are lost by it.
+ * Cancel what is in progress within a millisecond and start nothing from now on: the process is
+ * exiting. Return the number of decisions that are lost by it.
  */
 uint64_t oa_uv_abort(oa_uv *uv);
 

@@ -130,7 +130,7 @@ const ROWS = [
     fault: () => faults.wrongContentLength(10),
     requestTimeoutMillis: SHORT_TIMEOUT_MILLIS,
   },
-  { name: 'Content-Length that is no number', fault: () => faults.wrongContentLength('many') },
+  { name: 'Content-Length that is not a number', fault: () => faults.wrongContentLength('many') },
   { name: 'no HTTP', fault: () => faults.notHttp() },
   { name: '500 with an empty body', fault: () => faults.emptyBody(500) },
   {

@@ -7,7 +7,7 @@
  *   package    where the package is (default: this one), or a list of several, each with a dispatcher
  *   options    of the dispatchers; their log goes to stderr, from Workers too
  *   decisions  the number of decisions of each dispatcher, of as many users: <user>_0, <user>_1, ...
- *   forget     whether the dispatchers are forgotten right after that
+ *   forget     whether the dispatchers are dropped right after that
  *   end        a way to end at once; without it, it prints "ready" and waits for a message
  *   workers    parts of Workers
  *
@@ -99,7 +99,7 @@ const ENDINGS = {
     throw new Error('thrown on purpose');
   },
 
-  /** A flush whose continuation is all that is left, beside a timer that is far away. */
+  /** A flush whose continuation is all that is left, besides a timer that is far away. */
   async flush() {
     const timer = setTimeout(() => say('the timer was needed'), LONG_MILLIS);
     const { delivered } = await first.flush();

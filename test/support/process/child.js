@@ -1,6 +1,6 @@
 'use strict';
 
-/** Child processes of tests: they get messages over IPC, and tests check what they print and how they end. */
+/** Child processes of tests: they get messages over IPC, and tests check their output and how they end. */
 
 const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');

@@ -1,12 +1,12 @@
 'use strict';
 
 /**
- * A server that is stopped by signals, as its part (`process.argv[2]`, in JSON) says:
+ * A server that is stopped by signals, configured by its part (`process.argv[2]`, in JSON):
  *
  *   servers    the URLs that its dispatchers post to: one each
  *   options    of the dispatchers; their log goes to stderr
  *   before     one of BEFORE; each dispatcher has the same
- *   takeBack   whether closeOnSignal() is taken back at once
+ *   takeBack   whether the listeners of closeOnSignal() are removed at once
  *
  * GET /now/<user> decides and answers at once; GET /later/<user> prints "held", and does so after the message "answer".
  * The message { kill: signal } makes it send the signal to itself.

@@ -26,7 +26,7 @@ const NODES = [
 ];
 const NPMS = [10, 11].map((major) => ({ major, folder: `npm-${major}` }));
 const ARM = process.arch === 'arm64';
-/** Runtimes in which the package must explain itself: name, package, major version, and the program in it. */
+/** Runtimes that the package refuses with an explanation: name, package, major version, and the program in it. */
 const REFUSED = [
   ['Node.js v16', `node-linux-${process.arch}`, 16, 'bin/node'],
   ['Bun', `@oven/bun-linux-${ARM ? 'aarch64' : 'x64'}`, 1, 'bin/bun'],

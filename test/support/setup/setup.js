@@ -66,7 +66,7 @@ const CI = {
 
 /** For each purpose: what has to be there, and what is installed when something is missing. */
 const PURPOSES = {
-  demo: { required: [], installed: [TEST] }, // the tests' packages too, so that an administrator is asked once
+  demo: { required: [], installed: [TEST] }, // the tests' packages too, so that an administrator is needed only once
   test: { required: [TEST], installed: [TEST] },
   ci: { required: [TEST, CI], installed: [TEST, CI] },
 };
@@ -247,7 +247,7 @@ function prepareAddon() {
   }
   npm('compiling the addon', ['run', 'compile']);
   const now = new Date();
-  fs.utimesSync(ADDON, now, now); // also after a change that make has no work for, such as a script's comment
+  fs.utimesSync(ADDON, now, now); // even if make has nothing to do after a change, such as one of a script's comment
 }
 
 // --- The command -------------------------------------------------------------------------------

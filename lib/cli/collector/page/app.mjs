@@ -78,7 +78,7 @@ function showState() {
   }
 }
 
-/** A screen reader is told now and then, because it could not read every decision. */
+/** Screen readers get an update now and then, because they could not read every decision. */
 function announce() {
   const said = document.getElementById('announcement');
   let last;

@@ -100,7 +100,7 @@ function waiting() {
   const code = snippet();
   return empty(
     'Waiting for the first decision',
-    h('p', {}, 'Point a dispatcher here, decide a flag, and it appears.'),
+    h('p', {}, 'Point a dispatcher here and decide a flag: the decision appears.'),
     h(
       'div',
       { class: 'code' },
@@ -110,7 +110,7 @@ function waiting() {
     h(
       'p',
       { class: 'hint' },
-      'A decision waits for company, half a second here, or until ',
+      'A decision waits for others, half a second here, or until ',
       h('code', {}, 'flush()'),
       '. Nothing after that? ',
       h('code', {}, 'npx optimizely-amplitude doctor'),

@@ -8,7 +8,7 @@ import { ask, keepFresh } from './model.mjs';
 
 const OUTCOMES = { stored: '', repeat: 'repeat', refused: 'refused' };
 const EXPLANATIONS = {
-  repeat: 'Left out: its insert_id came in before, within 7 days.',
+  repeat: 'Left out: its insert_id arrived before, within 7 days.',
   refused: (reason) => `Refused: ${reason}.`,
 };
 
@@ -61,7 +61,7 @@ function entry(item, opened) {
           'div',
           { class: 'single' },
           explanation && h('p', {}, explanation),
-          json('As it came in', event),
+          json('As received', event),
         ),
       );
     }
