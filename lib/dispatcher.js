@@ -14,6 +14,7 @@ const { IGNORED, INVALID, STATUS, describeOutcome, outcomeOf } = require('./outc
 const { reasonOf } = require('./reason.js');
 const { isUnready, register } = require('./sdk/notifications.js');
 const { VariantIds, checkDecision } = require('./sdk/variants.js');
+const { SETTINGS } = require('./settings.js');
 const { readWait } = require('./wait.js');
 
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
@@ -61,10 +62,11 @@ class Dispatcher {
         { code: 'ERR_OA_OPTION' },
       );
     }
-    return {
-      log: dispatcher.#log,
-      timeoutMillis: dispatcher.#options.flushTimeoutMillis,
-    };
+    return dispatcher[SETTINGS];
+  }
+
+  get [SETTINGS]() {
+    return { log: this.#log, timeoutMillis: this.#options.flushTimeoutMillis };
   }
 
   attach(optimizelyClient) {

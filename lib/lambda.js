@@ -2,80 +2,121 @@
 
 /**
  * For AWS Lambda: delivers an invocation's decisions before its result is returned, because the process is frozen
- * right after that, and may never be thawed.
+ * right after that, and may never be thawed. Here a handler is wrapped; lambda-delivery.js has the policy.
  */
 
+const { MAX_TIMER_MILLIS } = require('./checks.js');
+const { Delivery } = require('./lambda-delivery.js');
+
+const OPTIONS = ['timeoutMillis', 'marginMillis'];
 /** The time that the runtime keeps for sending the result. */
 const DEFAULT_MARGIN_MILLIS = 500;
-/** A function may have 15 minutes, but a response should not wait longer for analytics than flush() does by default. */
-const MAX_FLUSH_MILLIS = 10_000;
+
+/** What each function has of its own. The wrapper takes no callback, so it must not have the handler's length. */
+const OWN_PROPERTIES = new Set(['length', 'prototype', 'arguments', 'caller']);
 
 /**
- * Wrap a handler so that the dispatcher is flushed when the handler has returned or thrown.
+ * Parameters that end with a rest parameter, or a body that reads `arguments`, or no source at all, as of a bound
+ * function: the callback may be used although fewer than three parameters are counted.
+ */
+const HIDDEN_PARAMETERS = /^[^)]*\.\.\.\s*[\w$]+\s*\)|\barguments\b|\[native code\]/;
+
+/**
+ * Wrap a handler so that the dispatcher is flushed when the handler has returned or thrown, and also when it is about
+ * to run out of time.
  *
  * Takes async handlers, handlers with a callback, and streaming handlers, wrapped before or after
- * awslambda.streamifyResponse(). The flush ends `marginMillis` before the function's deadline; decisions that are
- * pending then stay queued for the next invocation. A failing delivery never fails an invocation.
+ * awslambda.streamifyResponse(), and returns what has the same properties. A failing delivery never fails an
+ * invocation; decisions that are pending stay queued for the next one.
  */
 function withFlush(handler, dispatcher, options) {
-  const { marginMillis = DEFAULT_MARGIN_MILLIS } = options ?? {};
   check(typeof handler === 'function', 'withFlush(handler, dispatcher): handler is not a function');
   check(
-    typeof dispatcher?.flush === 'function',
-    'withFlush(handler, dispatcher): dispatcher is not what createDispatcher() returned',
+    typeof dispatcher === 'function' || typeof dispatcher?.flush === 'function',
+    'withFlush(handler, dispatcher): dispatcher is neither what createDispatcher() returned nor a function',
   );
-  check(
-    Number.isFinite(marginMillis) && marginMillis >= 0,
-    'withFlush(): marginMillis is not a number of milliseconds',
-  );
+  const delivery = new Delivery(dispatcher, readOptions(options));
+  const mayUseCallback = handler.length >= 3 || HIDDEN_PARAMETERS.test(String(handler));
 
-  const wrapped = async (...args) => {
+  const wrapped = async function (...args) {
+    const invocation = delivery.begin(contextOf(args));
     try {
-      return await call(handler, args);
+      return await call(handler, mayUseCallback, this, args);
     } finally {
-      await flush(dispatcher, args, marginMillis);
+      const flushed = invocation.end();
+      if (flushed !== null) {
+        await flushed;
+      }
     }
   };
-  // streamifyResponse() marks a handler with symbols.
-  return Object.defineProperties(wrapped, pickSymbols(Object.getOwnPropertyDescriptors(handler)));
+  return copyProperties(handler, wrapped);
 }
 
-/** Call a handler, which takes a callback as its third argument or returns its result or a promise. */
-function call(handler, args) {
-  const takesCallback = handler.length >= 3 && typeof args[2] === 'function';
-  if (!takesCallback) {
-    return handler(...args);
+function readOptions(options) {
+  const { timeoutMillis, marginMillis = DEFAULT_MARGIN_MILLIS, ...unknown } = options ?? {};
+  const [name] = Object.keys(unknown);
+  check(
+    name === undefined,
+    `withFlush(): unknown option '${name}': it takes { ${OPTIONS.join(', ')} }`,
+  );
+  for (const [option, value] of Object.entries({ timeoutMillis, marginMillis })) {
+    check(
+      value === undefined || (Number.isFinite(value) && value >= 0 && value <= MAX_TIMER_MILLIS),
+      `withFlush(): ${option} is not a number of milliseconds`,
+    );
+  }
+  return { timeoutMillis, marginMillis };
+}
+
+/** The context is the second argument, or the third one of a streaming handler. */
+function contextOf(args) {
+  return args.find((arg) => typeof arg?.getRemainingTimeInMillis === 'function');
+}
+
+/**
+ * Call a handler, which returns its result or a promise, or takes a callback as its third argument. As in Lambda's
+ * runtime the first answer counts, and what a handler with a callback returns is none, unless it is a promise.
+ */
+function call(handler, mayUseCallback, self, args) {
+  if (typeof args[2] !== 'function') {
+    return Reflect.apply(handler, self, args);
   }
   return new Promise((resolve, reject) => {
     const callback = (error, result) => (error ? reject(error) : resolve(result));
-    const returned = handler(args[0], args[1], callback);
+    const returned = Reflect.apply(handler, self, [
+      ...args.slice(0, 2),
+      callback,
+      ...args.slice(3),
+    ]);
     if (typeof returned?.then === 'function') {
       returned.then(resolve, reject);
+    } else if (!mayUseCallback) {
+      resolve(returned);
     }
   });
 }
 
-/** Flush, and ignore every error, so that the handler's result is the invocation's. */
-async function flush(dispatcher, args, marginMillis) {
-  try {
-    await dispatcher.flush({ timeoutMillis: timeLeft(args, marginMillis), abort: true });
-  } catch {
-    // flush() does not reject; the context of the invocation may throw.
+/**
+ * Give a wrapper the properties of its handler: the symbols of streamifyResponse(), and methods such as those of middy.
+ * A method that returns the handler, for chaining, returns the wrapper.
+ */
+function copyProperties(handler, wrapper) {
+  const chained = {
+    apply(method, self, args) {
+      const result = Reflect.apply(method, self === wrapper ? handler : self, args);
+      return result === handler ? wrapper : result;
+    },
+  };
+  for (const key of Reflect.ownKeys(handler)) {
+    if (!OWN_PROPERTIES.has(key)) {
+      const descriptor = Object.getOwnPropertyDescriptor(handler, key);
+      if (typeof descriptor.value === 'function') {
+        descriptor.value = new Proxy(descriptor.value, chained);
+      }
+      Object.defineProperty(wrapper, key, descriptor);
+    }
   }
-}
-
-/** The time for the flush. The context is the second argument, or the third one of a streaming handler. */
-function timeLeft(args, marginMillis) {
-  const context = args.find((arg) => typeof arg?.getRemainingTimeInMillis === 'function');
-  const left =
-    context === undefined ? MAX_FLUSH_MILLIS : context.getRemainingTimeInMillis() - marginMillis;
-  return Math.min(Math.max(Number(left) || 0, 0), MAX_FLUSH_MILLIS);
-}
-
-function pickSymbols(descriptors) {
-  return Object.fromEntries(
-    Object.getOwnPropertySymbols(descriptors).map((symbol) => [symbol, descriptors[symbol]]),
-  );
+  return wrapper;
 }
 
 function check(condition, message) {

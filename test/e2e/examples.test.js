@@ -16,6 +16,7 @@ const { request } = require('../support/network/request.js');
 const ROOT = path.join(__dirname, '..', '..');
 const EXAMPLES = path.join(ROOT, 'test', 'examples');
 const ROUTE = path.join(ROOT, 'test', 'support', 'process', 'route.mjs');
+const PLATFORM = path.join(ROOT, 'test', 'support', 'process', 'platform.mjs');
 const RUNTIME = path.join(ROOT, 'test', 'lambda', 'runtime.js');
 
 const API_KEY = 'example-key';
@@ -135,6 +136,64 @@ test('a function: delivered when its result is there', async (t) => {
   assertDelivered(amplitude, { user_9: ONE_PAGE });
 });
 
+describe('a platform that suspends the process when a request is over', () => {
+  const usersOf = (amplitude) => [...new Set(sentEvents(amplitude).map((event) => event.user_id))];
+
+  /** Have a request served by an instance that is resumed for it, and wait until it is suspended again. */
+  async function serveAndSuspend({ child, ask }, userId, variation) {
+    child.thaw();
+    const { json } = await ask(`/checkout/${userId}${QUERY}`);
+    assert.deepEqual(json, { variation });
+    await child.stopped();
+  }
+
+  for (const name of ['next-after.mjs', 'vercel.mjs']) {
+    it(`${name} delivers before that`, async (t) => {
+      const served = await serve(t, PLATFORM, path.join(EXAMPLES, name));
+      await serveAndSuspend(served, 'user_9', 'one_page');
+      assertDelivered(served.amplitude, { user_9: ONE_PAGE });
+      await serveAndSuspend(served, 'user_0', 'control');
+      assertDelivered(served.amplitude, { user_0: CONTROL, user_9: ONE_PAGE });
+      assert.equal(served.child.stderr, '');
+    });
+
+    it(`${name} delivers with the next request what an outage left`, async (t) => {
+      const served = await serve(t, PLATFORM, path.join(EXAMPLES, name));
+      served.amplitude.setFault('silence', 1);
+      await serveAndSuspend(served, 'user_9', 'one_page');
+      await serveAndSuspend(served, 'user_0', 'control');
+      assert.deepEqual(usersOf(served.amplitude), ['user_9', 'user_0']);
+      assert.match(served.child.stderr, /1 decision is pending/);
+    });
+  }
+
+  it('next.mjs, which is for a server, would deliver nothing', async (t) => {
+    const served = await serve(t, PLATFORM, path.join(EXAMPLES, 'next.mjs'));
+    await serveAndSuspend(served, 'user_9', 'one_page');
+    assert.equal(served.amplitude.requests.length, 0);
+  });
+
+  it('cloud-run.js delivers before it answers', async (t) => {
+    const { amplitude, child, ask } = await serve(t, path.join(EXAMPLES, 'cloud-run.js'));
+    const expected = {};
+    for (const [user, decision] of [
+      ['user_9', ONE_PAGE],
+      ['user_0', CONTROL],
+      ['user_9', ONE_PAGE],
+    ]) {
+      child.thaw();
+      await ask(`/checkout/${user}${QUERY}`);
+      expected[user] = decision;
+      assertDelivered(amplitude, expected);
+      await child.freeze();
+    }
+    assert.equal(amplitude.requests.length, 2);
+    child.thaw();
+    child.kill('SIGTERM');
+    await endsCleanly(child, null, 'SIGTERM');
+  });
+});
+
 test('workers: each delivers what it decided, and ends', async (t) => {
   const { amplitude, child } = await start(
     t,
@@ -219,7 +278,7 @@ test('the list of examples has each of them, and how to run it', () => {
       .filter((name) => /\.m?js$/.test(name))
       .map((name) => path.posix.join(folder, name)),
   );
-  assert.equal(names.length, 10);
+  assert.equal(names.length, 13);
   for (const name of names.filter((name) => !name.startsWith('optimizely.'))) {
     assert.match(
       readme,

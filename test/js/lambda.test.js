@@ -7,9 +7,11 @@ const path = require('node:path');
 const { describe, it } = require('node:test');
 
 const { withFlush } = require('../../lib/lambda.js');
+const { SETTINGS } = require('../../lib/settings.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { startChild } = require('../support/process/child.js');
 const { start, viewed } = require('../support/dispatcher/harness.js');
+const { recordingLogger } = require('../support/dispatcher/loggers.js');
 const { createNotification } = require('../support/optimizely/sdk.js');
 
 const FUNCTION = path.join(__dirname, '..', 'support', 'process', 'function.js');
@@ -47,22 +49,30 @@ const FLUSHED = ['handler', 'flush begins', 'flush ends'];
 
 describe('the result of a handler', () => {
   const failure = new Error('of the handler');
+  /** Returns what is no answer: Lambda ignores it. */
+  const later = (event, context, callback) =>
+    setImmediate(() => {
+      try {
+        callback(null, event.answer());
+      } catch (error) {
+        callback(error);
+      }
+    });
   const HANDLERS = {
     'that is async': async (event) => event.answer(),
     'that is neither async nor takes a callback': (event) => event.answer(),
-    'that takes a callback': (event, context, callback) => {
-      setImmediate(() => {
-        try {
-          callback(null, event.answer());
-        } catch (error) {
-          callback(error);
-        }
-      });
-    },
+    'that takes a callback': later,
     'that takes a callback and is async': async (event, context, callback) => {
       void [context, callback]; // declared, since withFlush() counts parameters
       return event.answer();
     },
+    'that takes a callback behind a rest parameter': (...args) => later(...args),
+    'that takes a callback behind `arguments`': function () {
+      return later.apply(this, arguments);
+    },
+    'that takes a callback and is bound': ((...args) => later(...args)).bind(null),
+    'that has a rest parameter, and needs no callback': async (...args) => args[0].answer(),
+    'that spreads what it returns': (event) => Number([...[event.answer()]]),
     'that takes a callback and throws before': (event, context, callback) => {
       callback(null, event.answer());
     },
@@ -136,29 +146,117 @@ describe('a streaming handler', () => {
       assert.equal(wrapped[Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark')], 1024);
       assert.equal(await wrapped({}, dispatcher, contextWith(3000)), 3000);
       assert.deepEqual([...dispatcher.happened], FLUSHED);
-      assert.equal(dispatcher.happened.options.timeoutMillis, 2500);
+      assert.equal(dispatcher.happened.options.timeoutMillis, 1500);
+    });
+  }
+});
+
+describe('what a handler has of its own', () => {
+  it('methods, which return the wrapper where they return the handler', async () => {
+    const dispatcher = noteFlushes();
+    const steps = [];
+    const handler = Object.assign(async () => steps, {
+      use(step) {
+        assert.equal(this, handler);
+        steps.push(step);
+        return handler;
+      },
+      count: () => steps.length,
+      Step: class Step {},
+      version: 5,
+    });
+    const wrapped = withFlush(handler, dispatcher);
+    assert.equal(wrapped.use('a').use('b'), wrapped);
+    assert.deepEqual([wrapped.count(), wrapped.version], [2, 5]);
+    assert.ok(new wrapped.Step() instanceof handler.Step);
+    assert.deepEqual(await wrapped({}, contextWith(3000)), ['a', 'b']);
+    assert.deepEqual([...dispatcher.happened], FLUSHED.slice(1));
+  });
+
+  it('its name, but not its length', () => {
+    const handler = function checkout(event, context, callback) {
+      callback(null, 42);
+    };
+    const { name, length } = withFlush(handler, noteFlushes());
+    assert.deepEqual([name, length], ['checkout', 0]);
+    withFlush(new Function('return 42'), noteFlushes()); // has more of its own, which cannot be copied
+  });
+
+  it('`this`', async () => {
+    const routes = {
+      answer: 42,
+      handler: withFlush(async function () {
+        return this.answer;
+      }, noteFlushes()),
+    };
+    assert.equal(await routes.handler({}, contextWith(3000)), 42);
+  });
+
+  for (const where of ['outside', 'inside']) {
+    it(`what middy gave it, when it is wrapped ${where}`, async () => {
+      const { default: middy } = await import('@middy/core');
+      const dispatcher = noteFlushes();
+      const note = (step) => () => void dispatcher.happened.push(step);
+      const base = async (event) => {
+        note('handler')();
+        return event.fails ? Promise.reject(new Error('of the handler')) : event.answer;
+      };
+      const composed =
+        where === 'outside'
+          ? withFlush(middy(base), dispatcher)
+          : middy(withFlush(base, dispatcher));
+      const handler = composed
+        .use({ before: note('before'), after: note('after') })
+        .onError((request) => {
+          request.response = request.error.message;
+        });
+      assert.equal(await handler({ answer: 42 }, contextWith(3000)), 42);
+      assert.equal(await handler({ fails: true }, contextWith(3000)), 'of the handler');
+      const [, ...flush] = FLUSHED;
+      assert.deepEqual(
+        [...dispatcher.happened],
+        where === 'outside'
+          ? ['before', 'handler', 'after', ...flush, 'before', 'handler', ...flush]
+          : ['before', ...FLUSHED, 'after', 'before', ...FLUSHED],
+      );
     });
   }
 });
 
 describe('the flush', () => {
   const TIMES = [
-    { title: 'ends 500 ms before the time is up', left: 3000, timeout: 2500 },
+    { title: 'takes 1.5 s at most', left: 900_000, timeout: 1500 },
+    { title: 'takes 1.5 s at most without a context', timeout: 1500 },
+    { title: 'takes timeoutMillis at most', options: { timeoutMillis: 4000 }, timeout: 4000 },
+    {
+      title: 'takes the flushTimeoutMillis of the dispatcher, where it is less',
+      own: 300,
+      timeout: 300,
+    },
+    { title: 'takes 1.5 s, where flushTimeoutMillis is more', own: 10_000, timeout: 1500 },
+    {
+      title: 'takes timeoutMillis, although flushTimeoutMillis is less',
+      own: 300,
+      options: { timeoutMillis: 4000 },
+      timeout: 4000,
+    },
+    { title: 'ends 500 ms before the time is up', left: 1800, timeout: 1300 },
     {
       title: 'ends marginMillis before the time is up',
-      left: 3000,
+      left: 1800,
       options: { marginMillis: 1000 },
-      timeout: 2000,
+      timeout: 800,
     },
-    { title: 'may use all of the time', left: 3000, options: { marginMillis: 0 }, timeout: 3000 },
+    { title: 'may use all of the time', left: 1200, options: { marginMillis: 0 }, timeout: 1200 },
     { title: 'is not waited for when there is no time', left: 300, timeout: 0 },
-    { title: 'takes 10 s at most', left: 900_000, timeout: 10_000 },
-    { title: 'takes 10 s at most without a context', timeout: 10_000 },
     { title: 'is not waited for when the time is not a number', left: NaN, timeout: 0 },
   ];
-  for (const { title, left, options, timeout } of TIMES) {
+  for (const { title, left, options, own, timeout } of TIMES) {
     it(title, async () => {
       const dispatcher = noteFlushes();
+      if (own !== undefined) {
+        dispatcher[SETTINGS] = { log: recordingLogger(), timeoutMillis: own };
+      }
       await withFlush(
         async () => {},
         dispatcher,
@@ -177,7 +275,8 @@ describe('the flush', () => {
     assert.equal(dispatcher.happened.options.timeoutMillis, 1000);
   });
 
-  it('does not fail an invocation, whatever goes wrong', async () => {
+  it('does not fail an invocation, whatever goes wrong', async (t) => {
+    const warn = t.mock.method(console, 'warn', () => {});
     const rejecting = { flush: () => Promise.reject(new Error('of the flush')) };
     const throwing = {
       flush() {
@@ -193,6 +292,10 @@ describe('the flush', () => {
       [rejecting, {}],
       [throwing, {}],
       [noteFlushes(), broken],
+      [() => rejecting, {}],
+      [() => Promise.reject(new Error('of the key')), {}],
+      [() => assert.fail('of the function'), {}],
+      [() => 'no dispatcher', {}],
     ]) {
       assert.equal(await withFlush(async () => 42, dispatcher)({}, context), 42);
       await assert.rejects(
@@ -202,6 +305,8 @@ describe('the flush', () => {
         /of the handler/,
       );
     }
+    const [[message]] = warn.mock.calls.map((call) => call.arguments);
+    assert.match(message, /withFlush\(\): the flush failed: of the flush$/);
   });
 });
 
@@ -217,6 +322,10 @@ describe('bad arguments', () => {
     'a margin that is not a number': [handler, dispatcher, { marginMillis: '500' }],
     'a margin that is not finite': [handler, dispatcher, { marginMillis: Infinity }],
     'a negative margin': [handler, dispatcher, { marginMillis: -1 }],
+    'a timeout that is no number': [handler, dispatcher, { timeoutMillis: null }],
+    'a negative timeout': [handler, dispatcher, { timeoutMillis: -1 }],
+    'a timeout that no timer has': [handler, dispatcher, { timeoutMillis: 2 ** 31 }],
+    'an option that there is not': [handler, dispatcher, { timeout: 500 }],
   };
   for (const [title, args] of Object.entries(CASES)) {
     it(`${title}: a TypeError that says so`, () => {

@@ -95,8 +95,13 @@ class Child {
   }
 
   /** Stop the process as Lambda does between two invocations, until thaw(); resolves when it has stopped. */
-  async freeze() {
+  freeze() {
     this.kill('SIGSTOP');
+    return this.stopped();
+  }
+
+  /** Resolve when the process is stopped, by itself or from outside. */
+  async stopped() {
     const file = `/proc/${this.#process.pid}/stat`;
     while (fs.existsSync(file) && !/\) T /.test(fs.readFileSync(file, 'latin1'))) {
       await nextTurn();
