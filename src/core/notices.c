@@ -29,6 +29,13 @@ void oa_notices_init(oa_notices *notices, const oa_config *config) {
     oa_queue_init(&notices->refused, &notices->refused_arena);
 }
 
+/* Refused records stay in their queue until they are handed out: while it holds the last of them,
+ * the next one goes into the same chunk. */
+static void take_refused(oa_notices *notices) {
+    while (notices->refused.count > 0)
+        oa_queue_take(&notices->refused);
+}
+
 /* Release a record that was told, or never will be. */
 static void release(oa_notices *notices, oa_arena *arena, oa_record *record) {
     oa_record_release(record->refused ? &notices->refused_arena : arena, record);
@@ -51,6 +58,7 @@ static void release_all(oa_notices *notices, oa_arena *arena, oa_drops *drops) {
 
 void oa_notices_clear(oa_notices *notices, oa_arena *arena) {
     take_back(notices, arena);
+    take_refused(notices);
     for (size_t reason = 0; reason < OA_DROP_COUNT; reason++) {
         release_all(notices, arena, &notices->drops[false][reason]);
         release_all(notices, arena, &notices->drops[true][reason]);
@@ -112,7 +120,6 @@ bool oa_notices_refuse(oa_notices *notices, oa_variant *variant, const oa_decisi
         notices->untold++;
         return true;
     }
-    oa_queue_take(&notices->refused);
     record->time_ms = time_ms;
     record->refused = true;
     record->has_id = occurrence != NULL;
@@ -179,6 +186,7 @@ static bool lend_drops(oa_dispatcher *d, oa_drops *drops, oa_drop_reason reason,
 }
 
 static bool next_drops(oa_dispatcher *d, oa_notice *out) {
+    take_refused(&d->notices);
     for (size_t refused = 0; refused < 2; refused++)
         for (size_t reason = 0; reason < OA_DROP_COUNT; reason++)
             if (lend_drops(d, &d->notices.drops[refused][reason], (oa_drop_reason)reason, out))
