@@ -4,7 +4,8 @@
  * The end of a process that is told to stop: the application drains, its dispatchers close, and the signal
  * ends the process after all, so that whatever watches it sees the end that it asked for.
  *
- * One listener for each signal serves all dispatchers of the process.
+ * One listener for each signal serves all dispatchers of the process. It comes before those of the application, so
+ * that it sees the servers that they close.
  */
 
 const { once } = require('node:events');
@@ -33,7 +34,7 @@ function closeOnSignal(dispatcher, options, { log, timeoutMillis }) {
   }
   const entry = { dispatcher, before, log, timeoutMillis };
   if (entries.size === 0) {
-    SIGNALS.forEach((signal) => process.on(signal, onSignal));
+    SIGNALS.forEach((signal) => process.prependListener(signal, onSignal));
   }
   entries.add(entry);
   return () => {
@@ -54,11 +55,11 @@ async function onSignal(signal) {
     await Promise.all([...entries].map(end));
   }
   stopListening();
-  process.kill(process.pid, signal);
-  if (process.pid === 1) {
-    // The first process of a container does not end by a signal that has no listener.
+  // Neither the first process of a container ends by a signal, nor one that still listens to it.
+  if (process.pid === 1 || process.listenerCount(signal) > 0) {
     process.exit(128 + os.constants.signals[signal]);
   }
+  process.kill(process.pid, signal);
 }
 
 /** Note every server that is closed from now on: close() returns no promise, and in Node 18 not even the server. */
@@ -78,16 +79,15 @@ function noteClosedServers() {
 /** Never rejects. */
 async function end({ dispatcher, before, log, timeoutMillis }) {
   dispatcher.flush(); // what waits already is delivered meanwhile
-  if (before !== undefined) {
-    await drain(before, timeoutMillis).catch((error) =>
-      log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes all the same`),
-    );
-  }
+  await drain(before, timeoutMillis).catch((error) =>
+    log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes all the same`),
+  );
   await dispatcher.close();
 }
 
-/** Run the application's own drain, to its end or to the deadline. */
+/** Run the application's own drain, to its end or to the deadline, and wait for the servers that close meanwhile. */
 async function drain(before, timeoutMillis) {
+  const what = before === undefined ? 'a server that closes' : 'before()';
   const started = performance.now();
   const interval = setInterval(
     () => closeConnections(performance.now() - started > timeoutMillis / 2),
@@ -95,7 +95,7 @@ async function drain(before, timeoutMillis) {
   );
   let timer;
   const deadline = new Promise((resolve, reject) => {
-    const expire = () => reject(new Error(`before() is not done after ${timeoutMillis} ms`));
+    const expire = () => reject(new Error(`${what} is not done after ${timeoutMillis} ms`));
     timer = setTimeout(expire, timeoutMillis);
   });
   const done = call(before).then(() => Promise.all(closing.values()));
@@ -108,7 +108,7 @@ async function drain(before, timeoutMillis) {
 }
 
 /** Call before(), and wait for the promise that it returns, or for the callback that it takes. */
-function call(before) {
+function call(before = () => {}) {
   return new Promise((resolve, reject) => {
     const returned = before((error) => (error ? reject(error) : resolve()));
     if (before.length === 0 || typeof returned?.then === 'function') {

@@ -5,7 +5,8 @@
  *
  *   servers    the URLs that its dispatchers post to: one each
  *   options    of the dispatchers; their log goes to stderr
- *   before     one of BEFORE; each dispatcher has the same
+ *   before     one of BEFORE; each dispatcher has the same. Absent: none
+ *   own        'on' or 'once': the application itself listens to SIGTERM like this, too, and closes the server
  *   takeBack   whether closeOnSignal() is taken back at once
  *
  * GET /now/<user> decides and answers at once; GET /later/<user> prints "held", and does so after the message "answer".
@@ -75,21 +76,25 @@ const BEFORE = {
   'never ends': () => new Promise(() => {}),
 };
 
-const before = BEFORE[part.before];
-const takeBacks = dispatchers.map((dispatcher) =>
-  closeOnSignal(dispatcher, {
-    before:
-      before.length === 0
-        ? () => {
-            say('draining');
-            return before();
-          }
-        : (done) => {
-            say('draining');
-            return before(done);
-          },
-  }),
-);
+function announced(before) {
+  if (before === undefined) {
+    return undefined;
+  }
+  const run = (...args) => {
+    say('draining');
+    return before(...args);
+  };
+  return before.length === 0 ? () => run() : (done) => run(done);
+}
+
+const before = announced(BEFORE[part.before]);
+const takeBacks = dispatchers.map((dispatcher) => closeOnSignal(dispatcher, { before }));
+if (part.own !== undefined) {
+  process[part.own]('SIGTERM', () => {
+    say('draining');
+    server.close();
+  });
+}
 if (part.takeBack) {
   takeBacks.forEach((takeBack) => takeBack());
   say(`${process.listenerCount('SIGTERM')} listeners`);
