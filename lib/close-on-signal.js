@@ -4,7 +4,8 @@
  * Ends a process on a signal: the application drains, its dispatchers close, and then the signal ends the process, so
  * that its supervisor sees the usual status.
  *
- * One listener for each signal serves all dispatchers of the process.
+ * One listener for each signal serves all dispatchers of the process. It comes before those of the application, so
+ * that it sees the servers that they close.
  */
 
 const { once } = require('node:events');
@@ -33,7 +34,7 @@ function closeOnSignal(dispatcher, options, { log, timeoutMillis }) {
   }
   const entry = { dispatcher, before, log, timeoutMillis };
   if (entries.size === 0) {
-    SIGNALS.forEach((signal) => process.on(signal, onSignal));
+    SIGNALS.forEach((signal) => process.prependListener(signal, onSignal));
   }
   entries.add(entry);
   return () => {
@@ -59,6 +60,7 @@ async function onSignal(signal) {
     // A signal without a listener does not end the first process of a container.
     process.exit(128 + os.constants.signals[signal]);
   }
+  process.kill(process.pid, signal);
 }
 
 /** Note every server that is closed from now on: close() returns no promise, and in Node 18 not even the server. */
@@ -86,8 +88,9 @@ async function end({ dispatcher, before, log, timeoutMillis }) {
   await dispatcher.close();
 }
 
-/** Run the application's own drain, to its end or to the deadline. */
+/** Run the application's own drain, to its end or to the deadline, and wait for the servers that close meanwhile. */
 async function drain(before, timeoutMillis) {
+  const what = before === undefined ? 'a server that closes' : 'before()';
   const started = performance.now();
   const interval = setInterval(
     () => closeConnections(performance.now() - started > timeoutMillis / 2),
@@ -95,7 +98,7 @@ async function drain(before, timeoutMillis) {
   );
   let timer;
   const deadline = new Promise((resolve, reject) => {
-    const expire = () => reject(new Error(`before() is not done after ${timeoutMillis} ms`));
+    const expire = () => reject(new Error(`${what} is not done after ${timeoutMillis} ms`));
     timer = setTimeout(expire, timeoutMillis);
   });
   const done = call(before).then(() => Promise.all(closing.values()));
@@ -108,7 +111,7 @@ async function drain(before, timeoutMillis) {
 }
 
 /** Call before(), and wait for the promise that it returns, or for the callback that it takes. */
-function call(before) {
+function call(before = () => {}) {
   return new Promise((resolve, reject) => {
     const returned = before((error) => (error ? reject(error) : resolve()));
     if (before.length === 0 || typeof returned?.then === 'function') {

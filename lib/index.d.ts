@@ -19,8 +19,9 @@ export function createDispatcher<T extends DecisionType = 'flag'>(
  * Close a dispatcher when the process gets SIGTERM or SIGINT: run `before`, deliver what is left, and then let the
  * signal end the process. A second signal ends it at once.
  *
- * May be called for several dispatchers; the process ends when each is closed. Replaces the application's own
- * listeners of these signals: those that remain get the signal a second time. Works in the main thread only.
+ * May be called for several dispatchers; the process ends when each is closed. Listeners of the application's own are
+ * called, too, and servers that they close are waited for; while one listens, the process ends with the exit code of
+ * the signal, such as 143, and not by the signal itself. Works in the main thread only.
  *
  * Returns a function that removes the listeners. Throws a TypeError with code `ERR_OA_OPTION` for arguments of the
  * wrong kind.

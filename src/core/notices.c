@@ -51,6 +51,7 @@ static void release_all(oa_notices *notices, oa_arena *arena, oa_drops *drops) {
 
 void oa_notices_clear(oa_notices *notices, oa_arena *arena) {
     take_back(notices, arena);
+    take_refused(notices);
     for (size_t reason = 0; reason < OA_DROP_COUNT; reason++) {
         release_all(notices, arena, &notices->drops[false][reason]);
         release_all(notices, arena, &notices->drops[true][reason]);
@@ -112,7 +113,6 @@ bool oa_notices_refuse(oa_notices *notices, oa_variant *variant, const oa_decisi
         notices->untold++;
         return true;
     }
-    oa_queue_take(&notices->refused);
     record->time_ms = time_ms;
     record->refused = true;
     record->has_id = occurrence != NULL;
@@ -179,6 +179,7 @@ static bool lend_drops(oa_dispatcher *d, oa_drops *drops, oa_drop_reason reason,
 }
 
 static bool next_drops(oa_dispatcher *d, oa_notice *out) {
+    take_refused(&d->notices);
     for (size_t refused = 0; refused < 2; refused++)
         for (size_t reason = 0; reason < OA_DROP_COUNT; reason++)
             if (lend_drops(d, &d->notices.drops[refused][reason], (oa_drop_reason)reason, out))

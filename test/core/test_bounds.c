@@ -43,6 +43,38 @@ static void a_full_queue_drops_the_newest(void **state) {
     world_end(w);
 }
 
+/* Not told inside the call that decides, which is where a listener waits, and in the memory of as
+ * many decisions. */
+static void refusals_of_one_turn_are_told_in_the_next_step(void **state) {
+    (void)state;
+    enum { COUNT = 3000 };
+    for (int told = 0; told < 2; told++) {
+        world *w = world_new();
+        w->config.opt_out = true;
+        world_start(w);
+        const oa_notices *notices = &w->dispatcher->notices;
+        char user[16];
+        for (int n = 0; n < COUNT; n++) {
+            snprintf(user, sizeof(user), "u%d", n);
+            oa_dispatcher_set_opt_out(w->dispatcher, n % 3 > 0);
+            const oa_status status = try_decide(w, user, NULL, "f", "a", true);
+            assert_int_equal(status, n % 3 > 0 ? OA_OPTED_OUT : OA_OK);
+        }
+        assert_int_equal(w->drop_count, 0);
+        assert_in_range(notices->refused_arena.bytes, 1, COUNT * 2 * RECORD_BYTES);
+        if (told) {
+            turn(w);
+            assert_int_equal(w->drop_count, COUNT / 3 * 2);
+            for (int n = 0; n < COUNT / 3 * 2; n++) {
+                snprintf(user, sizeof(user), "u%d:f=a", n / 2 * 3 + 1 + n % 2);
+                EXPECT_DROP(w, (size_t)n, OA_DROP_OPTED_OUT, user);
+            }
+            assert_int_equal(notices->refused_arena.bytes, 0);
+        }
+        world_end(w); /* what nobody asked for is freed, too */
+    }
+}
+
 static void memory_is_given_back(void **state) {
     (void)state;
     world *w = world_new();
@@ -138,6 +170,7 @@ static void a_hundred_thousand_decisions_arrive_once_and_in_order(void **state) 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_queue_drops_the_newest),
+        cmocka_unit_test(refusals_of_one_turn_are_told_in_the_next_step),
         cmocka_unit_test(memory_is_given_back),
         cmocka_unit_test(a_decision_larger_than_a_chunk_fits),
         cmocka_unit_test(opted_out_decisions_are_dropped),

@@ -119,6 +119,45 @@ describe('a request in flight is answered, and its decision arrives', CONCURRENT
   });
 });
 
+describe('an application that listens to the signal itself', CONCURRENT, () => {
+  for (const [own, title, ending] of [
+    ['once', 'ends by it', [null, 'SIGTERM']],
+    ['on', 'exits with its code', [128 + 15, null]],
+  ]) {
+    it(`by process.${own}(): the server that it closes is waited for, and the process ${title}`, async (t) => {
+      const { amplitude, child, answer } = await stopWhileAsked(t, { own });
+      await amplitude.waitFor(() => viewed(amplitude).length === 1);
+      child.send('answer');
+      assert.equal((await answer).text, 'decided for user_2');
+      await child.endsWith(...ending);
+      assert.equal(child.stdout.match(/draining/g).length, 1, 'it gets the signal once');
+      assert.equal(child.stderr, '');
+      assert.deepEqual(usersOf(amplitude), ['user_1', 'user_2']);
+    });
+  }
+
+  it('and has a before(): the process exits with the code of the signal', async (t) => {
+    const { amplitude, child, answer } = await stopWhileAsked(t, {
+      own: 'on',
+      before: 'returns a promise',
+    });
+    child.send('answer');
+    await answer;
+    await child.endsWith(128 + 15, null);
+    assert.deepEqual(usersOf(amplitude), ['user_1', 'user_2']);
+  });
+
+  it('a server that does not close does not keep the dispatcher from closing', async (t) => {
+    const { amplitude, child, answer } = await stopWhileAsked(t, {
+      own: 'once',
+      options: { flushTimeoutMillis: 500 },
+    });
+    await assert.rejects(answer);
+    await child.endsWith(null, 'SIGTERM');
+    assert.deepEqual(usersOf(amplitude), ['user_1']);
+  });
+});
+
 describe('a drain that fails does not keep the dispatcher from closing', CONCURRENT, () => {
   for (const [before, reason, options] of [
     ['throws', 'on purpose'],

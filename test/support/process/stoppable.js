@@ -75,21 +75,25 @@ const BEFORE = {
   'never ends': () => new Promise(() => {}),
 };
 
-const before = BEFORE[part.before];
-const takeBacks = dispatchers.map((dispatcher) =>
-  closeOnSignal(dispatcher, {
-    before:
-      before.length === 0
-        ? () => {
-            say('draining');
-            return before();
-          }
-        : (done) => {
-            say('draining');
-            return before(done);
-          },
-  }),
-);
+function announced(before) {
+  if (before === undefined) {
+    return undefined;
+  }
+  const run = (...args) => {
+    say('draining');
+    return before(...args);
+  };
+  return before.length === 0 ? () => run() : (done) => run(done);
+}
+
+const before = announced(BEFORE[part.before]);
+const takeBacks = dispatchers.map((dispatcher) => closeOnSignal(dispatcher, { before }));
+if (part.own !== undefined) {
+  process[part.own]('SIGTERM', () => {
+    say('draining');
+    server.close();
+  });
+}
 if (part.takeBack) {
   takeBacks.forEach((takeBack) => takeBack());
   say(`${process.listenerCount('SIGTERM')} listeners`);
