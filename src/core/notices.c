@@ -29,6 +29,13 @@ void oa_notices_init(oa_notices *notices, const oa_config *config) {
     oa_queue_init(&notices->refused, &notices->refused_arena);
 }
 
+/* Refused records stay in their queue until they are handed out: while it holds the last of them,
+ * the next one goes into the same chunk. */
+static void take_refused(oa_notices *notices) {
+    while (notices->refused.count > 0)
+        oa_queue_take(&notices->refused);
+}
+
 /* Release a record that was reported, or never will be. */
 static void release(oa_notices *notices, oa_arena *arena, oa_record *record) {
     oa_record_release(record->refused ? &notices->refused_arena : arena, record);

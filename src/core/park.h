@@ -6,7 +6,8 @@
  * user joins the end of that group, so that no user's decisions overtake each other. There are two
  * kinds:
  *
- *   timed   users that are throttled, or whose batch failed while others were accepted: until a moment
+ *   timed   users that are throttled, or whose batch failed while others were accepted: until a
+ *           moment
  *   aside   batches that failed while the server is in trouble: until their turn as a probe comes,
  *           or the trouble ends. The longest one first.
  *

@@ -42,8 +42,8 @@ static bool drop_marked(void *context, oa_record *record, oa_mark mark) {
     return true;
 }
 
-/* Park a record of a batch in its user's group, or in `group` where there is none. Returns the group.
- * It may come out with others: see identify_id() in render.c. */
+/* Park a record of a batch in its user's group, or in `group` where there is none. Returns the
+ * group. It may come out with others: see identify_id() in render.c. */
 static oa_park_group *park_in(oa_dispatcher *d, oa_park_group *group, oa_record *record) {
     oa_park_group *own = oa_park_find(&d->park, record);
     record->regrouped++;
@@ -363,9 +363,9 @@ static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t 
 }
 
 /*
- * A decision was refused on its own. It is to blame if others were accepted since its batch was refused,
- * or if there is no other to compare it with. Otherwise it steps aside, and others are tried on
- * their own: when they are refused, too, it is not the decisions, but the request.
+ * A decision was refused on its own. It is to blame if others were accepted since its batch was
+ * refused, or if there is no other to compare it with. Otherwise it steps aside, and others are
+ * tried on their own: when they are refused, too, it is not the decisions, but the request.
  */
 static void apply_refused_alone(oa_dispatcher *d, oa_now now, oa_batch *batch, bool is_blamed,
                                 oa_drop_reason reason) {

@@ -1,7 +1,7 @@
 /*
- * Included first in every source file of a prebuilt addon. glibc 2.34 gave these functions a new symbol
- * version without a new behaviour; the old version keeps the addon loadable wherever Node runs (Node 18
- * to 26 need glibc 2.28).
+ * Included first in every source file of a prebuilt addon. glibc 2.34 gave these functions a new
+ * symbol version without a new behaviour; the old version keeps the addon loadable wherever Node
+ * runs (Node 18 to 26 need glibc 2.28).
  */
 #if defined(__x86_64__)
 #define OA_GLIBC "GLIBC_2.2.5"

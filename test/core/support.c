@@ -287,7 +287,8 @@ oa_status record(world *w, const oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
     const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
     const oa_status status = oa_dispatcher_record(w->dispatcher, w->now, decision, &wake);
-    /* A host that sleeps is told when it would sleep too long; an attempt that comes back wakes it. */
+    /* A host that sleeps is told when it would sleep too long; an attempt that comes back wakes
+     * it. */
     if (wake == OA_WAKE_NOT && w->attempt == NULL)
         assert_true(oa_dispatcher_next_due(w->dispatcher, w->now) >= due_before);
     if (wake == OA_WAKE_COLLECT)

@@ -37,6 +37,9 @@ test('the defaults', () => {
     flushQueueSize: 200,
     flushIntervalMillis: 10_000,
     flushMaxRetries: 12,
+    maxAgeMillis: 24 * 3_600_000,
+    isAmplitude: true,
+    serverName: 'https://api2.amplitude.com/2/httpapi',
     flushTimeoutMillis: 10_000,
     requestTimeoutMillis: 10_000,
     maxQueueBytes: 64 * 1024 * 1024,
@@ -69,7 +72,8 @@ test('the defaults', () => {
 
 test('undefined counts as absent', () => {
   const names = Object.keys(resolve({})).filter(
-    (name) => !['apiKey', 'maxBodyBytes', 'throttleMillis'].includes(name),
+    (name) =>
+      !['apiKey', 'isAmplitude', 'maxBodyBytes', 'serverName', 'throttleMillis'].includes(name),
   );
   assert.deepEqual(
     resolve(Object.fromEntries(names.map((name) => [name, undefined]))),
@@ -80,7 +84,7 @@ test('undefined counts as absent', () => {
 
 test('every option is refused when it is null, a symbol, NaN or useless, and named', () => {
   const names = Object.keys(resolve({})).filter(
-    (name) => !['maxBodyBytes', 'throttleMillis'].includes(name),
+    (name) => !['isAmplitude', 'maxBodyBytes', 'serverName', 'throttleMillis'].includes(name),
   );
   for (const name of names) {
     for (const value of [null, Symbol('x'), NaN, -1, 1.5, Infinity, [], 5n, new Map()]) {
@@ -139,6 +143,7 @@ describe('numbers', () => {
     flushQueueSize: [1, 4294967295],
     flushIntervalMillis: [0, 2 ** 31 - 1],
     flushMaxRetries: [1, 65_535],
+    maxAgeMillis: [1, 7 * 24 * 3_600_000],
     flushTimeoutMillis: [0, 2 ** 31 - 1],
     requestTimeoutMillis: [1, 2 ** 31 - 1],
     maxQueueBytes: [1024, Number.MAX_SAFE_INTEGER],
