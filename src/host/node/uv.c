@@ -3,7 +3,8 @@
  *
  * Whatever is due, pump() does it, from the timer or when the pool gives an attempt back. While an
  * attempt is in the pool, it belongs to the thread there with the connection and the compressor, so
- * there is no lock; what crosses is a cancel (see curl.c).
+ * there is no lock; what crosses is a cancel (see curl.c). In a small pool it comes back after each
+ * slice of the POST, and is queued again behind what waits (see places.h).
  *
  * The timer keeps the loop alive only while a flush is awaited; an attempt in the pool always does.
  */
@@ -28,6 +29,8 @@ struct oa_uv {
     oa_uv_handlers handlers;
     oa_place place;
     oa_attempt *attempt; /* in the pool; NULL: none is */
+    bool is_posting;     /* its POST has begun, and is not over; goes with the attempt */
+    bool is_cancelled;   /* the attempt is */
     size_t awaited;      /* flushes and closes that are not over */
     void *close_ticket;
     bool needs_trust;
@@ -86,11 +89,10 @@ static void arm(oa_uv *uv) {
 
 /* ---- An attempt ---- */
 
-/* On a thread of the pool. */
-static void on_work(uv_work_t *work) {
-    const oa_uv *uv = work->data;
+/* Render the body and begin to POST it; false when memory ran out. On a thread of the pool. */
+static bool begin(oa_uv *uv) {
     if (oa_attempt_render(uv->attempt) != OA_OK)
-        return;
+        return false;
     oa_str body = oa_attempt_body(uv->attempt);
     bool gzip = false;
     if (uv->gzip != NULL && body.len >= OA_GZIP_MIN_BYTES) {
@@ -98,16 +100,37 @@ static void on_work(uv_work_t *work) {
         gzip = packed.data != NULL; /* a lack of memory for it is no reason not to send */
         body = gzip ? packed : body;
     }
+    oa_curl_begin(uv->curl, oa_clock_now(), body, gzip);
+    uv->is_posting = true;
+    return true;
+}
+
+/* End the POST, and give its answer in. Whoever has the attempt. */
+static void finish(oa_uv *uv) {
     oa_answer answer;
-    oa_curl_post(uv->curl, body, gzip, &answer);
+    oa_curl_end(uv->curl, oa_clock_now(), &answer);
     oa_attempt_answer(uv->attempt, &answer);
+    uv->is_posting = false;
+}
+
+/* On a thread of the pool. */
+static void on_work(uv_work_t *work) {
+    oa_uv *uv = work->data;
+    if ((uv->is_posting || begin(uv)) && oa_curl_run(uv->curl, oa_place_slice_ms()))
+        finish(uv);
 }
 
 static void close_timer(oa_uv *uv);
 
 static void on_done(uv_work_t *work, int status) {
-    (void)status; /* UV_ECANCELED: no thread has begun it, and so there is no answer */
+    (void)status; /* UV_ECANCELED: no thread has begun it, or not this slice of it */
     oa_uv *uv = work->data;
+    if (uv->is_posting && !uv->is_cancelled) {
+        uv_queue_work(uv->loop, &uv->work, on_work, on_done); /* the next slice */
+        return;
+    }
+    if (uv->is_posting)
+        finish(uv);
     oa_place_release(&uv->place);
     oa_dispatcher_give_back(uv->core, oa_clock_now(), uv->attempt);
     uv->attempt = NULL;
@@ -136,6 +159,7 @@ static void start(oa_uv *uv) {
         oa_place_release(&uv->place);
         return;
     }
+    uv->is_cancelled = false;
     oa_curl_rearm(uv->curl);
     uv->work.data = uv;
     uv_queue_work(uv->loop, &uv->work, on_work, on_done);
@@ -144,6 +168,7 @@ static void start(oa_uv *uv) {
 static void cancel(oa_uv *uv) {
     if (uv->attempt == NULL)
         return;
+    uv->is_cancelled = true;
     oa_curl_cancel(uv->curl);
     uv_cancel((uv_req_t *)&uv->work);
 }
