@@ -12,8 +12,10 @@ static void on_notice(void *data, const oa_notice *notice) {
     o->attempts += notice->kind == OA_NOTICE_ATTEMPT;
     if (notice->kind == OA_NOTICE_LOG)
         o->untold += strcmp(notice->about.log.topic, "untold") == 0;
-    if (notice->kind == OA_NOTICE_DROP)
+    if (notice->kind == OA_NOTICE_DROP) {
         o->drops += notice->about.drop.count;
+        uv_sleep(o->drop_takes_ms);
+    }
     if (o->destroy_at == (int)notice->kind) {
         o->destroy_at = NEVER;
         oa_uv_destroy(o->uv);

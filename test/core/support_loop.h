@@ -31,7 +31,8 @@ typedef struct owner {
     uint32_t variant;
     uint64_t attempts;
     uint64_t drops;
-    uint64_t untold; /* lines that say that a drop is not described */
+    unsigned drop_takes_ms; /* to be told in a notice */
+    uint64_t untold;        /* lines that say that a drop is not described */
     uint64_t trust_questions;
     bool destroyed;
     int destroy_at; /* a kind of notice, AT_TRUST or NEVER */

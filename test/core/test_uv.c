@@ -258,6 +258,88 @@ static void refusals_are_told_however_many_come_in_one_turn(void **state) {
     owner_end(o);
 }
 
+static void count_tick(uv_timer_t *timer) { ++*(uint64_t *)timer->data; }
+
+static void drops_are_told_in_several_turns(void **state) {
+    (void)state;
+    enum { COUNT = 200000, PARTS = 48 };
+    owner *o = owner_new(NULL);
+    o->config.report_drops = true;
+    o->config.max_queue_bytes = SIZE_MAX;
+    owner_start(o);
+    say_many(o, COUNT);
+    uv_timer_t timer;
+    uint64_t ticks = 0;
+    uint64_t ticks_before = 0;
+    timer.data = &ticks;
+    assert_int_equal(uv_timer_init(&o->loop, &timer), 0);
+    assert_int_equal(uv_timer_start(&timer, count_tick, 1, 1), 0);
+    uv_unref((uv_handle_t *)&timer);
+    uv_unref((uv_handle_t *)&o->alive);
+
+    wait w = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_close(o->uv, 0, &w), OA_OK);
+    size_t turns = 0;
+    while (!w.done) {
+        const uint64_t before = o->drops;
+        assert_true(uv_loop_alive(&o->loop));
+        uv_run(&o->loop, UV_RUN_NOWAIT); /* UV_RUN_ONCE looks at timers twice */
+        assert_true(o->drops - before <= COUNT / PARTS);
+        turns += o->drops > before;
+        if (before == 0)
+            ticks_before = ticks;
+    }
+    assert_int_equal(o->drops, COUNT); /* all of them before the close is over */
+    assert_int_equal(w.report.dropped, COUNT);
+    assert_true(turns >= PARTS);
+    assert_true(ticks - ticks_before >= PARTS / 2);
+    assert_false(uv_loop_alive(&o->loop));
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_ref((uv_handle_t *)&o->alive);
+    owner_end(o);
+}
+
+static void drops_that_are_told_slowly_keep_the_loop_alive(void **state) {
+    (void)state;
+    enum { COUNT = 4 * OA_DROPS_AT_ONCE };
+    static char bad[16 * COUNT];
+    char list[12 * COUNT] = "0";
+    for (size_t i = 1, len = 1; i < 2 * COUNT; i++)
+        len += (size_t)snprintf(list + len, sizeof(list) - len, ",%zu", i);
+    snprintf(bad, sizeof(bad),
+             "HTTP/1.1 400 Bad\r\nContent-Length: %zu\r\n\r\n{\"events_with_invalid_fields\":[%s]}",
+             strlen(list) + 33, list);
+    peer *p = PEER({.text = bad});
+    owner *o = owner_new(p);
+    o->config.report_drops = true;
+    o->config.flush_queue_size = 2 * COUNT;
+    o->drop_takes_ms = 6;
+    owner_start(o);
+    say_many(o, COUNT);
+    RUN_UNTIL(o, o->drops > 0);
+    assert_int_equal(o->drops, OA_DROPS_AT_ONCE);
+    uv_unref((uv_handle_t *)&o->alive);
+    uv_run(&o->loop, UV_RUN_DEFAULT);
+    assert_int_equal(o->drops, COUNT);
+    uv_ref((uv_handle_t *)&o->alive);
+    peer_join(p);
+    owner_end(o);
+    peer_free(p);
+}
+
+static void it_may_be_destroyed_while_drops_are_told(void **state) {
+    (void)state;
+    owner *o = owner_new(NULL);
+    o->config.report_drops = true;
+    owner_start(o);
+    say_many(o, 10000);
+    wait w = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_close(o->uv, 0, &w), OA_OK);
+    RUN_UNTIL(o, o->drops > 0);
+    assert_false(w.done);
+    owner_end(o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_delivers_over_a_connection_that_is_kept),
@@ -272,6 +354,9 @@ int main(void) {
         cmocka_unit_test(dispatchers_take_turns),
         cmocka_unit_test(an_attempt_that_no_thread_has_begun_is_put_back),
         cmocka_unit_test(refusals_are_told_however_many_come_in_one_turn),
+        cmocka_unit_test(drops_are_told_in_several_turns),
+        cmocka_unit_test(drops_that_are_told_slowly_keep_the_loop_alive),
+        cmocka_unit_test(it_may_be_destroyed_while_drops_are_told),
     };
     char size[4];
     snprintf(size, sizeof(size), "%d", POOL);

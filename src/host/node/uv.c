@@ -6,7 +6,8 @@
  * there is no lock; what crosses is a cancel (see curl.c). In a small pool it comes back after each
  * slice of the POST, and is queued again behind what waits (see places.h).
  *
- * The timer keeps the loop alive only while a flush is awaited; an attempt in the pool always does.
+ * The timer keeps the loop alive only while a flush is awaited or drops are being told; an attempt
+ * in the pool always does.
  */
 #include "uv.h"
 
@@ -17,7 +18,12 @@
 #include "../gzip.h"
 #include "places.h"
 
-enum { PLACE_WAIT_MS = 5 }; /* all of our places in the pool are taken by other dispatchers */
+enum {
+    PLACE_WAIT_MS = 5,     /* all of our places in the pool are taken by other dispatchers */
+    MAX_DROP_NOTICES = 64, /* that are told in one turn of the loop; a million decisions may drop */
+    MAX_DROPS_NS = 5 * 1000 * 1000, /* likewise */
+    NEXT_TURN_MS = 1, /* a timer of 0 that is started by a timer may run in the same turn */
+};
 
 struct oa_uv {
     uv_loop_t *loop; /* borrowed */
@@ -35,6 +41,7 @@ struct oa_uv {
     void *close_ticket;
     bool needs_trust;
     bool is_collecting;
+    bool has_drops; /* to tell, in the next turn */
     bool is_ending;
 };
 
@@ -65,11 +72,16 @@ static void set_pages(void) {
 static oa_now loop_now(const oa_uv *uv) { return (oa_now){oa_clock_wall_ms(), uv_now(uv->loop)}; }
 
 static void pump(oa_uv *uv);
+static void arm(oa_uv *uv, uint64_t least_ms);
 
-static void on_timer(uv_timer_t *timer) { pump(timer->data); }
+static void on_timer(uv_timer_t *timer) {
+    oa_uv *uv = timer->data;
+    pump(uv);
+    arm(uv, NEXT_TURN_MS);
+}
 
-/* Set the timer to the next moment at which something is due. */
-static void arm(oa_uv *uv) {
+/* Set the timer to the next moment at which something is due, but no closer than `least_ms`. */
+static void arm(oa_uv *uv, uint64_t least_ms) {
     if (uv->is_ending)
         return;
     const oa_now now = oa_clock_now();
@@ -77,11 +89,15 @@ static void arm(oa_uv *uv) {
     uint64_t delay_ms = due_ms > now.monotonic_ms ? due_ms - now.monotonic_ms : 0;
     if (uv->place.is_waiting && delay_ms < PLACE_WAIT_MS)
         delay_ms = PLACE_WAIT_MS;
-    if (due_ms == UINT64_MAX)
+    if (uv->has_drops)
+        delay_ms = 0;
+    if (delay_ms < least_ms)
+        delay_ms = least_ms;
+    if (due_ms == UINT64_MAX && !uv->has_drops)
         uv_timer_stop(&uv->timer);
     else
         uv_timer_start(&uv->timer, on_timer, delay_ms, 0);
-    if (uv->awaited > 0)
+    if (uv->awaited > 0 || uv->has_drops)
         uv_ref((uv_handle_t *)&uv->timer);
     else
         uv_unref((uv_handle_t *)&uv->timer);
@@ -134,10 +150,12 @@ static void on_done(uv_work_t *work, int status) {
     oa_place_release(&uv->place);
     oa_dispatcher_give_back(uv->core, oa_clock_now(), uv->attempt);
     uv->attempt = NULL;
-    if (uv->is_ending)
+    if (uv->is_ending) {
         close_timer(uv);
-    else
-        pump(uv);
+        return;
+    }
+    pump(uv);
+    arm(uv, 0);
 }
 
 static void start(oa_uv *uv) {
@@ -186,20 +204,33 @@ static void end_wait(oa_uv *uv, const oa_flush_notice *flush) {
     uv->gzip = NULL;
 }
 
-/* Hand all notices out. A handler may call in, and so ask for this once more. */
+static void tell(oa_uv *uv, const oa_notice *notice) {
+    if (notice->kind == OA_NOTICE_CANCEL) {
+        cancel(uv);
+        return;
+    }
+    if (notice->kind == OA_NOTICE_FLUSH)
+        end_wait(uv, &notice->about.flush);
+    uv->handlers.notice(uv->handlers.data, notice);
+}
+
+/*
+ * Hand notices out: all, or as many drops as fit into a turn. What follows a drop waits with the
+ * rest, so the order is kept; what precedes drops is little, and never waits. A handler may call
+ * in, and so ask for this once more.
+ */
 static void collect(oa_uv *uv) {
     if (uv->is_collecting)
         return;
     uv->is_collecting = true;
+    uv->has_drops = false;
+    const uint64_t until_ns = uv_hrtime() + MAX_DROPS_NS;
+    int drops = 0;
     oa_notice notice;
-    while (!uv->is_ending && oa_dispatcher_next_notice(uv->core, &notice)) {
-        if (notice.kind == OA_NOTICE_CANCEL) {
-            cancel(uv);
-            continue;
-        }
-        if (notice.kind == OA_NOTICE_FLUSH)
-            end_wait(uv, &notice.about.flush);
-        uv->handlers.notice(uv->handlers.data, &notice);
+    while (!uv->is_ending && !uv->has_drops && oa_dispatcher_next_notice(uv->core, &notice)) {
+        tell(uv, &notice);
+        drops += notice.kind == OA_NOTICE_DROP;
+        uv->has_drops = drops == MAX_DROP_NOTICES || (drops > 0 && uv_hrtime() >= until_ns);
     }
     uv->is_collecting = false;
 }
@@ -211,7 +242,6 @@ static void pump(oa_uv *uv) {
         start(uv);
     if (uv->attempt == NULL && uv->gzip != NULL)
         oa_gzip_trim(uv->gzip);
-    arm(uv);
 }
 
 /* ---- What the owner calls ---- */
@@ -272,7 +302,7 @@ oa_status oa_uv_record(oa_uv *uv, const oa_decision *decision) {
     if (wake == OA_WAKE_COLLECT)
         collect(uv);
     if (wake != OA_WAKE_NOT)
-        arm(uv);
+        arm(uv, 0);
     return status;
 }
 
@@ -280,7 +310,7 @@ oa_status oa_uv_flush(oa_uv *uv, uint64_t timeout_ms, bool abort, void *ticket) 
     const oa_status status =
         oa_dispatcher_flush(uv->core, oa_clock_now(), timeout_ms, abort, ticket);
     uv->awaited += status == OA_OK;
-    arm(uv);
+    arm(uv, 0);
     return status;
 }
 
@@ -290,7 +320,7 @@ oa_status oa_uv_close(oa_uv *uv, uint64_t timeout_ms, void *ticket) {
         uv->awaited++;
         uv->close_ticket = ticket;
     }
-    arm(uv);
+    arm(uv, 0);
     return status;
 }
 
