@@ -18,8 +18,6 @@
 #include <curl/curl.h>
 #include <uv.h>
 
-#include "clock.h"
-
 /* CURLOPT_CAINFO_BLOB and its like for proxies. */
 #if LIBCURL_VERSION_NUM < 0x074d00
 #error "libcurl 7.77 or later is needed"
@@ -27,8 +25,12 @@
 
 enum {
     POLL_MS = 1000,
+    MAX_CONNECT_MS = 4 * 1000,
     /* Load balancers close idle connections after a minute or so; ours are not kept that long. */
     MAX_IDLE_SECONDS = 30,
+    /* Balancers, and names that move, are looked at again after this time. */
+    MIN_LIFE_MS = 4 * 60 * 1000,
+    MAX_LIFE_MS = 5 * 60 * 1000,
     CLOCK_JUMP_MS = 5 * 1000, /* the clocks disagree by this much: the machine was frozen */
     UPLOAD_BUFFER_BYTES = 512 * 1024,
     FIRST_BODY_BYTES = 1024,
@@ -44,9 +46,15 @@ struct oa_curl {
     size_t body_len;
     size_t body_cap;
     bool body_is_too_large;
-    bool headers_ended;   /* of the answer: libcurl accepts headers that are cut short */
-    bool has_retry_after; /* likewise: libcurl also takes that of an interim answer */
+    bool headers_ended;   /* of the answer: libcurl takes half of them for all */
+    bool has_retry_after; /* likewise: libcurl takes that of an interim answer for it */
+    oa_answer answer;     /* of the POST that is under way */
+    oa_now began;         /* likewise */
+    bool is_added;        /* likewise; to the multi handle */
+    CURLcode code;        /* likewise; what it comes to if it ends now */
     oa_now used;          /* when the last POST ended; 0 before the first */
+    uint64_t old_at_ms;   /* when the connection is to be replaced */
+    bool is_suspect;      /* the last exchange speaks against its connection */
     /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs.
      * It carries no other data, so sequential consistency is more than enough. */
     atomic_bool cancelled;
@@ -147,11 +155,31 @@ static void read_answer(oa_curl *curl, oa_answer *out) {
 
 /* ---- A POST ---- */
 
-bool oa_curl_is_stale(oa_now used, oa_now now) {
+bool oa_curl_is_stale(oa_now used, uint64_t old_at_ms, oa_now now) {
     const int64_t wall_ms = now.wall_ms - used.wall_ms;
     const int64_t idle_ms = (int64_t)(now.monotonic_ms - used.monotonic_ms);
     const int64_t gap_ms = wall_ms > idle_ms ? wall_ms - idle_ms : idle_ms - wall_ms;
-    return used.monotonic_ms != 0 && (idle_ms > MAX_IDLE_SECONDS * 1000 || gap_ms > CLOCK_JUMP_MS);
+    return used.monotonic_ms != 0 && (idle_ms > MAX_IDLE_SECONDS * 1000 || gap_ms > CLOCK_JUMP_MS ||
+                                      now.monotonic_ms >= old_at_ms);
+}
+
+uint64_t oa_curl_life_ms(uint64_t random) {
+    return MIN_LIFE_MS + random % (MAX_LIFE_MS - MIN_LIFE_MS + 1);
+}
+
+/* Note what the exchange, which ended with `code`, tells of the connection that it went over. */
+static void judge_connection(oa_curl *curl, CURLcode code) {
+    long opened_count = 0;
+    curl_easy_getinfo(curl->easy, CURLINFO_NUM_CONNECTS, &opened_count);
+    if (opened_count > 0) {
+        uint64_t random = 0;
+        if (uv_random(NULL, NULL, &random, sizeof(random), 0, NULL) != 0)
+            random = uv_hrtime();
+        curl->old_at_ms = curl->began.monotonic_ms + oa_curl_life_ms(random);
+    }
+    /* Behind one address are many machines, and a broken one keeps its connections. */
+    const int status = curl->answer.status_code;
+    curl->is_suspect = code != CURLE_OK || status == 408 || status >= 500;
 }
 
 static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
@@ -162,45 +190,66 @@ static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
 }
 
-/* Drive the multi handle until the POST is over or cancelled. Returns its code. */
-static CURLcode run(oa_curl *curl) {
-    int running = 1;
-    for (;;) {
-        if (atomic_load(&curl->cancelled))
-            return CURLE_ABORTED_BY_CALLBACK;
-        if (curl_multi_perform(curl->multi, &running) != CURLM_OK)
-            return CURLE_FAILED_INIT;
-        if (running == 0)
-            break;
-        if (curl_multi_poll(curl->multi, NULL, 0, POLL_MS, NULL) != CURLM_OK)
-            return CURLE_FAILED_INIT;
-    }
-    int left = 0;
-    const CURLMsg *message = curl_multi_info_read(curl->multi, &left);
-    return message != NULL && message->msg == CURLMSG_DONE ? message->data.result
-                                                           : CURLE_FAILED_INIT;
+void oa_curl_begin(oa_curl *curl, oa_now now, oa_str body, bool gzip) {
+    reset_answer(curl);
+    curl->answer = (oa_answer){.gzip = gzip, .sent_bytes = body.len};
+    curl->began = now;
+    set_request(curl, body, gzip,
+                curl->is_suspect || oa_curl_is_stale(curl->used, curl->old_at_ms, now));
+    curl->is_added = curl_multi_add_handle(curl->multi, curl->easy) == CURLM_OK;
+    curl->code = curl->is_added ? CURLE_ABORTED_BY_CALLBACK : CURLE_OUT_OF_MEMORY;
 }
 
-void oa_curl_post(oa_curl *curl, oa_str body, bool gzip, oa_answer *out) {
-    const oa_now started = oa_clock_now();
-    *out = (oa_answer){.gzip = gzip, .sent_bytes = body.len};
-    reset_answer(curl);
-    set_request(curl, body, gzip, oa_curl_is_stale(curl->used, started));
-    CURLcode code = CURLE_OUT_OF_MEMORY;
-    if (curl_multi_add_handle(curl->multi, curl->easy) == CURLM_OK) {
-        code = run(curl);
-        if (code == CURLE_OK && !curl->headers_ended)
-            code = CURLE_RECV_ERROR;
-        if (code == CURLE_OK)
-            read_answer(curl, out);
-        curl_multi_remove_handle(curl->multi, curl->easy);
+/* The code of a POST for which libcurl has nothing more to do. */
+static CURLcode result(oa_curl *curl) {
+    int left = 0;
+    const CURLMsg *message = curl_multi_info_read(curl->multi, &left);
+    if (message == NULL || message->msg != CURLMSG_DONE)
+        return CURLE_FAILED_INIT;
+    if (message->data.result == CURLE_OK && !curl->headers_ended)
+        return CURLE_RECV_ERROR;
+    return message->data.result;
+}
+
+bool oa_curl_run(oa_curl *curl, uint64_t slice_ms) {
+    const uint64_t started_ms = uv_hrtime() / 1000000;
+    int running = 1;
+    while (curl->is_added && !atomic_load(&curl->cancelled)) {
+        if (curl_multi_perform(curl->multi, &running) != CURLM_OK) {
+            curl->code = CURLE_FAILED_INIT;
+            return true;
+        }
+        if (running == 0) {
+            curl->code = result(curl);
+            return true;
+        }
+        const uint64_t spent_ms = uv_hrtime() / 1000000 - started_ms;
+        if (spent_ms >= slice_ms)
+            return false;
+        const uint64_t left_ms = slice_ms - spent_ms;
+        const int wait_ms = left_ms < POLL_MS ? (int)left_ms : POLL_MS;
+        if (curl_multi_poll(curl->multi, NULL, 0, wait_ms, NULL) != CURLM_OK) {
+            curl->code = CURLE_FAILED_INIT;
+            return true;
+        }
     }
-    if (code != CURLE_OK)
+    return true;
+}
+
+void oa_curl_end(oa_curl *curl, oa_now now, oa_answer *out) {
+    const CURLcode code = curl->code;
+    if (code == CURLE_OK)
+        read_answer(curl, &curl->answer);
+    else
         explain(curl, code);
+    judge_connection(curl, code);
+    if (curl->is_added)
+        curl_multi_remove_handle(curl->multi, curl->easy);
+    curl->used = now;
+    *out = curl->answer;
     out->aborted = code == CURLE_ABORTED_BY_CALLBACK;
     out->error = (oa_str){curl->reason, strlen(curl->reason)};
-    curl->used = oa_clock_now();
-    out->duration_ms = curl->used.monotonic_ms - started.monotonic_ms;
+    out->duration_ms = now.monotonic_ms - curl->began.monotonic_ms;
 }
 
 void oa_curl_cancel(oa_curl *curl) {
@@ -287,6 +336,9 @@ static CURLcode set_trust_file(CURL *easy, oa_str ca_file) {
 
 static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
     CURL *easy = curl->easy;
+    const long connect_ms = config->request_timeout_ms < MAX_CONNECT_MS
+                                ? (long)config->request_timeout_ms
+                                : MAX_CONNECT_MS;
     CURLcode code = CURLE_OK;
 #define SET(call)                                                                                  \
     if (code == CURLE_OK)                                                                          \
@@ -304,7 +356,7 @@ static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
     SET(curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L));
     SET(curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L));
     SET(curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)config->request_timeout_ms));
-    SET(curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)config->request_timeout_ms));
+    SET(curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms));
     SET(curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)MAX_IDLE_SECONDS));
     SET(curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER_BYTES));
     SET(curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, curl->error));
@@ -365,8 +417,11 @@ oa_status oa_curl_new(const oa_curl_config *config, oa_curl **out) {
     curl->multi = curl_multi_init();
     curl->easy = curl_easy_init();
     CURLcode code = CURLE_OUT_OF_MEMORY;
-    if (curl->multi != NULL && curl->easy != NULL && make_headers(curl))
+    if (curl->multi != NULL && curl->easy != NULL && make_headers(curl)) {
+        /* What a new connection has replaced is closed, and not used again after it. */
+        curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, 1L);
         code = set_options(curl, config);
+    }
     if (code == CURLE_OK) {
         *out = curl;
         return OA_OK;

@@ -1,9 +1,11 @@
 /*
  * curl.h: sends a body to the server. The only user of libcurl.
  *
- * HTTP/1.1, one warm connection, verified TLS, no redirects. One POST at a time. Thread:
- * oa_curl_post() on any one thread, oa_curl_cancel() on any; everything else while no POST is in
- * progress.
+ * HTTP/1.1, one warm connection, verified TLS, no redirects. One POST at a time, in slices:
+ *
+ *     begin -> run, until it is over or no longer wanted -> end
+ *
+ * Thread: one call at a time, on any thread, but oa_curl_cancel(), which may come at any time.
  */
 #ifndef OA_HOST_CURL_H
 #define OA_HOST_CURL_H
@@ -47,19 +49,36 @@ bool oa_curl_needs_trust(const oa_curl_config *config);
 oa_status oa_curl_trust(oa_curl *curl, oa_str pem) __attribute__((warn_unused_result));
 
 /*
- * POST a body, blocking, and fill in *out, which lends its strings until the next POST.
- * A connection that was idle for long, or across a freeze of the machine, is not used again.
+ * Begin to POST a body. A new connection replaces one that was idle for long or across a freeze of
+ * the machine, that is some minutes old, or whose last exchange failed or was answered by 408 or
+ * 5xx. Ownership: borrows `body` until oa_curl_end().
  */
-void oa_curl_post(oa_curl *curl, oa_str body, bool gzip, oa_answer *out);
+void oa_curl_begin(oa_curl *curl, oa_now now, oa_str body, bool gzip);
 
-/* End the POST that is in progress, or the next one, within a millisecond. Thread: any. */
+/* Go on with the POST for `slice_ms` at most. Return whether it is over; a cancelled one is. */
+bool oa_curl_run(oa_curl *curl, uint64_t slice_ms);
+
+/*
+ * End the POST, which is aborted if it is not over, and fill in *out, which lends its strings until
+ * the next one. Cost: an abort while a name is resolved waits for the resolver in libcurl before
+ * 7.87.
+ */
+void oa_curl_end(oa_curl *curl, oa_now now, oa_answer *out);
+
+/* Wake the POST that is under way, or the next one, and have it over within a millisecond. Thread:
+ * any. */
 void oa_curl_cancel(oa_curl *curl);
 
 /* Forget an earlier cancel: a POST is about to be handed to another thread. */
 void oa_curl_rearm(oa_curl *curl);
 
-/* Whether a connection that was last used at `used` is not to be trusted at `now`. Pure. */
-bool oa_curl_is_stale(oa_now used, oa_now now);
+/* Whether a connection that was last used at `used`, and is to be replaced from the monotonic
+ * moment `old_at_ms` on, is not to be trusted at `now`. Pure. */
+bool oa_curl_is_stale(oa_now used, uint64_t old_at_ms, oa_now now);
+
+/* Return for how long a connection is used, by 64 random bits: 4 to 5 minutes, so that those of a
+ * fleet that started together do not end together. Pure. Units: ms. */
+uint64_t oa_curl_life_ms(uint64_t random);
 
 /* libcurl's version with those of its libraries: "libcurl/7.88.1 OpenSSL/3.0.15". Static
  * storage. */

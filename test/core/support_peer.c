@@ -54,40 +54,74 @@ static void send_padding(int fd, size_t len) {
     }
 }
 
+static void hang_up(peer *p, size_t index) {
+    close(p->open[index]);
+    p->open[index] = -1;
+}
+
+/* Wait until a connection has something to read, and accept new ones meanwhile. The older ones
+ * stay. Returns false when nothing comes. */
+static bool next_connection(peer *p, size_t *index) {
+    for (;;) {
+        struct pollfd all[MOST_CONNECTIONS + 1];
+        const size_t count = p->connections;
+        for (size_t i = 0; i < count; i++)
+            all[i] = (struct pollfd){.fd = p->open[i], .events = POLLIN};
+        all[count] = (struct pollfd){.fd = p->listener, .events = POLLIN};
+        if (poll(all, count + 1, PATIENCE_MS) <= 0)
+            return false;
+        for (*index = 0; *index < count; ++*index)
+            if (all[*index].revents != 0)
+                return true;
+        if (count == MOST_CONNECTIONS || (p->open[count] = accept(p->listener, NULL, NULL)) < 0)
+            return false;
+        atomic_fetch_add(&p->connections, 1);
+    }
+}
+
+/* Take one request as the reply wants it. Returns false when the connection ends before. */
+static bool take_request(peer *p, const reply *said, int fd) {
+    char byte;
+    if (recv(fd, &byte, 1, MSG_PEEK) <= 0)
+        return false;
+    if (said->held) {
+        atomic_store(&p->holds, true);
+        uv_sem_wait(&p->speaks);
+        atomic_store(&p->holds, false);
+    }
+    return said->blind ? recv(fd, &byte, 1, 0) > 0 : read_request(p, fd);
+}
+
+static void say(peer *p, const reply *said, int fd) {
+    char byte;
+    if (said->silent) {
+        atomic_store(&p->holds, true);
+        (void)(wait_for(fd) && recv(fd, &byte, 1, 0) > 0);
+        atomic_store(&p->holds, false);
+    } else {
+        send_all(fd, said->text, strlen(said->text));
+        send_padding(fd, said->padding);
+    }
+}
+
 static void serve(void *data) {
     peer *p = data;
-    int fd = -1;
-    for (size_t i = 0; i < p->count;) {
-        if (fd < 0) {
-            if (!wait_for(p->listener) || (fd = accept(p->listener, NULL, NULL)) < 0)
-                return;
-            atomic_fetch_add(&p->connections, 1);
-        }
-        char byte;
-        const bool came =
-            p->replies[i].blind ? wait_for(fd) && recv(fd, &byte, 1, 0) > 0 : read_request(p, fd);
-        if (!came) {
-            close(fd);
-            fd = -1;
+    size_t index = 0;
+    for (size_t i = 0; i < p->count && next_connection(p, &index);) {
+        const reply *said = &p->replies[i];
+        if (!take_request(p, said, p->open[index])) {
+            hang_up(p, index);
             continue;
         }
+        p->came_over[i++] = index;
         atomic_fetch_add(&p->requests, 1);
-        const reply *said = &p->replies[i++];
-        if (said->silent) {
-            atomic_store(&p->holds, true);
-            (void)(wait_for(fd) && recv(fd, &byte, 1, 0) > 0);
-            atomic_store(&p->holds, false);
-        } else {
-            send_all(fd, said->text, strlen(said->text));
-            send_padding(fd, said->padding);
-        }
-        if (said->silent || said->closes) {
-            close(fd);
-            fd = -1;
-        }
+        say(p, said, p->open[index]);
+        if (said->silent || said->closes)
+            hang_up(p, index);
     }
-    if (fd >= 0)
-        close(fd);
+    for (index = 0; index < p->connections; index++)
+        if (p->open[index] >= 0)
+            hang_up(p, index);
 }
 
 int listen_anywhere(uint16_t *port) {
@@ -113,13 +147,17 @@ peer *peer_start(const reply *replies, size_t count) {
     memcpy(p->replies, replies, count * sizeof(*replies));
     p->count = count;
     p->listener = listen_anywhere(&p->port);
+    assert_int_equal(uv_sem_init(&p->speaks, 0), 0);
     assert_int_equal(uv_thread_create(&p->thread, serve, p), 0);
     return p;
 }
 
+void peer_speak(peer *p) { uv_sem_post(&p->speaks); }
+
 void peer_join(peer *p) { assert_int_equal(uv_thread_join(&p->thread), 0); }
 
 void peer_free(peer *p) {
+    uv_sem_destroy(&p->speaks);
     close(p->listener);
     free(p->request);
     free(p);

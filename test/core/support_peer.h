@@ -11,13 +11,14 @@
 
 #include "support.h"
 
-enum { MOST_REPLIES = 16, MOST_REQUEST_BYTES = 4 << 20 };
+enum { MOST_REPLIES = 16, MOST_CONNECTIONS = 16, MOST_REQUEST_BYTES = 4 << 20 };
 
 /* What the peer does with one request. */
 typedef struct reply {
     const char *text;
     size_t padding; /* bytes behind it */
-    bool silent;    /* does not answer, until the client goes away */
+    bool silent;    /* says nothing, until the client goes away */
+    bool held;      /* reads nothing before peer_speak(), and then answers */
     bool closes;    /* the connection, afterwards */
     bool blind;     /* answers whatever comes first */
 } reply;
@@ -28,10 +29,13 @@ typedef struct peer {
     uv_thread_t thread;
     reply replies[MOST_REPLIES];
     size_t count;
+    int open[MOST_CONNECTIONS]; /* sockets, by the order in which they came; -1: closed */
     _Atomic size_t connections;
     _Atomic size_t requests;
-    _Atomic bool holds; /* a request, without answering */
-    char *request;      /* the last one, headers and body */
+    size_t came_over[MOST_REPLIES]; /* request -> connection, from 0 */
+    _Atomic bool holds;             /* a request, without an answer */
+    uv_sem_t speaks;
+    char *request; /* the last one, headers and body */
     size_t request_len;
 } peer;
 
@@ -41,7 +45,10 @@ peer *peer_start(const reply *replies, size_t count);
 #define PEER(...)                                                                                  \
     peer_start((const reply[]){__VA_ARGS__}, sizeof((const reply[]){__VA_ARGS__}) / sizeof(reply))
 
-/* Wait until everything was sent; the request can be read then. */
+/* Let it read, and answer, the request that is held now, or the next one. */
+void peer_speak(peer *p);
+
+/* Wait until everything was said; the request can be read then. */
 void peer_join(peer *p);
 
 void peer_free(peer *p);

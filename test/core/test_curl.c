@@ -2,6 +2,9 @@
  * curl.c against a server with scripted answers. Timeouts are far away unless a test is
  * about one: what ends a POST is the outcome.
  */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <uv.h>
@@ -9,8 +12,9 @@
 #include "../../src/host/curl.h"
 #include "support_peer.h"
 
-/* A connection under test and its last answer. */
+/* A connection under test, the time, and its last answer. */
 typedef struct client {
+    oa_now now;
     oa_curl_config config;
     char url[128];
     oa_curl *curl;
@@ -19,6 +23,7 @@ typedef struct client {
 
 static void client_init(client *c, uint16_t port) {
     memset(c, 0, sizeof(*c));
+    c->now = (oa_now){1800000000000, 86400000};
     snprintf(c->url, sizeof(c->url), "http://127.0.0.1:%d/2/httpapi?key=secret", port);
     c->config = (oa_curl_config){.server_url = str(c->url),
                                  .user_agent = str("optimizely-amplitude/0"),
@@ -31,7 +36,9 @@ static void client_end(client *c) { oa_curl_free(c->curl); }
 
 /* POST without forgetting an earlier cancel. */
 static const oa_answer *post_unarmed(client *c, oa_str body, bool gzip) {
-    oa_curl_post(c->curl, body, gzip, &c->answer);
+    oa_curl_begin(c->curl, c->now, body, gzip);
+    assert_true(oa_curl_run(c->curl, UINT64_MAX));
+    oa_curl_end(c->curl, c->now, &c->answer);
     assert_int_equal(c->answer.sent_bytes, body.len);
     assert_int_equal(c->answer.gzip, gzip);
     return &c->answer;
@@ -48,6 +55,12 @@ static void expect_body(const oa_answer *a, const char *text) {
         assert_memory_equal(a->body.data, text, a->body.len);
 }
 
+/* Let time pass on both clocks. */
+static void pass(client *c, uint64_t ms) {
+    c->now.wall_ms += (int64_t)ms;
+    c->now.monotonic_ms += ms;
+}
+
 /* No answer, and a reason that names the host but holds no secret. */
 static void expect_failure(const oa_answer *a, const char *reason) {
     assert_int_equal(a->status_code, 0);
@@ -56,6 +69,14 @@ static void expect_failure(const oa_answer *a, const char *reason) {
     assert_null(strstr(a->error.data, "secret"));
     if (strstr(a->error.data, reason) == NULL)
         fail_msg("`%s` does not say `%s`", a->error.data, reason);
+}
+
+/* Assert over which connection each request of the peer came: "001" for the first one twice. */
+static void expect_connections(const peer *p, const char *expected) {
+    char came[MOST_REPLIES + 1] = "";
+    for (size_t i = 0; i < p->requests; i++)
+        came[i] = (char)('0' + p->came_over[i]);
+    assert_string_equal(came, expected);
 }
 
 static const char OK[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
@@ -72,8 +93,7 @@ static void a_connection_is_kept(void **state) {
         expect_body(&c.answer, "{}");
     }
     peer_join(p);
-    assert_int_equal(p->connections, 2);
-    assert_int_equal(p->requests, 4);
+    expect_connections(p, "0001");
     client_end(&c);
     peer_free(p);
 }
@@ -91,9 +111,156 @@ static void a_connection_is_trusted_for_thirty_seconds(void **state) {
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const oa_now now = {used.wall_ms + (int64_t)cases[i].idle_ms + cases[i].jump_ms,
                             used.monotonic_ms + cases[i].idle_ms};
-        assert_int_equal(oa_curl_is_stale(used, now), cases[i].stale);
+        assert_int_equal(oa_curl_is_stale(used, UINT64_MAX, now), cases[i].stale);
     }
-    assert_false(oa_curl_is_stale((oa_now){0, 0}, used)); /* there was none */
+    assert_false(oa_curl_is_stale((oa_now){0, 0}, 0, used)); /* there was none */
+}
+
+static void a_connection_lives_four_to_five_minutes(void **state) {
+    (void)state;
+    const oa_now now = {1800000000000, 86400000};
+    assert_false(oa_curl_is_stale(now, now.monotonic_ms + 1, now));
+    assert_true(oa_curl_is_stale(now, now.monotonic_ms, now));
+    uint64_t seed = 1;
+    uint64_t least = UINT64_MAX;
+    uint64_t most = 0;
+    for (int i = 0; i < 1000; i++) {
+        const uint64_t life_ms = oa_curl_life_ms(draw(&seed));
+        least = life_ms < least ? life_ms : least;
+        most = life_ms > most ? life_ms : most;
+    }
+    assert_in_range(least, 240000, 241000);
+    assert_in_range(most, 299000, 300000);
+}
+
+static void an_old_connection_is_replaced_once(void **state) {
+    (void)state;
+    enum { PAUSE_MS = 29000, COUNT = MOST_REPLIES };
+    reply replies[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        replies[i] = (reply){.text = OK};
+    peer *p = peer_start(replies, COUNT);
+    client c;
+    client_init(&c, p->port);
+    client_start(&c);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(post(&c, "{}")->status_code, 200);
+        pass(&c, PAUSE_MS); /* never idle for long */
+    }
+    peer_join(p);
+    assert_int_equal(p->connections, 2);
+    assert_int_equal(p->came_over[240000 / PAUSE_MS], 0);
+    for (int i = 300000 / PAUSE_MS + 1; i < COUNT; i++)
+        assert_int_equal(p->came_over[i], 1);
+    client_end(&c);
+    peer_free(p);
+}
+
+static void a_fresh_connection_follows_what_speaks_against_one(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool replaces;
+    } cases[] = {
+        {"HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n", true},
+        {"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", true},
+        {"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", true},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n", true}, /* a failed exchange */
+        {"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", false},
+        {"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n", false},
+        {"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        peer *p = PEER({.text = OK}, {.text = cases[i].text, .padding = i == 3 ? 5000000 : 0},
+                       {.text = OK}, {.text = OK});
+        client c;
+        client_init(&c, p->port);
+        client_start(&c);
+        for (int n = 0; n < 4; n++)
+            post(&c, "{}");
+        peer_join(p);
+        expect_connections(p, cases[i].replaces ? "0011" : "0000");
+        client_end(&c);
+        peer_free(p);
+    }
+}
+
+/* A socket that is not accepted from, with so many connections waiting that no more are made. */
+static void connecting_takes_four_seconds_at_most(void **state) {
+    (void)state;
+    enum { COUNT = 4 };
+    uint16_t port = 0;
+    const int listener = listen_anywhere(&port);
+    assert_int_equal(listen(listener, 0), 0);
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int waiting[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_true(waiting[i] >= 0);
+        (void)connect(waiting[i], (const struct sockaddr *)&address, sizeof(address));
+    }
+    client c;
+    client_init(&c, port);
+    client_start(&c);
+    const uint64_t began = uv_hrtime();
+    expect_failure(post(&c, "{}"), "127.0.0.1:");
+    assert_true(uv_hrtime() - began < UINT64_C(20000000000)); /* far below the request's timeout */
+    client_end(&c);
+    for (int i = 0; i < COUNT; i++)
+        close(waiting[i]);
+    close(listener);
+}
+
+static void a_post_goes_on_in_slices(void **state) {
+    (void)state;
+    enum { BYTES = 3 << 20, SLICES = 20 };
+    peer *p = PEER({.text = OK, .held = true}, {.text = OK});
+    client c;
+    client_init(&c, p->port);
+    client_start(&c);
+    char *body = malloc(BYTES + 1);
+    assert_non_null(body);
+    memset(body, 'x', BYTES);
+    body[BYTES] = '\0';
+    oa_curl_begin(c.curl, c.now, str(body), false);
+    const uint64_t began = uv_hrtime();
+    for (uint64_t i = 0; i < SLICES || !atomic_load(&p->holds); i++)
+        assert_false(oa_curl_run(c.curl, i % 2));
+    assert_true(uv_hrtime() - began <
+                SLICES * UINT64_C(250000000)); /* it looks around each second */
+    peer_speak(p);
+    while (!oa_curl_run(c.curl, 1))
+        ;
+    pass(&c, 7000);
+    oa_curl_end(c.curl, c.now, &c.answer);
+    assert_int_equal(c.answer.status_code, 200);
+    assert_int_equal(c.answer.duration_ms, 7000);
+    expect_body(&c.answer, "{}");
+    assert_int_equal(post(&c, "{}")->status_code, 200);
+    peer_join(p);
+    expect_connections(p, "00");
+    free(body);
+    client_end(&c);
+    peer_free(p);
+}
+
+static void a_post_may_end_between_two_slices(void **state) {
+    (void)state;
+    peer *p = PEER({.silent = true}, {.text = OK});
+    client c;
+    client_init(&c, p->port);
+    client_start(&c);
+    oa_curl_begin(c.curl, c.now, str("{}"), false);
+    while (!atomic_load(&p->holds))
+        assert_false(oa_curl_run(c.curl, 1));
+    oa_curl_end(c.curl, c.now, &c.answer);
+    assert_true(c.answer.aborted);
+    assert_int_equal(c.answer.status_code, 0);
+    assert_int_equal(post(&c, "{}")->status_code, 200);
+    client_end(&c);
+    peer_join(p);
+    peer_free(p);
 }
 
 static void trust_is_needed_for_https(void **state) {
@@ -202,7 +369,6 @@ static void answers_are_read(void **state) {
     }
     peer_join(p);
     assert_int_equal(p->requests, COUNT); /* no redirect was followed */
-    assert_int_equal(p->connections, 1);
     client_end(&c);
     peer_free(p);
 }
@@ -455,6 +621,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_is_kept),
         cmocka_unit_test(a_connection_is_trusted_for_thirty_seconds),
+        cmocka_unit_test(a_connection_lives_four_to_five_minutes),
+        cmocka_unit_test(an_old_connection_is_replaced_once),
+        cmocka_unit_test(a_fresh_connection_follows_what_speaks_against_one),
+        cmocka_unit_test(connecting_takes_four_seconds_at_most),
+        cmocka_unit_test(a_post_goes_on_in_slices),
+        cmocka_unit_test(a_post_may_end_between_two_slices),
         cmocka_unit_test(trust_is_needed_for_https),
         cmocka_unit_test(a_request_is_as_it_should_be),
         cmocka_unit_test(a_large_body_goes_without_asking_first),

@@ -36,10 +36,16 @@ static void what_waits_goes_first(void **state) {
         oa_place_release(&places[i]);
 }
 
+static void a_large_pool_needs_no_slices(void **state) {
+    (void)state;
+    assert_true(oa_place_slice_ms() == UINT64_MAX);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(half_of_the_pool_is_ours_at_most),
         cmocka_unit_test(what_waits_goes_first),
+        cmocka_unit_test(a_large_pool_needs_no_slices),
     };
     char size[4];
     snprintf(size, sizeof(size), "%d", POOL);

@@ -1,132 +1,23 @@
 /* uv.c: a dispatcher on a real loop, with the real thread pool and libcurl, and a server on
  * loopback. */
-#include "../../src/host/node/uv.h"
+#include "support_loop.h"
 
-#include "support_peer.h"
-
-enum { POOL = 7, PATIENCE_MS = 30000 };
+enum { POOL = 7 };
 
 static const char OK[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 static const char BUSY[] = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
 static const char BAD[] = "HTTP/1.1 400 Bad\r\nContent-Length: 34\r\n\r\n"
                           "{\"events_with_invalid_fields\":[1]}";
 
-/* When it is destroyed, besides at a kind of notice. */
-enum { AT_TRUST = -1, NEVER = -2 };
-
-/* A flush that is awaited. */
-typedef struct wait {
-    bool done;
-    oa_flush_report report;
-} wait;
-
-typedef struct owner {
-    uv_loop_t loop;
-    uv_async_t alive; /* keeps the loop alive, since a dispatcher does not */
-    oa_config config;
-    oa_curl_config curl_config;
-    bool compression;
-    char url[64];
-    oa_uv *uv;
-    uint32_t variant;
-    uint64_t attempts;
-    uint64_t drops;
-    uint64_t untold; /* log lines about drops that are not described */
-    uint64_t trust_questions;
-    bool destroyed;
-    int destroy_at; /* a kind of notice, AT_TRUST or NEVER */
-} owner;
-
-static void on_notice(void *data, const oa_notice *notice) {
-    owner *o = data;
-    assert_false(o->destroyed);
-    if (notice->kind == OA_NOTICE_FLUSH) {
-        wait *w = notice->about.flush.ticket;
-        assert_false(w->done);
-        w->done = true;
-        w->report = notice->about.flush.report;
-    }
-    o->attempts += notice->kind == OA_NOTICE_ATTEMPT;
-    if (notice->kind == OA_NOTICE_LOG)
-        o->untold += strcmp(notice->about.log.topic, "untold") == 0;
-    if (notice->kind == OA_NOTICE_DROP)
-        o->drops += notice->about.drop.count;
-    if (o->destroy_at == (int)notice->kind) {
-        o->destroy_at = NEVER;
-        oa_uv_destroy(o->uv);
+static void say_many(owner *o, int count) {
+    char user[16];
+    for (int n = 0; n < count; n++) {
+        snprintf(user, sizeof(user), "u%d", n);
+        assert_int_equal(say(o, user), OA_OK);
     }
 }
 
-static void on_trust_needed(void *data) {
-    owner *o = data;
-    o->trust_questions++;
-    if (o->destroy_at == AT_TRUST)
-        oa_uv_destroy(o->uv);
-}
-
-static void on_destroyed(void *data) { ((owner *)data)->destroyed = true; }
-
-static owner *owner_new(const peer *p) {
-    owner *o = must(calloc(1, sizeof(*o)));
-    assert_int_equal(uv_loop_init(&o->loop), 0);
-    assert_int_equal(uv_async_init(&o->loop, &o->alive, NULL), 0);
-    world *w = world_new(); /* for its sane config */
-    o->config = w->config;
-    world_end(w);
-    o->config.seed = 1;
-    snprintf(o->url, sizeof(o->url), "http://127.0.0.1:%d/2/httpapi", p == NULL ? 1 : p->port);
-    o->curl_config = (oa_curl_config){.server_url = str(o->url),
-                                      .user_agent = str("optimizely-amplitude/0"),
-                                      .request_timeout_ms = 60000};
-    o->destroy_at = NEVER;
-    return o;
-}
-
-static owner *owner_start(owner *o) {
-    const oa_uv_handlers handlers = {o, on_notice, on_trust_needed, on_destroyed};
-    assert_int_equal(
-        oa_uv_new(&o->loop, &o->config, &o->curl_config, o->compression, handlers, &o->uv), OA_OK);
-    assert_int_equal(oa_dispatcher_add_variant(oa_uv_core(o->uv), str("f"), str("a"), str("r"),
-                                               true, &o->variant),
-                     OA_OK);
-    return o;
-}
-
-/* End what is left, and check that nothing keeps the loop. */
-static void owner_end(owner *o) {
-    if (!o->destroyed)
-        oa_uv_destroy(o->uv);
-    uv_close((uv_handle_t *)&o->alive, NULL);
-    uv_run(&o->loop, UV_RUN_DEFAULT);
-    assert_true(o->destroyed);
-    assert_int_equal(uv_loop_close(&o->loop), 0);
-    free(o);
-}
-
-#define RUN_UNTIL(o, condition)                                                                    \
-    for (uint64_t since = uv_hrtime(); !(condition); uv_run(&(o)->loop, UV_RUN_NOWAIT))            \
-    assert_true(uv_hrtime() - since < PATIENCE_MS * UINT64_C(1000000))
-
-static oa_status say(owner *o, const char *user) {
-    const oa_decision decision = {.variant_id = o->variant, .user_id = str(user)};
-    return oa_uv_record(o->uv, &decision);
-}
-
-static oa_stats counters(const owner *o) {
-    oa_stats stats;
-    oa_dispatcher_stats(oa_uv_core(o->uv), (oa_now){0, 0}, &stats);
-    return stats;
-}
-
-static void expect_flush(owner *o, uint64_t delivered) {
-    wait w = {false, {0, 0, 0, 0}};
-    assert_int_equal(oa_uv_flush(o->uv, PATIENCE_MS, false, &w), OA_OK);
-    RUN_UNTIL(o, w.done);
-    assert_int_equal(w.report.delivered, delivered);
-    assert_int_equal(w.report.pending, 0);
-}
-
-static void it_delivers_over_one_connection(void **state) {
+static void it_delivers_over_a_connection_that_is_kept(void **state) {
     (void)state;
     peer *p = PEER({.text = OK}, {.text = BUSY}, {.text = OK}, {.text = OK});
     owner *o = owner_start(owner_new(p));
@@ -135,7 +26,7 @@ static void it_delivers_over_one_connection(void **state) {
         expect_flush(o, 1);
     }
     peer_join(p);
-    assert_int_equal(p->connections, 1);
+    assert_int_equal(p->connections, 2); /* another one after the failure */
     assert_int_equal(counters(o).requests_sent, 4);
     assert_int_equal(counters(o).requests_retried, 1);
     assert_int_equal(o->attempts, 4);
@@ -173,11 +64,7 @@ static void large_bodies_are_compressed(void **state) {
         owner *o = owner_new(p);
         o->compression = compression;
         owner_start(o);
-        char user[16];
-        for (int n = 0; n < 50; n++) {
-            snprintf(user, sizeof(user), "u%d", n);
-            assert_int_equal(say(o, user), OA_OK);
-        }
+        say_many(o, 50);
         expect_flush(o, 50);
         peer_join(p);
         assert_int_equal(strstr(p->request, "\r\nContent-Encoding: gzip\r\n") != NULL, compression);
@@ -331,35 +218,13 @@ static void dispatchers_take_turns(void **state) {
     }
 }
 
-/* Work that keeps a thread of the pool until it is told to end. */
-static uv_sem_t started;
-static uv_sem_t ended;
-
-static void keep_busy(uv_work_t *work) {
-    (void)work;
-    uv_sem_post(&started);
-    uv_sem_wait(&ended);
-}
-
-static void after_work(uv_work_t *work, int status) {
-    assert_int_equal(status, 0);
-    ++*(int *)work->data;
-}
-
 static void an_attempt_that_no_thread_has_begun_is_put_back(void **state) {
     (void)state;
     peer *p = PEER({.text = OK});
     owner *o = owner_start(owner_new(p));
-    uv_work_t busy[POOL];
-    int done = 0;
-    assert_int_equal(uv_sem_init(&started, 0), 0);
-    assert_int_equal(uv_sem_init(&ended, 0), 0);
-    for (int i = 0; i < POOL; i++) {
-        busy[i].data = &done;
-        assert_int_equal(uv_queue_work(&o->loop, &busy[i], keep_busy, after_work), 0);
-    }
+    hog hogs[POOL];
     for (int i = 0; i < POOL; i++)
-        uv_sem_wait(&started);
+        hog_start(&hogs[i], o);
     assert_int_equal(say(o, "ann"), OA_OK);
     wait w = {false, {0, 0, 0, 0}};
     assert_int_equal(oa_uv_flush(o->uv, 20, true, &w), OA_OK);
@@ -367,13 +232,10 @@ static void an_attempt_that_no_thread_has_begun_is_put_back(void **state) {
     assert_int_equal(w.report.pending, 1);
     assert_int_equal(counters(o).requests_sent, 0);
     for (int i = 0; i < POOL; i++)
-        uv_sem_post(&ended);
-    RUN_UNTIL(o, done == POOL);
+        hog_end(&hogs[i], o);
     expect_flush(o, 1);
     assert_int_equal(counters(o).requests_retried, 0);
     peer_join(p);
-    uv_sem_destroy(&started);
-    uv_sem_destroy(&ended);
     owner_end(o);
     peer_free(p);
 }
@@ -396,9 +258,91 @@ static void refusals_are_reported_however_many_come_in_one_turn(void **state) {
     owner_end(o);
 }
 
+static void count_tick(uv_timer_t *timer) { ++*(uint64_t *)timer->data; }
+
+static void drops_are_told_in_several_turns(void **state) {
+    (void)state;
+    enum { COUNT = 200000, PARTS = 48 };
+    owner *o = owner_new(NULL);
+    o->config.report_drops = true;
+    o->config.max_queue_bytes = SIZE_MAX;
+    owner_start(o);
+    say_many(o, COUNT);
+    uv_timer_t timer;
+    uint64_t ticks = 0;
+    uint64_t ticks_before = 0;
+    timer.data = &ticks;
+    assert_int_equal(uv_timer_init(&o->loop, &timer), 0);
+    assert_int_equal(uv_timer_start(&timer, count_tick, 1, 1), 0);
+    uv_unref((uv_handle_t *)&timer);
+    uv_unref((uv_handle_t *)&o->alive);
+
+    wait w = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_close(o->uv, 0, &w), OA_OK);
+    size_t turns = 0;
+    while (!w.done) {
+        const uint64_t before = o->drops;
+        assert_true(uv_loop_alive(&o->loop));
+        uv_run(&o->loop, UV_RUN_NOWAIT); /* UV_RUN_ONCE looks at timers twice */
+        assert_true(o->drops - before <= COUNT / PARTS);
+        turns += o->drops > before;
+        if (before == 0)
+            ticks_before = ticks;
+    }
+    assert_int_equal(o->drops, COUNT); /* all of them before the close is over */
+    assert_int_equal(w.report.dropped, COUNT);
+    assert_true(turns >= PARTS);
+    assert_true(ticks - ticks_before >= PARTS / 2);
+    assert_false(uv_loop_alive(&o->loop));
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_ref((uv_handle_t *)&o->alive);
+    owner_end(o);
+}
+
+static void drops_that_are_told_slowly_keep_the_loop_alive(void **state) {
+    (void)state;
+    enum { COUNT = 4 * OA_DROPS_AT_ONCE };
+    static char bad[16 * COUNT];
+    char list[12 * COUNT] = "0";
+    for (size_t i = 1, len = 1; i < 2 * COUNT; i++)
+        len += (size_t)snprintf(list + len, sizeof(list) - len, ",%zu", i);
+    snprintf(bad, sizeof(bad),
+             "HTTP/1.1 400 Bad\r\nContent-Length: %zu\r\n\r\n{\"events_with_invalid_fields\":[%s]}",
+             strlen(list) + 33, list);
+    peer *p = PEER({.text = bad});
+    owner *o = owner_new(p);
+    o->config.report_drops = true;
+    o->config.flush_queue_size = 2 * COUNT;
+    o->drop_takes_ms = 6;
+    owner_start(o);
+    say_many(o, COUNT);
+    RUN_UNTIL(o, o->drops > 0);
+    assert_int_equal(o->drops, OA_DROPS_AT_ONCE);
+    uv_unref((uv_handle_t *)&o->alive);
+    uv_run(&o->loop, UV_RUN_DEFAULT);
+    assert_int_equal(o->drops, COUNT);
+    uv_ref((uv_handle_t *)&o->alive);
+    peer_join(p);
+    owner_end(o);
+    peer_free(p);
+}
+
+static void it_may_be_destroyed_while_drops_are_told(void **state) {
+    (void)state;
+    owner *o = owner_new(NULL);
+    o->config.report_drops = true;
+    owner_start(o);
+    say_many(o, 10000);
+    wait w = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_close(o->uv, 0, &w), OA_OK);
+    RUN_UNTIL(o, o->drops > 0);
+    assert_false(w.done);
+    owner_end(o);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_delivers_over_one_connection),
+        cmocka_unit_test(it_delivers_over_a_connection_that_is_kept),
         cmocka_unit_test(the_interval_sends_by_itself),
         cmocka_unit_test(large_bodies_are_compressed),
         cmocka_unit_test(a_flush_with_abort_leaves_a_silent_server),
@@ -409,7 +353,10 @@ int main(void) {
         cmocka_unit_test(only_a_flush_keeps_the_loop_alive),
         cmocka_unit_test(dispatchers_take_turns),
         cmocka_unit_test(an_attempt_that_no_thread_has_begun_is_put_back),
-        cmocka_unit_test(refusals_are_reported_however_many_come_in_one_turn),
+        cmocka_unit_test(refusals_are_told_however_many_come_in_one_turn),
+        cmocka_unit_test(drops_are_told_in_several_turns),
+        cmocka_unit_test(drops_that_are_told_slowly_keep_the_loop_alive),
+        cmocka_unit_test(it_may_be_destroyed_while_drops_are_told),
     };
     char size[4];
     snprintf(size, sizeof(size), "%d", POOL);

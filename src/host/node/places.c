@@ -5,10 +5,14 @@
 
 #include <uv.h>
 
+/* An operation of fs has a few steps, each of which may wait for so long. */
+enum { SMALL_POOL = 4, SLICE_MS = 10 };
+
 /* Changed by the loops of all threads; they count, and order nothing else. */
 static atomic_int taken;
 static atomic_int waiting;
 static int count;
+static uint64_t slice_ms;
 static uv_once_t once = UV_ONCE_INIT;
 
 /* Source: libuv's docs/src/threadpool.rst: 4 threads, or UV_THREADPOOL_SIZE, at most 1024. */
@@ -20,7 +24,8 @@ static void count_places(void) {
         threads = strtol(text, NULL, 10);
     if (threads > 1024)
         threads = 1024;
-    count = threads >= 4 ? (int)threads / 2 : 1;
+    count = threads >= SMALL_POOL ? (int)threads / 2 : 1;
+    slice_ms = threads >= SMALL_POOL ? UINT64_MAX : SLICE_MS;
 }
 
 static bool take(void) {
@@ -55,4 +60,9 @@ void oa_place_release(oa_place *place) {
     if (place->is_taken)
         atomic_fetch_sub(&taken, 1);
     place->is_taken = false;
+}
+
+uint64_t oa_place_slice_ms(void) {
+    uv_once(&once, count_places);
+    return slice_ms;
 }

@@ -3,9 +3,11 @@
  *
  * pump() does whatever is due, from the timer or when the pool gives an attempt back. While an
  * attempt is in the pool, it belongs to the thread there with the connection and the compressor, so
- * there is no lock; only a cancel crosses over (see curl.c).
+ * there is no lock; what crosses is a cancel (see curl.c). In a small pool it comes back after each
+ * slice of the POST, and is queued again behind what waits (see places.h).
  *
- * The timer keeps the loop alive only while a flush is awaited; an attempt in the pool always does.
+ * The timer keeps the loop alive only while a flush is awaited or drops are being told; an attempt
+ * in the pool always does.
  */
 #include "uv.h"
 
@@ -16,7 +18,12 @@
 #include "../gzip.h"
 #include "places.h"
 
-enum { PLACE_WAIT_MS = 5 }; /* all of our places in the pool are taken by other dispatchers */
+enum {
+    PLACE_WAIT_MS = 5,     /* all of our places in the pool are taken by other dispatchers */
+    MAX_DROP_NOTICES = 64, /* that are told in one turn of the loop; a million decisions may drop */
+    MAX_DROPS_NS = 5 * 1000 * 1000, /* likewise */
+    NEXT_TURN_MS = 1, /* a timer of 0 that is started by a timer may run in the same turn */
+};
 
 struct oa_uv {
     uv_loop_t *loop; /* borrowed */
@@ -28,10 +35,13 @@ struct oa_uv {
     oa_uv_handlers handlers;
     oa_place place;
     oa_attempt *attempt; /* in the pool; NULL: none is */
+    bool is_posting;     /* its POST has begun, and is not over; goes with the attempt */
+    bool is_cancelled;   /* the attempt is */
     size_t awaited;      /* flushes and closes that are not over */
     void *close_ticket;
     bool needs_trust;
     bool is_collecting;
+    bool has_drops; /* to tell, in the next turn */
     bool is_ending;
 };
 
@@ -62,11 +72,16 @@ static void set_pages(void) {
 static oa_now loop_now(const oa_uv *uv) { return (oa_now){oa_clock_wall_ms(), uv_now(uv->loop)}; }
 
 static void pump(oa_uv *uv);
+static void arm(oa_uv *uv, uint64_t least_ms);
 
-static void on_timer(uv_timer_t *timer) { pump(timer->data); }
+static void on_timer(uv_timer_t *timer) {
+    oa_uv *uv = timer->data;
+    pump(uv);
+    arm(uv, NEXT_TURN_MS);
+}
 
-/* Set the timer to the next moment at which something is due. */
-static void arm(oa_uv *uv) {
+/* Set the timer to the next moment at which something is due, but no closer than `least_ms`. */
+static void arm(oa_uv *uv, uint64_t least_ms) {
     if (uv->is_ending)
         return;
     const oa_now now = oa_clock_now();
@@ -74,11 +89,15 @@ static void arm(oa_uv *uv) {
     uint64_t delay_ms = due_ms > now.monotonic_ms ? due_ms - now.monotonic_ms : 0;
     if (uv->place.is_waiting && delay_ms < PLACE_WAIT_MS)
         delay_ms = PLACE_WAIT_MS;
-    if (due_ms == UINT64_MAX)
+    if (uv->has_drops)
+        delay_ms = 0;
+    if (delay_ms < least_ms)
+        delay_ms = least_ms;
+    if (due_ms == UINT64_MAX && !uv->has_drops)
         uv_timer_stop(&uv->timer);
     else
         uv_timer_start(&uv->timer, on_timer, delay_ms, 0);
-    if (uv->awaited > 0)
+    if (uv->awaited > 0 || uv->has_drops)
         uv_ref((uv_handle_t *)&uv->timer);
     else
         uv_unref((uv_handle_t *)&uv->timer);
@@ -86,11 +105,10 @@ static void arm(oa_uv *uv) {
 
 /* ---- An attempt ---- */
 
-/* On a thread of the pool. */
-static void on_work(uv_work_t *work) {
-    const oa_uv *uv = work->data;
+/* Render the body and begin to POST it; false when memory ran out. On a thread of the pool. */
+static bool begin(oa_uv *uv) {
     if (oa_attempt_render(uv->attempt) != OA_OK)
-        return;
+        return false;
     oa_str body = oa_attempt_body(uv->attempt);
     bool gzip = false;
     if (uv->gzip != NULL && body.len >= OA_GZIP_MIN_BYTES) {
@@ -98,23 +116,46 @@ static void on_work(uv_work_t *work) {
         gzip = packed.data != NULL; /* without memory for it, the body is sent uncompressed */
         body = gzip ? packed : body;
     }
+    oa_curl_begin(uv->curl, oa_clock_now(), body, gzip);
+    uv->is_posting = true;
+    return true;
+}
+
+/* End the POST, and give its answer in. Whoever has the attempt. */
+static void finish(oa_uv *uv) {
     oa_answer answer;
-    oa_curl_post(uv->curl, body, gzip, &answer);
+    oa_curl_end(uv->curl, oa_clock_now(), &answer);
     oa_attempt_answer(uv->attempt, &answer);
+    uv->is_posting = false;
+}
+
+/* On a thread of the pool. */
+static void on_work(uv_work_t *work) {
+    oa_uv *uv = work->data;
+    if ((uv->is_posting || begin(uv)) && oa_curl_run(uv->curl, oa_place_slice_ms()))
+        finish(uv);
 }
 
 static void close_timer(oa_uv *uv);
 
 static void on_done(uv_work_t *work, int status) {
-    (void)status; /* UV_ECANCELED: no thread has begun it, and so there is no answer */
+    (void)status; /* UV_ECANCELED: no thread has begun it, or not this slice of it */
     oa_uv *uv = work->data;
+    if (uv->is_posting && !uv->is_cancelled) {
+        uv_queue_work(uv->loop, &uv->work, on_work, on_done); /* the next slice */
+        return;
+    }
+    if (uv->is_posting)
+        finish(uv);
     oa_place_release(&uv->place);
     oa_dispatcher_give_back(uv->core, oa_clock_now(), uv->attempt);
     uv->attempt = NULL;
-    if (uv->is_ending)
+    if (uv->is_ending) {
         close_timer(uv);
-    else
-        pump(uv);
+        return;
+    }
+    pump(uv);
+    arm(uv, 0);
 }
 
 static void start(oa_uv *uv) {
@@ -136,6 +177,7 @@ static void start(oa_uv *uv) {
         oa_place_release(&uv->place);
         return;
     }
+    uv->is_cancelled = false;
     oa_curl_rearm(uv->curl);
     uv->work.data = uv;
     uv_queue_work(uv->loop, &uv->work, on_work, on_done);
@@ -144,6 +186,7 @@ static void start(oa_uv *uv) {
 static void cancel(oa_uv *uv) {
     if (uv->attempt == NULL)
         return;
+    uv->is_cancelled = true;
     oa_curl_cancel(uv->curl);
     uv_cancel((uv_req_t *)&uv->work);
 }
@@ -161,20 +204,33 @@ static void end_wait(oa_uv *uv, const oa_flush_notice *flush) {
     uv->gzip = NULL;
 }
 
-/* Hand all notices out. A handler may call in, and so call this again. */
+static void tell(oa_uv *uv, const oa_notice *notice) {
+    if (notice->kind == OA_NOTICE_CANCEL) {
+        cancel(uv);
+        return;
+    }
+    if (notice->kind == OA_NOTICE_FLUSH)
+        end_wait(uv, &notice->about.flush);
+    uv->handlers.notice(uv->handlers.data, notice);
+}
+
+/*
+ * Hand notices out: all, or as many drops as fit into a turn. What follows a drop waits with the
+ * rest, so the order is kept; what precedes drops is little, and never waits. A handler may call
+ * in, and so ask for this once more.
+ */
 static void collect(oa_uv *uv) {
     if (uv->is_collecting)
         return;
     uv->is_collecting = true;
+    uv->has_drops = false;
+    const uint64_t until_ns = uv_hrtime() + MAX_DROPS_NS;
+    int drops = 0;
     oa_notice notice;
-    while (!uv->is_ending && oa_dispatcher_next_notice(uv->core, &notice)) {
-        if (notice.kind == OA_NOTICE_CANCEL) {
-            cancel(uv);
-            continue;
-        }
-        if (notice.kind == OA_NOTICE_FLUSH)
-            end_wait(uv, &notice.about.flush);
-        uv->handlers.notice(uv->handlers.data, &notice);
+    while (!uv->is_ending && !uv->has_drops && oa_dispatcher_next_notice(uv->core, &notice)) {
+        tell(uv, &notice);
+        drops += notice.kind == OA_NOTICE_DROP;
+        uv->has_drops = drops == MAX_DROP_NOTICES || (drops > 0 && uv_hrtime() >= until_ns);
     }
     uv->is_collecting = false;
 }
@@ -186,7 +242,6 @@ static void pump(oa_uv *uv) {
         start(uv);
     if (uv->attempt == NULL && uv->gzip != NULL)
         oa_gzip_trim(uv->gzip);
-    arm(uv);
 }
 
 /* ---- What the owner calls ---- */
@@ -247,7 +302,7 @@ oa_status oa_uv_record(oa_uv *uv, const oa_decision *decision) {
     if (wake == OA_WAKE_COLLECT)
         collect(uv);
     if (wake != OA_WAKE_NOT)
-        arm(uv);
+        arm(uv, 0);
     return status;
 }
 
@@ -255,7 +310,7 @@ oa_status oa_uv_flush(oa_uv *uv, uint64_t timeout_ms, bool abort, void *ticket) 
     const oa_status status =
         oa_dispatcher_flush(uv->core, oa_clock_now(), timeout_ms, abort, ticket);
     uv->awaited += status == OA_OK;
-    arm(uv);
+    arm(uv, 0);
     return status;
 }
 
@@ -265,7 +320,7 @@ oa_status oa_uv_close(oa_uv *uv, uint64_t timeout_ms, void *ticket) {
         uv->awaited++;
         uv->close_ticket = ticket;
     }
-    arm(uv);
+    arm(uv, 0);
     return status;
 }
 

@@ -107,6 +107,15 @@ const ENDINGS = {
     clearTimeout(timer);
   },
 
+  /** Use the thread pool while a request is under way, and then flush. */
+  async readFiles() {
+    for (let i = 0; i < 20; i++) {
+      await fs.promises.readFile(__filename);
+    }
+    say('files were read');
+    await ENDINGS.flush();
+  },
+
   /** One more decision each time that the loop runs empty, three times. */
   decideLate() {
     let times = 0;
