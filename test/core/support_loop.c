@@ -74,7 +74,7 @@ oa_status say(owner *o, const char *user) {
 
 oa_stats counters(const owner *o) {
     oa_stats stats;
-    oa_dispatcher_stats(oa_uv_core(o->uv), &stats);
+    oa_uv_stats(o->uv, &stats);
     return stats;
 }
 
