@@ -353,7 +353,7 @@ int main(void) {
         cmocka_unit_test(only_a_flush_keeps_the_loop_alive),
         cmocka_unit_test(dispatchers_take_turns),
         cmocka_unit_test(an_attempt_that_no_thread_has_begun_is_put_back),
-        cmocka_unit_test(refusals_are_told_however_many_come_in_one_turn),
+        cmocka_unit_test(refusals_are_reported_however_many_come_in_one_turn),
         cmocka_unit_test(drops_are_told_in_several_turns),
         cmocka_unit_test(drops_that_are_told_slowly_keep_the_loop_alive),
         cmocka_unit_test(it_may_be_destroyed_while_drops_are_told),
