@@ -85,24 +85,31 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** The number of events that starts a request at once, from 1. Default: 200. */
   flushQueueSize?: number | undefined;
 
-  /** The longest wait of a decision before a request starts, in ms, from 0 to 2^31-1. Default: 10,000. */
+  /**
+   * The longest wait of a decision before a request starts, in ms, from 0 to 2^31-1; up to a tenth more or less for
+   * each batch. Default: 10,000.
+   */
   flushIntervalMillis?: number | undefined;
 
   /**
-   * How many answers may blame a decision, while others are accepted, before it is dropped as `retries_exhausted`;
-   * from 1 to 65,535. An outage blames none. Default: 12.
+   * How many failures, while others are accepted, before a decision is dropped as `retries_exhausted`; from 1 to
+   * 65,535. Failures in an outage do not count. Default: 12.
    */
   flushMaxRetries?: number | undefined;
 
   /**
-   * How long an undelivered decision is kept, in ms, from 1 to 7 days; then it is dropped as `expired`. Default: 24 hours.
+   * How long an undelivered decision is kept, in an outage or while the configuration is wrong, in ms, from 1 to 7
+   * days. Then it is dropped as `expired`, or as `invalid_api_key`. Default: 24 hours.
    */
   maxAgeMillis?: number | undefined;
 
   /** The deadline of `flush()` and `close()` that have none of their own, in ms, from 0 to 2^31-1. Default: 10,000. */
   flushTimeoutMillis?: number | undefined;
 
-  /** The longest time for one HTTP request and its answer, in ms, from 1 to 2^31-1. Default: 10,000. */
+  /**
+   * The longest time for one HTTP request and its answer, in ms, from 1 to 2^31-1; connecting takes 4,000 of it at
+   * most. Default: 10,000.
+   */
   requestTimeoutMillis?: number | undefined;
 
   /**
@@ -229,13 +236,16 @@ export interface Dispatcher {
   onDecision(this: void, notification: AnyNotification): void;
 
   /**
-   * Send what is waiting at once. Resolves when every decision that was accepted before the call is
-   * settled, or at the deadline; what is pending then stays queued, and is tried again. Never rejects.
+   * Send what is waiting at once. Resolves when every decision that was accepted before the call is settled, at the
+   * deadline, or as soon as nothing more can happen before it; what is pending then stays queued, and is tried again.
+   *
+   * A server that is down is tried at most once a second, or once in an eighth of the back-off, and a `Retry-After` is
+   * respected. Drops nothing, and never rejects.
    */
   flush(options?: FlushOptions): Promise<FlushReport>;
 
   /**
-   * Detach from all clients, flush, and free everything; what is pending at the deadline is dropped as
+   * Detach from all clients, flush, and free everything; what is pending when the flush is over is dropped as
    * `closed`. Calls after the first return the same promise. Never rejects.
    */
   close(options?: CloseOptions): Promise<FlushReport>;
@@ -257,8 +267,8 @@ export interface CloseOptions {
 
 export interface FlushOptions extends CloseOptions {
   /**
-   * Abort the request that is in flight at the deadline, and put its decisions back without counting an
-   * attempt: for a process that is about to be frozen. Default: `false`.
+   * Abort the request that is in flight at the deadline, and put its decisions back, which is no failure: for a
+   * process that is about to be frozen. Default: `false`.
    */
   abort?: boolean | undefined;
 }
@@ -293,15 +303,15 @@ export interface Stats {
   };
   readonly requests: {
     readonly sent: number;
-    /** Sent again because an earlier attempt failed. */
+    /** Of these, with decisions that an earlier request carried. */
     readonly retried: number;
-    /** Answered with anything but 200, or not at all. */
+    /** Of these, not accepted, or not answered. */
     readonly failed: number;
     /** The bodies, as sent. */
     readonly bytes: number;
   };
   readonly events: {
-    /** In requests that were answered with 200. */
+    /** In requests that were accepted: answered with 2xx, and on Amplitude's own hosts with `"code":200`. */
     readonly sent: number;
   };
   readonly queue: {
@@ -309,6 +319,7 @@ export interface Stats {
     /** The peak of `bytes`. */
     readonly highWaterBytes: number;
   };
+  /** The last failure, which stays after the next success. */
   readonly lastError: {
     readonly message: string;
     /** Of the answer; 0 if there was none. */
@@ -317,12 +328,13 @@ export interface Stats {
     readonly time: number;
   } | null;
   /**
-   * - `ok`: the last request succeeded, or there was none;
-   * - `retrying`: the server is down, and is tried again;
+   * The state of the server; in each of them decisions are kept for `maxAgeMillis`.
+   * - `ok`: it accepts requests, or there was none;
+   * - `retrying`: it is down, and is tried again;
    * - `configuration`: it refuses every request, for something that has to be mended: the URL, the API key, a firewall.
    */
   readonly health: 'ok' | 'retrying' | 'configuration';
-  /** Requests that failed since the last success. */
+  /** Failures of the server since the last success. */
   readonly failuresInARow: number;
   /** When the first of them failed, in ms since 1970; null without any. */
   readonly failingSince: number | null;
@@ -333,14 +345,14 @@ export interface Stats {
 /**
  * Why a decision is not delivered:
  * - `invalid_event`: Amplitude refused it;
- * - `invalid_api_key`: it is older than `maxAgeMillis`, and Amplitude does not know the API key;
+ * - `invalid_api_key`: it became older than `maxAgeMillis` while Amplitude did not accept the API key;
  * - `payload_too_large`: it alone is too large for a request;
  * - `quota_exceeded`: its user or device is over Amplitude's quota of a day;
- * - `retries_exhausted`: `flushMaxRetries` answers blamed it, while others were accepted;
- * - `expired`: it is older than `maxAgeMillis`;
+ * - `retries_exhausted`: it failed `flushMaxRetries` times, while others were accepted;
+ * - `expired`: it became older than `maxAgeMillis`, in an outage, or with a user who is throttled all the time;
  * - `queue_full`: more than `maxQueueBytes` are undelivered;
  * - `opted_out`: `optOut` or `setOptOut()`;
- * - `closed`: it came after `close()`, or was still pending at its deadline.
+ * - `closed`: it came after `close()`, or was still pending when `close()` was over.
  */
 export type DropReason =
   | 'invalid_event'

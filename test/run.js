@@ -46,7 +46,7 @@ const STEPS = [
   { name: 'core', title: 'C core and hosts', command: () => make('check') },
   {
     name: 'core-imports',
-    title: 'C core: it imports only memory and string functions',
+    title: 'C core: it imports only memory and string functions, and cJSON',
     command: () => make('imports'),
   },
   {

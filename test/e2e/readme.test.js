@@ -131,16 +131,33 @@ const OPEN_TELEMETRY = `
 const { metrics } = require('@opentelemetry/api');
 const callbacks = [];
 const create = (name) => ({ addCallback: (callback) => callbacks.push([name, callback]) });
-const meter = { createObservableCounter: create, createObservableUpDownCounter: create };
+const meter = {
+  createObservableCounter: create,
+  createObservableUpDownCounter: create,
+  createObservableGauge: create,
+};
 metrics.setGlobalMeterProvider({ getMeter: () => meter });
 process.once('exit', () => {
   const observed = [];
   for (const [name, callback] of callbacks) {
-    callback({ observe: (value, { outcome } = {}) => observed.push([name, outcome ?? null, value]) });
+    callback({ observe: (value, labels = {}) => observed.push([name, ...Object.values(labels), value]) });
   }
   console.log(JSON.stringify(observed));
 });
 `;
+
+/** Why decisions are dropped, in the order of stats(). */
+const REASONS = [
+  'invalid_event',
+  'invalid_api_key',
+  'payload_too_large',
+  'quota_exceeded',
+  'retries_exhausted',
+  'expired',
+  'queue_full',
+  'opted_out',
+  'closed',
+];
 
 describe('the code', () => {
   const ran = new Set();
@@ -325,7 +342,15 @@ describe('the code', () => {
     const { stdout } = await runFragment(t, 'prometheus.js', more, { 'dispatcher.js': DISPATCHER });
     assert.match(stdout, /^optimizely_amplitude_decisions_total\{outcome="delivered"\} 1$/m);
     assert.match(stdout, /^optimizely_amplitude_decisions_total\{outcome="dropped"\} 0$/m);
+    assert.match(stdout, /^optimizely_amplitude_dropped_decisions_total\{reason="expired"\} 0$/m);
+    assert.match(stdout, /^optimizely_amplitude_health\{state="ok"\} 1$/m);
+    assert.match(stdout, /^optimizely_amplitude_health\{state="configuration"\} 0$/m);
     assert.match(stdout, /^optimizely_amplitude_pending_decisions 0$/m);
+    assert.match(stdout, /^optimizely_amplitude_oldest_pending_seconds 0$/m);
+    const [, rules] = /^```yaml\n(groups:.*?)^```$/ms.exec(read('docs/metrics.md'));
+    const names = rules.match(/\boptimizely_amplitude_\w+/g);
+    assert.ok(names.length >= 5);
+    names.forEach((name) => assert.match(stdout, new RegExp(`^${name}\\b`, 'm')));
   });
 
   it('of OpenTelemetry', async (t) => {
@@ -337,7 +362,12 @@ describe('the code', () => {
       ['optimizely_amplitude.decisions', 'deduplicated', 0],
       ['optimizely_amplitude.decisions', 'delivered', 1],
       ['optimizely_amplitude.decisions', 'dropped', 0],
-      ['optimizely_amplitude.pending', null, 0],
+      ...REASONS.map((reason) => ['optimizely_amplitude.dropped', reason, 0]),
+      ['optimizely_amplitude.pending', 0],
+      ['optimizely_amplitude.oldest_pending', 0],
+      ['optimizely_amplitude.health', 'ok', 1],
+      ['optimizely_amplitude.health', 'retrying', 0],
+      ['optimizely_amplitude.health', 'configuration', 0],
     ]);
   });
 
@@ -462,6 +492,25 @@ describe('the documentation names', () => {
       ...Object.keys(decisions).map((name) => `decisions.${name}`),
     ];
     names.forEach((name) => namesInRow('docs/metrics.md', name));
+  });
+
+  it('log lines that exist', () => {
+    const sources = filesBelow(path.join(ROOT, 'src', 'core'), '.c')
+      .map((name) => read(`src/core/${name}`))
+      .join('')
+      .replace(/"\s*(?:PRI\w+\s*)?"/g, '') // a literal in several parts
+      .replaceAll('\\"', '"');
+    const [section] = /^## Log lines\n.*?(?=^## )/ms.exec(read('docs/troubleshooting.md'));
+    const cells = [...section.matchAll(/^\| ([^|]*`[^|]*) \|/gm)].map(([, cell]) => cell);
+    assert.ok(cells.length > 8);
+    for (const [, line] of cells.join().matchAll(/`([^`]+)`/g)) {
+      const [, reason] = /^dropped \((\w+)\)$/.exec(line) ?? [];
+      if (reason !== undefined) {
+        assert.ok(REASONS.includes(reason), line);
+      } else if (!/^\d+:?$/.test(line)) {
+        assert.ok(sources.includes(line), line);
+      }
+    }
   });
 
   it('every option of the commands', () => {
