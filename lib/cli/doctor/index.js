@@ -136,7 +136,6 @@ async function sendTestEvent(options, apiKey, report) {
     noProxy: noProxy ?? '',
     ...(caFile !== null && { caFile }),
     eventType: 'Optimizely Amplitude Doctor',
-    flushMaxRetries: 1,
   });
   // Each is different, because Amplitude would suppress a repeat.
   const decisionInfo = {
