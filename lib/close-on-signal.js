@@ -55,9 +55,8 @@ async function onSignal(signal) {
     await Promise.all([...entries].map(end));
   }
   stopListening();
-  process.kill(process.pid, signal);
-  if (process.pid === 1) {
-    // A signal without a listener does not end the first process of a container.
+  // A signal ends neither the first process of a container nor one that has another listener for it.
+  if (process.pid === 1 || process.listenerCount(signal) > 0) {
     process.exit(128 + os.constants.signals[signal]);
   }
   process.kill(process.pid, signal);
@@ -80,17 +79,15 @@ function noteClosedServers() {
 /** Never rejects. */
 async function end({ dispatcher, before, log, timeoutMillis }) {
   dispatcher.flush(); // what is already waiting is delivered meanwhile
-  if (before !== undefined) {
-    await drain(before, timeoutMillis).catch((error) =>
-      log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes anyway`),
-    );
-  }
+  await drain(before, timeoutMillis).catch((error) =>
+    log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes anyway`),
+  );
   await dispatcher.close();
 }
 
 /** Run the application's own drain, to its end or to the deadline, and wait for the servers that close meanwhile. */
 async function drain(before, timeoutMillis) {
-  const what = before === undefined ? 'a server that closes' : 'before()';
+  const what = before === undefined ? 'a server has not closed' : 'before() is not done';
   const started = performance.now();
   const interval = setInterval(
     () => closeConnections(performance.now() - started > timeoutMillis / 2),
@@ -98,7 +95,7 @@ async function drain(before, timeoutMillis) {
   );
   let timer;
   const deadline = new Promise((resolve, reject) => {
-    const expire = () => reject(new Error(`${what} is not done after ${timeoutMillis} ms`));
+    const expire = () => reject(new Error(`${what} after ${timeoutMillis} ms`));
     timer = setTimeout(expire, timeoutMillis);
   });
   const done = call(before).then(() => Promise.all(closing.values()));

@@ -324,14 +324,11 @@ static CURLcode set_protocol(CURL *easy) {
 static CURLcode set_trust_file(CURL *easy, oa_str ca_file) {
     if (ca_file.data == NULL)
         return CURLE_OK;
-    CURLcode code = set_string(easy, CURLOPT_CAINFO, ca_file, NULL);
-    if (code == CURLE_OK)
-        code = set_string(easy, CURLOPT_PROXY_CAINFO, ca_file, NULL);
-    if (code == CURLE_OK) {
-        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
-    }
-    return code;
+    /* The file is the whole list; a TLS library without directories refuses these two. */
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+    const CURLcode code = set_string(easy, CURLOPT_CAINFO, ca_file, NULL);
+    return code != CURLE_OK ? code : set_string(easy, CURLOPT_PROXY_CAINFO, ca_file, NULL);
 }
 
 static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
@@ -367,18 +364,22 @@ static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
 #undef SET
 #if LIBCURL_VERSION_NUM >= 0x075700
     /* An abort does not wait for a resolver that hangs. */
-    if (code == CURLE_OK)
-        curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
     return code;
 }
 
-/* Copy the host and port of `url`: the part between "//" and the next '/', '?' or '#'. */
+/* Return where host and port of `url` begin: behind "//", or at 0 when it has no scheme. */
+static size_t authority_of(oa_str url) {
+    for (size_t at = 2; at <= url.len; at++)
+        if (memcmp(url.data + at - 2, "//", 2) == 0)
+            return at;
+    return 0;
+}
+
+/* Copy host and port of `url`, up to the next '/', '?' or '#', for messages. */
 static void copy_host(oa_curl *curl, oa_str url) {
-    size_t from = 0;
-    while (from + 1 < url.len && !(url.data[from] == '/' && url.data[from + 1] == '/'))
-        from++;
-    from = from + 2 <= url.len ? from + 2 : url.len;
+    size_t from = authority_of(url);
     size_t to = from;
     while (to < url.len && strchr("/?#", url.data[to]) == NULL) {
         if (url.data[to] == '@')

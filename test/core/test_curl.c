@@ -3,10 +3,13 @@
  * about one: what ends a POST is the outcome.
  */
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <curl/curl.h>
 #include <uv.h>
 
 #include "../../src/host/curl.h"
@@ -475,6 +478,47 @@ static void a_silent_server_is_left_at_once(void **state) {
     peer_free(p);
 }
 
+#if LIBCURL_VERSION_NUM >= 0x075700 /* CURLOPT_QUICK_EXIT */
+/* A resolver that says nothing until it is told to; libcurl calls it in place of the C library's. No
+ * other test has a name to resolve. */
+static atomic_bool resolver_asked;
+static atomic_bool resolver_answers;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out) {
+    (void)name, (void)service, (void)hints, (void)out;
+    atomic_store(&resolver_asked, true);
+    while (!atomic_load(&resolver_answers))
+        uv_sleep(1);
+    return EAI_FAIL;
+}
+
+static void cancel_when_it_resolves(void *data) {
+    const client *c = data;
+    while (!atomic_load(&resolver_asked))
+        uv_sleep(0);
+    oa_curl_cancel(c->curl);
+    /* So that a failing test ends. */
+    for (int i = 0; i < 5000 && !atomic_load(&resolver_answers); i++)
+        uv_sleep(1);
+    atomic_store(&resolver_answers, true);
+}
+
+static void a_resolver_that_hangs_is_left_at_once(void **state) {
+    (void)state;
+    client c;
+    client_init(&c, 1);
+    c.config.server_url = str("http://amplitude.invalid/");
+    client_start(&c);
+    uv_thread_t thread;
+    assert_int_equal(uv_thread_create(&thread, cancel_when_it_resolves, &c), 0);
+    assert_true(post(&c, "{}")->aborted);
+    client_end(&c);
+    assert_false(atomic_exchange(&resolver_answers, true));
+    assert_int_equal(uv_thread_join(&thread), 0);
+}
+#endif
+
 static void a_cancel_before_the_post_ends_it(void **state) {
     (void)state;
     peer *p = PEER({.text = OK});
@@ -521,6 +565,27 @@ static void a_refusal_is_reported_with_the_host(void **state) {
     client_end(&c);
 }
 
+/* What lies behind the URL is not part of it. */
+static void a_host_is_read_from_its_url_alone(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t len;
+    } cases[] = {{"127.0.0.1:1//elsewhere/", 12},      {"//127.0.0.1:1", 13},
+                 {"http://127.0.0.1:1/23", 19},        {"http://127.0.0.1:123", 18},
+                 {"http://127.0.0.1:1@elsewhere", 18}, {"http://127.0.0.1:1?to=//elsewhere", 33}};
+    static const char host[] = "127.0.0.1:1: ";
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        client c;
+        client_init(&c, 1);
+        c.config.server_url = (oa_str){cases[i].text, cases[i].len};
+        client_start(&c);
+        expect_failure(post(&c, "{}"), host);
+        assert_memory_equal(c.answer.error.data, host, strlen(host));
+        client_end(&c);
+    }
+}
+
 static void only_http_is_spoken(void **state) {
     (void)state;
     static const char *const urls[] = {"ftp://127.0.0.1/", "file:///etc/hostname",
@@ -562,6 +627,24 @@ static void invalid_certificates_are_reported(void **state) {
     expect_failure(post(&c, "{}"), "127.0.0.1:");
     client_end(&c);
     close(fd);
+}
+
+static void a_trust_file_is_for_the_server_and_for_the_proxy(void **state) {
+    (void)state;
+    for (int proxied = 0; proxied < 2; proxied++) {
+        uint16_t port = 0;
+        const int fd = listen_anywhere(&port);
+        client c;
+        client_init(&c, port);
+        snprintf(c.url, sizeof(c.url), "https://127.0.0.1:%d/", port);
+        c.config.server_url = str(proxied ? "http://amplitude.invalid/batch" : c.url);
+        c.config.proxy = str(proxied ? c.url : NULL);
+        c.config.ca_file = str("/nowhere/ca.pem");
+        client_start(&c);
+        expect_failure(post(&c, "{}"), "/nowhere/ca.pem");
+        client_end(&c);
+        close(fd);
+    }
 }
 
 static void a_proxy_is_used_when_it_is_set(void **state) {
@@ -635,12 +718,17 @@ int main(void) {
         cmocka_unit_test(an_answer_without_a_length_ends_with_its_connection),
         cmocka_unit_test(an_answer_has_a_limit),
         cmocka_unit_test(a_silent_server_is_left_at_once),
+#if LIBCURL_VERSION_NUM >= 0x075700
+        cmocka_unit_test(a_resolver_that_hangs_is_left_at_once),
+#endif
         cmocka_unit_test(a_cancel_before_the_post_ends_it),
         cmocka_unit_test(a_silent_server_runs_into_the_timeout),
         cmocka_unit_test(a_refusal_is_reported_with_the_host),
+        cmocka_unit_test(a_host_is_read_from_its_url_alone),
         cmocka_unit_test(only_http_is_spoken),
         cmocka_unit_test(a_peer_without_tls_is_reported),
         cmocka_unit_test(invalid_certificates_are_reported),
+        cmocka_unit_test(a_trust_file_is_for_the_server_and_for_the_proxy),
         cmocka_unit_test(a_proxy_is_used_when_it_is_set),
         cmocka_unit_test(a_proxy_is_asked_for_the_whole_url),
     };

@@ -367,6 +367,44 @@ static void bodies_keep_to_the_byte_limit(void **state) {
     }
 }
 
+/* Every attempt, and each decision that it carried; nothing for a log that wants no debug lines. */
+static void a_debug_log_tells_the_way_of_each_decision(void **state) {
+    (void)state;
+    static const char *const wanted[] = {
+        "request 1: 2 decisions, 4 events, ",         "request 1 carried the decision of ann on f",
+        "request 1 carried the decision of pc on g",  "request 2: 2 decisions, 4 events, ",
+        "request 2 carried the decision of ann on f", "request 2 carried the decision of pc on g",
+    };
+    enum { COUNT = sizeof(wanted) / sizeof(wanted[0]) };
+    for (int debug = 0; debug < 2; debug++) {
+        world *w = world_new();
+        w->config.debug = debug;
+        world_start(w);
+        PLAN(w, .status = 503);
+        decide(w, "ann", "f", "a");
+        assert_int_equal(try_decide(w, NULL, "pc", "g", "b", true), OA_OK);
+        flush(w, 100000);
+        settle(w);
+        advance(w, 60000);
+        assert_int_equal(stats_of(w).delivered, 2);
+        size_t told = 0;
+        for (size_t i = 0; i < w->line_count; i++) {
+            const line *l = &w->lines[i];
+            assert_true(debug || l->level > OA_LOG_DEBUG);
+            if (strcmp(l->topic, "request") != 0)
+                continue;
+            assert_int_equal(l->level, OA_LOG_DEBUG);
+            assert_true(told < COUNT);
+            assert_memory_equal(l->text, wanted[told], strlen(wanted[told]));
+            if (told % 3 == 0)
+                assert_non_null(strstr(l->text, told == 0 ? "-> 503 in " : "-> 200 in "));
+            told++;
+        }
+        assert_int_equal(told, debug ? COUNT : 0);
+        world_end(w);
+    }
+}
+
 static void names_are_stable(void **state) {
     (void)state;
     assert_string_equal(oa_status_name(OA_QUEUE_FULL), "queue_full");
@@ -400,6 +438,7 @@ int main(void) {
         cmocka_unit_test(a_batch_holds_1999_events_at_most),
         cmocka_unit_test(a_run_is_not_torn_by_the_limit_of_events),
         cmocka_unit_test(bodies_keep_to_the_byte_limit),
+        cmocka_unit_test(a_debug_log_tells_the_way_of_each_decision),
         cmocka_unit_test(names_are_stable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -366,6 +366,30 @@ static void the_daily_quota_comes_before_all(void **state) {
                   "KKQKK");
 }
 
+/* Whichever list comes first. */
+static void the_worst_mark_of_a_record_counts(void **state) {
+    (void)state;
+    static const char *const lists[] = {"\"throttled_events\":[3]",
+                                        "\"events_with_invalid_fields\":{\"time\":[3]}",
+                                        "\"exceeded_daily_quota_users\":[\"bernd\"]"};
+    static const char *const listed[] = {"KKTKK", "KKIKK", "KKQKK"};
+    for (size_t first = 0; first < 3; first++)
+        for (size_t second = 0; second < 3; second++) {
+            char body[128];
+            snprintf(body, sizeof(body), "{%s,%s}", lists[first], lists[second]);
+            expect_listed(429, body, listed[first > second ? first : second]);
+        }
+    /* A part in a shared $identify that is refused is the least of them. */
+    expect_listed(
+        429,
+        "{\"events_with_invalid_fields\":{\"a\":[0]},\"throttled_users\":[\"anna@example.com\"]}",
+        "TTKKT");
+    expect_listed(
+        429,
+        "{\"throttled_users\":[\"anna@example.com\"],\"events_with_invalid_fields\":{\"a\":[0]}}",
+        "TTKKT");
+}
+
 static void a_list_that_hits_nothing_is_no_list(void **state) {
     (void)state;
     static const char *const BODIES[] = {
@@ -787,6 +811,7 @@ int main(void) {
         cmocka_unit_test(a_429_lists_users_and_devices),
         cmocka_unit_test(a_throttled_event_holds_all_of_its_user_back),
         cmocka_unit_test(the_daily_quota_comes_before_all),
+        cmocka_unit_test(the_worst_mark_of_a_record_counts),
         cmocka_unit_test(a_list_that_hits_nothing_is_no_list),
         cmocka_unit_test(numbers_may_be_written_in_any_way),
         cmocka_unit_test(a_page_that_is_not_a_json_object_is_an_outage),

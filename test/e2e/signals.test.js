@@ -119,7 +119,7 @@ describe('a request in flight is answered, and its decision arrives', CONCURRENT
   });
 });
 
-describe('an application that listens to the signal itself', CONCURRENT, () => {
+describe('an application that has its own listener for the signal', CONCURRENT, () => {
   for (const [own, title, ending] of [
     ['once', 'ends by it', [null, 'SIGTERM']],
     ['on', 'exits with its code', [128 + 15, null]],
@@ -193,6 +193,16 @@ describe('a second signal', CONCURRENT, () => {
       await failed;
     });
   }
+});
+
+test('a second signal also ends a process that has a listener of its own', async (t) => {
+  const { child, answer } = await stopWhileAsked(t, { own: 'on' });
+  const failed = assert.rejects(answer);
+  await atOnce(async () => {
+    child.kill('SIGTERM');
+    await child.endsWith(128 + 15, null);
+  });
+  await failed;
 });
 
 test('a removed closeOnSignal() leaves no listener, and a signal ends the process at once', async (t) => {
