@@ -142,7 +142,8 @@ static void end_attempt(world *w, const oa_answer *given) {
         oa_attempt_answer(attempt, given);
     w->attempt = NULL;
     w->server.holds = false;
-    w->dispatcher->chance.state = seed_for(w->random);
+    if (!w->runs_free)
+        w->dispatcher->chance.state = seed_for(w->random);
     oa_dispatcher_give_back(w->dispatcher, w->now, attempt);
 }
 
@@ -210,7 +211,7 @@ world *world_new(void) {
 }
 
 oa_status world_try_start(world *w) {
-    w->config.seed = seed_for(w->random);
+    w->config.seed = w->runs_free ? w->random : seed_for(w->random);
     return oa_dispatcher_new(&w->config, &w->dispatcher);
 }
 
@@ -299,12 +300,16 @@ oa_status record(world *w, const oa_decision *decision) {
     return status;
 }
 
-oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
+oa_status decide_fast(world *w, const oa_decision *decision, const char *flag,
                       const char *variation, bool enabled) {
     oa_decision copy = *decision;
-    oa_status status = constant_of(w, flag, variation, enabled, &copy.variant_id);
-    if (status == OA_OK)
-        status = record(w, &copy);
+    const oa_status status = constant_of(w, flag, variation, enabled, &copy.variant_id);
+    return status == OA_OK ? record(w, &copy) : status;
+}
+
+oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
+                      const char *variation, bool enabled) {
+    const oa_status status = decide_fast(w, decision, flag, variation, enabled);
     check_account(w);
     return status;
 }
