@@ -214,10 +214,42 @@ static void fail(oa_dispatcher *d, oa_now now, oa_trouble trouble) {
                    d->health.failures, wait_ms, d->notices.message);
 }
 
+/* Whether two batches were probes, or behind them, and are not to blame: they are sent together. */
+static bool may_join(const oa_batch *a, const oa_batch *b) {
+    const oa_batch *const both[] = {a, b};
+    for (size_t i = 0; i < 2; i++) {
+        const oa_suspicion *s = &both[i]->suspicion;
+        if (s->failures == 0 || s->blames > 0 || s->refused_alone > 0 || both[i]->share > 0)
+            return false;
+    }
+    return a->count + b->count <= OA_BATCH_MAX_RECORDS / 2;
+}
+
+/* An outage takes batches apart, down to single decisions: put them together again at its end. */
+static void join_probes(oa_dispatcher *d) {
+    oa_batch_list joined = {NULL, NULL, 0};
+    oa_batch *batch = NULL;
+    while ((batch = oa_batch_list_pop(&d->ready)) != NULL) {
+        const size_t before = batch->count;
+        while (d->ready.first != NULL && may_join(batch, d->ready.first)) {
+            oa_batch *other = oa_batch_list_pop(&d->ready);
+            if (oa_batch_join(batch, other) == OA_OK)
+                continue;
+            oa_batch_list_push_front(&d->ready, other);
+            break;
+        }
+        if (batch->count > before)
+            oa_batch_regroup(batch, batch->count);
+        oa_batch_list_push_back(&joined, batch);
+    }
+    d->ready = joined;
+}
+
 /* Note that the server does its work: what stepped aside is tried again. */
 static void succeed(oa_dispatcher *d, oa_now now) {
     const int64_t since_ms = d->health.since_ms;
-    if (oa_health_recovered(&d->health)) {
+    const bool is_over = oa_health_recovered(&d->health);
+    if (is_over) {
         d->not_before_ms[OA_WAIT_BACKOFF] = 0;
         oa_notices_log(&d->notices, OA_LOG_WARN, "recovered",
                        "%s takes decisions again, after %" PRId64 " s; %" PRIu64 " are pending",
@@ -226,6 +258,8 @@ static void succeed(oa_dispatcher *d, oa_now now) {
     d->refused_alone = 0;
     while (oa_park_release_aside(&d->park, &d->ready))
         continue;
+    if (is_over)
+        join_probes(d);
 }
 
 /*
