@@ -21,9 +21,9 @@ typedef void (*crowd_judge)(crowd *c, const arrival *request, answer *out);
 struct crowd {
     world *world;
     uint64_t users;
-    crowd_judge judge;    /* NULL: everything is accepted */
+    crowd_judge judge;     /* NULL: everything is accepted */
     const char *variation; /* of the next decisions: "a" at first */
-    uint64_t bad;         /* the test's own: a user, or a decision */
+    uint64_t bad;          /* the test's own: a user, or a decision */
 
     uint64_t count; /* decisions so far */
     uint64_t arrived;

@@ -65,7 +65,7 @@ static void live_through(uint64_t ms, uint64_t per_second) {
     const size_t during = crowd_requests(&c);
     assert_int_equal(stats_of(w).delivered, 0);
     assert_int_equal(stats_of(w).dropped[OA_DROP_QUEUE_FULL], dropped_of(w));
-    assert_int_equal(stats_of(w).pending, held + (passed_ms < ms ? 0 : 0));
+    assert_int_equal(stats_of(w).pending, held);
     assert_true(during <= 20 + ms / (40 * ONE_SECOND_MS));
     if (dropped_of(w) > 0) /* of 64 MiB */
         assert_in_range(stats_of(w).queue_bytes, 60 << 20, 64 << 20);
@@ -100,25 +100,22 @@ static void an_outage_loses_only_what_memory_cannot_hold(void **state) {
 
 static void a_flush_at_each_request_is_no_flood(void **state) {
     (void)state;
-    enum { MINUTES = 10 };
+    enum { MINUTES = 10, FIRST = 10 };
     crowd c;
     begin(&c, 1, 100);
     c.judge = crowd_down;
-    uint64_t longest_ms = 0;
     for (int n = 0; n < MINUTES * 60 * 100; n++) {
         crowd_decide_many(&c, 1);
-        const ticket *t = flush(c.world, 500);
+        flush(c.world, 500);
         crowd_live(&c, 10, 0);
-        if (t->done && t->report.duration_ms > longest_ms)
-            longest_ms = t->report.duration_ms;
     }
     assert_int_equal(c.world->drop_count, 0);
-    for (size_t i = 0; i < crowd_requests(&c); i++)
-        for (size_t j = i + 1; j < crowd_requests(&c) && j < i + 2; j++)
-            if (i >= 2) /* the first back-offs are shorter than a second */
-                assert_true(c.world->server.arrivals[j].at.monotonic_ms -
-                                c.world->server.arrivals[i].at.monotonic_ms <=
-                            8 * ONE_SECOND_MS);
+    for (size_t i = 0; i + 1 < crowd_requests(&c); i++) {
+        const uint64_t pause_ms = c.world->server.arrivals[i + 1].at.monotonic_ms -
+                                  c.world->server.arrivals[i].at.monotonic_ms;
+        /* The first back-offs are shorter than a second; an eighth of a long one is 7.5 s. */
+        assert_in_range(pause_ms, i < FIRST ? 0 : ONE_SECOND_MS, 7500 + 10);
+    }
     assert_true(crowd_requests(&c) <= MINUTES * 60);
     say("  flush at each of 100 requests a second, %d minutes: %zu requests\n", MINUTES,
         crowd_requests(&c));
@@ -133,8 +130,8 @@ static void a_flush_at_each_request_is_no_flood(void **state) {
 /* What a server says to everything. */
 typedef struct refusal {
     answer says;
-    size_t most;       /* requests in an hour */
-    size_t slack;      /* requests more, for many decisions */
+    size_t most;  /* requests in an hour */
+    size_t slack; /* requests more, for many decisions */
     oa_health_state health;
 } refusal;
 
@@ -238,7 +235,8 @@ static void a_refusal_without_a_list_is_understood_after_a_bisection(void **stat
     }
 }
 
-/* 1,000 decisions a second of 500 users on one flag, a window long: 500 are accepted. */
+/* 1,000 decisions a second of 500 users on one flag. Each user's window begins at a moment of its
+ * own, so some begin in these minutes. */
 static void a_wrong_api_key_does_not_turn_off_deduplication(void **state) {
     (void)state;
     static const refusal key = {
@@ -253,15 +251,15 @@ static void a_wrong_api_key_does_not_turn_off_deduplication(void **state) {
         c.judge = refuse_all;
         crowd_live(&c, 10 * ONE_MINUTE_MS, 1000);
         assert_int_equal(c.count, 600000);
-        assert_int_equal(stats_of(w).accepted, 500);
-        assert_int_equal(stats_of(w).pending, 500);
+        assert_in_range(stats_of(w).accepted, 500, 515);
+        assert_int_equal(stats_of(w).pending, stats_of(w).accepted);
         assert_int_equal(stats_of(w).health, OA_HEALTH_CONFIGURATION);
         assert_in_range(crowd_requests(&c), 2, 6);
         say("  a wrong API key, 1,000/s for ten minutes: %zu requests\n", crowd_requests(&c));
         c.judge = NULL;
-        crowd_live(&c, 5 * ONE_MINUTE_MS, 1000);
+        crowd_live(&c, 4 * ONE_MINUTE_MS, 1000);
+        crowd_live(&c, 15 * ONE_SECOND_MS, 0);
         crowd_expect_all(&c, 0);
-        assert_int_equal(stats_of(w).delivered, 500);
         crowd_end(&c);
     }
 }
@@ -428,7 +426,7 @@ static double release(uint64_t groups) {
 /* The least of a few, since the machine does other things. */
 static double least_release(uint64_t groups) {
     double least = release(groups);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         const double took = release(groups);
         least = took < least ? took : least;
     }
@@ -437,10 +435,11 @@ static double least_release(uint64_t groups) {
 
 static void parked_groups_are_released_in_linear_time(void **state) {
     (void)state;
-    const double few = least_release(500);
-    const double many = least_release(2000);
-    say("  500 groups of 10: %.2f ms; 2,000: %.2f ms\n", few * 1e3, many * 1e3);
-    assert_true(many < few * 10); /* 4 if linear, 16 if square */
+    enum { FEW = 2000, MANY = 8000 };
+    const double few = least_release(FEW);
+    const double many = least_release(MANY);
+    say("  %d groups of 10: %.2f ms; %d: %.2f ms\n", FEW, few * 1e3, MANY, many * 1e3);
+    assert_true(many < few * 12); /* 4 if linear, 16 if square, and caches */
 }
 
 int main(void) {
