@@ -17,6 +17,20 @@ void *must(void *pointer) {
     return pointer;
 }
 
+/* The room of an array of `count` items: the least power of two that holds them. */
+static size_t room_of(size_t count) {
+    size_t room = 1;
+    while (room < count)
+        room *= 2;
+    return count == 0 ? 0 : room;
+}
+
+/* Return `items` with room for `added` more. */
+static void *grown(void *items, size_t count, size_t added, size_t size) {
+    const size_t room = room_of(count + added);
+    return room == room_of(count) ? items : must(realloc(items, room * size));
+}
+
 /* ---- memory ---- */
 
 /* The threads of a host's pool allocate, too. */
@@ -76,7 +90,7 @@ static void tell(world *w, void (*handler)(world *w)) {
 }
 
 static void note_log(world *w, const oa_log_notice *log) {
-    w->lines = must(realloc(w->lines, (w->line_count + 1) * sizeof(*w->lines)));
+    w->lines = grown(w->lines, w->line_count, 1, sizeof(*w->lines));
     line *added = &w->lines[w->line_count++];
     added->level = log->level;
     snprintf(added->topic, sizeof(added->topic), "%s", log->topic);
@@ -100,7 +114,7 @@ static char *text_of_drop(const oa_dropped *dropped) {
 }
 
 static void note_drop(world *w, const oa_drop_notice *notice) {
-    w->drops = must(realloc(w->drops, (w->drop_count + notice->count) * sizeof(*w->drops)));
+    w->drops = grown(w->drops, w->drop_count, notice->count, sizeof(*w->drops));
     for (size_t i = 0; i < notice->count; i++) {
         const oa_dropped *decision = &notice->decisions[i];
         drop *added = &w->drops[w->drop_count++];
@@ -491,7 +505,7 @@ static ticket *wait_with(world *w, uint64_t timeout_ms, bool abort_at_deadline, 
         return NULL;
     }
     assert_false(t->done); /* never from inside the call */
-    w->tickets = must(realloc(w->tickets, (w->ticket_count + 1) * sizeof(*w->tickets)));
+    w->tickets = grown(w->tickets, w->ticket_count, 1, sizeof(*w->tickets));
     w->tickets[w->ticket_count++] = t;
     return t;
 }

@@ -175,3 +175,12 @@ uint64_t crowd_slowest_ms(const crowd *c, uint64_t but) {
             slowest_ms = c->slowest_ms[user];
     return slowest_ms;
 }
+
+void crowd_say(const char *format, ...) {
+    if (getenv("OA_SAY") == NULL)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+}

@@ -66,6 +66,9 @@ void crowd_expect_all(const crowd *c, uint64_t dropped);
 /* Return how long the slowest decision took of all users but one; `but` of UINT64_MAX: of all. */
 uint64_t crowd_slowest_ms(const crowd *c, uint64_t but);
 
+/* Print what was measured, if OA_SAY is set. */
+void crowd_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Judges. */
 void crowd_down(crowd *c, const arrival *request, answer *out); /* 503 */
 
