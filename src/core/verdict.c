@@ -11,6 +11,7 @@
 enum {
     HALVE_AT = 3,         /* failures, from which on a batch is halved */
     MOST_ASIDE = 8,       /* batches that failed and let others be tried */
+    LOOK_AHEAD = 100,     /* records of the queue that may be another user's */
     ASIDE_RECORDS = 20,   /* of a batch that steps aside: a probe */
     REFUSED_ALONE = 3,    /* decisions refused alone, and nothing accepted: it is the request */
     SLOW_LISTS = 3,       /* answers in a row that list less than a twentieth */
@@ -378,12 +379,42 @@ static void punish(oa_dispatcher *d, oa_now now, oa_batch *batch) {
     step_aside_both(d, batch, half, oa_moment_after(now.monotonic_ms, wait_ms));
 }
 
+/* Whether anything can be sent next that was not to blame before. */
+static bool has_untried(const oa_dispatcher *d) {
+    for (const oa_batch *batch = d->ready.first; batch != NULL; batch = batch->next)
+        if (batch->count > 0 && batch->suspicion.blames == 0)
+            return true;
+    const oa_record *record = oa_queue_peek(&d->queue);
+    for (int n = 0; record != NULL && n < LOOK_AHEAD; n++, record = oa_queue_next(record))
+        if (oa_park_find(&d->park, record) == NULL)
+            return true;
+    return false;
+}
+
+/*
+ * A batch that was to blame before fails again, and nothing was accepted in between: that says little
+ * of the server. Others are tried at once, and only when there are none is it a failure of the
+ * server's; or some bad decisions that are tried one after another would look like an outage.
+ */
+static void apply_suspects(oa_dispatcher *d, oa_now now, oa_batch *batch, oa_trouble trouble) {
+    const size_t aside_before = d->park.aside_count;
+    oa_batch *half = batch->suspicion.failures >= HALVE_AT ? halve(d, now, batch) : NULL;
+    step_aside_both(d, batch, half, OA_PARK_ASIDE);
+    d->probe_aside = true; /* so that the next one is another */
+    if (d->park.aside_count == aside_before || !has_untried(d))
+        fail(d, now, trouble);
+}
+
 static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried,
                           oa_trouble trouble) {
     const bool is_blamed = suspect(d, batch);
     put_back_rest(d, now, batch, carried);
     if (is_blamed) {
         punish(d, now, batch);
+        return;
+    }
+    if (batch->suspicion.blames > 0) {
+        apply_suspects(d, now, batch, trouble);
         return;
     }
     fail(d, now, trouble);
