@@ -8,7 +8,7 @@
 
 #include "support_crowd.h"
 
-enum { SEEDS = 3, PATIENCE_MS = 10 * ONE_SECOND_MS };
+enum { SEEDS = 10, PATIENCE_MS = 10 * ONE_SECOND_MS };
 
 static void begin(crowd *c, uint64_t seed, uint64_t users, crowd_judge judge) {
     crowd_begin(c, world_start(crowd_world(seed)), users);
@@ -40,8 +40,8 @@ static void list_one(crowd *c, const arrival *request, answer *out) {
         index += strncmp(at, EVENT, sizeof(EVENT) - 1) == 0;
         if (strncmp(at, NUMBER, sizeof(NUMBER) - 1) == 0 &&
             strtoull(at + sizeof(NUMBER) - 1, NULL, 10) % 2 == 1) {
-            snprintf(text, sizeof(text), "{\"code\":400,\"events_with_invalid_fields\":{\"x\":[%d]}}",
-                     index);
+            snprintf(text, sizeof(text),
+                     "{\"code\":400,\"events_with_invalid_fields\":{\"x\":[%d]}}", index);
             *out = (answer){.status = 400, .body = text};
             return;
         }
@@ -98,7 +98,7 @@ static void what_a_link_does_not_carry_is_sent_in_pieces(void **state) {
         for (uint64_t seed = 1; seed <= SEEDS; seed++) {
             crowd c;
             most_bytes = limits[i];
-            begin(&c, seed, 900, lose_large_bodies);
+            begin(&c, seed + limits[i], 900, lose_large_bodies);
             crowd_decide_many(&c, 900);
             const uint64_t begun_ms = c.world->now.monotonic_ms;
             const ticket *t = flush(c.world, ONE_HOUR_MS);
@@ -107,8 +107,7 @@ static void what_a_link_does_not_carry_is_sent_in_pieces(void **state) {
                 crowd_live(&c, 1000, 0);
             }
             crowd_say("  900 decisions, no answer beyond %zu bytes: %zu requests, %" PRIu64 " s\n",
-                      limits[i], crowd_requests(&c),
-                      (c.world->now.monotonic_ms - begun_ms) / 1000);
+                      limits[i], crowd_requests(&c), (c.world->now.monotonic_ms - begun_ms) / 1000);
             crowd_expect_all(&c, 0);
             crowd_end(&c);
         }
@@ -176,6 +175,31 @@ static void several_bad_events_are_found(void **state) {
             assert_true(slowest_ms < PATIENCE_MS);
             crowd_end(&c);
         }
+    }
+}
+
+/* An outage while five bad decisions are known: each of them is tried a few times as well. */
+static void an_outage_is_seen_behind_bad_events(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        crowd c;
+        begin(&c, seed, 1000, choke_on_some);
+        c.bad = 0;
+        crowd_live(&c, 20 * ONE_SECOND_MS, 100);
+        const size_t before = crowd_requests(&c);
+        c.judge = crowd_down;
+        crowd_live(&c, ONE_HOUR_MS, 1);
+        const size_t during = crowd_requests(&c) - before;
+        assert_int_equal(c.world->drop_count, 0);
+        assert_int_equal(stats_of(c.world).health, OA_HEALTH_RETRYING);
+        c.judge = choke_on_some;
+        crowd_live(&c, 15 * ONE_MINUTE_MS, 1);
+        crowd_live(&c, 15 * ONE_SECOND_MS, 0);
+        crowd_say("  503 for an hour, and five bad decisions: %zu requests, %zu more\n", during,
+                  crowd_requests(&c) - during - before);
+        crowd_expect_all(&c, 5);
+        assert_in_range(during, 50, 150);
+        crowd_end(&c);
     }
 }
 
@@ -276,6 +300,7 @@ int main(void) {
         cmocka_unit_test(what_a_link_does_not_carry_is_sent_in_pieces),
         cmocka_unit_test(one_event_that_breaks_the_server_holds_nobody_up),
         cmocka_unit_test(several_bad_events_are_found),
+        cmocka_unit_test(an_outage_is_seen_behind_bad_events),
         cmocka_unit_test(a_firewall_against_one_user_holds_nobody_up),
         cmocka_unit_test(the_bad_decision_of_the_only_user_is_found),
         cmocka_unit_test(the_decision_that_breaks_the_server_for_its_only_user),

@@ -34,7 +34,7 @@ static void an_hour_of_503_costs_few_requests(void **state) {
         assert_in_range(crowd_requests(&c), 50, 89);
         assert_int_equal(c.world->line_count, 2); /* it began, it is over */
         crowd_say("  503 for an hour, 1/s: %zu requests, and %zu to deliver\n", during,
-            crowd_requests(&c) - during);
+                  crowd_requests(&c) - during);
         crowd_end(&c);
     }
 }
@@ -66,11 +66,11 @@ static void live_through(uint64_t ms, uint64_t per_second) {
     crowd_live(&c, 15 * ONE_SECOND_MS, 0);
     crowd_expect_all(&c, stats_of(w).dropped[OA_DROP_QUEUE_FULL]);
     crowd_say("  %" PRIu64 " h at %" PRIu64 "/s: %" PRIu64 " decided (%" PRIu64
-        " of them before it was full), %" PRIu64 " kept, %" PRIu64
-        " dropped; %zu requests, %zu to deliver\n",
-        (ms + ONE_MINUTE_MS * 5) / ONE_HOUR_MS, per_second, c.count,
-        passed_ms * per_second / ONE_SECOND_MS, held, dropped_of(w), during,
-        crowd_requests(&c) - during);
+              " of them before it was full), %" PRIu64 " kept, %" PRIu64
+              " dropped; %zu requests, %zu to deliver\n",
+              (ms + ONE_MINUTE_MS * 5) / ONE_HOUR_MS, per_second, c.count,
+              passed_ms * per_second / ONE_SECOND_MS, held, dropped_of(w), during,
+              crowd_requests(&c) - during);
     crowd_end(&c);
 }
 
@@ -109,7 +109,7 @@ static void a_flush_at_each_request_is_no_flood(void **state) {
     }
     assert_true(crowd_requests(&c) <= MINUTES * 60);
     crowd_say("  flush at each of 100 requests a second, %d minutes: %zu requests\n", MINUTES,
-        crowd_requests(&c));
+              crowd_requests(&c));
     c.judge = NULL;
     crowd_live(&c, ONE_MINUTE_MS, 0);
     crowd_expect_all(&c, 0);
@@ -146,7 +146,7 @@ static void be_refused(const refusal *r, uint64_t seed, uint64_t per_second) {
     assert_int_equal(stats_of(c.world).pending, 3600 * per_second);
     assert_int_equal(stats_of(c.world).health, r->health);
     crowd_say("  %d %.40s for an hour, %" PRIu64 "/s: %zu requests\n", r->says.status,
-        r->says.body == NULL ? "" : r->says.body, per_second, during);
+              r->says.body == NULL ? "" : r->says.body, per_second, during);
     assert_in_range(during, 10, r->most);
     c.judge = NULL;
     crowd_live(&c, 6 * ONE_MINUTE_MS, per_second);
@@ -217,8 +217,8 @@ static void a_refusal_without_a_list_is_understood_after_a_bisection(void **stat
         uint64_t halvings = 0; /* of a request, which has 999 decisions at most */
         for (uint64_t left = count + 1 < 999 ? count + 1 : 999; left > 1; left -= left / 2)
             halvings++;
-        crowd_say("  400 without a list for %" PRIu64 ": %zu requests until that is clear\n", count + 1,
-            crowd_requests(&c));
+        crowd_say("  400 without a list for %" PRIu64 ": %zu requests until that is clear\n",
+                  count + 1, crowd_requests(&c));
         assert_int_equal(stats_of(c.world).health, OA_HEALTH_CONFIGURATION);
         assert_int_equal(dropped_of(c.world), 0);
         assert_true(crowd_requests(&c) <= halvings + 3);
