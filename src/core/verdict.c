@@ -359,10 +359,16 @@ static void apply_listed(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t c
     succeed(d, now);
 }
 
+/* How long a batch waits by itself; what is not bad in it should not wait long. */
+static uint64_t own_wait_ms(oa_dispatcher *d, const oa_batch *batch, uint32_t failures) {
+    static const oa_backoff ALONE = {500, 60 * 1000};
+    static const oa_backoff TOGETHER = {500, 4 * 1000};
+    return oa_backoff_ms(batch->count == 1 ? ALONE : TOGETHER, failures, draw(d));
+}
+
 /* Let a batch that is to blame wait by itself, while all others are sent; halve it from its third
  * failure on. */
 static void punish(oa_dispatcher *d, oa_now now, oa_batch *batch) {
-    static const oa_backoff ALONE = {500, 60 * 1000};
     const oa_suspicion s = batch->suspicion;
     if (d->attempt.status_code == 0)
         oa_fit_refused(&d->fit, d->attempt.body.text.len); /* too large for the link, perhaps */
@@ -371,7 +377,7 @@ static void punish(oa_dispatcher *d, oa_now now, oa_batch *batch) {
         put_back(d, batch, false);
         return;
     }
-    uint64_t wait_ms = batch->count > 1 ? pace_ms(d) : oa_backoff_ms(ALONE, s.blames, draw(d));
+    uint64_t wait_ms = batch->count > 1 ? pace_ms(d) : own_wait_ms(d, batch, s.blames);
     const uint64_t asked_ms = oa_backoff_retry_after_ms(d->attempt.retry_after_seconds, draw(d));
     if (asked_ms > wait_ms)
         wait_ms = asked_ms;
@@ -379,29 +385,42 @@ static void punish(oa_dispatcher *d, oa_now now, oa_batch *batch) {
     step_aside_both(d, batch, half, oa_moment_after(now.monotonic_ms, wait_ms));
 }
 
-/* Whether anything can be sent next that was not to blame before. */
-static bool has_untried(const oa_dispatcher *d) {
-    for (const oa_batch *batch = d->ready.first; batch != NULL; batch = batch->next)
-        if (batch->count > 0 && batch->suspicion.blames == 0)
+static bool has_user(const oa_batch *batch, const oa_record *record) {
+    for (size_t i = 0; i < batch->count; i++)
+        if (oa_record_same_user(batch->records[i], record))
+            return true;
+    return false;
+}
+
+/* Whether anything can be sent instead of `batch` that was not to blame before. */
+static bool has_untried(const oa_dispatcher *d, const oa_batch *batch) {
+    for (const oa_batch *other = d->ready.first; other != NULL; other = other->next)
+        if (other->count > 0 && other->suspicion.blames == 0 && !has_user(batch, other->records[0]))
             return true;
     const oa_record *record = oa_queue_peek(&d->queue);
     for (int n = 0; record != NULL && n < LOOK_AHEAD; n++, record = oa_queue_next(record))
-        if (oa_park_find(&d->park, record) == NULL)
+        if (oa_park_find(&d->park, record) == NULL && !has_user(batch, record))
             return true;
     return false;
 }
 
 /*
  * A batch that was to blame before fails again, and nothing was accepted in between: that says little
- * of the server. Others are tried at once, and only when there are none is it a failure of the
- * server's; or some bad decisions that are tried one after another would look like an outage.
+ * of the server, or some bad decisions that are tried one after another would look like an outage.
+ * Others are tried at once, if there are any. If not, it waits by itself; and the server is in trouble
+ * when that is so of many users.
  */
 static void apply_suspects(oa_dispatcher *d, oa_now now, oa_batch *batch, oa_trouble trouble) {
-    const size_t aside_before = d->park.aside_count;
+    const bool are_others = has_untried(d, batch);
+    const bool is_quiet = !are_others && d->health.trouble == OA_TROUBLE_NONE;
+    const uint64_t own_ms = own_wait_ms(d, batch, batch->suspicion.failures);
+    const size_t users_before = d->park.user_count;
     oa_batch *half = batch->suspicion.failures >= HALVE_AT ? halve(d, now, batch) : NULL;
-    step_aside_both(d, batch, half, OA_PARK_ASIDE);
+    step_aside_both(d, batch, half,
+                    is_quiet ? oa_moment_after(now.monotonic_ms, own_ms) : OA_PARK_ASIDE);
     d->probe_aside = true; /* so that the next one is another */
-    if (d->park.aside_count == aside_before || !has_untried(d))
+    const bool is_aside = d->park.user_count > users_before;
+    if (!is_aside || (!are_others && (!is_quiet || d->park.user_count > MOST_ASIDE)))
         fail(d, now, trouble);
 }
 
