@@ -43,6 +43,37 @@ oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest) {
     return OA_OK;
 }
 
+/* Make room for `cap` records. */
+static oa_status grow(oa_batch *batch, size_t cap) {
+    if (cap <= batch->cap)
+        return OA_OK;
+    oa_record **records = oa_mem_realloc(batch->records, cap * sizeof(*records));
+    if (records == NULL)
+        return OA_NOMEM;
+    batch->records = records;
+    uint8_t *marks = oa_mem_realloc(batch->marks, cap);
+    if (marks == NULL)
+        return OA_NOMEM;
+    batch->marks = marks;
+    batch->cap = cap;
+    return OA_OK;
+}
+
+oa_status oa_batch_join(oa_batch *batch, oa_batch *other) {
+    if (grow(batch, batch->count + other->count) != OA_OK)
+        return OA_NOMEM;
+    memcpy(batch->records + batch->count, other->records, other->count * sizeof(*batch->records));
+    batch->count += other->count;
+    batch->again |= other->again;
+    oa_suspicion *s = &batch->suspicion;
+    const oa_suspicion *o = &other->suspicion;
+    s->failures = o->failures > s->failures ? o->failures : s->failures;
+    if (o->accepted_before > s->accepted_before)
+        s->accepted_before = o->accepted_before;
+    oa_batch_free(other);
+    return OA_OK;
+}
+
 size_t oa_batch_filter(oa_batch *batch, size_t among, oa_batch_taker *takes, void *context) {
     size_t kept = 0;
     for (size_t i = 0; i < among; i++) {

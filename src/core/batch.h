@@ -62,6 +62,12 @@ static inline void oa_batch_add(oa_batch *batch, oa_record *record) {
 oa_status oa_batch_split(oa_batch *batch, size_t at, oa_batch **rest)
     __attribute__((warn_unused_result));
 
+/*
+ * Append the records of `other`, with what is known of either. Ownership: takes `other`. Errors:
+ * OA_NOMEM; both are untouched then, and `other` stays the caller's.
+ */
+oa_status oa_batch_join(oa_batch *batch, oa_batch *other) __attribute__((warn_unused_result));
+
 /* Note that the next attempt will put the records together in another way: see identify_id() in
  * render.c. */
 static inline void oa_batch_regroup(oa_batch *batch, size_t count) {

@@ -11,6 +11,7 @@
 enum {
     HALVE_AT = 3,         /* failures, from which on a batch is halved */
     MOST_ASIDE = 8,       /* batches that failed and let others be tried */
+    LOOK_AHEAD = 100,     /* records of the queue that may be another user's */
     ASIDE_RECORDS = 20,   /* of a batch that steps aside: a probe */
     REFUSED_ALONE = 3,    /* decisions refused alone, and nothing accepted: it is the request */
     SLOW_LISTS = 3,       /* answers in a row that list less than a twentieth */
@@ -214,10 +215,42 @@ static void fail(oa_dispatcher *d, oa_now now, oa_trouble trouble) {
                    d->health.failures, wait_ms, d->notices.message);
 }
 
+/* Whether two batches were probes, or behind them, and are not to blame: they are sent together. */
+static bool may_join(const oa_batch *a, const oa_batch *b) {
+    const oa_batch *const both[] = {a, b};
+    for (size_t i = 0; i < 2; i++) {
+        const oa_suspicion *s = &both[i]->suspicion;
+        if (s->failures == 0 || s->blames > 0 || s->refused_alone > 0 || both[i]->share > 0)
+            return false;
+    }
+    return a->count + b->count <= OA_BATCH_MAX_RECORDS / 2;
+}
+
+/* An outage takes batches apart, down to single decisions: put them together again at its end. */
+static void join_probes(oa_dispatcher *d) {
+    oa_batch_list joined = {NULL, NULL, 0};
+    oa_batch *batch = NULL;
+    while ((batch = oa_batch_list_pop(&d->ready)) != NULL) {
+        const size_t before = batch->count;
+        while (d->ready.first != NULL && may_join(batch, d->ready.first)) {
+            oa_batch *other = oa_batch_list_pop(&d->ready);
+            if (oa_batch_join(batch, other) == OA_OK)
+                continue;
+            oa_batch_list_push_front(&d->ready, other);
+            break;
+        }
+        if (batch->count > before)
+            oa_batch_regroup(batch, batch->count);
+        oa_batch_list_push_back(&joined, batch);
+    }
+    d->ready = joined;
+}
+
 /* Note that the server does its work: what stepped aside is tried again. */
 static void succeed(oa_dispatcher *d, oa_now now) {
     const int64_t since_ms = d->health.since_ms;
-    if (oa_health_recovered(&d->health)) {
+    const bool is_over = oa_health_recovered(&d->health);
+    if (is_over) {
         d->not_before_ms[OA_WAIT_BACKOFF] = 0;
         oa_notices_log(&d->notices, OA_LOG_WARN, "recovered",
                        "%s takes decisions again, after %" PRId64 " s; %" PRIu64 " are pending",
@@ -226,6 +259,8 @@ static void succeed(oa_dispatcher *d, oa_now now) {
     d->refused_alone = 0;
     while (oa_park_release_aside(&d->park, &d->ready))
         continue;
+    if (is_over)
+        join_probes(d);
 }
 
 /*
@@ -324,10 +359,16 @@ static void apply_listed(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t c
     succeed(d, now);
 }
 
+/* How long a batch waits by itself; what is not bad in it should not wait long. */
+static uint64_t own_wait_ms(oa_dispatcher *d, const oa_batch *batch, uint32_t failures) {
+    static const oa_backoff ALONE = {500, 60 * 1000};
+    static const oa_backoff TOGETHER = {500, 4 * 1000};
+    return oa_backoff_ms(batch->count == 1 ? ALONE : TOGETHER, failures, draw(d));
+}
+
 /* Let a batch that is to blame wait by itself, while all others are sent; halve it from its third
  * failure on. */
 static void punish(oa_dispatcher *d, oa_now now, oa_batch *batch) {
-    static const oa_backoff ALONE = {500, 60 * 1000};
     const oa_suspicion s = batch->suspicion;
     if (d->attempt.status_code == 0)
         oa_fit_refused(&d->fit, d->attempt.body.text.len); /* too large for the link, perhaps */
@@ -336,12 +377,51 @@ static void punish(oa_dispatcher *d, oa_now now, oa_batch *batch) {
         put_back(d, batch, false);
         return;
     }
-    uint64_t wait_ms = batch->count > 1 ? pace_ms(d) : oa_backoff_ms(ALONE, s.blames, draw(d));
+    uint64_t wait_ms = batch->count > 1 ? pace_ms(d) : own_wait_ms(d, batch, s.blames);
     const uint64_t asked_ms = oa_backoff_retry_after_ms(d->attempt.retry_after_seconds, draw(d));
     if (asked_ms > wait_ms)
         wait_ms = asked_ms;
     oa_batch *half = s.failures >= HALVE_AT ? halve(d, now, batch) : NULL;
     step_aside_both(d, batch, half, oa_moment_after(now.monotonic_ms, wait_ms));
+}
+
+static bool has_user(const oa_batch *batch, const oa_record *record) {
+    for (size_t i = 0; i < batch->count; i++)
+        if (oa_record_same_user(batch->records[i], record))
+            return true;
+    return false;
+}
+
+/* Whether anything can be sent instead of `batch` that was not to blame before. */
+static bool has_untried(const oa_dispatcher *d, const oa_batch *batch) {
+    for (const oa_batch *other = d->ready.first; other != NULL; other = other->next)
+        if (other->count > 0 && other->suspicion.blames == 0 && !has_user(batch, other->records[0]))
+            return true;
+    const oa_record *record = oa_queue_peek(&d->queue);
+    for (int n = 0; record != NULL && n < LOOK_AHEAD; n++, record = oa_queue_next(record))
+        if (oa_park_find(&d->park, record) == NULL && !has_user(batch, record))
+            return true;
+    return false;
+}
+
+/*
+ * A batch that was to blame before fails again, and nothing was accepted in between: that says little
+ * of the server, or some bad decisions that are tried one after another would look like an outage.
+ * Others are tried at once, if there are any. If not, it waits by itself; and the server is in trouble
+ * when that is so of many users.
+ */
+static void apply_suspects(oa_dispatcher *d, oa_now now, oa_batch *batch, oa_trouble trouble) {
+    const bool are_others = has_untried(d, batch);
+    const bool is_quiet = !are_others && d->health.trouble == OA_TROUBLE_NONE;
+    const uint64_t own_ms = own_wait_ms(d, batch, batch->suspicion.failures);
+    const size_t users_before = d->park.user_count;
+    oa_batch *half = batch->suspicion.failures >= HALVE_AT ? halve(d, now, batch) : NULL;
+    step_aside_both(d, batch, half,
+                    is_quiet ? oa_moment_after(now.monotonic_ms, own_ms) : OA_PARK_ASIDE);
+    d->probe_aside = true; /* so that the next one is another */
+    const bool is_aside = d->park.user_count > users_before;
+    if (!is_aside || (!are_others && (!is_quiet || d->park.user_count > MOST_ASIDE)))
+        fail(d, now, trouble);
 }
 
 static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried,
@@ -350,6 +430,10 @@ static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t 
     put_back_rest(d, now, batch, carried);
     if (is_blamed) {
         punish(d, now, batch);
+        return;
+    }
+    if (batch->suspicion.blames > 0) {
+        apply_suspects(d, now, batch, trouble);
         return;
     }
     fail(d, now, trouble);

@@ -17,6 +17,20 @@ void *must(void *pointer) {
     return pointer;
 }
 
+/* The room of an array of `count` items: the least power of two that holds them. */
+static size_t room_of(size_t count) {
+    size_t room = 1;
+    while (room < count)
+        room *= 2;
+    return count == 0 ? 0 : room;
+}
+
+/* Return `items` with room for `added` more. */
+static void *grown(void *items, size_t count, size_t added, size_t size) {
+    const size_t room = room_of(count + added);
+    return room == room_of(count) ? items : must(realloc(items, room * size));
+}
+
 /* ---- memory ---- */
 
 /* The threads of a host's pool allocate, too. */
@@ -76,7 +90,7 @@ static void tell(world *w, void (*handler)(world *w)) {
 }
 
 static void note_log(world *w, const oa_log_notice *log) {
-    w->lines = must(realloc(w->lines, (w->line_count + 1) * sizeof(*w->lines)));
+    w->lines = grown(w->lines, w->line_count, 1, sizeof(*w->lines));
     line *added = &w->lines[w->line_count++];
     added->level = log->level;
     snprintf(added->topic, sizeof(added->topic), "%s", log->topic);
@@ -100,7 +114,7 @@ static char *text_of_drop(const oa_dropped *dropped) {
 }
 
 static void note_drop(world *w, const oa_drop_notice *notice) {
-    w->drops = must(realloc(w->drops, (w->drop_count + notice->count) * sizeof(*w->drops)));
+    w->drops = grown(w->drops, w->drop_count, notice->count, sizeof(*w->drops));
     for (size_t i = 0; i < notice->count; i++) {
         const oa_dropped *decision = &notice->decisions[i];
         drop *added = &w->drops[w->drop_count++];
@@ -142,7 +156,8 @@ static void end_attempt(world *w, const oa_answer *given) {
         oa_attempt_answer(attempt, given);
     w->attempt = NULL;
     w->server.holds = false;
-    w->dispatcher->chance.state = seed_for(w->random);
+    if (!w->runs_free)
+        w->dispatcher->chance.state = seed_for(w->random);
     oa_dispatcher_give_back(w->dispatcher, w->now, attempt);
 }
 
@@ -210,7 +225,7 @@ world *world_new(void) {
 }
 
 oa_status world_try_start(world *w) {
-    w->config.seed = seed_for(w->random);
+    w->config.seed = w->runs_free ? w->random : seed_for(w->random);
     return oa_dispatcher_new(&w->config, &w->dispatcher);
 }
 
@@ -299,12 +314,16 @@ oa_status record(world *w, const oa_decision *decision) {
     return status;
 }
 
-oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
+oa_status decide_fast(world *w, const oa_decision *decision, const char *flag,
                       const char *variation, bool enabled) {
     oa_decision copy = *decision;
-    oa_status status = constant_of(w, flag, variation, enabled, &copy.variant_id);
-    if (status == OA_OK)
-        status = record(w, &copy);
+    const oa_status status = constant_of(w, flag, variation, enabled, &copy.variant_id);
+    return status == OA_OK ? record(w, &copy) : status;
+}
+
+oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
+                      const char *variation, bool enabled) {
+    const oa_status status = decide_fast(w, decision, flag, variation, enabled);
     check_account(w);
     return status;
 }
@@ -486,7 +505,7 @@ static ticket *wait_with(world *w, uint64_t timeout_ms, bool abort_at_deadline, 
         return NULL;
     }
     assert_false(t->done); /* never from inside the call */
-    w->tickets = must(realloc(w->tickets, (w->ticket_count + 1) * sizeof(*w->tickets)));
+    w->tickets = grown(w->tickets, w->ticket_count, 1, sizeof(*w->tickets));
     w->tickets[w->ticket_count++] = t;
     return t;
 }

@@ -1,8 +1,8 @@
 /*
  * support.h: a dispatcher in a world that a test controls; the world is its host.
  *
- * The world has a clock that stands still until advance(), randomness that is a single number, a
- * server with scripted answers, and memory that fails at the n-th allocation. Nothing waits for
+ * The world has a clock that stands still until advance(), randomness that is a single number (or
+ * runs free), a server with scripted answers, and memory that fails at the n-th allocation. Nothing waits for
  * time to pass: settle() does what is due until nothing is left to do at this moment of the world's
  * clock, or until a silent server holds the request.
  *
@@ -78,8 +78,10 @@ typedef struct answer {
 
 /* One request, as the server saw it. */
 typedef struct arrival {
-    cJSON *body; /* NULL: not JSON, or not in UTF-8 */
+    cJSON *body; /* NULL: not JSON, or not in UTF-8, or the server skims */
+    oa_str text; /* lent to the responder */
     size_t body_bytes;
+    oa_now at;
     bool aborted;
     int status; /* of the answer */
 } arrival;
@@ -95,6 +97,7 @@ const char *text_of(const cJSON *object, const char *name);
 typedef void (*responder)(void *data, const arrival *request, answer *out);
 
 typedef struct server {
+    bool skims;        /* parses and keeps no body: for decisions by the million */
     bool holds;        /* a request waits in it */
     bool speaking;     /* the next silent answer is not */
     answer held;       /* its answer */
@@ -140,7 +143,8 @@ typedef struct ticket {
 
 struct world {
     oa_now now;
-    uint64_t random; /* what every draw of the core gives */
+    uint64_t random; /* what every draw of the core gives, or the seed: */
+    bool runs_free;  /* the core draws as it does in a process */
     oa_config config;
     server server;
     oa_dispatcher *dispatcher;
@@ -197,8 +201,11 @@ void server_speak(world *w);
 /* Record a decision of a known variant; return the dispatcher's status. */
 oa_status record(world *w, const oa_decision *decision);
 
-/* Record a decision; return the dispatcher's status. variation NULL: null. */
+/* Record a decision; return the dispatcher's status. variation NULL: null. The second checks
+ * nothing, for decisions by the million. */
 oa_status decide_with(world *w, const oa_decision *decision, const char *flag,
+                      const char *variation, bool enabled);
+oa_status decide_fast(world *w, const oa_decision *decision, const char *flag,
                       const char *variation, bool enabled);
 
 /* Record an enabled decision of a user, and assert that it is accepted. */

@@ -144,8 +144,11 @@ void server_receive(world *w, oa_str body) {
     arrival *seen = &s->arrivals[s->count++];
     memset(seen, 0, sizeof(*seen));
     seen->body_bytes = body.len;
-    seen->body = parse(body);
+    seen->at = w->now;
+    seen->text = body;
+    seen->body = s->skims ? NULL : parse(body);
     s->held = choose(s, seen);
+    seen->text = (oa_str){NULL, 0};
     s->holds = s->held.silent && !s->speaking;
     s->speaking &= !s->held.silent;
 }

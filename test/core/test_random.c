@@ -22,7 +22,18 @@ static const char *const NAMES[USERS] = {"ann", "bob", "eve", "joe", "kim", "tom
 static const char *const FLAG_KEYS[FLAGS] = {"f", "g", "h"};
 
 /* What the server does with a request. */
-typedef enum weather { FAIR, OUTAGE, LOSSY, STORMY, WEATHERS } weather;
+typedef enum weather {
+    FAIR,
+    OUTAGE,
+    LOSSY,
+    STORMY,
+    FORBIDDEN, /* 403 for everything, in JSON */
+    WRONG_KEY,
+    PORTAL,    /* 200, and a page */
+    CHOKING,   /* 500 for whatever has something of a certain user */
+    TOO_LARGE, /* 413 for everything */
+    WEATHERS
+} weather;
 
 typedef struct decision {
     size_t user;
@@ -49,10 +60,13 @@ typedef struct history {
     bool accepted[MOST_DECISIONS];
     size_t requests_read;
     size_t drops_read;
+    bool is_short; /* maxAgeMillis is */
 
     /* The server's, on its thread. */
     uint64_t server_seed;
     weather weather;
+    const char *choking;          /* the user */
+    bool was_page[MOST_REQUESTS]; /* the answer was not Amplitude's */
     uint64_t ids[ID_SLOTS];
     size_t last_of_user[USERS];   /* number of the last event, plus one */
     size_t profile[USERS][FLAGS]; /* number of the value that was set last, plus one */
@@ -132,16 +146,41 @@ static void fail_somehow(history *h, answer *out) {
     *out = failures[draw_below(&h->server_seed, sizeof(failures) / sizeof(failures[0]))];
 }
 
+static bool has_user(const arrival *request, const char *user) {
+    const cJSON *events = cJSON_GetObjectItem(request->body, "events");
+    for (const cJSON *event = events->child; event != NULL; event = event->next)
+        if (strcmp(text_of(event, "user_id"), user) == 0)
+            return true;
+    return false;
+}
+
+/* Answer to what is not judged by its events. Returns whether there was an answer. */
+static bool answer_for_all(history *h, const arrival *request, answer *out) {
+    static const answer answers[WEATHERS] = {
+        [FORBIDDEN] = {.status = 403, .body = "{\"message\":\"Forbidden\"}"},
+        [WRONG_KEY] = {.status = 400, .body = "{\"code\":400,\"error\":\"Invalid API key: 0\"}"},
+        [PORTAL] = {.status = 200, .body = "<html>Welcome</html>"},
+        [CHOKING] = {.status = 500},
+        [TOO_LARGE] = {.status = 413, .body = "{\"code\":413}"},
+    };
+    if (answers[h->weather].status == 0 ||
+        (h->weather == CHOKING && !has_user(request, h->choking)))
+        return false;
+    *out = answers[h->weather];
+    h->was_page[h->w->server.count - 1] = h->weather == PORTAL;
+    return true;
+}
+
 static void respond(void *data, const arrival *request, answer *out) {
     static const unsigned failing[WEATHERS] = {0, 100, 0, 40};
     static const unsigned losing[WEATHERS] = {0, 0, 50, 40};
-    static const unsigned silent[WEATHERS] = {2, 10, 5, 10};
+    static const unsigned silent[WEATHERS] = {2, 10, 5, 10, 2, 2, 2, 2, 2};
     history *h = data;
     if (request->body == NULL)
         h->complaint = "a body that is not JSON";
     if (draw_below(&h->server_seed, 100) < failing[h->weather]) {
         fail_somehow(h, out);
-    } else {
+    } else if (!answer_for_all(h, request, out)) {
         strict_respond(&h->rules, request, out);
         if (out->status == 200) {
             take(h, request);
@@ -154,9 +193,19 @@ static void respond(void *data, const arrival *request, answer *out) {
 
 /* ---- what the dispatcher knows ---- */
 
+/* Whether a decision is bad, or waits behind a bad one of its user; where there are no others, that
+ * cannot be told from an outage. */
+static bool waits_behind_bad(const history *h, const decision *d) {
+    for (const decision *before = h->decisions; before <= d; before++)
+        if (before->user == d->user && before->bad)
+            return true;
+    return false;
+}
+
 /* Read the requests that the dispatcher has the answers of, and the drops. */
 static void read_news(history *h) {
     const uint64_t answered = stats_of(h->w).requests_sent;
+    assert_true(answered < MOST_REQUESTS);
     for (; h->requests_read < answered; h->requests_read++) {
         const arrival *request = &h->w->server.arrivals[h->requests_read];
         const cJSON *events = cJSON_GetObjectItem(request->body, "events");
@@ -168,7 +217,7 @@ static void read_news(history *h) {
             const char *id = text_of(event, "insert_id");
             assert_true(d->insert_id[0] == '\0' || strcmp(d->insert_id, id) == 0);
             snprintf(d->insert_id, sizeof(d->insert_id), "%s", id);
-            if (request->status == 200 && !request->aborted) {
+            if (request->status == 200 && !request->aborted && !h->was_page[h->requests_read]) {
                 assert_false(d->delivered);
                 assert_false(d->dropped);
                 d->delivered = true;
@@ -183,6 +232,8 @@ static void read_news(history *h) {
         d->dropped = true;
         if (told->reason == OA_DROP_INVALID_EVENT)
             assert_true(d->bad);
+        if (told->reason == OA_DROP_EXPIRED || told->reason == OA_DROP_INVALID_API_KEY)
+            assert_true(h->is_short || waits_behind_bad(h, d));
         if (d->insert_id[0] != '\0')
             assert_string_equal(told->insert_id, d->insert_id);
     }
@@ -253,6 +304,7 @@ static void change_weather(history *h) {
     if (h->w->dispatcher->is_out)
         return; /* the server is reading it */
     h->weather = (weather)draw_below(&h->seed, WEATHERS);
+    h->choking = NAMES[draw_below(&h->seed, USERS)];
     for (size_t i = 0; i < 2; i++) {
         h->rules.throttled[i] =
             draw_below(&h->seed, 2) == 0 ? NULL : NAMES[draw_below(&h->seed, USERS)];
@@ -355,6 +407,9 @@ static void live_through(uint64_t seed) {
     w->data = h;
     w->config.flush_queue_size = (uint32_t)(2 + draw_below(&h->seed, 40));
     w->config.flush_max_retries = draw_below(&h->seed, 3) == 0 ? 3 : 12;
+    h->is_short = draw_below(&h->seed, 4) == 0;
+    if (h->is_short)
+        w->config.max_age_ms = 10000 + draw_below(&h->seed, 300000);
     w->config.dedupe = draw_below(&h->seed, 2) == 0;
     w->config.max_queue_bytes = draw_below(&h->seed, 4) == 0 ? 4096 : 1 << 20;
     w->config.max_body_bytes =

@@ -66,6 +66,14 @@ static void retry_some(trial *t) {
     deliver(t, 2);
 }
 
+/* An outage takes batches apart, which are put together again. */
+static void recover(trial *t) {
+    for (int n = 0; n < 8; n++)
+        PLAN(t->w, .status = 503);
+    say_many(t, 60);
+    deliver(t, 1);
+}
+
 static void drop_listed(trial *t) {
     for (int n = 0; n < 12; n++)
         say(t, (size_t)n % USERS, n % 5 == 0);
@@ -232,7 +240,7 @@ static const struct {
     {"park", park_and_release},   {"park a crowd", park_a_crowd},
     {"fill up", fill_up},         {"abort", abort_and_go_on},
     {"close", close_in_time},     {"close too late", close_too_late},
-    {"forget", forget},
+    {"forget", forget},           {"recover", recover},
 };
 
 /* Run a scenario with the n-th allocation failing. Returns whether one failed. */
