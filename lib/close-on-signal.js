@@ -55,9 +55,8 @@ async function onSignal(signal) {
     await Promise.all([...entries].map(end));
   }
   stopListening();
-  process.kill(process.pid, signal);
-  if (process.pid === 1) {
-    // A signal without a listener does not end the first process of a container.
+  // A signal ends neither the first process of a container nor one that still listens to it.
+  if (process.pid === 1 || process.listenerCount(signal) > 0) {
     process.exit(128 + os.constants.signals[signal]);
   }
   process.kill(process.pid, signal);
@@ -80,11 +79,9 @@ function noteClosedServers() {
 /** Never rejects. */
 async function end({ dispatcher, before, log, timeoutMillis }) {
   dispatcher.flush(); // what is already waiting is delivered meanwhile
-  if (before !== undefined) {
-    await drain(before, timeoutMillis).catch((error) =>
-      log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes anyway`),
-    );
-  }
+  await drain(before, timeoutMillis).catch((error) =>
+    log.error('before', `closeOnSignal: ${reasonOf(error)}; the dispatcher closes anyway`),
+  );
   await dispatcher.close();
 }
 

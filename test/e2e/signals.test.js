@@ -195,6 +195,16 @@ describe('a second signal', CONCURRENT, () => {
   }
 });
 
+test('a second signal also ends a process that listens to it itself', async (t) => {
+  const { child, answer } = await stopWhileAsked(t, { own: 'on' });
+  const failed = assert.rejects(answer);
+  await atOnce(async () => {
+    child.kill('SIGTERM');
+    await child.endsWith(128 + 15, null);
+  });
+  await failed;
+});
+
 test('a removed closeOnSignal() leaves no listener, and a signal ends the process at once', async (t) => {
   const part = { before: 'returns what server.close() does', takeBack: true };
   const { amplitude, child, ask } = await start(t, part);

@@ -5,7 +5,8 @@
  *
  *   servers    the URLs that its dispatchers post to: one each
  *   options    of the dispatchers; their log goes to stderr
- *   before     one of BEFORE; each dispatcher has the same
+ *   before     one of BEFORE; each dispatcher has the same. Absent: none
+ *   own        'on' or 'once': the application also listens to SIGTERM itself, in this way, and closes the server
  *   takeBack   whether the listeners of closeOnSignal() are removed at once
  *
  * GET /now/<user> decides and answers at once; GET /later/<user> prints "held", and does so after the message "answer".
