@@ -172,7 +172,7 @@ static oa_batch *halve(oa_dispatcher *d, oa_now now, oa_batch *batch) {
 /* ---- The server's state ---- */
 
 static void note_error(oa_dispatcher *d, oa_now now) {
-    d->stats.requests_failed++;
+    d->stats.requests_failed += d->attempt.sent;
     d->stats.has_error = true;
     d->stats.error_status_code = d->attempt.status_code;
     d->stats.error_time_ms = now.wall_ms;

@@ -6,6 +6,8 @@
  */
 
 const binding = require('../../lib/binding.js');
+const { createLog } = require('../../lib/log.js');
+const { nativeOptions } = require('../../lib/native.js');
 const { resolveOptions } = require('../../lib/options.js');
 const { VariantIds } = require('../../lib/sdk/variants.js');
 const { createNotification } = require('./decisions.js');
@@ -24,17 +26,9 @@ function createNative(dedupe) {
     serverUrl: 'http://127.0.0.1:1/x',
     maxQueueBytes: 2 ** 31,
     flushQueueSize: 2 ** 32 - 1,
+    dedupe: dedupe ? {} : false,
   });
-  return new binding.Dispatcher(
-    {
-      ...options,
-      library: 'benchmark',
-      dedupe,
-      dedupeWindowMillis: 86_400_000,
-      dedupeMaxEntries: 1_000_000,
-    },
-    HANDLERS,
-  );
+  return new binding.Dispatcher(nativeOptions(options, createLog(null)), HANDLERS);
 }
 
 /** Each returns a function of a user id. */

@@ -284,14 +284,15 @@ static void drops_are_told_in_several_turns(void **state) {
         const uint64_t before = o->drops;
         assert_true(uv_loop_alive(&o->loop));
         uv_run(&o->loop, UV_RUN_NOWAIT); /* UV_RUN_ONCE looks at timers twice */
-        assert_true(o->drops - before <= COUNT / PARTS);
+        /* From the timer, and from an attempt that comes back in the same turn. */
+        assert_true(o->drops - before <= 2 * (COUNT / PARTS));
         turns += o->drops > before;
         if (before == 0)
             ticks_before = ticks;
     }
     assert_int_equal(o->drops, COUNT); /* all of them before the close is over */
     assert_int_equal(w.report.dropped, COUNT);
-    assert_true(turns >= PARTS);
+    assert_true(turns >= PARTS / 2);
     assert_true(ticks - ticks_before >= PARTS / 2);
     assert_false(uv_loop_alive(&o->loop));
     uv_close((uv_handle_t *)&timer, NULL);
@@ -353,7 +354,7 @@ int main(void) {
         cmocka_unit_test(only_a_flush_keeps_the_loop_alive),
         cmocka_unit_test(dispatchers_take_turns),
         cmocka_unit_test(an_attempt_that_no_thread_has_begun_is_put_back),
-        cmocka_unit_test(refusals_are_told_however_many_come_in_one_turn),
+        cmocka_unit_test(refusals_are_reported_however_many_come_in_one_turn),
         cmocka_unit_test(drops_are_told_in_several_turns),
         cmocka_unit_test(drops_that_are_told_slowly_keep_the_loop_alive),
         cmocka_unit_test(it_may_be_destroyed_while_drops_are_told),
