@@ -364,22 +364,24 @@ async function decideUntil(isDone, { decide, flush }) {
 }
 
 function retries() {
-  it('an outage drops nothing, however often it is met', async (t) => {
-    const { amplitude, decide, flush, dropped, stats } = await start(t, { flushMaxRetries: 1 });
-    amplitude.setFault('unavailable', 4);
-    decideMany(decide, 10, 2);
-    const report = await flush();
-    assert.deepEqual([report.delivered, report.dropped, report.pending], [20, 0, 0]);
-    assert.deepEqual(
-      amplitude.requests.map(({ status }) => status),
-      [503, 503, 503, 503, ...Array(amplitude.requests.length - 4).fill(200)],
-    );
-    assert.equal(dropped.length, 0);
-    const { requests, health, failuresInARow, failingSince } = stats();
-    assert.equal(requests.failed, 4);
-    assert.equal(requests.sent, amplitude.requests.length);
-    assert.deepEqual([health, failuresInARow, failingSince], ['ok', 0, null]);
-  });
+  for (const users of [1, 10]) {
+    it(`an outage drops nothing, however often it is met by ${users * 2} decisions`, async (t) => {
+      const { amplitude, decide, flush, dropped, stats } = await start(t, { flushMaxRetries: 1 });
+      amplitude.setFault('unavailable', 4);
+      decideMany(decide, users, 2);
+      const report = await flush();
+      assert.deepEqual([report.delivered, report.dropped, report.pending], [users * 2, 0, 0]);
+      assert.deepEqual(
+        amplitude.requests.map(({ status }) => status),
+        [503, 503, 503, 503, ...Array(amplitude.requests.length - 4).fill(200)],
+      );
+      assert.equal(dropped.length, 0);
+      const { requests, health, failuresInARow, failingSince } = stats();
+      assert.equal(requests.failed, 4);
+      assert.equal(requests.sent, amplitude.requests.length);
+      assert.deepEqual([health, failuresInARow, failingSince], ['ok', 0, null]);
+    });
+  }
 
   it('a flush that ends in an outage tells what is pending, and stats() since when', async (t) => {
     const before = Date.now();
