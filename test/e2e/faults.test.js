@@ -364,13 +364,13 @@ async function decideUntil(isDone, { decide, flush }) {
 }
 
 function retries() {
-  for (const users of [1, 10]) {
-    it(`an outage drops nothing, however often it is met by ${users * 2} decisions`, async (t) => {
+  for (const count of [1, 20]) {
+    it(`an outage drops nothing, however often it is met by ${count}`, async (t) => {
       const { amplitude, decide, flush, dropped, stats } = await start(t, { flushMaxRetries: 1 });
       amplitude.setFault('unavailable', 4);
-      decideMany(decide, users, 2);
+      decideMany(decide, count, 1);
       const report = await flush();
-      assert.deepEqual([report.delivered, report.dropped, report.pending], [users * 2, 0, 0]);
+      assert.deepEqual([report.delivered, report.dropped, report.pending], [count, 0, 0]);
       assert.deepEqual(
         amplitude.requests.map(({ status }) => status),
         [503, 503, 503, 503, ...Array(amplitude.requests.length - 4).fill(200)],
