@@ -15,6 +15,7 @@ const {
   EVENT_TYPE,
   ROWS,
   audit,
+  flushAll,
   groupByUser,
   isWanted,
   labelOf,
@@ -24,6 +25,9 @@ const {
 
 const LONG_MILLIS = 60_000; // longer than any of this takes
 const PAUSE_MILLIS = 15_000; // of throttled users at /batch
+const MOST_PROBED = 20; // decisions
+/** How often a decision is sent when bad ones are listed one by one: each halving some times, and the last 16 together. */
+const MOST_TIMES_LISTED = 24;
 const PATIENT = { timeoutMillis: LONG_MILLIS };
 const CONCURRENT = { concurrency: 1000, timeout: LONG_MILLIS };
 
@@ -48,7 +52,7 @@ const propertyOf = (flagKey) => `[Optimizely] ${flagKey}`;
 const settleByTimer = (row) => async (client, amplitude, decided) => {
   const wanted = decided.filter(({ userId }) => isWanted(row, userId)).length;
   await amplitude.waitFor(() => countStored(amplitude) >= wanted, PATIENT);
-  await client.flush();
+  await flushAll(row)(client);
 };
 
 function assertProfiles(row, decided, store) {
@@ -69,14 +73,20 @@ function assertProfiles(row, decided, store) {
   }
 }
 
-/** Only decisions that Amplitude refuses are dropped, and onDrop gets each of them. */
+/** Only decisions that Amplitude refuses are dropped or held, and onDrop gets each that is dropped. */
 function assertDrops(row, decided, { dropped, stats }) {
   const refused = decided.filter(({ userId }) => !isWanted(row, userId));
   const nameOf = (userId, info) => `${userId} ${labelOf(info)}`;
+  const refusedNames = refused.map(({ userId, decisionInfo }) => nameOf(userId, decisionInfo));
+  const names = new Set(dropped.map((drop) => nameOf(drop.userId, drop)));
+  assert.equal(names.size, dropped.length);
   assert.deepEqual(
-    dropped.map((drop) => nameOf(drop.userId, drop)).sort(),
-    refused.map(({ userId, decisionInfo }) => nameOf(userId, decisionInfo)).sort(),
+    [...names].filter((name) => !refusedNames.includes(name)),
+    [],
   );
+  const held = refused.length - dropped.length;
+  assert.ok(held === 0 || row.held);
+  assert.ok(dropped.length === 0 || row.refused);
   for (const { reason, statusCode, message, insertId } of dropped) {
     assert.equal(reason, row.refused);
     assert.ok(statusCode >= 400 && message.startsWith(`${statusCode}: `), message);
@@ -86,20 +96,40 @@ function assertDrops(row, decided, { dropped, stats }) {
   assert.equal(decisions.seen, decided.length);
   assert.equal(decisions.accepted, decided.length);
   assert.equal(decisions.delivered, decided.length - refused.length);
-  assert.equal(decisions.dropped.total, refused.length);
-  assert.equal(decisions.dropped[row.refused] ?? 0, refused.length);
-  assert.equal(decisions.pending, 0);
+  assert.equal(decisions.dropped.total, dropped.length);
+  assert.equal(decisions.dropped[row.refused] ?? 0, dropped.length);
+  assert.equal(decisions.pending, held);
 }
 
-/** In an outage the same request is sent again, not parts of it. */
-const isRepeated = ({ requests: [first, second] }) => assert.deepEqual(second.body, first.body);
+const viewedIn = ({ body }) => body.events.filter(({ event_type: type }) => type === EVENT_TYPE);
+
+/** In an outage the beginning of the same request is sent again, with the same ids. */
+function isProbed({ requests: [first, second] }) {
+  const sent = viewedIn(second);
+  assert.ok(sent.length <= MOST_PROBED && sent.length > 0);
+  assert.deepEqual(sent, viewedIn(first).slice(0, sent.length));
+}
+
+/** What is held although it was refused is dropped with the next decision that is accepted. */
+async function isDroppedInTheEnd({ requests }, client) {
+  const { accepted } = client.stats().decisions;
+  client.decide(createNotification('user_1', { variationKey: 'the last one' }));
+  while (client.stats().decisions.pending > 0) {
+    await client.flush({ timeoutMillis: 1000 });
+  }
+  assert.equal(client.dropped.length, accepted - client.stats().decisions.delivered + 1);
+  assert.equal(new Set(client.dropped.map(({ reason }) => reason)).size, 1);
+  assert.ok(requests.at(-1).status >= 400);
+}
 
 /** The checks of a single row. */
 const CHECKS = {
-  408: isRepeated,
-  '429 without a list': isRepeated,
-  "403 with a firewall's page": isRepeated,
-  'reset after accepting': isRepeated,
+  408: isProbed,
+  503: isProbed,
+  '429 without a list': isProbed,
+  "403 with a firewall's page": isProbed,
+  'reset after accepting': isProbed,
+  '400 without a list': isDroppedInTheEnd,
   redirect: ({ requests }) =>
     assert.ok(
       requests.every(({ url }) => url === '/2/httpapi'),
@@ -117,13 +147,14 @@ const CHECKS = {
 
 const checkRow =
   (row) =>
-  ({ amplitude, client, decided }) => {
+  async ({ amplitude, client, decided }) => {
     const { lost, duplicated, outOfOrder } = audit(row, decided, amplitude.store);
     assert.deepEqual({ lost, duplicated, outOfOrder }, { lost: 0, duplicated: 0, outOfOrder: 0 });
     assert.equal(client.stats().requests.failed === 0, row.harmless === true);
     assertProfiles(row, decided, amplitude.store);
     assertDrops(row, decided, client);
-    CHECKS[row.name]?.(amplitude);
+    assert.ok(amplitude.requests.length <= (row.most ?? Infinity), amplitude.requests.length);
+    await CHECKS[row.name]?.(amplitude, client);
   };
 
 function matrix() {
@@ -136,7 +167,7 @@ function matrix() {
     },
   ];
   for (const row of ROWS) {
-    for (const { mode, options, settleWith } of modes) {
+    for (const { mode, options, settleWith } of row.flushed ? modes.slice(0, 1) : modes) {
       it(`${row.name}, ${mode}`, () =>
         playRow(row, connectRow(options), checkRow(row), settleWith?.(row)));
     }
@@ -218,10 +249,12 @@ function oneAmongMany() {
     const tries = amplitude.requests.filter(({ body }) =>
       body.events.some((event) => event.user_id === 'user_500'),
     );
+    // What was throttled comes in one request, and what joined it meanwhile in another.
     assert.deepEqual(
       tries.map(({ status }) => status),
-      [429, 200],
+      [429, 200, 200],
     );
+    assert.equal(viewedIn(tries[1]).length, 2);
     assert.ok(tries[1].receivedAt - refused.answeredAt >= PAUSE_MILLIS);
   });
 
@@ -252,6 +285,23 @@ function oneAmongMany() {
     assert.equal(stats().decisions.dropped.invalid_event, 1);
   });
 
+  it('a server that lists one of many bad events at a time gets each decision a few times, not once for each bad one', async (t) => {
+    const { amplitude, decide, flush, dropped } = await start(t);
+    const isBad = ({ event_properties: properties }) => properties?.variation_key === 'bad';
+    amplitude.setFault((req, { events }) =>
+      rejectEvents((event) => event === events.find(isBad))(req, { events }),
+    );
+    for (let user = 0; user < 900; user++) {
+      const variationKey = user % 6 === 0 ? 'bad' : 'good';
+      decide(createNotification(`user_${user}`, { variationKey }));
+    }
+    const report = await flush();
+    assert.deepEqual([report.delivered, report.dropped, report.pending], [750, 150, 0]);
+    assert.deepEqual([...new Set(dropped.map(({ reason }) => reason))], ['invalid_event']);
+    const carried = amplitude.requests.reduce((sum, request) => sum + viewedIn(request).length, 0);
+    assert.ok(carried < 900 * MOST_TIMES_LISTED, `${carried} events of 900 decisions`);
+  });
+
   it('a refused decision that shares a $identify with others costs none of them', async (t) => {
     const { amplitude, decide, flush, dropped } = await start(t);
     // The shared $identify is refused, too, because of the value that it sets.
@@ -274,63 +324,171 @@ function oneAmongMany() {
   });
 }
 
+/** 500 to any request with a decision for this variation. */
+const poisonedBy = (variationKey) => (req, exchange) =>
+  exchange.events.some((event) => event.event_properties?.variation_key === variationKey)
+    ? faults.status(500)(req, exchange)
+    : undefined;
+
+/** The requests that were answered, in order: the number of decisions, and whether they were poisoned and accepted. */
+const attemptsOf = ({ requests }, variationKey) =>
+  requests.map((request) => {
+    const viewed = viewedIn(request);
+    return {
+      count: viewed.length,
+      isBad: viewed.some((event) => event.event_properties.variation_key === variationKey),
+      isAccepted: request.status === 200,
+    };
+  });
+
+/** For each failure of the poisoned: its number of decisions, and whether others were accepted since the one before. */
+function blamesOf(attempts) {
+  let isAccepted = false;
+  const failures = [];
+  for (const attempt of attempts) {
+    if (attempt.isBad) {
+      failures.push({ count: attempt.count, isBlame: failures.length > 0 && isAccepted });
+      isAccepted = false;
+    }
+    isAccepted ||= attempt.isAccepted;
+  }
+  return failures;
+}
+
+/** Decide for one new user after the other, until `isDone()`. */
+async function decideUntil(isDone, { decide, flush }) {
+  for (let user = 0; !isDone(); user++) {
+    decide(createNotification(`visitor_${user}`));
+    await flush({ timeoutMillis: 50 });
+  }
+}
+
 function retries() {
-  for (const attempts of [1, 3]) {
-    it(`${attempts}: so many attempts, and then each decision is reported`, async (t) => {
-      const { amplitude, decide, flush, dropped, stats } = await start(
-        t,
-        { flushMaxRetries: attempts },
-        { faults: 'unavailable' },
-      );
-      decideMany(decide, 10, 2);
+  for (const count of [1, 20]) {
+    it(`an outage drops nothing, however often it is met by ${count}`, async (t) => {
+      const { amplitude, decide, flush, dropped, stats } = await start(t, { flushMaxRetries: 1 });
+      amplitude.setFault('unavailable', 4);
+      decideMany(decide, count, 1);
       const report = await flush();
-      assert.deepEqual([report.delivered, report.dropped, report.pending], [0, 20, 0]);
+      assert.deepEqual([report.delivered, report.dropped, report.pending], [count, 0, 0]);
       assert.deepEqual(
         amplitude.requests.map(({ status }) => status),
-        Array(attempts).fill(503),
+        [503, 503, 503, 503, ...Array(amplitude.requests.length - 4).fill(200)],
       );
-      assert.equal(dropped.length, 20);
-      assert.ok(
-        dropped.every(
-          ({ reason, statusCode }) => reason === 'retries_exhausted' && statusCode === 503,
-        ),
-      );
-      const { decisions, requests } = stats();
-      assert.equal(decisions.dropped.retries_exhausted, 20);
-      assert.deepEqual(
-        [requests.sent, requests.retried, requests.failed],
-        [attempts, attempts - 1, attempts],
-      );
+      assert.equal(dropped.length, 0);
+      const { requests, health, failuresInARow, failingSince } = stats();
+      assert.equal(requests.failed, 4);
+      assert.equal(requests.sent, amplitude.requests.length);
+      assert.deepEqual([health, failuresInARow, failingSince], ['ok', 0, null]);
     });
   }
 
-  it('counts for each decision, whatever its batch was split into', async (t) => {
-    const { amplitude, decide, flush, dropped } = await start(t, { flushMaxRetries: 2 });
+  it('a flush that ends in an outage tells what is pending, and stats() since when', async (t) => {
+    const before = Date.now();
+    const { decide, failed, flush, stats } = await start(t, {}, { faults: 'unavailable' });
+    decideMany(decide, 10, 2);
+    flush();
+    await failed();
+    const report = await flush({ timeoutMillis: 500 });
+    assert.deepEqual([report.delivered, report.dropped, report.pending], [0, 0, 20]);
+    const { health, failuresInARow, failingSince, oldestPendingMillis, requests } = stats();
+    assert.equal(health, 'retrying');
+    assert.equal(failuresInARow, requests.failed);
+    assert.ok(failingSince >= before && failingSince <= Date.now());
+    assert.ok(oldestPendingMillis >= 0 && oldestPendingMillis <= Date.now() - before);
+  });
+
+  for (const most of [1, 3]) {
+    it(`${most}: so many failures while others are accepted, and then what is bad is dropped, alone`, async (t) => {
+      const client = await start(t, { flushMaxRetries: most });
+      const { amplitude, decide, dropped, stats } = client;
+      amplitude.setFault(poisonedBy('bad'));
+      decideMany(decide, 10, 2);
+      decide(createNotification('user_5', { flagKey: 'flag_1', variationKey: 'bad' }));
+      decideMany(decide, 10, 2, { variationKey: 'next' });
+      await decideUntil(() => dropped.length > 0 && stats().decisions.pending === 0, client);
+
+      assert.deepEqual(
+        dropped.map(({ reason, statusCode, userId, variationKey }) => [
+          reason,
+          statusCode,
+          userId,
+          variationKey,
+        ]),
+        [['retries_exhausted', 500, 'user_5', 'bad']],
+      );
+      const { delivered, accepted } = stats().decisions;
+      assert.equal(delivered, accepted - 1);
+      // The user's decisions around it came in order.
+      assert.deepEqual(
+        storedLabels(amplitude.store, 'user_5').filter((label) => label.startsWith('flag_1=')),
+        ['flag_1=one_page', 'flag_1=next'],
+      );
+
+      const failures = blamesOf(attemptsOf(amplitude, 'bad'));
+      const blamesBefore = (end) => failures.slice(0, end).filter(({ isBlame }) => isBlame).length;
+      assert.equal(failures.at(-1).count, 1);
+      assert.ok(blamesBefore(failures.length) >= most);
+      const alone = failures.findIndex(({ count }) => count === 1);
+      assert.ok(failures.length - 1 === alone || blamesBefore(failures.length - 1) < most);
+    });
+  }
+
+  it('a user whose decisions a firewall refuses loses them in the end, and nobody else does', async (t) => {
+    const client = await start(t, { flushMaxRetries: 2 });
+    const { amplitude, decide, dropped, stats } = client;
+    amplitude.setFault((req, exchange) =>
+      exchange.events.some((event) => event.user_id === 'user_5')
+        ? faults.forbidden()(req, exchange)
+        : undefined,
+    );
+    decideMany(decide, 50, 3);
+    await decideUntil(() => stats().decisions.pending === 0, client);
+    assert.deepEqual(
+      dropped.map(({ reason, statusCode, userId, flagKey }) => [
+        reason,
+        statusCode,
+        userId,
+        flagKey,
+      ]),
+      ['flag_0', 'flag_1', 'flag_2'].map((flagKey) => [
+        'retries_exhausted',
+        403,
+        'user_5',
+        flagKey,
+      ]),
+    );
+    const { accepted, delivered } = stats().decisions;
+    assert.equal(delivered, accepted - 3);
+    assert.equal(amplitude.store.user('user_5'), undefined);
+    assert.equal(stats().health, 'ok');
+  });
+
+  it('a batch that is split is not blamed for an outage', async (t) => {
+    const { amplitude, decide, flush, dropped } = await start(t, { flushMaxRetries: 1 });
     const split = faults.tooManyEvents(10);
+    let failures = 0;
     amplitude.setFault(
-      (req, exchange) => split(req, exchange) ?? faults.unavailable()(req, exchange),
+      (req, exchange) =>
+        split(req, exchange) ?? (failures++ < 3 ? faults.unavailable()(req, exchange) : undefined),
     );
     decideMany(decide, 16, 1);
-    await flush();
-    const attempts = carriedBy(amplitude.requests, 503).flat();
-    assert.equal(dropped.length, 16);
-    for (const drop of dropped) {
-      assert.equal(drop.reason, 'retries_exhausted');
-      assert.equal(
-        attempts.filter((label) => label === `${drop.userId} ${labelOf(drop)}`).length,
-        2,
-      );
-    }
+    assert.equal((await flush()).delivered, 16);
+    assert.equal(dropped.length, 0);
+    assert.ok(carriedBy(amplitude.requests, 503).every((labels) => labels.length <= 5));
   });
 
   it('a decision that was dropped goes out again when it is decided again', async (t) => {
-    const { amplitude, decide, flush } = await start(t, { flushMaxRetries: 1 });
-    amplitude.setFault('unavailable', 1);
-    decideMany(decide, 1, 1);
-    await flush();
-    decideMany(decide, 1, 1);
-    assert.equal((await flush()).delivered, 1);
-    assert.equal(countStored(amplitude), 1);
+    const client = await start(t, { flushMaxRetries: 1 });
+    const { amplitude, decide, dropped, flush } = client;
+    amplitude.setFault(poisonedBy('bad'));
+    const bad = createNotification('user_1', { variationKey: 'bad' });
+    decide(bad);
+    await decideUntil(() => dropped.length > 0, client);
+    amplitude.setFault(null);
+    decide(bad);
+    assert.equal((await flush()).pending, 0);
+    assert.deepEqual(storedLabels(amplitude.store, 'user_1'), ['checkout_flow=bad']);
   });
 }
 

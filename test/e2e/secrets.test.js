@@ -6,6 +6,7 @@
  */
 
 const assert = require('node:assert/strict');
+const { EventEmitter, once } = require('node:events');
 const path = require('node:path');
 const { after, before, describe, it } = require('node:test');
 const util = require('node:util');
@@ -50,24 +51,36 @@ function assertDiscreet(...said) {
 const addQuery = (url) => `${url}?token=${TOKEN}&other=1`;
 const addCredentials = (url) => url.replace('//', `//${CREDENTIALS}@`);
 
-/** Make a dispatcher that drops after one failure, and collect all that it shows: log lines, drops and counts. */
+/**
+ * Make a dispatcher that drops a decision with the message of its failure, when it is too old, and collect all that it
+ * shows: log lines, drops and counts.
+ */
 function createTalker(t, options) {
   const said = [];
+  const drops = new EventEmitter();
   const write = (message) => said.push(message);
   const dispatcher = createDispatcher({
     apiKey: KEY,
-    flushMaxRetries: 1,
+    maxAgeMillis: 1000,
     requestTimeoutMillis: 300,
     flushIntervalMillis: 60_000,
     logger: { debug: write, info: write, warn: write, error: write },
-    onDrop: (drop) => said.push(drop),
+    onDrop: (drop) => {
+      said.push(drop);
+      drops.emit('drop');
+    },
     ...options,
   });
   t.after(() => dispatcher.close({ timeoutMillis: 0 }));
   let users = 0;
   const talk = async () => {
     dispatcher.onDecision(createNotification(`user_${++users}`));
-    said.push(await dispatcher.flush());
+    const dropped = once(drops, 'drop');
+    const report = await dispatcher.flush();
+    if (report.pending > 0) {
+      await dropped; // a flush does not wait for what is tried after minutes only, but it gets old
+    }
+    said.push(report);
     said.push(dispatcher.stats());
   };
   return { dispatcher, said, talk };
@@ -140,12 +153,15 @@ describe('no secret is shown when the server answers with', () => {
   for (const [name, fault] of Object.entries(all)) {
     it(name, async (t) => {
       const proxy = await startProxy(t, { credentials: CREDENTIALS });
-      const { said, talk } = createTalker(t, {
+      const { dispatcher, said, talk } = createTalker(t, {
         serverUrl: addQuery(amplitude.httpapi),
         proxy: addCredentials(proxy.url),
       });
-      amplitude.setFault(fault, 1);
+      amplitude.setFault(fault);
       await talk();
+      const { requests, decisions } = dispatcher.stats();
+      assert.equal(decisions.dropped.total, requests.failed > 0 ? 1 : 0);
+      amplitude.setFault(null);
       await talk();
       assert.equal(proxy.requests[0].authorization, CREDENTIALS);
       assert.ok(said.some((line) => /^request 1: /.test(line)));
@@ -195,7 +211,11 @@ describe('no secret is shown when a request fails because of', () => {
       t.after(() => amplitude.close());
       const { dispatcher, said, talk } = createTalker(t, await makeOptions(t, amplitude));
       await talk();
-      assert.equal(dispatcher.stats().requests.failed, 1);
+      const { requests, decisions, lastError } = dispatcher.stats();
+      assert.ok(requests.failed >= 1);
+      assert.equal(decisions.dropped.expired, 1);
+      assert.ok(said.some(({ message }) => message === lastError.message));
+      assert.ok(said.some((line) => /does not take decisions/.test(line)));
       assertDiscreet(...said);
     });
   }

@@ -7,9 +7,12 @@
  *
  * A row has
  * - `name`;
- * - `fault()`, which makes the fault, and `times`, the number of requests that meet it (default: 2); or
- *   `stopped`: the port is closed;
- * - `refused`: the reason for which the decisions of BAD_USERS are never accepted, for faults that refuse them;
+ * - `fault()`, which makes the fault, and `times`, the number of requests that meet it (default: 2), and more if it
+ *   `lasts` for some milliseconds; or `stopped`: the port is closed;
+ * - `most`: the number of requests that a client makes at most, if it deals with the fault well;
+ * - `refused`: the reason for which the decisions of BAD_USERS are dropped, for faults that refuse them;
+ * - `held`: the decisions of BAD_USERS stay pending instead, until others are accepted, or longer;
+ * - `flushed`: it ends only with a flush, or after minutes;
  * - `pauses`: the users that are throttled have to wait for 15 s;
  * - `devices`: the users are devices;
  * - `requestTimeoutMillis`: for faults that end with the timeout;
@@ -25,15 +28,36 @@ const FLAGS = ['checkout_flow', 'homepage_banner', 'search_ranking'];
 const ROUNDS = 8;
 const SHORT_TIMEOUT_MILLIS = 300;
 const PATIENCE_MILLIS = 60_000;
+const OUTAGE_MILLIS = 2000;
+const HELD_FLUSH_MILLIS = 1000;
+/** Some ten to find out, one for each wait, and those that deliver everything. */
+const MOST_REQUESTS = 40;
 
 const users = Array.from({ length: USER_COUNT }, (_, i) => `user_${i}`);
 const BAD_USERS = Object.freeze(['user_7', 'user_11', 'user_40']);
 
-/** 403 in JSON to any request with events of these users, which it does not name. */
-const forbiddenFor = (bad) => (req, exchange) =>
-  exchange.events.some((event) => bad.includes(event.user_id))
-    ? faults.forbidden()(req, exchange)
-    : undefined;
+/** A fault that is met by any request with events of these users, which it does not name. */
+const onlyFor = (users, fault) => (req, exchange) =>
+  exchange.events.some((event) => users.includes(event.user_id)) ? fault(req, exchange) : undefined;
+
+/** A fault that ends so many milliseconds after the first request that meets it, and after so many requests. */
+function lasting(fault, millis, times) {
+  let endsAt;
+  let met = 0;
+  return (req, exchange) => {
+    endsAt ??= performance.now() + millis;
+    return met++ < times || performance.now() < endsAt ? fault(req, exchange) : undefined;
+  };
+}
+
+/** An outage as it is met in the field: it lasts, and the client must not hammer. */
+const outage = (name, fault, more) => ({
+  name,
+  fault,
+  lasts: OUTAGE_MILLIS,
+  most: MOST_REQUESTS,
+  ...more,
+});
 
 /** 429 that lists only the last of the throttled events. */
 const throttledLastEvent = (users) => (req, exchange) => {
@@ -45,6 +69,9 @@ const throttledLastEvent = (users) => (req, exchange) => {
     }
   );
 };
+
+/** 200 with an error in JSON, which stands for another status. */
+const codeInside = (code) => faults.answer({ status: 200, body: { code, error: 'It failed' } });
 
 /** 503 that asks for a second attempt in 1 to 2 s: HTTP dates are whole seconds. */
 const retryAtDate = () => (req, exchange) =>
@@ -102,21 +129,49 @@ const ROWS = [
     fault: () => faults.rejectUsers(BAD_USERS, { list: 'first' }),
     times: Infinity,
     refused: 'invalid_event',
+    most: 120,
   },
   {
     name: '400 without a list',
     fault: () => faults.rejectUsers(BAD_USERS, { list: 'none' }),
     times: Infinity,
     refused: 'invalid_event',
+    held: true,
+    most: 300,
   },
   {
-    name: '403 for some events, without a list',
-    fault: () => forbiddenFor(BAD_USERS),
+    name: "403 in JSON for some users' events",
+    fault: () => onlyFor(BAD_USERS, faults.forbidden()),
     times: Infinity,
-    refused: 'invalid_event',
+    held: true,
+    most: 80,
+  },
+  {
+    name: "500 for some users' events",
+    fault: () => onlyFor(BAD_USERS, faults.status(500)),
+    times: Infinity,
+    held: true,
+    most: 80,
   },
   { name: "403 with a firewall's page", fault: () => faults.forbiddenPage() },
   { name: '404', fault: () => faults.notFound() },
+  ...[401, 403, 404, 405, 410, 415].map((code) =>
+    outage(`${code} in JSON for everything, for a while`, () => faults.status(code)),
+  ),
+  // If it ended before it is known for an outage, sizes would begin at that of one decision, and grow.
+  outage('413 for everything, for a while', () => faults.tooManyEvents(0), { times: 14 }),
+  outage('400 for everything, for a while', () => faults.status(400)),
+  outage('503 for everything, for a while', () => faults.unavailable()),
+  outage("200 with a captive portal's page, for a while", () => faults.htmlPage()),
+  outage('200 with "code":400 in it, for a while', () => codeInside(400)),
+  outage('200 with "code":500 in it, for a while', () => codeInside(500)),
+  {
+    name: 'wrong API key, mended later',
+    fault: () => faults.invalidApiKey(),
+    times: 1,
+    flushed: true,
+    most: 10,
+  },
   { name: 'redirect', fault: () => faults.redirect('/elsewhere') },
   { name: 'connection refused, then a restart', stopped: true },
   { name: 'reset before reading', fault: () => faults.resetBeforeReading() },
@@ -139,11 +194,7 @@ const ROWS = [
     harmless: true,
   },
   { name: '200 with rubbish', fault: () => faults.accepted(faults.rubbish()), harmless: true },
-  {
-    name: '200 with an HTML page',
-    fault: () => faults.accepted(faults.htmlPage()),
-    harmless: true,
-  },
+  { name: '200 with an HTML page', fault: () => faults.accepted(faults.htmlPage()) },
   {
     name: 'silence until the timeout',
     fault: () => faults.silence(),
@@ -209,7 +260,7 @@ const storedLabels = (store, user) =>
   store.events({ user, type: EVENT_TYPE }).map((event) => labelOf(event.event_properties));
 
 /** Whether the decisions of a user have to arrive in the end. */
-const isWanted = (row, userId) => !(row.refused && BAD_USERS.includes(userId));
+const isWanted = ({ refused, held }, userId) => !((refused || held) && BAD_USERS.includes(userId));
 
 /** Compare the decisions that have to arrive with those that are stored. */
 function audit(row, decided, store) {
@@ -233,15 +284,26 @@ function audit(row, decided, store) {
   return result;
 }
 
+/** Flush until nothing is pending but what the row holds. */
+const flushAll = (row) => async (client) => {
+  if (!row.held || client.stats === undefined) {
+    return client.flush();
+  }
+  const held = createTraffic().filter(({ userId }) => !isWanted(row, userId)).length;
+  do {
+    await client.flush({ timeoutMillis: HELD_FLUSH_MILLIS });
+  } while (client.stats().decisions.pending > held);
+};
+
 /**
  * Play a row: half of the traffic meets the fault, and the other half follows while the first half is in flight.
  *
- * `connect(serverUrl, row)` resolves to a client `{decide(notification), flush(), failed(), close()}`,
- * where failed() resolves when a request has failed; it is optional.
+ * `connect(serverUrl, row)` resolves to a client `{decide(notification), flush(options), failed(), stats(), close()}`,
+ * where failed() resolves when a request has failed; it and stats() are optional.
  * `settle(client, amplitude, decided)` waits for the decisions, with client.flush() unless told otherwise.
  * Resolves to what `look({amplitude, client, decided})` returns at the end, before both are closed.
  */
-async function playRow(row, connect, look, settle = (client) => client.flush()) {
+async function playRow(row, connect, look, settle = flushAll(row)) {
   const amplitude = await startAmplitude();
   const client = await connect(row.pauses ? amplitude.batch : amplitude.httpapi, row);
   try {
@@ -250,7 +312,12 @@ async function playRow(row, connect, look, settle = (client) => client.flush()) 
     if (row.stopped) {
       await amplitude.stop();
     } else {
-      amplitude.setFault(row.fault(), row.times ?? 2);
+      const { times = 2, lasts } = row;
+      if (lasts === undefined) {
+        amplitude.setFault(row.fault(), times);
+      } else {
+        amplitude.setFault(lasting(row.fault(), lasts, times));
+      }
     }
     decided.slice(0, half).forEach(client.decide);
     const settled = settle(client, amplitude, decided.slice(0, half));
@@ -273,4 +340,14 @@ async function playRow(row, connect, look, settle = (client) => client.flush()) 
   }
 }
 
-module.exports = { EVENT_TYPE, ROWS, audit, groupByUser, isWanted, labelOf, playRow, storedLabels };
+module.exports = {
+  EVENT_TYPE,
+  ROWS,
+  audit,
+  flushAll,
+  groupByUser,
+  isWanted,
+  labelOf,
+  playRow,
+  storedLabels,
+};

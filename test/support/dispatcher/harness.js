@@ -70,7 +70,7 @@ function connect(serverUrl, options) {
     decide: dispatcher.onDecision,
     dropped,
     failed: () => requestFailed(dispatcher),
-    flush: () => dispatcher.flush({ timeoutMillis: LONG_MILLIS }),
+    flush: (options) => dispatcher.flush({ timeoutMillis: LONG_MILLIS, ...options }),
     stats: () => checkedStats(dispatcher),
     close: () => dispatcher.close({ timeoutMillis: 0 }),
   };
