@@ -405,10 +405,10 @@ static bool has_untried(const oa_dispatcher *d, const oa_batch *batch) {
 }
 
 /*
- * A batch that was to blame before fails again, and nothing was accepted in between: that says little
- * of the server, or some bad decisions that are tried one after another would look like an outage.
- * Others are tried at once, if there are any. If not, it waits by itself; and the server is in trouble
- * when that is so of many users.
+ * A batch that was to blame before fails again, and nothing was accepted in between: that says
+ * little of the server, or some bad decisions that are tried one after another would look like an
+ * outage. Others are tried at once, if there are any. If not, it waits by itself; and the server is
+ * in trouble when that is so of many users.
  */
 static void apply_suspects(oa_dispatcher *d, oa_now now, oa_batch *batch, oa_trouble trouble) {
     const bool are_others = has_untried(d, batch);

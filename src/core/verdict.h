@@ -8,8 +8,8 @@
  * A failure is the server's, until there is reason to think that it is the batch's: others were
  * accepted since the same records failed before. The server's failures are kept by the dispatcher
  * (health.h) and drop nothing but by age; the batch's own are kept with it (batch.h), and it is
- * halved until what is bad stands alone and is dropped. A batch that was to blame before says little
- * of the server: when it fails again, others are tried before the server is taken for down.
+ * halved until what is bad stands alone and is dropped. A batch that was to blame before says
+ * little of the server: when it fails again, others are tried before the server is taken for down.
  */
 #ifndef OA_VERDICT_H
 #define OA_VERDICT_H

@@ -2,9 +2,9 @@
  * support.h: a dispatcher in a world that a test controls; the world is its host.
  *
  * The world has a clock that stands still until advance(), randomness that is a single number (or
- * runs free), a server with scripted answers, and memory that fails at the n-th allocation. Nothing waits for
- * time to pass: settle() does what is due until nothing is left to do at this moment of the world's
- * clock, or until a silent server holds the request.
+ * runs free), a server with scripted answers, and memory that fails at the n-th allocation. Nothing
+ * waits for time to pass: settle() does what is due until nothing is left to do at this moment of
+ * the world's clock, or until a silent server holds the request.
  *
  * After every turn the world checks that the counts of decisions add up.
  *

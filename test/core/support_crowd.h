@@ -2,9 +2,9 @@
  * support_crowd.h: many users who decide all the time, and a server that skims what arrives.
  *
  * Decision n is of user n % users ("u0", "u1", ...), and carries its number. The server checks that
- * none arrives twice, and that those of a user arrive in order; it notes how long each one took. The
- * clock goes from one moment at which something is due to the next, as it does for a host, and the
- * core draws its random numbers as it does in a process.
+ * none arrives twice, and that those of a user arrive in order; it notes how long each one took.
+ * The clock goes from one moment at which something is due to the next, as it does for a host, and
+ * the core draws its random numbers as it does in a process.
  */
 #ifndef SUPPORT_CROWD_H
 #define SUPPORT_CROWD_H

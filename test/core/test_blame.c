@@ -1,6 +1,6 @@
 /*
- * Batches that are to blame, while others are accepted: what is bad is found and dropped, and nobody
- * else waits for it. In simulated time, with the core's own random numbers.
+ * Batches that are to blame, while others are accepted: what is bad is found and dropped, and
+ * nobody else waits for it. In simulated time, with the core's own random numbers.
  *
  * OA_SAY=1 prints the numbers that are measured.
  */
@@ -272,9 +272,9 @@ static void the_bad_decision_of_the_only_user_is_found(void **state) {
 }
 
 /*
- * The same with a 500, but while decisions before it are accepted: it is to blame. At the very front
- * it cannot be told from an outage, as no decision of the user may overtake it: it is kept until it
- * is too old, and the others are delivered then.
+ * The same with a 500, but while decisions before it are accepted: it is to blame. At the very
+ * front it cannot be told from an outage, as no decision of the user may overtake it: it is kept
+ * until it is too old, and the others are delivered then.
  */
 static void the_decision_that_breaks_the_server_for_its_only_user(void **state) {
     (void)state;

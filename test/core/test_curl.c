@@ -479,8 +479,8 @@ static void a_silent_server_is_left_at_once(void **state) {
 }
 
 #if LIBCURL_VERSION_NUM >= 0x075700 /* CURLOPT_QUICK_EXIT */
-/* A resolver that says nothing until it is told to; libcurl calls it in place of the C library's. No
- * other test has a name to resolve. */
+/* A resolver that says nothing until it is told to; libcurl calls it in place of the C library's.
+ * No other test has a name to resolve. */
 static atomic_bool resolver_asked;
 static atomic_bool resolver_answers;
 
