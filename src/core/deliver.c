@@ -178,8 +178,10 @@ oa_attempt *oa_dispatcher_take_attempt(oa_dispatcher *d, oa_now now) {
     if (!oa_dispatcher_has_attempt(d, now))
         return NULL;
     oa_batch *batch = next_batch(d, now);
-    if (batch == NULL)
+    if (batch == NULL) {
+        d->soon = true; /* all of it went to parked users: a flush need not wait for more */
         return NULL;
+    }
     oa_attempt_begin(&d->attempt, batch, d->fit.bytes);
     d->is_out = true;
     return &d->attempt;

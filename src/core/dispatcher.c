@@ -17,9 +17,12 @@ static void copy_options(oa_dispatcher *d, const oa_config *config) {
     d->min_id_length = config->min_id_length;
     d->flush_queue_size = config->flush_queue_size;
     d->flush_max_retries = config->flush_max_retries;
-    d->flush_interval_ms = config->flush_interval_ms;
     d->throttle_ms = config->throttle_ms;
     d->max_age_ms = config->max_age_ms;
+    /* A decision that expires before it is tried would be lost without a reason. */
+    d->flush_interval_ms = config->flush_interval_ms < config->max_age_ms / 2
+                               ? config->flush_interval_ms
+                               : config->max_age_ms / 2;
     d->chance.state = config->seed;
     oa_hash_key_init(&d->hash_key, config->api_key);
     oa_arena_init(&d->arena, config->max_queue_bytes);

@@ -10,7 +10,7 @@
 
 /*
  * Drop a decision. Its exposure counts as unsent, unless the decision was judged: the next one like
- * it goes out. Ownership: takes the record; `message` is lent until it was told.
+ * it goes out. Ownership: takes the record. Copies `message`.
  */
 void oa_drop(oa_dispatcher *dispatcher, oa_record *record, oa_drop_reason reason, int status_code,
              const char *message);

@@ -13,7 +13,16 @@ void oa_fit_refused(oa_fit *fit, size_t body_bytes) {
     fit->accepted = 0;
 }
 
-void oa_fit_accepted(oa_fit *fit, bool full) {
+void oa_fit_lost(oa_fit *fit, size_t body_bytes) {
+    if (body_bytes <= fit->proven)
+        fit->proven /= 2; /* links change: if it goes on, that was long ago */
+    else
+        oa_fit_refused(fit, body_bytes);
+}
+
+void oa_fit_accepted(oa_fit *fit, size_t body_bytes, bool full) {
+    if (body_bytes > fit->proven)
+        fit->proven = body_bytes;
     if (!full || fit->bytes == fit->max_bytes || ++fit->accepted < OA_FIT_PATIENCE)
         return;
     fit->bytes = fit->bytes > fit->max_bytes / 2 ? fit->max_bytes : fit->bytes * 2;

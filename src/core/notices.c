@@ -12,6 +12,7 @@ enum {
     MAX_LINES_BYTES = 1 << 20, /* the decisions of a request, one line each, when debugging */
     KEEP_LINES_BYTES = 4096,
     MAX_REFUSED_BYTES = 1 << 20, /* some 10,000 decisions */
+    REFUSED_CHUNK_BYTES = 4096,  /* one that is told slowly holds few others */
 };
 
 typedef struct line_header {
@@ -26,6 +27,7 @@ void oa_notices_init(oa_notices *notices, const oa_config *config) {
     notices->report_drops = config->report_drops;
     oa_buf_init(&notices->lines, MAX_LINES_BYTES);
     oa_arena_init(&notices->refused_arena, MAX_REFUSED_BYTES);
+    notices->refused_arena.chunk_bytes = REFUSED_CHUNK_BYTES;
     oa_queue_init(&notices->refused, &notices->refused_arena);
 }
 
@@ -97,7 +99,8 @@ static void link_drop(oa_notices *notices, oa_record *record, oa_drop_reason rea
         drops->last->next = record;
     drops->last = record;
     drops->status_code = status_code;
-    drops->message = message;
+    if (strcmp(drops->message, message) != 0)
+        snprintf(drops->message, sizeof(drops->message), "%s", message);
 }
 
 void oa_notices_drop(oa_notices *notices, oa_arena *arena, oa_record *record, oa_drop_reason reason,

@@ -18,7 +18,7 @@ typedef struct oa_drops {
     oa_record *first;
     oa_record *last;
     int status_code;
-    const char *message; /* static, or that of the last attempt */
+    char message[400]; /* of the last of them */
 } oa_drops;
 
 typedef struct oa_notices {
@@ -51,7 +51,7 @@ void oa_notices_log(oa_notices *notices, oa_log_level level, const char *topic, 
                     ...) __attribute__((format(printf, 4, 5)));
 
 /*
- * Note that a record was dropped. Its `seq` is over. `message` is lent until it is reported.
+ * Note that a record was dropped. Its `seq` is over. Copies `message`.
  * Ownership: takes the record; `arena` is the one that it came from.
  */
 void oa_notices_drop(oa_notices *notices, oa_arena *arena, oa_record *record, oa_drop_reason reason,

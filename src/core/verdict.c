@@ -289,7 +289,7 @@ static bool deliver(void *context, oa_record *record, oa_mark mark) {
 }
 
 static void apply_accepted(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
-    oa_fit_accepted(&d->fit, carried < batch->count);
+    oa_fit_accepted(&d->fit, d->attempt.body.text.len, carried < batch->count);
     oa_batch_filter(batch, carried, deliver, d);
     d->stats.delivered += carried;
     d->stats.pending -= carried;
@@ -371,7 +371,7 @@ static uint64_t own_wait_ms(oa_dispatcher *d, const oa_batch *batch, uint32_t fa
 static void punish(oa_dispatcher *d, oa_now now, oa_batch *batch) {
     const oa_suspicion s = batch->suspicion;
     if (d->attempt.status_code == 0)
-        oa_fit_refused(&d->fit, d->attempt.body.text.len); /* too large for the link, perhaps */
+        oa_fit_lost(&d->fit, d->attempt.body.text.len);
     if (batch->count == 1 && s.blames >= d->flush_max_retries) {
         drop_some(d, batch, 1, OA_MARK_KEEP, OA_DROP_RETRIES_EXHAUSTED);
         put_back(d, batch, false);

@@ -542,6 +542,106 @@ static void a_decision_too_large_alone_is_dropped(void **state) {
     world_end(w);
 }
 
+/* An exception in the server, or a rule of a firewall, for what one flag sends. */
+static void refuse_bad_flag(void *data, const arrival *request, answer *out) {
+    const world *w = data;
+    out->status = 200;
+    for (size_t i = 0; i < arrival_count(request); i++) {
+        const cJSON *properties =
+            cJSON_GetObjectItem(arrival_event(request, i), "event_properties");
+        if (strcmp(text_of(properties, "flag_key"), "bad") == 0)
+            out->status = w->server.otherwise.status;
+    }
+}
+
+static void bad_decisions_that_wait_keep_no_others_from_being_sent(void **state) {
+    (void)state;
+    static const int statuses[] = {500, 403};
+    enum { SECONDS = 600, A_SECOND = 5, PARTS = 10 };
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+        world *w = world_new();
+        uint64_t seed = 1;
+        uint64_t good = 0;
+        w->server.otherwise.status = statuses[i];
+        w->server.respond = refuse_bad_flag;
+        w->server.data = w;
+        world_start(w);
+        for (int n = 0; n < SECONDS * A_SECOND; n++) {
+            char user[16];
+            snprintf(user, sizeof(user), "u%d", n);
+            const bool is_bad = n % 50 == 7;
+            decide(w, user, is_bad ? "bad" : "f", "a");
+            good += !is_bad;
+            for (int part = 0; n % A_SECOND == 0 && part < PARTS; part++) {
+                w->random = draw(&seed);
+                advance(w, 1000 / PARTS);
+            }
+        }
+        for (int part = 0; part < 120 * PARTS; part++) {
+            w->random = draw(&seed);
+            advance(w, 1000 / PARTS);
+        }
+        assert_int_equal(stats_of(w).delivered, good);
+        world_end(w);
+    }
+}
+
+static void lose_some(void *data, const arrival *request, answer *out) {
+    (void)request;
+    out->status = draw_below(data, 100) < 30 ? 0 : 200;
+}
+
+static void a_link_that_loses_requests_does_not_make_them_small(void **state) {
+    (void)state;
+    enum { SECONDS = 600, A_SECOND = 20, PARTS = 10 };
+    world *w = world_new();
+    uint64_t seed = 1;
+    w->server.respond = lose_some;
+    w->server.data = &seed;
+    world_start(w);
+    for (int n = 0; n < SECONDS * A_SECOND; n++) {
+        char user[16];
+        snprintf(user, sizeof(user), "u%d", n);
+        decide(w, user, "f", "a");
+        for (int part = 0; n % A_SECOND == 0 && part < PARTS; part++) {
+            w->random = draw(&seed);
+            advance(w, 1000 / PARTS);
+        }
+    }
+    assert_true(stats_of(w).pending < 60 * A_SECOND);
+    assert_true(stats_of(w).requests_sent < SECONDS);
+    assert_int_equal(w->drop_count, 0);
+    world_end(w);
+}
+
+static void decisions_are_tried_before_they_expire(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.max_age_ms = 5000; /* half of what is waited for others */
+    world_start(w);
+    decide(w, "ann", "f", "a");
+    settle(w);
+    advance(w, 4000);
+    assert_int_equal(stats_of(w).delivered, 1);
+    world_end(w);
+}
+
+static void a_flush_does_not_wait_for_parked_users(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    PLAN(w, .status = 429,
+         .body = "{\"code\":429,\"throttled_users\":{\"ann\":31},\"throttled_events\":[0,1]}");
+    decide(w, "ann", "f", "a");
+    flush(w, 100);
+    settle(w);
+    decide(w, "ann", "g", "b"); /* in the queue, until it is cut */
+    const ticket *t = flush(w, 5000);
+    settle(w);
+    assert_true(t->done);
+    assert_int_equal(t->report.pending, 2);
+    world_end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_outage_is_retried_with_the_same_ids),
@@ -567,6 +667,10 @@ int main(void) {
         cmocka_unit_test(a_missing_api_key_is_a_bad_one),
         cmocka_unit_test(a_large_body_is_split_and_the_size_remembered),
         cmocka_unit_test(a_decision_too_large_alone_is_dropped),
+        cmocka_unit_test(bad_decisions_that_wait_keep_no_others_from_being_sent),
+        cmocka_unit_test(a_link_that_loses_requests_does_not_make_them_small),
+        cmocka_unit_test(decisions_are_tried_before_they_expire),
+        cmocka_unit_test(a_flush_does_not_wait_for_parked_users),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
