@@ -1,4 +1,5 @@
 /* Every answer other than 200: what is sent again, when, in which order, and what is dropped. */
+#include "drop.h"
 #include "support_strict.h"
 
 /* ---- outages ---- */
@@ -642,6 +643,21 @@ static void a_flush_does_not_wait_for_parked_users(void **state) {
     world_end(w);
 }
 
+static void a_drop_is_told_with_its_own_message(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    char message[] = "the first answer";
+    decide(w, "ann", "f", "a");
+    oa_record *record = oa_queue_take(&w->dispatcher->queue);
+    w->dispatcher->queue_events -= record->events;
+    oa_drop(w->dispatcher, record, OA_DROP_INVALID_EVENT, 400, message);
+    strcpy(message, "the next one"); /* as the next attempt does, before all is told */
+    settle(w);
+    assert_int_equal(w->drop_count, 1);
+    assert_string_equal(w->drops[0].message, "the first answer");
+    world_end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_outage_is_retried_with_the_same_ids),
@@ -671,6 +687,7 @@ int main(void) {
         cmocka_unit_test(a_link_that_loses_requests_does_not_make_them_small),
         cmocka_unit_test(decisions_are_tried_before_they_expire),
         cmocka_unit_test(a_flush_does_not_wait_for_parked_users),
+        cmocka_unit_test(a_drop_is_told_with_its_own_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,7 +116,7 @@ static void a_flush_at_each_request_is_no_flood(void **state) {
     crowd_end(&c);
 }
 
-/* ---- somebody else answers ---- */
+/* ---- another server answers ---- */
 
 /* What a server says to everything. */
 typedef struct refusal {
