@@ -13,7 +13,10 @@
 #include "state.h"
 #include "verdict.h"
 
-enum { HOLD_MS = 1000 }; /* after a flush that aborted: time to be frozen, or to exit */
+enum {
+    HOLD_MS = 1000,   /* after a flush that aborted: time to be frozen, or to exit */
+    LOOK_AHEAD = 100, /* records of the queue that may be another user's */
+};
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
@@ -36,6 +39,26 @@ static uint64_t queue_due_ms(const oa_dispatcher *d, oa_now now) {
     return most(least(oa_moment_after(now.monotonic_ms, wait_ms), latest_ms), now.monotonic_ms);
 }
 
+/* Whether what would be sent next is something that no failed attempt carried. */
+static bool has_fresh(const oa_dispatcher *d) {
+    if (d->ready.record_count > 0)
+        return d->ready.first->suspicion.failures == 0;
+    const oa_record *record = oa_queue_peek(&d->queue);
+    for (int n = 0; record != NULL && n < LOOK_AHEAD; n++, record = oa_queue_next(record))
+        if (oa_park_find(&d->park, record) == NULL)
+            return true;
+    return false;
+}
+
+/* When the back-off ends, for what would be sent next. */
+static uint64_t backoff_ends_ms(const oa_dispatcher *d) {
+    const uint64_t ends_ms = d->not_before_ms[OA_WAIT_BACKOFF];
+    if (d->health.trouble == OA_TROUBLE_NONE)
+        return ends_ms;
+    const uint64_t fresh_ms = oa_health_fresh_at_ms(&d->health);
+    return fresh_ms < ends_ms && has_fresh(d) ? fresh_ms : ends_ms;
+}
+
 /* When the next attempt may start: now at the earliest, UINT64_MAX when there is nothing to
  * send. */
 static uint64_t send_due_ms(const oa_dispatcher *d, oa_now now) {
@@ -43,8 +66,11 @@ static uint64_t send_due_ms(const oa_dispatcher *d, oa_now now) {
         return UINT64_MAX;
     const bool is_ready = d->ready.record_count > 0 || d->park.aside_count > 0;
     uint64_t due_ms = is_ready ? now.monotonic_ms : queue_due_ms(d, now);
-    for (size_t reason = 0; due_ms != UINT64_MAX && reason < OA_WAIT_COUNT; reason++)
-        due_ms = most(due_ms, d->not_before_ms[reason]);
+    if (due_ms == UINT64_MAX)
+        return due_ms;
+    for (size_t reason = 0; reason < OA_WAIT_COUNT; reason++)
+        due_ms =
+            most(due_ms, reason == OA_WAIT_BACKOFF ? backoff_ends_ms(d) : d->not_before_ms[reason]);
     return due_ms;
 }
 
@@ -111,14 +137,20 @@ static void fill(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t planned) 
  * While the server is in trouble, every other probe is one that failed before: were the same tried
  * again and again, one bad decision would look like an outage.
  */
-static void choose_probe(oa_dispatcher *d) {
+static void choose_probe(oa_dispatcher *d, oa_now now) {
     const bool is_fresh = d->ready.record_count > 0 || d->queue.count > 0;
+    if (d->not_before_ms[OA_WAIT_BACKOFF] > now.monotonic_ms)
+        d->probe_aside = true; /* the turn of what did not fail: see backoff_ends_ms() */
     if (d->health.trouble == OA_TROUBLE_NONE && is_fresh)
         return; /* they wait for others to be tried alone, see apply_refused() */
     d->probe_aside = !d->probe_aside;
     oa_batch_list turn = {NULL, NULL, 0};
-    if ((is_fresh && !d->probe_aside) || !oa_park_release_aside(&d->park, &turn))
+    if (d->park.aside_count == 0 || (is_fresh && !d->probe_aside))
         return;
+    if (!oa_park_release_aside(&d->park, &turn)) {
+        oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);
+        return;
+    }
     while (d->ready.first != NULL)
         oa_batch_list_push_back(&turn, oa_batch_list_pop(&d->ready));
     d->ready = turn;
@@ -146,7 +178,7 @@ static void cut_down(oa_dispatcher *d, oa_batch *batch, size_t most) {
 /* Return the next batch to send owned, or NULL when there is none (or no memory for one). */
 static oa_batch *next_batch(oa_dispatcher *d, oa_now now) {
     const size_t most = most_records(d);
-    choose_probe(d);
+    choose_probe(d, now);
     while (d->ready.first != NULL) {
         oa_batch *batch = oa_batch_list_pop(&d->ready);
         if (batch->count > 0) {

@@ -21,7 +21,9 @@ typedef enum oa_trouble {
 typedef struct oa_health {
     oa_trouble trouble;
     uint32_t failures;     /* in a row */
+    uint32_t witnesses;    /* of them, those of batches that had not failed before */
     int64_t since_ms;      /* wall clock; when the first of them came */
+    uint64_t began_at_ms;  /* monotonic; likewise */
     uint64_t failed_at_ms; /* monotonic; when the last of them came */
     uint64_t backoff_ms;   /* the wait that followed it */
     uint64_t accepted;     /* attempts that the server took, ever */
@@ -32,6 +34,16 @@ uint64_t oa_health_failed(oa_health *health, oa_now now, oa_trouble trouble, uin
 
 /* Note that the server does its work again. Returns whether that ended a trouble. */
 bool oa_health_recovered(oa_health *health);
+
+/* Note that the batch that failed had not failed before. */
+void oa_health_add_witness(oa_health *health);
+
+/*
+ * Return the moment from which a decision that no failed attempt carried may be tried, which does
+ * not wait the back-off out: while few batches failed, it may be they and not the server. A moment
+ * that never comes once enough have failed.
+ */
+uint64_t oa_health_fresh_at_ms(const oa_health *health);
 
 /*
  * Return the moment from which a flush may try again, which does not wait the back-off out: an

@@ -211,19 +211,51 @@ static oa_status empty_group(oa_park *park, oa_park_group *group, oa_batch_list 
     return OA_OK;
 }
 
+/*
+ * Throttled users come in groups of those that were in one request. Where two such groups are one
+ * batch each, they are sent together, or a server that throttles everybody would get a request for
+ * each. No user is in both. Returns whether `last` was joined to `before`, and is gone.
+ */
+static bool join_throttled(oa_batch *before, oa_batch *last) {
+    if (before == NULL || before->share == 0 || last->share == 0)
+        return false;
+    const size_t share = before->share + last->share;
+    if (before->count + last->count > OA_BATCH_MAX_RECORDS / 2 ||
+        oa_batch_join(before, last) != OA_OK)
+        return false;
+    before->share = share;
+    return true;
+}
+
 void oa_park_release(oa_park *park, uint64_t now_ms, oa_batch_list *out) {
+    oa_batch *whole = NULL; /* the last one of `out`, where that is all of a group */
     oa_park_group **link = &park->timed;
     while (*link != NULL) {
         oa_park_group *group = *link;
+        oa_batch_list made = {NULL, NULL, 0};
         if (group->until_at_ms > now_ms) {
             link = &group->next;
-        } else if (empty_group(park, group, out) != OA_OK) {
+            continue;
+        }
+        if (empty_group(park, group, &made) != OA_OK) {
             group->until_at_ms = now_ms + MEMORY_PAUSE_MS;
             link = &group->next;
-        } else {
-            *link = group->next;
-            oa_mem_free(group);
+            continue;
         }
+        *link = group->next;
+        oa_mem_free(group);
+        const bool is_whole = made.first != NULL && made.first == made.last;
+        const size_t records = made.record_count;
+        oa_batch *batch = is_whole ? oa_batch_list_pop(&made) : NULL;
+        if (is_whole && join_throttled(whole, batch)) {
+            out->record_count += records;
+            continue;
+        }
+        if (is_whole)
+            oa_batch_list_push_back(out, batch);
+        whole = batch;
+        while ((batch = oa_batch_list_pop(&made)) != NULL)
+            oa_batch_list_push_back(out, batch);
     }
 }
 

@@ -14,6 +14,7 @@ enum {
     LOOK_AHEAD = 100,     /* records of the queue that may be another user's */
     ASIDE_RECORDS = 20,   /* of a batch that steps aside: a probe */
     REFUSED_ALONE = 3,    /* decisions refused alone, and nothing accepted: it is the request */
+    ROUNDS = 3,           /* in a pause of throttled users, for those that were throttled again */
     SLOW_LISTS = 3,       /* answers in a row that list less than a twentieth */
     LIST_MIN_EVENTS = 32, /* a batch is halved for its lists down to this */
     PACE_MIN_MS = 50,
@@ -33,6 +34,8 @@ typedef struct search {
     oa_drop_reason reason;
     oa_park_group *group; /* for those that are parked */
     size_t parked;
+    bool
+        regroups; /* those that are parked may come out with others: see identify_id() in render.c */
 } search;
 
 static bool drop_marked(void *context, oa_record *record, oa_mark mark) {
@@ -44,10 +47,9 @@ static bool drop_marked(void *context, oa_record *record, oa_mark mark) {
 }
 
 /* Park a record of a batch in its user's group, or in `group` where there is none. Returns the
- * group. It may come out with others: see identify_id() in render.c. */
+ * group. */
 static oa_park_group *park_in(oa_dispatcher *d, oa_park_group *group, oa_record *record) {
     oa_park_group *own = oa_park_find(&d->park, record);
-    record->regrouped++;
     if (own != NULL)
         group = own;
     if (oa_park_add(&d->park, group, record) != OA_OK)
@@ -59,6 +61,7 @@ static bool park_marked(void *context, oa_record *record, oa_mark mark) {
     search *s = context;
     if (s->mark != mark)
         return false;
+    record->regrouped += s->regroups;
     s->parked += park_in(s->d, s->group, record) == s->group;
     return true;
 }
@@ -69,6 +72,7 @@ static bool park_member(void *context, oa_record *record, oa_mark mark) {
     oa_park_group *group = oa_park_find(&s->d->park, record);
     if (group == NULL)
         return false;
+    record->regrouped++;
     park_in(s->d, group, record);
     return true;
 }
@@ -109,6 +113,8 @@ static void put_back(oa_dispatcher *d, oa_batch *batch, bool again) {
  * then. */
 static bool step_aside(oa_dispatcher *d, oa_batch *batch, uint64_t until_ms) {
     search s = {.d = d, .mark = OA_MARK_KEEP};
+    for (size_t i = 0; i < batch->count; i++)
+        s.regroups |= oa_park_find(&d->park, batch->records[i]) != NULL;
     if (oa_park_open(&d->park, until_ms, &s.group) != OA_OK)
         return false;
     oa_park_past *past = oa_park_past_of(s.group);
@@ -185,16 +191,19 @@ static void log_trouble(oa_dispatcher *d, oa_trouble trouble) {
     static const char *const ADVICE[] = {
         [OA_TROUBLE_NONE] = "",
         [OA_TROUBLE_OUTAGE] = "it is tried again until it answers",
-        [OA_TROUBLE_REQUEST] = "check serverUrl, the proxy, and what a firewall says of it",
+        [OA_TROUBLE_REQUEST] = "check serverUrl, the proxy, and the firewalls in between",
         [OA_TROUBLE_API_KEY] = "check apiKey and serverZone: a key is of one project and one zone",
     };
+    static const char FOREIGN[] = "another program answers in its place, so check DNS, the proxy "
+                                  "and login pages; it is tried again until it answers";
     const bool is_outage = trouble == OA_TROUBLE_OUTAGE;
+    const bool is_foreign = is_outage && d->attempt.status_code / 100 == 2;
     const bool are_hours = d->max_age_ms >= 2 * 3600000;
     oa_notices_log(&d->notices, is_outage ? OA_LOG_WARN : OA_LOG_ERROR,
                    is_outage ? "outage" : "configuration",
                    "%s does not take decisions (%s); %s. They are kept for %" PRIu64
-                   " %s, as far as maxQueueBytes holds them; %" PRIu64 " are pending",
-                   d->server_name, d->notices.message, ADVICE[trouble],
+                   " %s, as far as maxQueueBytes holds them; pending: %" PRIu64,
+                   d->server_name, d->notices.message, is_foreign ? FOREIGN : ADVICE[trouble],
                    d->max_age_ms / (are_hours ? 3600000 : 1000), are_hours ? "hours" : "seconds",
                    d->stats.pending);
 }
@@ -253,7 +262,7 @@ static void succeed(oa_dispatcher *d, oa_now now) {
     if (is_over) {
         d->not_before_ms[OA_WAIT_BACKOFF] = 0;
         oa_notices_log(&d->notices, OA_LOG_WARN, "recovered",
-                       "%s takes decisions again, after %" PRId64 " s; %" PRIu64 " are pending",
+                       "%s takes decisions again, after %" PRId64 " s; pending: %" PRIu64,
                        d->server_name, (now.wall_ms - since_ms) / 1000, d->stats.pending);
     }
     d->refused_alone = 0;
@@ -300,27 +309,38 @@ static void apply_accepted(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t
     succeed(d, now);
 }
 
+/* The first moment at or after `at_ms` that is a multiple of `round_ms`. */
+static uint64_t next_round_ms(uint64_t at_ms, uint64_t round_ms) {
+    if (round_ms == 0 || at_ms > UINT64_MAX - round_ms)
+        return at_ms;
+    return (at_ms + round_ms - 1) / round_ms * round_ms;
+}
+
 /* Park the throttled users with all that they have in this batch and in `ready`. */
 static size_t park_users(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
     uint64_t pause_ms = d->throttle_ms;
     const uint32_t asked_s = d->attempt.retry_after_seconds;
     if (asked_s > 0 && oa_backoff_retry_after_ms(asked_s, 0) > pause_ms)
         pause_ms = oa_backoff_retry_after_ms(asked_s, draw(d));
-    search s = {.d = d, .mark = OA_MARK_THROTTLED};
+    search s = {.d = d, .mark = OA_MARK_THROTTLED, .regroups = true};
     size_t throttled = 0;
     for (size_t i = 0; i < carried; i++)
         throttled += batch->marks[i] == OA_MARK_THROTTLED;
     if (throttled == 0)
         return carried;
-    const uint64_t until_ms = oa_moment_after(now.monotonic_ms, pause_ms);
+    uint64_t until_ms = oa_moment_after(now.monotonic_ms, pause_ms);
+    if (batch->share > 0) /* with others, of earlier and later requests: see park.c */
+        until_ms = next_round_ms(until_ms, pause_ms / ROUNDS);
     if (oa_park_open(&d->park, until_ms, &s.group) != OA_OK) {
         oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);
         return carried;
     }
-    /* After the first 429 all at once, after each further one half as many. */
-    oa_park_past *past = oa_park_past_of(s.group);
-    past->share = batch->share == 0 ? throttled : batch->share > 1 ? batch->share / 2 : 1;
+    const size_t users_before = d->park.user_count;
     carried = oa_batch_filter(batch, carried, park_marked, &s);
+    /* After the first 429 all at once, after each further one half as many, and one of each user. */
+    const size_t users = d->park.user_count - users_before;
+    const size_t half = batch->share / 2;
+    oa_park_past_of(s.group)->share = batch->share == 0 ? throttled : half > users ? half : users;
     oa_batch_filter(batch, batch->count, park_member, &s);
     park_followers(d);
     oa_notices_log(&d->notices, OA_LOG_WARN, "throttled",
@@ -437,10 +457,11 @@ static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t 
         return;
     }
     fail(d, now, trouble);
-    const bool are_others = d->stats.pending > batch->count;
+    if (batch->suspicion.failures == 1)
+        oa_health_add_witness(&d->health);
     oa_batch *half = batch->suspicion.failures >= HALVE_AT ? halve(d, now, batch) : NULL;
     /* It lets others be tried, which shows whether it is the server or the batch. */
-    if (are_others && batch->count <= ASIDE_RECORDS && d->park.aside_count < MOST_ASIDE)
+    if (batch->count <= ASIDE_RECORDS && d->park.aside_count < MOST_ASIDE)
         step_aside_both(d, batch, half, OA_PARK_ASIDE);
     else
         put_back_both(d, batch, half);

@@ -244,8 +244,41 @@ static void a_firewall_against_one_user_holds_nobody_up(void **state) {
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         live_behind_a_firewall(seed * 20, 101, 1000, PATIENCE_MS);
         /* With little traffic it takes an interval, and some tries, until the first is accepted. */
-        live_behind_a_firewall(seed, 10, 5000, 6 * PATIENCE_MS);
+        live_behind_a_firewall(seed, 10, 5000, 3 * PATIENCE_MS);
     }
+}
+
+static void block_others(crowd *c, const arrival *request, answer *out) {
+    if (!crowd_has_user(request, c->bad) || crowd_count(request) > 1)
+        *out = (answer){.status = 403, .body = "{\"message\":\"Forbidden\"}"};
+}
+
+/* Nothing but decisions of `blocked` users, who go on deciding; then another user decides. */
+static void wait_behind_a_firewall(uint64_t seed, uint64_t blocked, uint64_t ms) {
+    crowd c;
+    begin(&c, seed, blocked + 1, block_others);
+    c.bad = blocked; /* who is not */
+    const uint64_t interval_ms = c.world->config.flush_interval_ms;
+    crowd_decide_many(&c, blocked);
+    crowd_live(&c, ms, 0);
+    assert_int_equal(stats_of(c.world).delivered, 0);
+    assert_int_equal(stats_of(c.world).health, OA_HEALTH_CONFIGURATION);
+    crowd_decide_many(&c, 1);
+    crowd_live(&c, interval_ms + interval_ms / 10 + 5 * ONE_SECOND_MS, 0);
+    crowd_say("  a firewall, %" PRIu64 " blocked users alone for %" PRIu64
+              " ms: the first other user waits %" PRIu64 " ms\n",
+              blocked, ms, c.slowest_ms[blocked]);
+    assert_int_equal(stats_of(c.world).delivered, 1);
+    assert_int_equal(c.world->drop_count, 0);
+    crowd_end(&c);
+}
+
+static void a_firewall_is_seen_through_by_the_first_other_user(void **state) {
+    (void)state;
+    static const uint64_t waits_ms[] = {13 * ONE_SECOND_MS, 2 * ONE_MINUTE_MS, 20 * ONE_MINUTE_MS};
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        for (size_t i = 0; i < sizeof(waits_ms) / sizeof(waits_ms[0]); i++)
+            wait_behind_a_firewall(seed, 1, waits_ms[i]);
 }
 
 static void refuse_one(crowd *c, const arrival *request, answer *out) {
@@ -305,6 +338,7 @@ int main(void) {
         cmocka_unit_test(several_bad_events_are_found),
         cmocka_unit_test(an_outage_is_seen_behind_bad_events),
         cmocka_unit_test(a_firewall_against_one_user_holds_nobody_up),
+        cmocka_unit_test(a_firewall_is_seen_through_by_the_first_other_user),
         cmocka_unit_test(the_bad_decision_of_the_only_user_is_found),
         cmocka_unit_test(the_decision_that_breaks_the_server_for_its_only_user),
     };

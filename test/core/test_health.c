@@ -10,7 +10,7 @@ static const oa_now NOW = {1800014400000, 5000};
 
 static void a_failure_is_noted_and_a_success_ends_it(void **state) {
     (void)state;
-    oa_health h = {OA_TROUBLE_NONE, 0, 0, 0, 0, 0};
+    oa_health h = {.trouble = OA_TROUBLE_NONE};
     assert_int_equal(oa_health_probe_size(&h), SIZE_MAX);
     assert_int_equal(oa_health_flush_at_ms(&h), 0);
     assert_false(oa_health_recovered(&h));
@@ -38,11 +38,11 @@ static void each_trouble_has_its_own_pace(void **state) {
         size_t probe;
     } cases[] = {
         {OA_TROUBLE_OUTAGE, 500, 60000, 20},
-        {OA_TROUBLE_REQUEST, 1000, 300000, 20},
+        {OA_TROUBLE_REQUEST, 500, 300000, 20},
         {OA_TROUBLE_API_KEY, 240000, 240000, 1},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        oa_health h = {OA_TROUBLE_NONE, 0, 0, 0, 0, 0};
+        oa_health h = {.trouble = OA_TROUBLE_NONE};
         assert_in_range(oa_health_failed(&h, NOW, cases[i].trouble, UINT64_MAX), 0,
                         cases[i].first_ms);
         for (int n = 0; n < 20; n++)
@@ -56,12 +56,49 @@ static void each_trouble_has_its_own_pace(void **state) {
 
 static void a_flush_may_try_again_before_a_back_off_ends(void **state) {
     (void)state;
-    oa_health h = {OA_TROUBLE_NONE, 0, 0, 0, 0, 0};
+    oa_health h = {.trouble = OA_TROUBLE_NONE};
     oa_health_failed(&h, NOW, OA_TROUBLE_OUTAGE, 0);
     assert_int_equal(oa_health_flush_at_ms(&h), NOW.monotonic_ms + 1000);
+    const oa_now later = {NOW.wall_ms, NOW.monotonic_ms + 60000};
     for (int n = 0; n < 20; n++)
-        oa_health_failed(&h, NOW, OA_TROUBLE_OUTAGE, 0);
-    assert_int_equal(oa_health_flush_at_ms(&h), NOW.monotonic_ms + 7500);
+        oa_health_failed(&h, later, OA_TROUBLE_OUTAGE, 0);
+    assert_int_equal(oa_health_flush_at_ms(&h), later.monotonic_ms + 7500);
+}
+
+static void there_is_an_attempt_a_second_at_most(void **state) {
+    (void)state;
+    oa_health h = {.trouble = OA_TROUBLE_NONE};
+    oa_now now = NOW;
+    assert_int_equal(oa_health_failed(&h, now, OA_TROUBLE_OUTAGE, 0), 0); /* one is free */
+    for (uint64_t failures = 2; failures < 30; failures++) {
+        const uint64_t wait_ms = oa_health_failed(&h, now, OA_TROUBLE_OUTAGE, 0);
+        if (failures < 8) /* later ones are never that short */
+            assert_int_equal(now.monotonic_ms + wait_ms, NOW.monotonic_ms + failures * 1000);
+        assert_true(oa_health_flush_at_ms(&h) >= NOW.monotonic_ms + failures * 1000);
+        now.monotonic_ms += wait_ms;
+    }
+}
+
+static void what_did_not_fail_is_tried_while_few_batches_failed(void **state) {
+    (void)state;
+    oa_health h = {.trouble = OA_TROUBLE_NONE};
+    oa_now now = NOW;
+    for (int n = 0; n < 20; n++) {
+        now.monotonic_ms += 300 * 1000;
+        oa_health_failed(&h, now, OA_TROUBLE_REQUEST, 0);
+        if (n == 0)
+            oa_health_add_witness(&h);
+        assert_int_equal(oa_health_fresh_at_ms(&h), now.monotonic_ms + 1000);
+    }
+    oa_health_add_witness(&h);
+    assert_int_equal(oa_health_fresh_at_ms(&h), now.monotonic_ms + 1000);
+    oa_health_add_witness(&h);
+    assert_int_equal(oa_health_fresh_at_ms(&h), UINT64_MAX);
+    oa_health_recovered(&h);
+    oa_health_failed(&h, now, OA_TROUBLE_OUTAGE, 0); /* the next trouble has its own */
+    assert_int_equal(oa_health_fresh_at_ms(&h), now.monotonic_ms + 1000);
+    oa_health_failed(&h, now, OA_TROUBLE_API_KEY, 0);
+    assert_int_equal(oa_health_fresh_at_ms(&h), UINT64_MAX);
 }
 
 int main(void) {
@@ -69,6 +106,8 @@ int main(void) {
         cmocka_unit_test(a_failure_is_noted_and_a_success_ends_it),
         cmocka_unit_test(each_trouble_has_its_own_pace),
         cmocka_unit_test(a_flush_may_try_again_before_a_back_off_ends),
+        cmocka_unit_test(there_is_an_attempt_a_second_at_most),
+        cmocka_unit_test(what_did_not_fail_is_tried_while_few_batches_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

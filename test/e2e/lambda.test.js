@@ -25,7 +25,6 @@ const NEXT_MILLIS = 600;
 /** The same for one whose decisions can be delivered. */
 const USUAL_MILLIS = 100;
 /** How long flushes leave a failing server alone, and by how much its clock and ours may differ. */
-const FLUSH_PAUSE_MILLIS = 1000;
 const CLOCKS_MILLIS = 30;
 
 /** A function with a client of the SDK; `invoke(userId)` resolves to the milliseconds that it took. */
@@ -109,8 +108,8 @@ it('a handler that never ends: what it decided is delivered before the function 
   assert.deepEqual(users(amplitude), ['user_1', 'user_2']);
 });
 
-it('a process that flushes at each request tries once a second, or when the back-off ends, and drops nothing', async (t) => {
-  const { amplitude, dispatcher, logger } = await start(t);
+it('a process that flushes at each request tries once a second at most, and drops nothing', async (t) => {
+  const { amplitude, dispatcher } = await start(t);
   amplitude.setFault('unavailable');
   const seconds = 4;
   const started = performance.now();
@@ -120,14 +119,11 @@ it('a process that flushes at each request tries once a second, or when the back
     dispatcher.flush();
     await sleep(10);
   }
-  const waits = logger.lines
-    .map(({ message }) => /the next attempt in (\d+) ms/.exec(message))
-    .filter((match) => match !== null)
-    .map(([, millis]) => Math.min(Number(millis), FLUSH_PAUSE_MILLIS));
-  assert.ok(waits.length >= 2);
-  for (const [i, { answeredAt }] of amplitude.requests.slice(0, -1).entries()) {
-    const paused = amplitude.requests[i + 1].receivedAt - answeredAt;
-    assert.ok(paused >= waits[i] - CLOCKS_MILLIS, `${paused} ms instead of ${waits[i]}`);
+  const times = amplitude.requests.map(({ receivedAt }) => receivedAt - started);
+  assert.ok(times.length >= 3, `${times.length} requests`);
+  // The second may come earlier, and the third waits for it.
+  for (const [i, at] of times.entries()) {
+    assert.ok(i === 1 || at - times[0] >= i * 1000 - CLOCKS_MILLIS, times.join(' '));
   }
   const { accepted, pending, dropped } = dispatcher.stats().decisions;
   assert.deepEqual([accepted, pending, dropped.total], [requests, requests, 0]);

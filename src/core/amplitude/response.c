@@ -425,7 +425,7 @@ static oa_str choose_text(const reader *r, int status, oa_str body, bool is_obje
     if (status >= 200 && status < 300 && outcome == OA_OUTCOME_OUTAGE && !is_page(body))
         return TEXT("no \"code\":200 in it, so it is not Amplitude's answer");
     if (status >= 300 && status < 400)
-        return TEXT("redirects are not followed; check serverUrl");
+        return TEXT("redirects are not followed");
     if (outcome == OA_OUTCOME_BAD_API_KEY) /* Amplitude's own text may go on with the key */
         return TEXT("Invalid or missing API key");
     if (is_object)
