@@ -73,8 +73,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         marked |= batch->marks[i] != OA_MARK_KEEP;
     }
     check(marked == (outcome == OA_OUTCOME_LISTED));
-    check((outcome == OA_OUTCOME_ACCEPTED) == (status >= 200 && status < 300));
-    check((outcome == OA_OUTCOME_TOO_LARGE) == (status == 413));
+    const bool is_success = status >= 200 && status < 300;
+    const bool is_page = body.len > 0 && body.data[0] == '<';
+    check(outcome != OA_OUTCOME_ACCEPTED || is_success);
+    check(!is_success || !is_page || outcome == OA_OUTCOME_OUTAGE);
+    /* A success may hold another code. */
+    check(status != 413 || outcome == OA_OUTCOME_TOO_LARGE);
+    check(status == 413 || is_success || outcome != OA_OUTCOME_TOO_LARGE);
     check(outcome == OA_OUTCOME_OUTAGE || (status >= 200 && status < 500));
     /* A user's decisions stay in order: none goes ahead of one that is throttled. */
     const bool waits = batch->marks[0] == OA_MARK_THROTTLED ||
