@@ -88,6 +88,8 @@ oa_status oa_variant_new(const oa_variant_style *style, oa_str flag_key, oa_str 
     /* The event's JSON holds flag, variation, rule and enabled without ambiguity. */
     variant->content =
         oa_hash_bytes(style->hash_key, variant->event_json.data, variant->event_json.len);
+    variant->set_hash =
+        oa_hash_bytes(style->hash_key, variant->set_json.data, variant->set_json.len);
     variant->flag_hash = oa_hash_bytes(style->hash_key, flag_key.data, flag_key.len).low;
     *out = variant;
 

@@ -17,7 +17,8 @@
 
 typedef struct oa_variant {
     size_t references;
-    oa_hash content;    /* of all of it: goes into insert_ids */
+    oa_hash content;    /* of flag, variation, rule and enabled: goes into insert_ids */
+    oa_hash set_hash;   /* of set_json: goes into those of a $identify */
     uint64_t flag_hash; /* of the flag alone: the exposure table's key */
     oa_str flag_key;
     oa_str variation_key; /* absent: null */

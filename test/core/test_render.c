@@ -244,6 +244,66 @@ static void insert_ids_tell_decisions_apart(void **state) {
     cJSON_Delete(body);
 }
 
+/* Render the batch and copy the ids of its events. */
+static size_t copy_ids(fixture *f, char ids[][33]) {
+    assert_int_equal(oa_render(f->frame, f->batch, 1 << 20, &f->body), OA_OK);
+    cJSON *body = cJSON_ParseWithLength(f->body.text.data, f->body.text.len);
+    size_t count = 0;
+    for (const cJSON *e = cJSON_GetObjectItem(body, "events")->child; e != NULL; e = e->next)
+        snprintf(ids[count++], 33, "%s", text_of(e, "insert_id"));
+    cJSON_Delete(body);
+    return count;
+}
+
+/* Give the fixture another style and event type, with one decision of ann. */
+static void restyle(fixture *f, const char *prefix, const char *event_type, const char *plan) {
+    f->config.event_type = str(event_type);
+    f->style.property_prefix = str(prefix);
+    make_frame(f);
+    empty(f);
+    oa_variant_unref(f->variants[0]);
+    assert_int_equal(
+        oa_variant_new(&f->style, str("f"), str("a"), str(NULL), true, &f->variants[0]), OA_OK);
+    const oa_decision decision = {.user_id = str("ann"), .user_properties = str(plan)};
+    oa_record *record = NULL;
+    assert_int_equal(oa_queue_append(&f->queue, f->variants[0], &decision, &record), OA_OK);
+    oa_batch_add(f->batch, oa_queue_take(&f->queue));
+}
+
+static void an_insert_id_covers_what_its_event_says(void **state) {
+    fixture *f = *state;
+    char was[2][33];
+    char is[2][33];
+    enum { SAME = 0, IDENTIFY = 1, EVENT = 2 };
+    static const struct {
+        const char *prefix, *event_type, *plan;
+        int64_t time_ms;
+        uint32_t turn;
+        uint16_t regrouped;
+        int differs;
+    } cases[] = {
+        {"p.", "Viewed", NULL, 0, 0, 0, SAME},
+        {"q.", "Viewed", NULL, 0, 0, 0, IDENTIFY},
+        {"p.", "Seen", NULL, 0, 0, 0, EVENT},
+        {"p.", "Viewed", "\"plan\":1", 0, 0, 0, IDENTIFY},
+        {"p.", "Viewed", NULL, 1, 0, 0, IDENTIFY}, /* in another process */
+        {"p.", "Viewed", NULL, 0, 1, 0, IDENTIFY | EVENT},
+        {"p.", "Viewed", NULL, 0, 0, 1, IDENTIFY},
+    };
+    restyle(f, "p.", "Viewed", NULL);
+    assert_int_equal(copy_ids(f, was), 2);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        restyle(f, cases[i].prefix, cases[i].event_type, cases[i].plan);
+        f->batch->records[0]->time_ms = cases[i].time_ms;
+        f->batch->records[0]->occurrence.turn = cases[i].turn;
+        f->batch->records[0]->regrouped = cases[i].regrouped;
+        assert_int_equal(copy_ids(f, is), 2);
+        const int differs =
+            (strcmp(is[0], was[0]) != 0 ? IDENTIFY : 0) | (strcmp(is[1], was[1]) != 0 ? EVENT : 0);
+        assert_int_equal(differs, cases[i].differs);
+    }
+}
+
 static void a_variant_holds_all_of_a_decision(void **state) {
     fixture *f = *state;
     static const struct {
@@ -301,10 +361,11 @@ static void a_variant_holds_all_of_a_decision(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(runs_share_their_identify),       TEST(a_time_of_its_own_is_kept),
-        TEST(the_limit_cuts_where_it_must),    TEST(the_number_of_events_is_limited),
-        TEST(a_lack_of_memory_is_reported),    TEST(a_frame_is_made_whole_or_not_at_all),
-        TEST(insert_ids_tell_decisions_apart), TEST(a_variant_holds_all_of_a_decision),
+        TEST(runs_share_their_identify),         TEST(a_time_of_its_own_is_kept),
+        TEST(the_limit_cuts_where_it_must),      TEST(the_number_of_events_is_limited),
+        TEST(a_lack_of_memory_is_reported),      TEST(a_frame_is_made_whole_or_not_at_all),
+        TEST(insert_ids_tell_decisions_apart),   TEST(an_insert_id_covers_what_its_event_says),
+        TEST(a_variant_holds_all_of_a_decision),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,53 @@ test('three processes with the same traffic are counted once', async (t) => {
   assert.equal(stored, 600);
 });
 
+test('a user whose processes disagree ends at the value that was decided last, and each exposure counts once', async (t) => {
+  const first = await start(t);
+  const options = { serverUrl: first.amplitude.httpapi };
+  const second = await start(t, options);
+  const third = await start(t, options);
+  const decide = async ({ dispatcher }, variationKey) => {
+    dispatcher.onDecision(createNotification('user_1', { variationKey }));
+    await dispatcher.flush();
+  };
+  await decide(first, 'a');
+  await decide(second, 'b');
+  const times = storedEvents(first.amplitude).map(({ time }) => time);
+  while (Date.now() <= Math.max(...times)); // a retry has the same time, a decision another one
+  await decide(third, 'a');
+  assert.equal(
+    first.amplitude.store.user('user_1').user_properties['[Optimizely] checkout_flow'],
+    'a',
+  );
+  assert.deepEqual(viewed(first.amplitude).map(value), ['a', 'b']);
+});
+
+test('another event type or property after a deployment is no repeat', async (t) => {
+  const { amplitude, dispatcher } = await start(t);
+  dispatcher.onDecision(createNotification('user_1', { enabled: false }));
+  await dispatcher.flush();
+  for (const option of [
+    { eventType: 'Exposed' },
+    { propertyPrefix: 'flag: ' },
+    { disabledValue: 'variation' },
+  ]) {
+    const next = await start(t, { ...option, serverUrl: amplitude.httpapi });
+    next.dispatcher.onDecision(createNotification('user_1', { enabled: false }));
+    await next.dispatcher.flush();
+  }
+  const { user_properties } = amplitude.store.user('user_1');
+  assert.equal(user_properties['flag: checkout_flow'], 'off');
+  assert.equal(user_properties['[Optimizely] checkout_flow'], 'one_page');
+  const types = storedEvents(amplitude).map(({ event_type }) => event_type);
+  const identify = '$identify';
+  assert.deepEqual(types, [
+    ...[identify, 'Experiment Viewed'],
+    ...[identify, 'Exposed'],
+    ...[identify],
+    ...[identify],
+  ]);
+});
+
 test('dedupe: false sends every decision, with an id of its own, also across processes', async (t) => {
   const first = await start(t, { dedupe: false });
   const second = await start(t, { dedupe: false, serverUrl: first.amplitude.httpapi });

@@ -10,6 +10,7 @@ struct oa_frame {
     oa_hash_key hash_key;
     uint64_t nonce;
     bool has_event;
+    uint64_t event_kind;    /* hash of the event type: goes into insert_ids */
     oa_buf head;            /* {"api_key":"...","events":[ */
     oa_buf tail;            /* ],"options":{...}} */
     oa_buf identify_middle; /* ","library":"...","user_properties":{"$set":{ */
@@ -55,6 +56,8 @@ oa_status oa_frame_new(const oa_config *config, const oa_hash_key *hash_key, uin
         return OA_NOMEM;
     frame->hash_key = *hash_key;
     frame->nonce = nonce;
+    frame->event_kind =
+        oa_hash_bytes(hash_key, config->event_type.data, config->event_type.len).low;
     oa_buf *const bufs[] = {&frame->head, &frame->tail, &frame->identify_middle, &frame->event_head,
                             &frame->event_middle};
     for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++)
@@ -98,40 +101,65 @@ typedef struct oa_id_input {
     uint32_t window;
     uint32_t turn;
     uint64_t kind; /* of event: see event_id() and identify_id() */
+    int64_t time_ms;
 } oa_id_input;
 
-static oa_hash insert_id(const oa_frame *frame, oa_hash identity, const oa_variant *variant,
-                         oa_occurrence occurrence, uint64_t kind) {
+/* The id of an exposure: it covers no time, so every process that sees the exposure sends it. */
+static oa_hash event_id(const oa_frame *frame, oa_hash identity, const oa_variant *variant,
+                        oa_occurrence occurrence) {
     const oa_id_input input = {
         .identity = identity,
         .content = variant->content,
         .nonce = frame->nonce,
         .window = occurrence.window,
         .turn = occurrence.turn,
-        .kind = kind,
+        .kind = frame->event_kind,
     };
     return oa_hash_bytes(&frame->hash_key, &input, sizeof(input));
 }
 
-static oa_hash event_id(const oa_frame *frame, const oa_record *record, oa_hash identity) {
-    return insert_id(frame, identity, record->variant, record->occurrence, 'e');
-}
-
 /*
- * The id of a decision's part of a $identify.
+ * The id of a decision's part of a $identify: it covers what is set and when, so it repeats when it
+ * is sent again and never otherwise. Were it that of the exposure, a user who is at A in one
+ * process, at B in another and at A in a third would stay at B.
  *
  * A batch that was split sends different $identify events, and Amplitude may already have the
  * earlier ones (if an answer was lost). If only some of them had new ids, an old value would be set
  * again, and the newer one after it would be skipped as a repeat. So all of them get new ids.
  */
-static oa_hash identify_id(const oa_frame *frame, const oa_record *record, oa_hash identity) {
-    const uint64_t kind = 'i' | (uint64_t)record->regrouped << 8;
-    return insert_id(frame, identity, record->variant, record->occurrence, kind);
+static oa_hash identify_id(const oa_frame *frame, oa_hash identity, const oa_record *record) {
+    const oa_id_input input = {
+        .identity = identity,
+        .content = record->variant->set_hash,
+        .nonce = frame->nonce,
+        .window = record->occurrence.window,
+        .turn = record->occurrence.turn, /* changes within a millisecond */
+        .kind = 'i' | (uint64_t)record->regrouped << 8,
+        .time_ms = record->time_ms,
+    };
+    return oa_hash_bytes(&frame->hash_key, &input, sizeof(input));
+}
+
+static oa_hash combine(const oa_frame *frame, oa_hash a, oa_hash b) {
+    const oa_hash pair[2] = {a, b};
+    return oa_hash_bytes(&frame->hash_key, pair, sizeof(pair));
+}
+
+/* The id of the $identify that `records` share. */
+static oa_hash shared_id(const oa_frame *frame, oa_hash identity, oa_record *const *records,
+                         size_t count) {
+    oa_hash id = identify_id(frame, identity, records[0]);
+    for (size_t i = 1; i < count; i++)
+        id = combine(frame, id, identify_id(frame, identity, records[i]));
+    const oa_str added = oa_record_user_properties(records[0]);
+    if (added.len > 0)
+        id = combine(frame, id, oa_hash_bytes(&frame->hash_key, added.data, added.len));
+    return id;
 }
 
 void oa_render_insert_id(const oa_frame *frame, oa_hash identity, const oa_variant *variant,
                          oa_occurrence occurrence, char out[33]) {
-    oa_hash_hex(insert_id(frame, identity, variant, occurrence, 'e'), out);
+    oa_hash_hex(event_id(frame, identity, variant, occurrence), out);
     out[OA_HASH_HEX_BYTES] = '\0';
 }
 
@@ -178,13 +206,7 @@ static origin append_identify(const oa_frame *frame, oa_body *body, oa_record *c
     const size_t from = text->len;
     append_origin(body, records[0]);
     const origin common = {from, text->len - from, records[0]->time_ms};
-    /* The id depends on all of its decisions: a retry without one of them is another event. */
-    oa_hash id = identify_id(frame, records[0], identity);
-    for (size_t i = 1; i < count; i++) {
-        const oa_hash pair[2] = {id, identify_id(frame, records[i], identity)};
-        id = oa_hash_bytes(&frame->hash_key, pair, sizeof(pair));
-    }
-    append_id(text, id);
+    append_id(text, shared_id(frame, identity, records, count));
     oa_buf_append(text, frame->identify_middle.data, frame->identify_middle.len);
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
@@ -208,7 +230,7 @@ static void append_event(const oa_frame *frame, oa_body *body, const oa_record *
         oa_buf_repeat(text, common.from, common.len);
     else
         append_origin(body, record);
-    append_id(text, event_id(frame, record, identity));
+    append_id(text, event_id(frame, identity, record->variant, record->occurrence));
     oa_buf_append(text, frame->event_middle.data, frame->event_middle.len);
     oa_buf_append_str(text, record->variant->event_json);
     if (record->event_properties_len > 0) {
