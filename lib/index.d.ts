@@ -55,6 +55,14 @@ export interface Info {
   libraries: { name: string; version: string; license: string | null }[];
 }
 
+/**
+ * - `event`: a `$identify` that sets the user property, and an event;
+ * - `merged`: an event that sets the user property by itself;
+ * - `exposure`: Amplitude Experiment's `$exposure`, which is not counted in event volume;
+ * - `identify`: the `$identify` alone.
+ */
+export type Format = 'event' | 'merged' | 'exposure' | 'identify';
+
 /** `T`: the types of decisions that `decisionTypes` names, and so the types that callbacks get. */
 export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** The API key of the Amplitude project. */
@@ -124,7 +132,16 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** Send an exposure once in a window; `false` sends every decision. Default: 24 h, 1,000,000 entries. */
   dedupe?: false | DedupeOptions | undefined;
 
-  /** The type of the event, up to 1024 characters; `false` sends only the user property. Default: `'Experiment Viewed'`. */
+  /**
+   * What a decision becomes: a format, or several that go together, such as `['exposure', 'identify']`; `'exposure'` goes
+   * with each of the others. Default: `'event'`.
+   */
+  format?: Format | readonly Format[] | undefined;
+
+  /**
+   * The type of the event in the formats `event` and `merged`, up to 1024 characters; `false` is `format: 'identify'`.
+   * Default: `'Experiment Viewed'`.
+   */
   eventType?: string | false | undefined;
 
   /** What the name of the user property begins with; the flag's key follows. Default: `'[Optimizely] '`. */

@@ -26,6 +26,7 @@ const {
   shorten,
 } = require('./checks.js');
 const { BATCH, HTTP_V2, ORIGINS, endpointOf, isAmplitude } = require('./endpoints.js');
+const { FORMATS, clashOf, partsOf } = require('./format.js');
 const { MAX_STRING_LENGTH, isText } = require('./text.js');
 
 const MAX_UINT16 = 2 ** 16 - 1;
@@ -49,8 +50,8 @@ const PROXY_PROTOCOLS = new Set(['http:', 'https:', 'socks4:', 'socks4a:', 'sock
 const EXPECTED_GROUPS =
   `an object {type: name or array of names} of at most ${MAX_GROUP_TYPES} types and ` +
   `${MAX_GROUP_VALUES} names in all, none of them empty`;
-/** Event types that change profiles instead of being events. */
-const PROFILE_EVENT_TYPES = new Set(['$identify', '$groupidentify']);
+/** Event types that Amplitude gives a meaning and properties of their own. */
+const RESERVED_EVENT_TYPES = new Set(['$identify', '$groupidentify', '$exposure']);
 
 /** What an environment variable that is not set turns into. */
 const UNSET = new Set([undefined, '', 'undefined', 'null']);
@@ -81,13 +82,33 @@ function eventType(value) {
   if (value === false) {
     return null;
   }
-  if (!isText(value, 1) || PROFILE_EVENT_TYPES.has(value)) {
+  if (!isText(value, 1) || RESERVED_EVENT_TYPES.has(value)) {
     throw new Unexpected(
-      `the name of an event (1 to ${MAX_STRING_LENGTH} characters, not ${list([...PROFILE_EVENT_TYPES])}), ` +
+      `the name of an event (1 to ${MAX_STRING_LENGTH} characters, not ${list([...RESERVED_EVENT_TYPES])}), ` +
         'or false to send none',
+      value === '$exposure' ? "'$exposure': it is sent by format: 'exposure'" : undefined,
     );
   }
   return value;
+}
+
+function format(value) {
+  const formats = [value].flat();
+  const expected = `${list(Object.keys(FORMATS))}, or an array of them`;
+  const unknown = formats.findIndex((name) => !Object.hasOwn(FORMATS, name));
+  if (formats.length === 0 || unknown !== -1) {
+    throw new Unexpected(
+      expected,
+      Array.isArray(value) && formats.length > 0
+        ? `one with ${describe(formats[unknown])}`
+        : undefined,
+    );
+  }
+  const clash = clashOf(formats);
+  if (clash !== null) {
+    throw new Unexpected(`${expected} that go together`, `one with ${clash}`);
+  }
+  return Object.freeze(formats);
 }
 
 function apiKey(value) {
@@ -265,6 +286,7 @@ const TABLE = {
   maxQueueBytes: { check: integer(1024, Number.MAX_SAFE_INTEGER, 'bytes'), default: 64 * MIB },
   compression: { check: boolean, default: null },
   dedupe: { check: dedupe, default: Object.freeze(resolveTable(DEDUPE_TABLE, {}, 'dedupe.')) },
+  format: { check: format, default: null },
   eventType: { check: eventType, default: 'Experiment Viewed' },
   propertyPrefix: { check: propertyPrefix, default: '[Optimizely] ' },
   disabledValue: { check: oneOf('off', 'variation'), default: 'off' },
@@ -302,12 +324,36 @@ function proxyFromEnvironment(env, url) {
     : checked({ check: proxy }, found[1], `environment variable ${found[0]}`);
 }
 
+/** The formats that apply, with what they send; `given` are the options as they were given. */
+function resolveFormat(resolved, given) {
+  const formats = resolved.format ?? [resolved.eventType === null ? 'identify' : 'event'];
+  const parts = partsOf(formats);
+  const name = formats.map((each) => `'${each}'`).join(' with ');
+  if (resolved.eventType === null && parts.sendsEvent) {
+    throw optionError(
+      `option 'eventType': false sends no event, but format ${name} does; leave eventType out, or use format: 'identify'`,
+    );
+  }
+  if (given.eventType && !parts.sendsEvent) {
+    throw optionError(
+      `option 'eventType': format ${name} sends no event of this type; leave it out`,
+    );
+  }
+  if (given.userProperties && formats.every((each) => each === 'exposure')) {
+    throw optionError(
+      `option 'userProperties': format ${name} sets none; use format: ['exposure', 'identify']`,
+    );
+  }
+  return Object.freeze(parts);
+}
+
 /**
  * Check the options of createDispatcher(), fill in what is left out, and return a frozen object.
  *
  * It has every option by its name. `null` means none, and the console for `logger`. In addition,
  * - `serverUrl` is the URL to post to; `compression` is decided, and `caFile` is absolute;
  * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
+ * - `format` is what a decision becomes, see partsOf(), and `eventType` is null where it is not sent;
  * - `proxy` and `noProxy` are those that apply, from the options or from the environment;
  * - `maxBodyBytes` is the largest request body before compression;
  * - `throttleMillis` is how long Amplitude wants a throttled user to wait;
@@ -325,6 +371,8 @@ function resolveOptions(options, env = process.env) {
     );
   }
   const resolved = resolveTable(TABLE, options);
+  resolved.format = resolveFormat(resolved, options);
+  resolved.eventType = resolved.format.sendsEvent ? resolved.eventType : null;
   resolved.serverUrl ??= endpointOf(resolved.serverZone, resolved.useBatch ? BATCH : HTTP_V2);
   const url = new URL(resolved.serverUrl);
   const api = resolved.useBatch || /\/batch\/?$/.test(url.pathname) ? BATCH : HTTP_V2;

@@ -11,8 +11,6 @@ const { toMembers } = require('./properties.js');
 const { isPromise, reasonOf } = require('./reason.js');
 const { RuleTypes, NO_RULE } = require('./sdk/rules.js');
 
-const OWN_PROPERTIES = ['flag_key', 'variation_key', 'rule_key', 'enabled'];
-
 class UserCallbacks {
   #options;
   #log;
@@ -37,8 +35,14 @@ class UserCallbacks {
    * returns something invalid.
    */
   record(id, decision, notification, rules) {
-    const { resolveUser, eventProperties, userProperties, includeRollouts, propertyPrefix } =
-      this.#options;
+    const {
+      resolveUser,
+      eventProperties,
+      userProperties,
+      includeRollouts,
+      propertyPrefix,
+      format,
+    } = this.#options;
     const rule = rules === null ? NO_RULE : rules.find(decision.flagKey, decision.ruleKey);
     if (!includeRollouts && rule.ruleType === 'rollout') {
       return this.#ignored;
@@ -51,7 +55,7 @@ class UserCallbacks {
       id,
       user.userId,
       user.deviceId,
-      this.#enrich('eventProperties', eventProperties, notification, rule, OWN_PROPERTIES),
+      this.#enrich('eventProperties', eventProperties, notification, rule, format.ownProperties),
       this.#enrich('userProperties', userProperties, notification, rule, [
         propertyPrefix + decision.flagKey,
       ]),

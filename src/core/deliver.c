@@ -98,8 +98,8 @@ static void cancel(oa_dispatcher *d) {
 
 /*
  * Return how many records of the queue go into the next batch: all that fit into the events of a
- * request, and `most`, but no part of a run of one user's decisions, which would cost it a second
- * $identify.
+ * request, and `most`, but no part of a run of one user's decisions where that would cost it a
+ * second $identify.
  */
 static size_t plan_cut(const oa_dispatcher *d, size_t most_records) {
     size_t count = 0;
@@ -107,10 +107,10 @@ static size_t plan_cut(const oa_dispatcher *d, size_t most_records) {
     uint32_t events = 0;
     for (const oa_record *record = oa_queue_peek(&d->queue); record != NULL && count < most_records;
          record = oa_queue_next(record)) {
-        const bool starts_run = record->events == OA_EVENTS_OF_FIRST;
+        const bool starts_run = record->events == d->event_counts.first;
         if (starts_run)
             run_start = count;
-        events += count == 0 ? OA_EVENTS_OF_FIRST : record->events;
+        events += count == 0 ? d->event_counts.first : record->events;
         if (events > OA_REQUEST_MAX_EVENTS)
             return run_start > 0 ? run_start : count;
         count++;

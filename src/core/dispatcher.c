@@ -66,9 +66,11 @@ static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
     const uint64_t nonce = config->dedupe ? 0 : oa_chance_next(&d->chance);
     if (status == OA_OK)
         status = oa_frame_new(config, &d->hash_key, nonce, &d->frame);
-    if (status == OA_OK)
-        oa_attempt_init(&d->attempt, d->frame, config->is_amplitude);
-    return status;
+    if (status != OA_OK)
+        return status;
+    d->event_counts = oa_frame_event_counts(d->frame);
+    oa_attempt_init(&d->attempt, d->frame, config->is_amplitude);
+    return OA_OK;
 }
 
 oa_status oa_dispatcher_new(const oa_config *config, oa_dispatcher **out) {
@@ -147,16 +149,17 @@ static oa_status refuse(oa_dispatcher *d, oa_now now, const oa_decision *decisio
     return status;
 }
 
-static uint8_t count_events(const oa_record *before, const oa_record *record) {
-    return before != NULL && oa_record_same_user(before, record) ? OA_EVENTS_OF_NEXT
-                                                                 : OA_EVENTS_OF_FIRST;
+static uint8_t count_events(const oa_dispatcher *d, const oa_record *before,
+                            const oa_record *record) {
+    return before != NULL && oa_record_same_user(before, record) ? d->event_counts.next
+                                                                 : d->event_counts.first;
 }
 
 /* Account for a record that was appended behind `before`. Returns whether the next due moment may
  * be closer. */
 static bool stored(oa_dispatcher *d, oa_now now, oa_record *record, const oa_record *before) {
     record->seq = d->next_seq++;
-    record->events = count_events(before, record);
+    record->events = count_events(d, before, record);
     d->stats.accepted++;
     d->stats.pending++;
     const bool was_below = d->queue_events < d->flush_queue_size;

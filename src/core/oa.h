@@ -1,9 +1,10 @@
 /*
  * oa.h: the public surface of the core, and all of it that a host includes.
  *
- * A dispatcher takes decisions of Optimizely and delivers each one to Amplitude as an `$identify`
- * and an `Experiment Viewed` event. It is a state machine that performs no I/O: it has no clock, no
- * thread and no connection. A host gives it the time, asks what is due, and performs the attempts:
+ * A dispatcher takes decisions of Optimizely and delivers each one to Amplitude: as a `$identify`
+ * and an `Experiment Viewed` event, or in another format. It is a state machine that performs no
+ * I/O: it has no clock, no thread and no connection. A host gives it the time, asks what is due,
+ * and performs the attempts:
  *
  *     record, flush, close, ...           what the application does
  *     next_due -> step                    at that moment, or at any earlier one
@@ -106,12 +107,15 @@ typedef struct oa_now {
 #define OA_CONFIG_MAP(TEXT, FLAG, NUMBER)                                                          \
     TEXT(api_key, "apiKey")                                                                        \
     TEXT(library, "library")      /* "optimizely-amplitude/0.1.0" */                               \
-    TEXT(event_type, "eventType") /* absent: only the user property is sent */                     \
+    TEXT(event_type, "eventType") /* of the event of a decision; absent: none is sent */           \
     TEXT(property_prefix, "propertyPrefix")                                                        \
     TEXT(groups_json, "groupsJson") /* a JSON object, or absent */                                 \
     TEXT(server_name, "serverName") /* the URL without secrets, for messages */                    \
     FLAG(is_amplitude,                                                                             \
          "isAmplitude") /* one of Amplitude's hosts: a success says so in its body */              \
+    FLAG(sends_identify, "sendsIdentify")          /* a $identify sets the user property */        \
+    FLAG(event_sets_property, "eventSetsProperty") /* the event sets it by itself */               \
+    FLAG(sends_exposure, "sendsExposure")          /* a $exposure, Amplitude Experiment's */       \
     FLAG(disabled_value_is_variation, "disabledValueIsVariation")                                  \
     FLAG(opt_out, "optOut")                                                                        \
     FLAG(debug, "debug")              /* whether debug lines are wanted */                         \

@@ -12,10 +12,6 @@
 #include "oa.h"
 #include "variant.h"
 
-/* What a decision adds to a request: a $identify and an event; after one of the same user only an
- * event. */
-enum { OA_EVENTS_OF_FIRST = 2, OA_EVENTS_OF_NEXT = 1 };
-
 typedef struct oa_record {
     oa_variant *variant; /* counted reference */
     int64_t time_ms;     /* of the decision, since the epoch */
@@ -30,10 +26,11 @@ typedef struct oa_record {
     uint16_t user_id_len; /* 0: absent */
     uint16_t device_id_len;
     uint16_t regrouped; /* how often it may have changed the $identify that it has a part in */
-    uint8_t events;     /* OA_EVENTS_OF_...; an estimate, the renderer has the exact number */
-    bool alone;         /* never shares a $identify: Amplitude refused one that it had a part in */
-    bool refused;       /* never queued: kept only to be reported */
-    bool has_id;        /* it has an insert_id */
+    uint8_t events; /* what it adds to a request: an estimate, the renderer has the exact number */
+    bool alone;     /* never shares a $identify: Amplitude refused one that it had a part in */
+    bool refused;   /* never queued: kept only to be reported */
+    bool has_id;    /* it has an insert_id */
+    bool property_only; /* sets the property again, without an event that is counted */
     char bytes[];       /* user id, device id, event properties, user properties */
 } oa_record;
 

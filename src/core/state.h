@@ -74,7 +74,8 @@ struct oa_dispatcher {
     oa_hash_key hash_key;
     char *property_prefix; /* owned */
     oa_variant_style style;
-    oa_frame *frame;       /* the constant parts of request bodies */
+    oa_frame *frame; /* the constant parts of request bodies */
+    oa_event_counts event_counts;
     oa_variant **variants; /* id -> variant */
     uint32_t variant_count;
     uint32_t variant_cap;

@@ -6,7 +6,7 @@
 #include "buf.h"
 #include "mem.h"
 
-/* Four keys of at most 1024 characters, in two renderings, escaped at worst sixfold: far below
+/* Four keys of at most 1024 characters, in three renderings, escaped at worst sixfold: far below
  * this. */
 enum { MAX_VARIANT_BYTES = 1 << 20 };
 
@@ -43,6 +43,24 @@ static void append_event(oa_buf *buf, oa_str flag_key, oa_str variation_key, oa_
         OA_BUF_LITERAL(buf, ",\"enabled\":false");
 }
 
+/*
+ * Amplitude's `[Experiment] <flag>` becomes the variant, and is unset where there is none. A flag
+ * that is disabled keeps its variation: the flag of a control arm often is. Source: "Event
+ * tracking" of Amplitude Experiment.
+ */
+static void append_exposure(oa_buf *buf, oa_str flag_key, oa_str variation_key, oa_str rule_key) {
+    OA_BUF_LITERAL(buf, "\"flag_key\":");
+    oa_buf_append_json(buf, flag_key);
+    if (variation_key.data != NULL) {
+        OA_BUF_LITERAL(buf, ",\"variant\":");
+        oa_buf_append_json(buf, variation_key);
+    }
+    if (rule_key.data != NULL) {
+        OA_BUF_LITERAL(buf, ",\"experiment_key\":");
+        oa_buf_append_json(buf, rule_key);
+    }
+}
+
 /* Return the `len` bytes of `text` at *at, and step over them. */
 static oa_str lend(const char *text, size_t *at, size_t len) {
     const oa_str piece = {text + *at, len};
@@ -61,6 +79,8 @@ oa_status oa_variant_new(const oa_variant_style *style, oa_str flag_key, oa_str 
     const size_t set_len = buf.len;
     append_event(&buf, flag_key, variation_key, rule_key, enabled);
     const size_t event_len = buf.len - set_len;
+    append_exposure(&buf, flag_key, variation_key, rule_key);
+    const size_t exposure_len = buf.len - set_len - event_len;
     oa_buf_append_str(&buf, flag_key);
     oa_buf_append_str(&buf, variation_key);
     oa_buf_append_str(&buf, rule_key);
@@ -80,6 +100,7 @@ oa_status oa_variant_new(const oa_variant_style *style, oa_str flag_key, oa_str 
     variant->enabled = enabled;
     variant->set_json = lend(text, &at, set_len);
     variant->event_json = lend(text, &at, event_len);
+    variant->exposure_json = lend(text, &at, exposure_len);
     variant->flag_key = lend(text, &at, flag_key.len);
     if (variation_key.data != NULL)
         variant->variation_key = lend(text, &at, variation_key.len);

@@ -3,7 +3,7 @@
  *
  * An application makes thousands of decisions a second, with a few hundred different (flag,
  * variation, rule, enabled). Each of these becomes a variant when it is first seen: the JSON of its
- * user property and of its event properties, its hashes, and the keys themselves for reports.
+ * user property and of its events' properties, its hashes, and the keys themselves for reports.
  * Records point to it.
  *
  * A variant is immutable except for its reference count, which an attempt that is out never
@@ -26,6 +26,7 @@ typedef struct oa_variant {
     bool enabled;
     oa_str set_json;   /* "[Optimizely] checkout":"one_page" */
     oa_str event_json; /* "flag_key":"checkout","variation_key":...,"rule_key":...,"enabled":true */
+    oa_str exposure_json; /* "flag_key":"checkout","variant":"one_page","experiment_key":"ab" */
 } oa_variant;
 
 /* What a variant needs to know of the dispatcher's options. Strings are lent. */

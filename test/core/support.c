@@ -207,6 +207,7 @@ world *world_new(void) {
         .api_key = str("0123456789abcdef0123456789abcdef"),
         .library = str("optimizely-amplitude/0.0.0"),
         .event_type = str("Experiment Viewed"),
+        .sends_identify = true,
         .property_prefix = str(""),
         .report_drops = true,
         .min_id_length = 1,

@@ -11,6 +11,7 @@
  * Requests and decisions are compared as text (see arrival_text()):
  *
  *   ann{f=a,g=b} ann:f=a ann:g=b!      an $identify of f and g, and two events, one disabled
+ *   ann^f=a ann:f=a{f=a}               a $exposure, and an event that sets its property
  */
 #ifndef SUPPORT_H
 #define SUPPORT_H
@@ -89,6 +90,10 @@ typedef struct arrival {
 size_t arrival_count(const arrival *request);
 const cJSON *arrival_event(const arrival *request, size_t index);
 bool is_identify(const cJSON *event);
+bool is_exposure(const cJSON *event);
+
+/* Return the user properties that an event sets, or NULL. */
+const cJSON *user_properties_of(const cJSON *event);
 
 /* Return a string member, or "" where there is none. */
 const char *text_of(const cJSON *object, const char *name);

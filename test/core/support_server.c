@@ -44,26 +44,41 @@ static void add_identity(char *text, const char *user, const char *device) {
         text_add(text, "@%s", device);
 }
 
+bool is_exposure(const cJSON *event) {
+    return strcmp(text_of(event, "event_type"), "$exposure") == 0;
+}
+
+const cJSON *user_properties_of(const cJSON *event) {
+    const cJSON *properties = cJSON_GetObjectItemCaseSensitive(event, "user_properties");
+    return is_identify(event) ? cJSON_GetObjectItemCaseSensitive(properties, "$set") : properties;
+}
+
+static void add_properties(char *text, const cJSON *properties) {
+    text_add(text, "{");
+    for (const cJSON *item = properties->child; item != NULL; item = item->next)
+        text_add(text, "%s=%s%s", item->string, cJSON_GetStringValue(item),
+                 item->next == NULL ? "" : ",");
+    text_add(text, "}");
+}
+
 static void add_event_text(char *text, const cJSON *event) {
     if (text[0] != '\0')
         text_add(text, " ");
     add_identity(text, text_of(event, "user_id"), text_of(event, "device_id"));
-    if (is_identify(event)) {
-        const cJSON *set = cJSON_GetObjectItemCaseSensitive(
-            cJSON_GetObjectItemCaseSensitive(event, "user_properties"), "$set");
-        text_add(text, "{");
-        for (const cJSON *item = set == NULL ? NULL : set->child; item != NULL; item = item->next)
-            text_add(text, "%s=%s%s", item->string, cJSON_GetStringValue(item),
-                     item->next == NULL ? "" : ",");
-        text_add(text, "}");
-        return;
-    }
+    const cJSON *set = user_properties_of(event);
     const cJSON *properties = cJSON_GetObjectItemCaseSensitive(event, "event_properties");
+    const char *name = is_exposure(event) ? "variant" : "variation_key";
     const char *variation =
-        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(properties, "variation_key"));
-    text_add(text, ":%s=%s%s", text_of(properties, "flag_key"),
-             variation == NULL ? "null" : variation,
-             cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(properties, "enabled")) ? "" : "!");
+        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(properties, name));
+    if (variation == NULL)
+        variation = "null";
+    if (is_exposure(event))
+        text_add(text, "^%s=%s", text_of(properties, "flag_key"), variation);
+    else if (!is_identify(event))
+        text_add(text, ":%s=%s%s", text_of(properties, "flag_key"), variation,
+                 cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(properties, "enabled")) ? "" : "!");
+    if (set != NULL)
+        add_properties(text, set);
 }
 
 const char *arrival_text(const arrival *request) {

@@ -19,13 +19,9 @@ static bool has_bad_value(const cJSON *object) {
 }
 
 bool strict_is_bad(const strict *rules, const cJSON *event) {
-    if (is_identify(event)) {
-        const cJSON *properties = cJSON_GetObjectItemCaseSensitive(event, "user_properties");
-        return rules->parts != BAD_EVENT &&
-               has_bad_value(cJSON_GetObjectItemCaseSensitive(properties, "$set"));
-    }
-    return rules->parts != BAD_IDENTIFY &&
-           has_bad_value(cJSON_GetObjectItemCaseSensitive(event, "event_properties"));
+    return (rules->parts != BAD_EVENT && has_bad_value(user_properties_of(event))) ||
+           (rules->parts != BAD_IDENTIFY &&
+            has_bad_value(cJSON_GetObjectItemCaseSensitive(event, "event_properties")));
 }
 
 __attribute__((format(printf, 2, 3))) static void say(strict *rules, const char *format, ...) {

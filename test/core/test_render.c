@@ -22,6 +22,19 @@ static void make_frame(fixture *f) {
     assert_int_equal(oa_frame_new(&f->config, &f->key, 0, &f->frame), OA_OK);
 }
 
+/* What a format sends: 'i' the $identify, 'e' the event, 'm' the event with its property, 'x' the
+ * $exposure. */
+static const char *const FORMATS[] = {"ie", "m", "x", "i", "ix", "iex", "mx"};
+enum { FORMAT_COUNT = sizeof(FORMATS) / sizeof(FORMATS[0]) };
+
+static void choose_format(fixture *f, const char *format) {
+    f->config.sends_identify = strchr(format, 'i') != NULL;
+    f->config.sends_exposure = strchr(format, 'x') != NULL;
+    f->config.event_sets_property = strchr(format, 'm') != NULL;
+    f->config.event_type = str(strpbrk(format, "em") == NULL ? NULL : "Viewed");
+    make_frame(f);
+}
+
 static int set_up(void **state) {
     memory_deny(false);
     memory_fail(0);
@@ -29,6 +42,7 @@ static int set_up(void **state) {
     f->config = (oa_config){.api_key = str("k\"ey"),
                             .library = str("lib"),
                             .event_type = str("Viewed"),
+                            .sends_identify = true,
                             .min_id_length = 1};
     oa_hash_key_init(&f->key, f->config.api_key);
     f->style = (oa_variant_style){&f->key, str("p."), false};
@@ -169,16 +183,79 @@ static void the_limit_cuts_where_it_must(void **state) {
     assert_true(f->body.carried < 12);
 }
 
+/* Render without the checks of render(); returns the body parsed. */
+static cJSON *render_as_it_is(fixture *f, size_t max_body_bytes) {
+    assert_int_equal(oa_render(f->frame, f->batch, max_body_bytes, &f->body), OA_OK);
+    cJSON *body = cJSON_ParseWithLength(f->body.text.data, f->body.text.len);
+    assert_non_null(body);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(body, "events")), f->body.event_count);
+    return body;
+}
+
+static void each_format_has_its_events(void **state) {
+    fixture *f = *state;
+    static const char *const expected[FORMAT_COUNT][2] = {
+        {"ann{p.f=a,p.g=a,p.h=a} ann:f=a ann:g=a bo{p.f=a} bo:f=a", "0+3 0+1 1+1 3+1 3+1 "},
+        {"ann:f=a{p.f=a} ann:g=a{p.g=a} ann{p.h=a} bo:f=a{p.f=a}", "0+1 1+1 2+1 3+1 "},
+        {"ann^f=a ann^g=a ann^h=a bo^f=a", "0+1 1+1 2+1 3+1 "},
+        {"ann{p.f=a,p.g=a,p.h=a} bo{p.f=a}", "0+3 3+1 "},
+        {"ann{p.f=a,p.g=a,p.h=a} ann^f=a ann^g=a ann^h=a bo{p.f=a} bo^f=a",
+         "0+3 0+1 1+1 2+1 3+1 3+1 "},
+        {"ann{p.f=a,p.g=a,p.h=a} ann^f=a ann:f=a ann^g=a ann:g=a ann^h=a bo{p.f=a} bo^f=a bo:f=a",
+         "0+3 0+1 0+1 1+1 1+1 2+1 3+1 3+1 3+1 "},
+        {"ann^f=a ann:f=a{p.f=a} ann^g=a ann:g=a{p.g=a} ann{p.h=a} ann^h=a bo^f=a bo:f=a{p.f=a}",
+         "0+1 0+1 1+1 1+1 2+1 2+1 3+1 3+1 "},
+    };
+    add(f, "ann", 0);
+    add(f, "ann", 1);
+    add(f, "ann", 2)->property_only = true;
+    add(f, "bo", 0);
+    for (size_t i = 0; i < FORMAT_COUNT; i++) {
+        choose_format(f, FORMATS[i]);
+        const arrival request = {.body = render_as_it_is(f, 1 << 20)};
+        assert_string_equal(arrival_text(&request), expected[i][0]);
+        char *owners = text_new();
+        for (size_t event = 0; event < f->body.event_count; event++)
+            text_add(owners, "%d+%d ", f->body.owners[event].first, f->body.owners[event].count);
+        assert_string_equal(owners, expected[i][1]);
+        cJSON_Delete(request.body);
+    }
+}
+
+/* A $identify that is sent again under another id would set an old value after an event, which
+ * keeps its id and is skipped as a repeat. */
+static void where_events_set_properties_no_identify_is_shared_or_changes(void **state) {
+    fixture *f = *state;
+    choose_format(f, "m");
+    for (size_t i = 0; i < 3; i++)
+        add(f, "ann", i)->property_only = true;
+    cJSON *first = render_as_it_is(f, 1 << 20);
+    assert_int_equal(f->body.event_count, 3);
+    oa_batch_regroup(f->batch, 3);
+    cJSON *again = render_as_it_is(f, 1 << 20);
+    assert_true(cJSON_Compare(first, again, true));
+    cJSON_Delete(first);
+    cJSON_Delete(again);
+}
+
 static void the_number_of_events_is_limited(void **state) {
     fixture *f = *state;
-    for (int has_event = 0; has_event < 2; has_event++) {
-        f->config.event_type = str(has_event ? "Viewed" : NULL);
-        make_frame(f);
+    static const size_t carried[FORMAT_COUNT] = {999, 1999, 1999, 1999, 999, 666, 999};
+    for (size_t format = 0; format < FORMAT_COUNT; format++) {
+        choose_format(f, FORMATS[format]);
         for (size_t i = 0; i < OA_BATCH_MAX_RECORDS; i++)
             add(f, i % 2 == 0 ? "ann" : "bo", 0); /* nothing is shared */
-        cJSON_Delete(render(f, 1 << 24));
-        assert_int_equal(f->body.carried, has_event ? 999 : 1999);
-        assert_int_equal(f->body.event_count, has_event ? 1998 : 1999);
+        cJSON_Delete(render_as_it_is(f, 1 << 24));
+        assert_int_equal(f->body.carried, carried[format]);
+        const oa_event_counts counts = oa_frame_event_counts(f->frame);
+        assert_int_equal(f->body.event_count, carried[format] * counts.first);
+        empty(f);
+        /* Runs of three: what is left of the limit cuts one. */
+        for (size_t i = 0; i < OA_BATCH_MAX_RECORDS; i++)
+            add(f, i / 3 % 2 == 0 ? "ann" : "bo", i % 3);
+        cJSON_Delete(render_as_it_is(f, 1 << 24));
+        assert_in_range(f->body.event_count,
+                        f->body.carried == OA_BATCH_MAX_RECORDS ? 1 : 1999 - counts.first, 1999);
         empty(f);
     }
 }
@@ -246,8 +323,7 @@ static void insert_ids_tell_decisions_apart(void **state) {
 
 /* Render the batch and copy the ids of its events. */
 static size_t copy_ids(fixture *f, char ids[][33]) {
-    assert_int_equal(oa_render(f->frame, f->batch, 1 << 20, &f->body), OA_OK);
-    cJSON *body = cJSON_ParseWithLength(f->body.text.data, f->body.text.len);
+    cJSON *body = render_as_it_is(f, 1 << 20);
     size_t count = 0;
     for (const cJSON *e = cJSON_GetObjectItem(body, "events")->child; e != NULL; e = e->next)
         snprintf(ids[count++], 33, "%s", text_of(e, "insert_id"));
@@ -258,7 +334,7 @@ static size_t copy_ids(fixture *f, char ids[][33]) {
 /* Give the fixture another style and event type, with one decision of ann. */
 static void restyle(fixture *f, const char *prefix, const char *event_type, const char *plan) {
     f->config.event_type = str(event_type);
-    f->style.property_prefix = str(prefix);
+    f->config.property_prefix = f->style.property_prefix = str(prefix);
     make_frame(f);
     empty(f);
     oa_variant_unref(f->variants[0]);
@@ -272,35 +348,72 @@ static void restyle(fixture *f, const char *prefix, const char *event_type, cons
 
 static void an_insert_id_covers_what_its_event_says(void **state) {
     fixture *f = *state;
-    char was[2][33];
-    char is[2][33];
-    enum { SAME = 0, IDENTIFY = 1, EVENT = 2 };
+    char was[3][33];
+    char is[3][33];
+    /* Which of the ids differ: the first, the second, ... */
+    enum { NONE = 0, I = 1, E = 2, X = 2, M = 1 };
     static const struct {
         const char *prefix, *event_type, *plan;
         int64_t time_ms;
         uint32_t turn;
         uint16_t regrouped;
-        int differs;
+        int differ_ie, differ_ix, differ_m;
     } cases[] = {
-        {"p.", "Viewed", NULL, 0, 0, 0, SAME},
-        {"q.", "Viewed", NULL, 0, 0, 0, IDENTIFY},
-        {"p.", "Seen", NULL, 0, 0, 0, EVENT},
-        {"p.", "Viewed", "\"plan\":1", 0, 0, 0, IDENTIFY},
-        {"p.", "Viewed", NULL, 1, 0, 0, IDENTIFY}, /* in another process */
-        {"p.", "Viewed", NULL, 0, 1, 0, IDENTIFY | EVENT},
-        {"p.", "Viewed", NULL, 0, 0, 1, IDENTIFY},
+        {"p.", "Viewed", NULL, 0, 0, 0, NONE, NONE, NONE},
+        {"q.", "Viewed", NULL, 0, 0, 0, I, I, M},
+        {"p.", "Seen", NULL, 0, 0, 0, E, NONE, M},
+        {"p.", "Viewed", "\"plan\":1", 0, 0, 0, I, I, NONE},
+        {"p.", "Viewed", NULL, 1, 0, 0, I, I, NONE}, /* in another process */
+        {"p.", "Viewed", NULL, 0, 1, 0, I | E, I | X, M},
+        {"p.", "Viewed", NULL, 0, 0, 1, I, I, NONE},
     };
-    restyle(f, "p.", "Viewed", NULL);
-    assert_int_equal(copy_ids(f, was), 2);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        restyle(f, cases[i].prefix, cases[i].event_type, cases[i].plan);
-        f->batch->records[0]->time_ms = cases[i].time_ms;
-        f->batch->records[0]->occurrence.turn = cases[i].turn;
-        f->batch->records[0]->regrouped = cases[i].regrouped;
-        assert_int_equal(copy_ids(f, is), 2);
-        const int differs =
-            (strcmp(is[0], was[0]) != 0 ? IDENTIFY : 0) | (strcmp(is[1], was[1]) != 0 ? EVENT : 0);
-        assert_int_equal(differs, cases[i].differs);
+    static const char *const formats[] = {"ie", "ix", "m"};
+    for (size_t format = 0; format < 3; format++) {
+        choose_format(f, formats[format]);
+        const bool has_event = f->config.event_type.data != NULL;
+        restyle(f, "p.", has_event ? "Viewed" : NULL, NULL);
+        const size_t count = copy_ids(f, was);
+        assert_int_equal(count, format == 2 ? 1 : 2);
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            restyle(f, cases[i].prefix, has_event ? cases[i].event_type : NULL, cases[i].plan);
+            f->batch->records[0]->time_ms = cases[i].time_ms;
+            f->batch->records[0]->occurrence.turn = cases[i].turn;
+            f->batch->records[0]->regrouped = cases[i].regrouped;
+            assert_int_equal(copy_ids(f, is), count);
+            int differ = 0;
+            for (size_t id = 0; id < count; id++)
+                differ |= (strcmp(is[id], was[id]) != 0) << id;
+            assert_int_equal(differ, format == 0   ? cases[i].differ_ie
+                                     : format == 1 ? cases[i].differ_ix
+                                                   : cases[i].differ_m);
+        }
+    }
+}
+
+static void what_sets_a_property_again_has_an_id_of_its_time(void **state) {
+    fixture *f = *state;
+    char exposure[33];
+    char ids[3][33];
+    char later[3][33];
+    for (size_t format = 0; format < FORMAT_COUNT; format++) {
+        choose_format(f, FORMATS[format]);
+        oa_record *record = add(f, "ann", 0);
+        oa_render_insert_id(f->frame, oa_record_identity(record, &f->key), record->variant,
+                            record->occurrence, exposure);
+        size_t count = copy_ids(f, ids);
+        const size_t own = f->config.event_type.data != NULL || f->config.sends_exposure;
+        if (own) /* what a drop is reported with is the id of the last event */
+            assert_string_equal(ids[count - 1], exposure);
+        record->property_only = true;
+        record->time_ms = 1;
+        count = copy_ids(f, ids);
+        record->time_ms = 2;
+        assert_int_equal(copy_ids(f, later), count);
+        for (size_t i = 0; i < count; i++) {
+            assert_string_not_equal(ids[i], exposure);
+            assert_string_not_equal(ids[i], later[i]);
+        }
+        empty(f);
     }
 }
 
@@ -309,18 +422,23 @@ static void a_variant_holds_all_of_a_decision(void **state) {
     static const struct {
         const char *flag, *variation, *rule;
         bool enabled, by_variation;
-        const char *set, *event;
+        const char *set, *event, *exposure;
     } cases[] = {
         {"f", "a", "r", true, false, "\"p.f\":\"a\"",
-         "\"flag_key\":\"f\",\"variation_key\":\"a\",\"rule_key\":\"r\",\"enabled\":true"},
+         "\"flag_key\":\"f\",\"variation_key\":\"a\",\"rule_key\":\"r\",\"enabled\":true",
+         "\"flag_key\":\"f\",\"variant\":\"a\",\"experiment_key\":\"r\""},
         {"f", "a", NULL, false, false, "\"p.f\":\"off\"",
-         "\"flag_key\":\"f\",\"variation_key\":\"a\",\"rule_key\":null,\"enabled\":false"},
+         "\"flag_key\":\"f\",\"variation_key\":\"a\",\"rule_key\":null,\"enabled\":false",
+         "\"flag_key\":\"f\",\"variant\":\"a\""},
         {"f", "a", "r", false, true, "\"p.f\":\"a\"",
-         "\"flag_key\":\"f\",\"variation_key\":\"a\",\"rule_key\":\"r\",\"enabled\":false"},
+         "\"flag_key\":\"f\",\"variation_key\":\"a\",\"rule_key\":\"r\",\"enabled\":false",
+         "\"flag_key\":\"f\",\"variant\":\"a\",\"experiment_key\":\"r\""},
         {"f", NULL, "", false, true, "\"p.f\":\"off\"",
-         "\"flag_key\":\"f\",\"variation_key\":null,\"rule_key\":\"\",\"enabled\":false"},
+         "\"flag_key\":\"f\",\"variation_key\":null,\"rule_key\":\"\",\"enabled\":false",
+         "\"flag_key\":\"f\",\"experiment_key\":\"\""},
         {"", "\"\n", "\\", true, false, "\"p.\":\"\\\"\\n\"",
-         "\"flag_key\":\"\",\"variation_key\":\"\\\"\\n\",\"rule_key\":\"\\\\\",\"enabled\":true"},
+         "\"flag_key\":\"\",\"variation_key\":\"\\\"\\n\",\"rule_key\":\"\\\\\",\"enabled\":true",
+         "\"flag_key\":\"\",\"variant\":\"\\\"\\n\",\"experiment_key\":\"\\\\\""},
     };
     enum { COUNT = sizeof(cases) / sizeof(cases[0]) };
     oa_variant *made[COUNT];
@@ -333,6 +451,9 @@ static void a_variant_holds_all_of_a_decision(void **state) {
         assert_memory_equal(made[i]->set_json.data, cases[i].set, made[i]->set_json.len);
         assert_int_equal(made[i]->event_json.len, strlen(cases[i].event));
         assert_memory_equal(made[i]->event_json.data, cases[i].event, made[i]->event_json.len);
+        assert_int_equal(made[i]->exposure_json.len, strlen(cases[i].exposure));
+        assert_memory_equal(made[i]->exposure_json.data, cases[i].exposure,
+                            made[i]->exposure_json.len);
         assert_int_equal(made[i]->variation_key.data == NULL, cases[i].variation == NULL);
         assert_int_equal(made[i]->rule_key.data == NULL, cases[i].rule == NULL);
         assert_int_equal(made[i]->flag_key.len, strlen(cases[i].flag));
@@ -361,10 +482,17 @@ static void a_variant_holds_all_of_a_decision(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(runs_share_their_identify),         TEST(a_time_of_its_own_is_kept),
-        TEST(the_limit_cuts_where_it_must),      TEST(the_number_of_events_is_limited),
-        TEST(a_lack_of_memory_is_reported),      TEST(a_frame_is_made_whole_or_not_at_all),
-        TEST(insert_ids_tell_decisions_apart),   TEST(an_insert_id_covers_what_its_event_says),
+        TEST(runs_share_their_identify),
+        TEST(a_time_of_its_own_is_kept),
+        TEST(the_limit_cuts_where_it_must),
+        TEST(the_number_of_events_is_limited),
+        TEST(a_lack_of_memory_is_reported),
+        TEST(a_frame_is_made_whole_or_not_at_all),
+        TEST(each_format_has_its_events),
+        TEST(where_events_set_properties_no_identify_is_shared_or_changes),
+        TEST(what_sets_a_property_again_has_an_id_of_its_time),
+        TEST(insert_ids_tell_decisions_apart),
+        TEST(an_insert_id_covers_what_its_event_says),
         TEST(a_variant_holds_all_of_a_decision),
     };
 #undef TEST

@@ -86,7 +86,9 @@ test('a user whose processes disagree ends at the value that was decided last, a
   await decide(first, 'a');
   await decide(second, 'b');
   const times = storedEvents(first.amplitude).map(({ time }) => time);
-  while (Date.now() <= Math.max(...times)); // a retry has the same time, a decision another one
+  while (Date.now() <= Math.max(...times)) {
+    // a retry has the same time, a decision another one
+  }
   await decide(third, 'a');
   assert.equal(
     first.amplitude.store.user('user_1').user_properties['[Optimizely] checkout_flow'],

@@ -448,6 +448,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .api_key = str("0123456789abcdef0123456789abcdef"),
         .library = str("library"),
         .event_type = str("Experiment Viewed"),
+        .sends_identify = true,
         .property_prefix = str(""),
         .server_name = str("http://server.test"),
         .debug = shape % 2 == 0,

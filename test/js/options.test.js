@@ -45,6 +45,13 @@ test('the defaults', () => {
     maxQueueBytes: 64 * 1024 * 1024,
     compression: true,
     dedupe: { windowMillis: 86_400_000, maxEntries: 1_000_000 },
+    format: {
+      sendsIdentify: true,
+      sendsEvent: true,
+      eventSetsProperty: false,
+      sendsExposure: false,
+      ownProperties: ['flag_key', 'variation_key', 'rule_key', 'enabled'],
+    },
     eventType: 'Experiment Viewed',
     propertyPrefix: '[Optimizely] ',
     disabledValue: 'off',
@@ -307,7 +314,7 @@ describe('dedupe', () => {
 
 describe('texts', () => {
   it('eventType is a name, or false for none', () => {
-    assert.equal(resolve({ eventType: '$exposure' }).eventType, '$exposure');
+    assert.equal(resolve({ eventType: '[Amplitude] x' }).eventType, '[Amplitude] x');
     assert.equal(resolve({ eventType: false }).eventType, null);
     for (const eventType of [
       '',
@@ -315,6 +322,7 @@ describe('texts', () => {
       'x'.repeat(1025),
       '$identify',
       '$groupidentify',
+      '$exposure',
       'a\ud800',
     ]) {
       assert.match(
@@ -322,6 +330,68 @@ describe('texts', () => {
         /^option 'eventType': /,
       );
     }
+  });
+
+  it('format is one or several that go together', () => {
+    const sends = (format) => {
+      const { sendsIdentify, sendsEvent, eventSetsProperty, sendsExposure } = resolve({
+        format,
+      }).format;
+      return [sendsIdentify, sendsEvent, eventSetsProperty, sendsExposure].map(Number).join('');
+    };
+    assert.equal(sends('event'), '1100');
+    assert.equal(sends(['event']), '1100');
+    assert.equal(sends('merged'), '0110');
+    assert.equal(sends('exposure'), '0001');
+    assert.equal(sends('identify'), '1000');
+    assert.equal(sends(['exposure', 'identify']), '1001');
+    assert.equal(sends(['event', 'exposure']), '1101');
+    assert.equal(sends(['merged', 'exposure']), '0111');
+    assert.equal(resolve({ format: 'exposure' }).eventType, null);
+    assert.equal(resolve({ format: 'merged', eventType: 'Seen' }).eventType, 'Seen');
+    for (const format of [[], 'events', 'toString', ['event', null], {}, true]) {
+      assert.match(
+        refusal(() => resolve({ format })),
+        /^option 'format': expected 'event', 'merged', 'exposure', 'identify', or an array/,
+      );
+    }
+    for (const [format, clash] of [
+      [['event', 'identify'], /got one with 'event' and 'identify', which both set the user/],
+      [['exposure', 'merged', 'event'], /'merged' and 'event', which both/],
+      [['merged', 'identify'], /'merged' and 'identify', which both/],
+      [['exposure', 'exposure'], /'exposure' twice/],
+    ]) {
+      assert.match(
+        refusal(() => resolve({ format })),
+        clash,
+      );
+    }
+  });
+
+  it('eventType: false is format: identify, and what a format does not send is refused', () => {
+    assert.deepEqual(resolve({ eventType: false }), resolve({ format: 'identify' }));
+    assert.deepEqual(
+      resolve({ eventType: false, format: ['exposure', 'identify'] }),
+      resolve({ format: ['exposure', 'identify'] }),
+    );
+    for (const format of ['event', 'merged', ['exposure', 'merged']]) {
+      assert.match(
+        refusal(() => resolve({ format, eventType: false })),
+        /^option 'eventType': false sends no event, but format '.*; leave eventType out, or use format: 'identify'$/,
+      );
+    }
+    assert.equal(
+      refusal(() => resolve({ format: ['exposure', 'identify'], eventType: 'Seen' })),
+      "option 'eventType': format 'exposure' with 'identify' sends no event of this type; leave it out",
+    );
+    assert.match(
+      refusal(() => resolve({ format: 'exposure', userProperties: () => ({}) })),
+      /^option 'userProperties': format 'exposure' sets none; use format: \['exposure', 'identify'\]$/,
+    );
+    assert.match(
+      refusal(() => resolve({ eventType: '$exposure' })),
+      /it is sent by format: 'exposure'/,
+    );
   });
 
   it('propertyPrefix may be empty', () => {

@@ -1,7 +1,7 @@
 /** Options: what they may be, and what is refused by the compiler already. */
 
 import { createDispatcher } from 'optimizely-amplitude';
-import type { DispatcherOptions, Drop, DropReason, RuleType } from 'optimizely-amplitude';
+import type { DispatcherOptions, Drop, DropReason, Format, RuleType } from 'optimizely-amplitude';
 
 const apiKey = 'key';
 
@@ -48,6 +48,14 @@ createDispatcher({
   noProxy: 'localhost',
   caFile: '/etc/ca.pem',
 });
+
+createDispatcher({ apiKey, format: 'merged', eventType: 'Seen' });
+const formats: readonly Format[] = ['exposure', 'identify'];
+createDispatcher({ apiKey, format: formats });
+// @ts-expect-error there is no such format
+createDispatcher({ apiKey, format: 'events' });
+// @ts-expect-error there is no such format
+createDispatcher({ apiKey, format: ['exposure', 'off'] });
 
 // Only flags come without decisionTypes, so their fields are there without a question.
 createDispatcher({

@@ -9,14 +9,29 @@ enum { KEEP_BODY_BYTES = 1 << 20 }; /* a larger buffer is freed when nothing is 
 struct oa_frame {
     oa_hash_key hash_key;
     uint64_t nonce;
-    bool has_event;
+    bool sends_identify;
+    bool identifies_again; /* a $identify sets the property again */
+    bool sends_exposure;
+    bool sends_event;
+    bool event_sets_property;
     uint64_t event_kind;    /* hash of the event type: goes into insert_ids */
     oa_buf head;            /* {"api_key":"...","events":[ */
     oa_buf tail;            /* ],"options":{...}} */
+    oa_buf identify_head;   /* {"event_type":"$identify" */
     oa_buf identify_middle; /* ","library":"...","user_properties":{"$set":{ */
+    oa_buf exposure_head;   /* {"event_type":"$exposure" */
     oa_buf event_head;      /* {"event_type":"Experiment Viewed" */
     oa_buf event_middle;    /* ","library":"...","groups":{...},"event_properties":{ */
 };
+
+enum { FRAME_BUFS = 7 };
+
+static void list_bufs(oa_frame *frame, oa_buf *bufs[FRAME_BUFS]) {
+    oa_buf *const all[FRAME_BUFS] = {
+        &frame->head,          &frame->tail,       &frame->identify_head, &frame->identify_middle,
+        &frame->exposure_head, &frame->event_head, &frame->event_middle};
+    memcpy(bufs, all, sizeof(all));
+}
 
 static void render_constants(oa_frame *frame, const oa_config *config) {
     oa_buf *head = &frame->head;
@@ -29,12 +44,13 @@ static void render_constants(oa_frame *frame, const oa_config *config) {
     oa_buf_append_int(tail, config->min_id_length);
     OA_BUF_LITERAL(tail, "}}");
 
+    OA_BUF_LITERAL(&frame->identify_head, "{\"event_type\":\"$identify\"");
     oa_buf *identify = &frame->identify_middle;
     OA_BUF_LITERAL(identify, "\",\"library\":");
     oa_buf_append_json(identify, config->library);
     OA_BUF_LITERAL(identify, ",\"user_properties\":{\"$set\":{");
 
-    frame->has_event = config->event_type.data != NULL;
+    OA_BUF_LITERAL(&frame->exposure_head, "{\"event_type\":\"$exposure\"");
     oa_buf *event_head = &frame->event_head;
     OA_BUF_LITERAL(event_head, "{\"event_type\":");
     oa_buf_append_json(event_head, config->event_type);
@@ -49,6 +65,23 @@ static void render_constants(oa_frame *frame, const oa_config *config) {
     OA_BUF_LITERAL(event, ",\"event_properties\":{");
 }
 
+/* Hash what events of the dispatcher have in common and an insert_id has to cover: their type, and
+ * what decides on the property if they set it. Errors: OA_NOMEM. */
+static oa_status hash_event_kind(oa_frame *frame, const oa_config *config) {
+    oa_buf kind;
+    oa_buf_init(&kind, SIZE_MAX / 2);
+    oa_buf_append_json(&kind, config->event_type);
+    if (config->event_sets_property) {
+        oa_buf_append_json(&kind, config->property_prefix);
+        oa_buf_append_int(&kind, config->disabled_value_is_variation);
+    }
+    const oa_status status = oa_buf_status(&kind);
+    if (status == OA_OK)
+        frame->event_kind = oa_hash_bytes(&frame->hash_key, kind.data, kind.len).low;
+    oa_buf_clear(&kind);
+    return status;
+}
+
 oa_status oa_frame_new(const oa_config *config, const oa_hash_key *hash_key, uint64_t nonce,
                        oa_frame **out) {
     oa_frame *frame = oa_mem_calloc(1, sizeof(*frame));
@@ -56,32 +89,43 @@ oa_status oa_frame_new(const oa_config *config, const oa_hash_key *hash_key, uin
         return OA_NOMEM;
     frame->hash_key = *hash_key;
     frame->nonce = nonce;
-    frame->event_kind =
-        oa_hash_bytes(hash_key, config->event_type.data, config->event_type.len).low;
-    oa_buf *const bufs[] = {&frame->head, &frame->tail, &frame->identify_middle, &frame->event_head,
-                            &frame->event_middle};
-    for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++)
+    frame->sends_exposure = config->sends_exposure;
+    frame->sends_event = config->event_type.data != NULL;
+    frame->event_sets_property = config->event_sets_property;
+    /* A decision is one event at least, and so is one that sets its property again. */
+    frame->sends_identify =
+        config->sends_identify || !(frame->sends_event || frame->sends_exposure);
+    frame->identifies_again =
+        frame->sends_identify || frame->event_sets_property || !frame->sends_exposure;
+    oa_buf *bufs[FRAME_BUFS];
+    list_bufs(frame, bufs);
+    for (size_t i = 0; i < FRAME_BUFS; i++)
         oa_buf_init(bufs[i], SIZE_MAX / 2);
     render_constants(frame, config);
-    for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++) {
-        if (oa_buf_status(bufs[i]) != OA_OK) {
-            oa_frame_free(frame);
-            return OA_NOMEM;
-        }
-    }
-    *out = frame;
-    return OA_OK;
+    oa_status status = hash_event_kind(frame, config);
+    for (size_t i = 0; i < FRAME_BUFS; i++)
+        if (oa_buf_status(bufs[i]) != OA_OK)
+            status = OA_NOMEM;
+    if (status == OA_OK)
+        *out = frame;
+    else
+        oa_frame_free(frame);
+    return status;
 }
 
 void oa_frame_free(oa_frame *frame) {
     if (frame == NULL)
         return;
-    oa_buf_clear(&frame->head);
-    oa_buf_clear(&frame->tail);
-    oa_buf_clear(&frame->identify_middle);
-    oa_buf_clear(&frame->event_head);
-    oa_buf_clear(&frame->event_middle);
+    oa_buf *bufs[FRAME_BUFS];
+    list_bufs(frame, bufs);
+    for (size_t i = 0; i < FRAME_BUFS; i++)
+        oa_buf_clear(bufs[i]);
     oa_mem_free(frame);
+}
+
+oa_event_counts oa_frame_event_counts(const oa_frame *frame) {
+    const uint8_t next = (uint8_t)(frame->sends_exposure + frame->sends_event);
+    return (oa_event_counts){(uint8_t)(frame->sends_identify + next), next};
 }
 
 void oa_body_init(oa_body *body) {
@@ -93,6 +137,9 @@ void oa_body_clear(oa_body *body) { oa_buf_clear(&body->text); }
 
 void oa_body_trim(oa_body *body) { oa_buf_shrink(&body->text, KEEP_BODY_BYTES); }
 
+/* Events that are not of the configured type, which has a hash in frame->event_kind. */
+enum { KIND_IDENTIFY = 'i', KIND_EXPOSURE = 'x' };
+
 /* What an insert_id is a hash of. No padding, so that its bytes are defined. */
 typedef struct oa_id_input {
     oa_hash identity;
@@ -100,22 +147,34 @@ typedef struct oa_id_input {
     uint64_t nonce;
     uint32_t window;
     uint32_t turn;
-    uint64_t kind; /* of event: see event_id() and identify_id() */
+    uint64_t kind; /* of event */
     int64_t time_ms;
 } oa_id_input;
 
-/* The id of an exposure: it covers no time, so every process that sees the exposure sends it. */
-static oa_hash event_id(const oa_frame *frame, oa_hash identity, const oa_variant *variant,
-                        oa_occurrence occurrence) {
+/* `time_ms` is 0 in an id that every process gives the same exposure. */
+static oa_hash insert_id(const oa_frame *frame, oa_hash identity, oa_hash content,
+                         oa_occurrence occurrence, uint64_t kind, int64_t time_ms) {
     const oa_id_input input = {
         .identity = identity,
-        .content = variant->content,
+        .content = content,
         .nonce = frame->nonce,
         .window = occurrence.window,
         .turn = occurrence.turn,
-        .kind = frame->event_kind,
+        .kind = kind,
+        .time_ms = time_ms,
     };
     return oa_hash_bytes(&frame->hash_key, &input, sizeof(input));
+}
+
+static oa_hash event_id(const oa_frame *frame, oa_hash identity, const oa_record *record) {
+    return insert_id(frame, identity, record->variant->content, record->occurrence,
+                     frame->event_kind, 0);
+}
+
+/* The id of a $exposure; one that only sets the property again is another each time. */
+static oa_hash exposure_id(const oa_frame *frame, oa_hash identity, const oa_record *record) {
+    return insert_id(frame, identity, record->variant->content, record->occurrence, KIND_EXPOSURE,
+                     record->property_only ? record->time_ms : 0);
 }
 
 /*
@@ -125,19 +184,13 @@ static oa_hash event_id(const oa_frame *frame, oa_hash identity, const oa_varian
  *
  * A batch that was split sends different $identify events, and Amplitude may already have the
  * earlier ones (if an answer was lost). If only some of them had new ids, an old value would be set
- * again, and the newer one after it would be skipped as a repeat. So all of them get new ids.
+ * again, and the newer one after it would be skipped as a repeat. So all of them get new ids; where
+ * the newer one may be an event's, whose id cannot change, nothing is shared and no id changes.
  */
 static oa_hash identify_id(const oa_frame *frame, oa_hash identity, const oa_record *record) {
-    const oa_id_input input = {
-        .identity = identity,
-        .content = record->variant->set_hash,
-        .nonce = frame->nonce,
-        .window = record->occurrence.window,
-        .turn = record->occurrence.turn, /* changes within a millisecond */
-        .kind = 'i' | (uint64_t)record->regrouped << 8,
-        .time_ms = record->time_ms,
-    };
-    return oa_hash_bytes(&frame->hash_key, &input, sizeof(input));
+    const uint64_t regrouped = frame->sends_identify ? record->regrouped : 0;
+    return insert_id(frame, identity, record->variant->set_hash, record->occurrence,
+                     KIND_IDENTIFY | regrouped << 8, record->time_ms);
 }
 
 static oa_hash combine(const oa_frame *frame, oa_hash a, oa_hash b) {
@@ -159,7 +212,9 @@ static oa_hash shared_id(const oa_frame *frame, oa_hash identity, oa_record *con
 
 void oa_render_insert_id(const oa_frame *frame, oa_hash identity, const oa_variant *variant,
                          oa_occurrence occurrence, char out[33]) {
-    oa_hash_hex(event_id(frame, identity, variant, occurrence), out);
+    const uint64_t kind =
+        frame->sends_exposure && !frame->sends_event ? (uint64_t)KIND_EXPOSURE : frame->event_kind;
+    oa_hash_hex(insert_id(frame, identity, variant->content, occurrence, kind, 0), out);
     out[OA_HASH_HEX_BYTES] = '\0';
 }
 
@@ -191,59 +246,108 @@ static void append_origin(oa_body *body, const oa_record *record) {
     OA_BUF_LITERAL(text, ",\"insert_id\":\"");
 }
 
-/* User and time as already rendered: most events of a run share them. */
-typedef struct origin {
-    size_t from; /* in the body */
-    size_t len;
-    int64_t time_ms;
-} origin;
+/* Records of one user that are rendered together. */
+typedef struct run {
+    const oa_frame *frame;
+    oa_body *body;
+    oa_record *const *records;
+    size_t first; /* of them, in the batch */
+    size_t count;
+    oa_hash identity;
+    /* User and time as rendered in the body: most events of a run share them. */
+    size_t origin_at;
+    size_t origin_len;
+    int64_t origin_ms;
+} run;
 
-/* Returns where its origin is in the body. */
-static origin append_identify(const oa_frame *frame, oa_body *body, oa_record *const *records,
-                              size_t count, oa_hash identity) {
-    oa_buf *text = &body->text;
-    OA_BUF_LITERAL(text, "{\"event_type\":\"$identify\"");
-    const size_t from = text->len;
-    append_origin(body, records[0]);
-    const origin common = {from, text->len - from, records[0]->time_ms};
-    append_id(text, shared_id(frame, identity, records, count));
+/* Whether a record has a part in a $identify. */
+static bool has_identify(const oa_frame *frame, const oa_record *record) {
+    return record->property_only ? frame->identifies_again : frame->sends_identify;
+}
+
+static bool has_event(const oa_frame *frame, const oa_record *record) {
+    return frame->sends_event && !record->property_only;
+}
+
+/* Append the beginning of an event of record `at` of the run, and note that it stands for `count`
+ * records. Every event ends with a comma. */
+static void start_event(run *r, const oa_buf *head, size_t at, size_t count) {
+    oa_body *body = r->body;
+    const oa_record *record = r->records[at];
+    body->owners[body->event_count++] =
+        (oa_event_owner){(uint16_t)(r->first + at), (uint16_t)count};
+    oa_buf_append(&body->text, head->data, head->len);
+    if (r->origin_len > 0 && record->time_ms == r->origin_ms) {
+        oa_buf_repeat(&body->text, r->origin_at, r->origin_len);
+        return;
+    }
+    r->origin_at = body->text.len;
+    append_origin(body, record);
+    r->origin_len = body->text.len - r->origin_at;
+    r->origin_ms = record->time_ms;
+}
+
+/* Append further members of an object, if there are any. */
+static void append_members(oa_buf *text, oa_str members) {
+    if (members.len == 0)
+        return;
+    OA_BUF_LITERAL(text, ",");
+    oa_buf_append_str(text, members);
+}
+
+static void append_identify(run *r) {
+    const oa_frame *frame = r->frame;
+    oa_buf *text = &r->body->text;
+    start_event(r, &frame->identify_head, 0, r->count);
+    append_id(text, shared_id(frame, r->identity, r->records, r->count));
     oa_buf_append(text, frame->identify_middle.data, frame->identify_middle.len);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < r->count; i++) {
         if (i > 0)
             OA_BUF_LITERAL(text, ",");
-        oa_buf_append_str(text, records[i]->variant->set_json);
+        oa_buf_append_str(text, r->records[i]->variant->set_json);
     }
-    if (records[0]->user_properties_len > 0) {
-        OA_BUF_LITERAL(text, ",");
-        oa_buf_append_str(text, oa_record_user_properties(records[0]));
-    }
-    OA_BUF_LITERAL(text, "}}}");
-    return common;
+    append_members(text, oa_record_user_properties(r->records[0]));
+    OA_BUF_LITERAL(text, "}}},");
 }
 
-static void append_event(const oa_frame *frame, oa_body *body, const oa_record *record,
-                         oa_hash identity, origin common) {
-    oa_buf *text = &body->text;
-    OA_BUF_LITERAL(text, ",");
-    oa_buf_append(text, frame->event_head.data, frame->event_head.len);
-    if (record->time_ms == common.time_ms)
-        oa_buf_repeat(text, common.from, common.len);
-    else
-        append_origin(body, record);
-    append_id(text, event_id(frame, identity, record->variant, record->occurrence));
+static void append_exposure(run *r, size_t at) {
+    const oa_frame *frame = r->frame;
+    const oa_record *record = r->records[at];
+    oa_buf *text = &r->body->text;
+    start_event(r, &frame->exposure_head, at, 1);
+    append_id(text, exposure_id(frame, r->identity, record));
     oa_buf_append(text, frame->event_middle.data, frame->event_middle.len);
-    oa_buf_append_str(text, record->variant->event_json);
-    if (record->event_properties_len > 0) {
-        OA_BUF_LITERAL(text, ",");
-        oa_buf_append_str(text, oa_record_event_properties(record));
-    }
-    OA_BUF_LITERAL(text, "}}");
+    oa_buf_append_str(text, record->variant->exposure_json);
+    append_members(text, oa_record_event_properties(record));
+    OA_BUF_LITERAL(text, "}},");
 }
 
-/* Whether `record` can share the $identify of `records[0..count)`, without a $set key twice. */
-static bool can_share(oa_record *const *records, size_t count, const oa_record *record) {
+static void append_event(run *r, size_t at) {
+    const oa_frame *frame = r->frame;
+    const oa_record *record = r->records[at];
+    const oa_variant *variant = record->variant;
+    oa_buf *text = &r->body->text;
+    start_event(r, &frame->event_head, at, 1);
+    append_id(text, event_id(frame, r->identity, record));
+    oa_buf_append(text, frame->event_middle.data, frame->event_middle.len);
+    oa_buf_append_str(text, variant->event_json);
+    append_members(text, oa_record_event_properties(record));
+    if (frame->event_sets_property) {
+        OA_BUF_LITERAL(text, "},\"user_properties\":{");
+        oa_buf_append_str(text, variant->set_json);
+        append_members(text, oa_record_user_properties(record));
+    }
+    OA_BUF_LITERAL(text, "}},");
+}
+
+/* Whether `record` can follow `records[0..count)` in a run: a $identify that not all records have
+ * is not shared, see identify_id(), and no $set may have a key twice. */
+static bool can_follow(const oa_frame *frame, oa_record *const *records, size_t count,
+                       const oa_record *record) {
     const oa_record *first = records[0];
-    if (first->alone || record->alone || !oa_record_same_user(first, record))
+    if (first->alone || record->alone || !oa_record_same_user(first, record) ||
+        has_identify(frame, first) != frame->sends_identify ||
+        has_identify(frame, record) != frame->sends_identify)
         return false;
     const oa_str a = oa_record_user_properties(first);
     const oa_str b = oa_record_user_properties(record);
@@ -255,42 +359,45 @@ static bool can_share(oa_record *const *records, size_t count, const oa_record *
     return true;
 }
 
-/* Return how many records from records[0] on share one $identify. */
-static size_t run_length(oa_record *const *records, size_t count) {
-    size_t length = 1;
+/* Return how many records from records[0] on make a run of at most `most_events` events. */
+static size_t run_length(const oa_frame *frame, oa_record *const *records, size_t count,
+                         size_t most_events) {
+    size_t events = has_identify(frame, records[0]);
+    size_t length = 0;
     while (length < count && length < OA_SET_MAX_KEYS &&
-           can_share(records, length, records[length]))
+           (length == 0 || can_follow(frame, records, length, records[length]))) {
+        events += frame->sends_exposure + has_event(frame, records[length]);
+        if (events > most_events)
+            break;
         length++;
+    }
     return length;
 }
 
-/* Render a run of records of one user: a $identify and an event for each. */
-static void append_run(const oa_frame *frame, oa_body *body, oa_record *const *records,
-                       size_t count) {
-    const oa_hash identity = oa_record_identity(records[0], &frame->hash_key);
-    const origin common = append_identify(frame, body, records, count, identity);
-    if (frame->has_event)
-        for (size_t i = 0; i < count; i++)
-            append_event(frame, body, records[i], identity, common);
+/* Render a run: what sets the properties comes first, since an event gets those of its user. */
+static void append_run(const oa_frame *frame, oa_record *const *records, size_t count,
+                       oa_body *body) {
+    run r = {
+        .frame = frame,
+        .body = body,
+        .records = records,
+        .first = body->carried,
+        .count = count,
+        .identity = oa_record_identity(records[0], &frame->hash_key),
+    };
+    if (has_identify(frame, records[0]))
+        append_identify(&r);
+    for (size_t i = 0; i < count; i++) {
+        if (frame->sends_exposure)
+            append_exposure(&r, i);
+        if (has_event(frame, records[i]))
+            append_event(&r, i);
+    }
 }
 
-static void own_run(const oa_frame *frame, oa_body *body, size_t count) {
-    const uint16_t first = (uint16_t)body->carried;
-    body->owners[body->event_count++] = (oa_event_owner){first, (uint16_t)count};
-    if (frame->has_event)
-        for (size_t i = 0; i < count; i++)
-            body->owners[body->event_count++] = (oa_event_owner){(uint16_t)(first + i), 1};
-    body->carried += count;
-}
-
-/* Return how many records of a run fit into the events that the request has left. */
-static size_t fit_events(const oa_frame *frame, size_t event_count, size_t run) {
-    const size_t left = OA_REQUEST_MAX_EVENTS - event_count;
-    if (left == 0)
-        return 0;
-    if (!frame->has_event)
-        return run;
-    return run < left ? run : left - 1;
+/* Whether a body whose last event ends with a comma is too large with its tail. */
+static bool is_over(const oa_frame *frame, const oa_buf *text, size_t max_bytes) {
+    return text->len - 1 + frame->tail.len > max_bytes;
 }
 
 oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_bytes, oa_body *body) {
@@ -300,28 +407,30 @@ oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_byt
     oa_buf_append(text, frame->head.data, frame->head.len);
     while (body->carried < batch->count) {
         oa_record *const *records = batch->records + body->carried;
-        size_t run = run_length(records, batch->count - body->carried);
-        run = fit_events(frame, body->event_count, run);
-        if (run == 0)
+        const size_t len_before = text->len;
+        const size_t events_before = body->event_count;
+        size_t length = run_length(frame, records, batch->count - body->carried,
+                                   OA_REQUEST_MAX_EVENTS - events_before);
+        if (length == 0)
             break;
-        if (body->carried > 0)
-            OA_BUF_LITERAL(text, ",");
-        const size_t before = text->len;
-        append_run(frame, body, records, run);
+        append_run(frame, records, length, body);
         /* Checked before a truncation, which would clear it. */
         if (oa_buf_status(text) != OA_OK)
             return OA_NOMEM;
-        while (run > 1 && text->len + frame->tail.len > max_bytes) {
-            run /= 2;
-            oa_buf_truncate(text, before);
-            append_run(frame, body, records, run);
+        while (is_over(frame, text, max_bytes) && length > 1) {
+            length /= 2;
+            oa_buf_truncate(text, len_before);
+            body->event_count = events_before;
+            append_run(frame, records, length, body);
         }
-        if (body->carried > 0 && text->len + frame->tail.len > max_bytes) {
-            oa_buf_truncate(text, before - 1);
+        if (is_over(frame, text, max_bytes) && body->carried > 0) {
+            oa_buf_truncate(text, len_before);
+            body->event_count = events_before;
             break;
         }
-        own_run(frame, body, run);
+        body->carried += length;
     }
+    oa_buf_truncate(text, text->len - 1); /* the last comma */
     oa_buf_append(text, frame->tail.data, frame->tail.len);
     return oa_buf_status(text) == OA_OK ? OA_OK : OA_NOMEM;
 }

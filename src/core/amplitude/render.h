@@ -1,6 +1,16 @@
 /*
  * render.h: a batch -> the request body of Amplitude's HTTP V2 API.
  *
+ * What a run of records of one user becomes depends on the format, see oa_config:
+ *
+ *     sends_identify         one $identify for all of them, before everything
+ *     sends_exposure         a $exposure for each
+ *     event_type             an event for each, behind its $exposure
+ *     event_sets_property    ... which carries its own user property
+ *
+ * A record that is `property_only` has no event; where that would set the property, it has a
+ * $identify of its own.
+ *
  * No tree is built: a body is the constant parts of the frame and of the variants, and the id, time
  * and insert_id of each record, appended to one buffer.
  *
@@ -29,6 +39,14 @@ oa_status oa_frame_new(const oa_config *config, const oa_hash_key *hash_key, uin
 /* Take the frame. NULL is fine. */
 void oa_frame_free(oa_frame *frame);
 
+/* How many events a decision adds to a body. */
+typedef struct oa_event_counts {
+    uint8_t first; /* behind one of another user */
+    uint8_t next;  /* behind one of the same user, whose $identify it shares */
+} oa_event_counts;
+
+oa_event_counts oa_frame_event_counts(const oa_frame *frame);
+
 /* A rendered body, and what is in it. The next one reuses its memory. */
 typedef struct oa_body {
     oa_buf text;
@@ -55,8 +73,8 @@ oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_byt
     __attribute__((warn_unused_result));
 
 /*
- * Write the 32 hexadecimal digits and a NUL of the insert_id of a decision's `Experiment Viewed`
- * event.
+ * Write the 32 hexadecimal digits and a NUL of the insert_id of a decision's event, or of its
+ * $exposure in a format without events.
  */
 void oa_render_insert_id(const oa_frame *frame, oa_hash identity, const oa_variant *variant,
                          oa_occurrence occurrence, char out[33]);
