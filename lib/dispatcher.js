@@ -37,7 +37,7 @@ class Dispatcher {
 
   constructor(options) {
     this.#options = options;
-    this.#log = createLog(options.logger);
+    this.#log = createLog(options.logger, { level: options.logLevel });
     this.#native = createNative(options, this.#log);
     this.#record = this.#native.record;
     this.#isTraced = this.#log.debugEnabled;

@@ -179,9 +179,19 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
 
   /**
    * Where messages go. Warnings and errors are logged once for each cause, and then at most once a minute.
-   * Default: the console, warnings and errors only.
+   * Default: the console.
    */
-  logger?: Logger | undefined;
+  logger?: Logger | AmplitudeLogger | undefined;
+
+  /** A second name of `logger`, as in Amplitude's own SDK. */
+  loggerProvider?: Logger | AmplitudeLogger | undefined;
+
+  /**
+   * The least important messages that are logged: `'debug'` has lines for every decision. A number is a `LogLevel` of
+   * Amplitude's own SDK. Default: what the logger has enabled, if it can tell (pino, winston, log4js, bunyan), and
+   * otherwise `'warn'`.
+   */
+  logLevel?: LogLevel | 0 | 1 | 2 | 3 | 4 | undefined;
 
   /** Called with decisions that will not be delivered, not more than 64 at a time. */
   onDrop?: ((drop: Drop) => void) | undefined;
@@ -227,14 +237,24 @@ export interface DecisionRule {
 
 export type RuleType = 'experiment' | 'rollout' | 'holdout';
 
+export type LogLevel = 'none' | 'error' | 'warn' | 'info' | 'debug';
+
 /** Messages are plain text. Errors of these functions are ignored. */
 export interface Logger {
-  /**
-   * As in pino and winston; called once. If it returns false for 'debug', no messages are built for single decisions.
-   */
+  /** As in pino, winston and log4js; called once, with `'debug'`, and only without `logLevel`. */
   isLevelEnabled?(level: string): boolean;
+  /** As in winston and log4js, and likewise, if there is no `isLevelEnabled()`. */
+  isDebugEnabled?(): boolean;
   debug(message: string): void;
   info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
+
+/** A logger of Amplitude's own SDK, which has `log()` in place of `info()`. */
+export interface AmplitudeLogger {
+  debug(message: string): void;
+  log(message: string): void;
   warn(message: string): void;
   error(message: string): void;
 }

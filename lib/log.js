@@ -16,27 +16,60 @@ const OVERFLOW_KEY = Symbol('overflow');
 
 const ignore = () => {};
 
-/** The default writes warnings and errors only. The console is looked up at each call, because tests replace it. */
+/** From the least important to the most; 'none' is above all messages. */
+const LEVELS = ['debug', 'info', 'warn', 'error', 'none'];
+
+/** The console is looked up at each call, because tests replace it. */
 const CONSOLE = {
-  debug: ignore,
-  info: ignore,
+  debug: (message) => console.debug(PREFIX + message),
+  info: (message) => console.info(PREFIX + message),
   warn: (message) => console.warn(PREFIX + message),
   error: (message) => console.error(PREFIX + message),
 };
 
+/** Whether a logger is enabled for debug messages, as it says itself; undefined when it cannot tell. */
+function wantsDebug(logger) {
+  let answer;
+  try {
+    if (typeof logger.isLevelEnabled === 'function') {
+      answer = logger.isLevelEnabled('debug'); // pino, winston, log4js
+    } else if (typeof logger.isDebugEnabled === 'function') {
+      answer = logger.isDebugEnabled();
+    } else if (typeof logger.addStream === 'function') {
+      answer = logger.debug(); // bunyan tells by its methods; those of others would log an empty line
+    }
+  } catch {
+    // It cannot tell.
+  }
+  return typeof answer === 'boolean' ? answer : undefined;
+}
+
+/** The least level that is logged when the application names none: a logger that has levels filters by itself. */
+function defaultLevel(logger) {
+  switch (wantsDebug(logger)) {
+    case true:
+      return 'debug';
+    case false:
+      return 'info';
+    default:
+      return 'warn';
+  }
+}
+
 class Log {
-  /** Whether the logger wants debug messages; if not, the caller need not make them. */
+  /** Whether debug messages are logged; if not, the caller need not make them. */
   debugEnabled;
   #logger;
+  #least; // the index of the least level that is logged
   #now;
   #maxKeys;
   /** By key: when it was logged last, and how often it was suppressed since. The oldest comes first. */
   #recent = new Map();
 
-  constructor(logger, now, maxKeys) {
-    // pino and winston have isLevelEnabled(); a logger without it gets everything.
-    this.debugEnabled = logger !== null && logger.isLevelEnabled?.('debug') !== false;
-    this.#logger = logger ?? CONSOLE;
+  constructor(logger, level, now, maxKeys) {
+    this.#least = LEVELS.indexOf(level ?? defaultLevel(logger));
+    this.debugEnabled = this.#isLogged('debug');
+    this.#logger = logger;
     this.#now = now;
     this.#maxKeys = maxKeys;
   }
@@ -59,7 +92,14 @@ class Log {
     this.#writeSeldom('error', key, message);
   }
 
+  #isLogged(level) {
+    return LEVELS.indexOf(level) >= this.#least;
+  }
+
   #writeSeldom(level, wantedKey, message) {
+    if (!this.#isLogged(level)) {
+      return;
+    }
     const now = this.#now();
     const key = this.#recent.has(wantedKey) || this.#makeRoom(now) ? wantedKey : OVERFLOW_KEY;
     const entry = this.#recent.get(key);
@@ -89,8 +129,14 @@ class Log {
   }
 
   #write(level, message) {
+    if (!this.#isLogged(level)) {
+      return;
+    }
     try {
-      const result = this.#logger[level](message);
+      const logger = this.#logger;
+      // A logger of analytics-node has log() in place of info().
+      const method = level === 'info' && typeof logger.info !== 'function' ? 'log' : level;
+      const result = logger[method](message);
       // A rejected promise of an async logger would end the process.
       if (typeof result?.then === 'function') {
         result.then(ignore, ignore);
@@ -104,10 +150,14 @@ class Log {
 /**
  * Make a log that writes to an application's logger, or to the console for null. It never throws.
  *
- * `now` is a monotonic clock in milliseconds.
+ * `level` is the least that is logged; with null the logger decides, or it is 'warn'. `now` is a monotonic clock in
+ * milliseconds.
  */
-function createLog(logger = null, { now = () => performance.now(), maxKeys = MAX_KEYS } = {}) {
-  return new Log(logger, now, maxKeys);
+function createLog(
+  logger = null,
+  { level = null, now = () => performance.now(), maxKeys = MAX_KEYS } = {},
+) {
+  return new Log(logger ?? CONSOLE, level, now, maxKeys);
 }
 
 module.exports = { createLog };

@@ -46,6 +46,8 @@ const DECISION_TYPES = [
   'feature-test',
 ];
 const LOGGER_METHODS = ['debug', 'info', 'warn', 'error'];
+/** By their numbers in analytics-node, where 'info' is called Verbose. */
+const LOG_LEVELS = ['none', 'error', 'warn', 'info', 'debug'];
 const PROXY_PROTOCOLS = new Set(['http:', 'https:', 'socks4:', 'socks4a:', 'socks5:', 'socks5h:']);
 const EXPECTED_GROUPS =
   `an object {type: name or array of names} of at most ${MAX_GROUP_TYPES} types and ` +
@@ -209,11 +211,22 @@ function logger(value) {
   if (typeof value !== 'object' || value === null) {
     throw new Unexpected(expected);
   }
-  const missing = LOGGER_METHODS.filter((name) => typeof value[name] !== 'function');
+  // A logger of analytics-node has log() in place of info().
+  const has = (name) =>
+    typeof value[name] === 'function' || (name === 'info' && typeof value.log === 'function');
+  const missing = LOGGER_METHODS.filter((name) => !has(name));
   if (missing.length > 0) {
     throw new Unexpected(expected, `one without ${missing.join(', ')}`);
   }
   return value;
+}
+
+function logLevel(value) {
+  const level = Number.isInteger(value) ? LOG_LEVELS[value] : value;
+  if (!LOG_LEVELS.includes(level)) {
+    throw new Unexpected(`one of ${list(LOG_LEVELS)}, or a LogLevel of analytics-node (0 to 4)`);
+  }
+  return level;
 }
 
 function decisionTypes(value) {
@@ -298,6 +311,8 @@ const TABLE = {
   groups: { check: groups, default: null },
   optOut: { check: boolean, default: false },
   logger: { check: logger, default: null },
+  loggerProvider: { check: logger, default: null },
+  logLevel: { check: logLevel, default: null },
   onDrop: { check: callback, default: null },
   proxy: { check: proxy, default: null },
   noProxy: { check: noProxy, default: null },
@@ -305,6 +320,16 @@ const TABLE = {
 };
 
 // ---- what follows from the options, and from the environment ----------------------------------------
+
+/** `loggerProvider` is a second name of `logger`, for code that comes from analytics-node. */
+function oneLogger({ logger, loggerProvider }) {
+  if (logger !== null && loggerProvider !== null && logger !== loggerProvider) {
+    throw optionError(
+      "options 'logger' and 'loggerProvider' are two names of one option, and they differ: give one of them",
+    );
+  }
+  return logger ?? loggerProvider;
+}
 
 /** Return the first variable that is set and not empty, as [name, value], or undefined. */
 function firstSet(env, names) {
@@ -350,7 +375,8 @@ function resolveFormat(resolved, given) {
 /**
  * Check the options of createDispatcher(), fill in what is left out, and return a frozen object.
  *
- * It has every option by its name. `null` means none, and the console for `logger`. In addition,
+ * It has every option by its name. `null` means none, the console for `logger`, and for `logLevel` that the logger
+ * decides. In addition,
  * - `serverUrl` is the URL to post to; `compression` is decided, and `caFile` is absolute;
  * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
  * - `format` is what a decision becomes, see partsOf(), and `eventType` is null where it is not sent;
@@ -373,6 +399,7 @@ function resolveOptions(options, env = process.env) {
   const resolved = resolveTable(TABLE, options);
   resolved.format = resolveFormat(resolved, options);
   resolved.eventType = resolved.format.sendsEvent ? resolved.eventType : null;
+  resolved.logger = oneLogger(resolved);
   resolved.serverUrl ??= endpointOf(resolved.serverZone, resolved.useBatch ? BATCH : HTTP_V2);
   const url = new URL(resolved.serverUrl);
   const api = resolved.useBatch || /\/batch\/?$/.test(url.pathname) ? BATCH : HTTP_V2;

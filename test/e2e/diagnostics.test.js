@@ -80,10 +80,36 @@ test('the debug log traces a decision', async (t) => {
   assert.equal(lines[3], 'request 1 carried the decision of user_1 on checkout_flow');
 });
 
-test('a logger with debug switched off gets none of it', async (t) => {
-  const logger = { ...recordingLogger(), isLevelEnabled: (level) => level !== 'debug' };
-  const { dispatcher } = await start(t, { logger });
-  dispatcher.onDecision(createNotification('user_1'));
-  await dispatcher.flush();
-  assert.deepEqual(logger.lines, []);
+for (const [title, options] of Object.entries({
+  'a logger with debug switched off': { isLevelEnabled: (level) => level !== 'debug' },
+  'a logger that cannot tell, such as the console,': { isLevelEnabled: undefined },
+})) {
+  test(`${title} gets none of it`, async (t) => {
+    const logger = Object.assign(recordingLogger(), options);
+    const { dispatcher } = await start(t, { logger });
+    dispatcher.onDecision(createNotification('user_1'));
+    await dispatcher.flush();
+    assert.deepEqual(logger.lines, []);
+    dispatcher.onDecision({ type: 'flag' });
+    assert.equal(logger.lines.length, 1); // warnings come
+  });
+}
+
+test('logLevel decides before the logger does, and loggerProvider is another name of it', async (t) => {
+  const loggers = [false, true].map((enabled) =>
+    Object.assign(recordingLogger(), { isLevelEnabled: () => enabled }),
+  );
+  const options = [
+    { logger: undefined, loggerProvider: loggers[0], logLevel: 'debug' },
+    { logger: loggers[1], logLevel: 'none' },
+  ];
+  for (const each of options) {
+    const { dispatcher } = await start(t, each);
+    dispatcher.onDecision(createNotification('user_1'));
+    dispatcher.onDecision({ type: 'flag' });
+    await dispatcher.flush();
+  }
+  assert.match(loggers[0].lines[0].message, /^decision \(flag\) of user_1/);
+  assert.ok(loggers[0].lines.some(({ message }) => message.startsWith('request 1 carried')));
+  assert.deepEqual(loggers[1].lines, []);
 });

@@ -65,6 +65,7 @@ function createTalker(t, options) {
     requestTimeoutMillis: 300,
     flushIntervalMillis: 60_000,
     logger: { debug: write, info: write, warn: write, error: write },
+    logLevel: 'debug',
     onDrop: (drop) => {
       said.push(drop);
       drops.emit('drop');

@@ -5,6 +5,9 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { describe, it, test } = require('node:test');
+
+const { Types } = require('@amplitude/analytics-node');
+
 const { resolveOptions } = require('../../lib/options.js');
 
 const SECRET = 'hunter2-secret';
@@ -63,6 +66,8 @@ test('the defaults', () => {
     groups: null,
     optOut: false,
     logger: null,
+    loggerProvider: null,
+    logLevel: null,
     onDrop: null,
     proxy: null,
     noProxy: null,
@@ -503,6 +508,43 @@ describe('functions', () => {
       /^option 'logger': expected an object with the functions debug, info, warn, error, got one without warn, error$/,
     );
   });
+
+  it('logger is also called loggerProvider, and may have log() in place of info()', () => {
+    const { info, ...provider } = { ...console, log() {} };
+    assert.equal(typeof info, 'function');
+    assert.equal(resolve({ loggerProvider: provider }).logger, provider);
+    assert.equal(resolve({ logger: provider, loggerProvider: provider }).logger, provider);
+    assert.equal(
+      refusal(() => resolve({ logger: console, loggerProvider: provider })),
+      "options 'logger' and 'loggerProvider' are two names of one option, and they differ: give one of them",
+    );
+    assert.match(
+      refusal(() => resolve({ loggerProvider: { debug() {}, warn() {}, error() {} } })),
+      /^option 'loggerProvider': .* got one without info$/,
+    );
+  });
+});
+
+describe('logLevel', () => {
+  it('is a name, or a number of analytics-node', () => {
+    for (const level of ['none', 'error', 'warn', 'info', 'debug']) {
+      assert.equal(resolve({ logLevel: level }).logLevel, level);
+    }
+    const { None, Error, Warn, Verbose, Debug } = Types.LogLevel;
+    assert.deepEqual(
+      [None, Error, Warn, Verbose, Debug].map((logLevel) => resolve({ logLevel }).logLevel),
+      ['none', 'error', 'warn', 'info', 'debug'],
+    );
+  });
+
+  it('is refused otherwise', () => {
+    for (const logLevel of [-1, 5, 1.5, '2', 'DEBUG', 'silent', null, true, 'constructor']) {
+      assert.match(
+        refusal(() => resolve({ logLevel })),
+        /^option 'logLevel': expected one of 'none', 'error', 'warn', 'info', 'debug', or a LogLevel of analytics-node \(0 to 4\), got /,
+      );
+    }
+  });
 });
 
 describe('caFile', () => {
@@ -621,7 +663,10 @@ describe('unknown names', () => {
     useBatchApi: 'useBatch',
     gzip: 'compression',
     optout: 'optOut',
-    loggerProvider: 'logger',
+    logger_provider: 'loggerProvider',
+    log: 'logger',
+    loglevel: 'logLevel',
+    verbose: 'logLevel',
     minIdLenght: 'minIdLength',
     deduplication: 'dedupe',
     eventProps: undefined,

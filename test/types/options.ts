@@ -1,5 +1,7 @@
 /** Options: what they may be, and what is refused by the compiler already. */
 
+import { pino } from 'pino';
+
 import { createDispatcher } from 'optimizely-amplitude';
 import type { DispatcherOptions, Drop, DropReason, Format, RuleType } from 'optimizely-amplitude';
 
@@ -38,6 +40,7 @@ createDispatcher({
   groups: { company: 'acme', team: ['a', 'b'] },
   optOut: true,
   logger: console,
+  logLevel: 'debug',
   onDrop: ({ reason, message, statusCode, decisions }) => {
     const why: DropReason = reason;
     const [first] = decisions;
@@ -71,6 +74,29 @@ createDispatcher({
   logger: undefined,
 });
 
+// As Amplitude's own SDK declares them.
+enum AmplitudeLogLevel {
+  None = 0,
+  Error = 1,
+  Warn = 2,
+  Verbose = 3,
+  Debug = 4,
+}
+declare const amplitudeLogger: {
+  disable(): void;
+  enable(logLevel: AmplitudeLogLevel): void;
+  log(...args: any[]): void;
+  warn(...args: any[]): void;
+  error(...args: any[]): void;
+  debug(...args: any[]): void;
+};
+createDispatcher({
+  apiKey,
+  loggerProvider: amplitudeLogger,
+  logLevel: AmplitudeLogLevel.Warn,
+});
+createDispatcher({ apiKey, logger: pino(), logLevel: 'none' });
+
 const options: DispatcherOptions = { apiKey };
 options.onDrop = (drop: Drop) => console.log(drop.decisions.length);
 createDispatcher(options);
@@ -97,6 +123,10 @@ createDispatcher({ apiKey, dedupe: { windowMs: 5 } });
 createDispatcher({ apiKey, decisionTypes: ['flags'] });
 // @ts-expect-error a logger has four functions
 createDispatcher({ apiKey, logger: { error: console.error } });
+// @ts-expect-error no such level
+createDispatcher({ apiKey, logLevel: 'verbose' });
+// @ts-expect-error no such number
+createDispatcher({ apiKey, logLevel: 5 });
 // @ts-expect-error no promise
 createDispatcher({ apiKey, eventProperties: async () => ({}) });
 // @ts-expect-error neither id

@@ -13,11 +13,12 @@ const quietLogger = Object.freeze({
   error: ignore,
 });
 
-/** Make a logger that keeps its messages: `lines` are { level, message }, `warnings` the messages of warnings and errors. */
+/** Make a logger that keeps all messages, those for debugging too: `lines` are { level, message }, `warnings` the messages of warnings and errors. */
 function recordingLogger() {
   const lines = [];
   const write = (level) => (message) => lines.push({ level, message });
   return {
+    isLevelEnabled: () => true,
     lines,
     get warnings() {
       return lines
