@@ -44,6 +44,13 @@ function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
     },
 
     trustNeeded() {
+      if (process.env.NODE_TLS_REJECT_UNAUTHORIZED === '0') {
+        log.warn(
+          'verified',
+          'NODE_TLS_REJECT_UNAUTHORIZED=0 is not obeyed: certificates are verified; name the CA of your proxy or ' +
+            'server in caFile or NODE_EXTRA_CA_CERTS',
+        );
+      }
       try {
         const { trustedCertificates } = require('./trust.js'); // needed for https only
         const status = getNative().setTrust(trustedCertificates());

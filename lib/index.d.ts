@@ -206,7 +206,10 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** Hosts to reach without the proxy, separated by commas; `*` for all. Default: `no_proxy` or `NO_PROXY` of the environment. */
   noProxy?: string | undefined;
 
-  /** The path of a file of CA certificates (PEM) to trust. Default: what Node.js trusts. */
+  /**
+   * The path of a file of CA certificates (PEM) to trust. Default: what Node.js trusts when the first request is sent.
+   * `NODE_TLS_REJECT_UNAUTHORIZED=0` is not obeyed.
+   */
   caFile?: string | undefined;
 }
 

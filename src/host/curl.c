@@ -58,8 +58,9 @@ struct oa_curl {
     /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs.
      * It carries no other data, so sequential consistency is more than enough. */
     atomic_bool cancelled;
+    bool has_ca_file;
     char host[128];   /* for messages: a URL may hold secrets, a host does not */
-    char reason[400]; /* why no answer came */
+    char reason[448]; /* why no answer came */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -126,6 +127,27 @@ static void reset_answer(oa_curl *curl) {
     curl->error[0] = '\0';
 }
 
+/* What mends that the CA of a certificate is not trusted; "" when something else is wrong. */
+static const char *trust_advice(const oa_curl *curl, CURLcode code) {
+    long result = 0;
+    if (code == CURLE_SSL_CACERT_BADFILE) /* the text names a file */
+        return curl->has_ca_file ? "" : "; Node.js trusts no CA: name one in caFile";
+    curl_easy_getinfo(curl->easy, CURLINFO_SSL_VERIFYRESULT, &result);
+    if (result == 0)
+        curl_easy_getinfo(curl->easy, CURLINFO_PROXY_SSL_VERIFYRESULT, &result);
+    switch (code == CURLE_PEER_FAILED_VERIFICATION ? result : 0) {
+    case 2:  /* OpenSSL's X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT */
+    case 18: /* DEPTH_ZERO_SELF_SIGNED_CERT */
+    case 19: /* SELF_SIGNED_CERT_IN_CHAIN */
+    case 20: /* UNABLE_TO_GET_ISSUER_CERT_LOCALLY */
+    case 21: /* UNABLE_TO_VERIFY_LEAF_SIGNATURE */
+        return curl->has_ca_file ? "; caFile does not have its CA"
+                                 : "; name its CA in caFile or NODE_EXTRA_CA_CERTS";
+    default:
+        return "";
+    }
+}
+
 /* Fill in `reason`: what failed and for which host, in one line. */
 static void explain(oa_curl *curl, CURLcode code) {
     const char *text = curl->error;
@@ -134,7 +156,8 @@ static void explain(oa_curl *curl, CURLcode code) {
         text = curl_easy_strerror(code);
     if (code == CURLE_WRITE_ERROR)
         text = curl->body_is_too_large ? "the answer is too large" : "out of memory for the answer";
-    snprintf(curl->reason, sizeof(curl->reason), "%s: %s", curl->host, text);
+    snprintf(curl->reason, sizeof(curl->reason), "%s: %s%s", curl->host, text,
+             trust_advice(curl, code));
     for (char *c = curl->reason; *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
             *c = ' ';
@@ -415,6 +438,7 @@ oa_status oa_curl_new(const oa_curl_config *config, oa_curl **out) {
         return OA_NOMEM;
     atomic_init(&curl->cancelled, false);
     copy_host(curl, config->server_url);
+    curl->has_ca_file = config->ca_file.data != NULL;
     curl->multi = curl_multi_init();
     curl->easy = curl_easy_init();
     CURLcode code = CURLE_OUT_OF_MEMORY;

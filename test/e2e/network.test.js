@@ -6,10 +6,13 @@
  */
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
 const { once } = require('node:events');
+const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
+const tls = require('node:tls');
 
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
@@ -149,7 +152,7 @@ describe('a proxy', () => {
   it('that speaks https with an untrusted certificate is not used', async (t) => {
     const proxy = await startProxy(t, { tls: certificates().untrusted });
     const started = await start(t, { proxy: proxy.url, caFile: certificates().caFile });
-    await failToDeliver(started, /^no answer: .*certificate/i);
+    await failToDeliver(started, /^no answer: .*certificate.*; caFile does not have its CA$/);
     assert.equal(proxy.requests.length, 0);
   });
 
@@ -215,18 +218,23 @@ describe('a certificate', () => {
   });
 
   /** Run a process that trusts the same CAs as Node, and ends when its event loop is empty. */
-  async function deliverAsChild(t, env) {
+  async function deliverAsChild(t, env, args = [], options = {}) {
     const amplitude = await startAmplitude({ tls: true });
     t.after(() => amplitude.close());
     const part = {
       decisions: 3,
-      options: { serverUrl: amplitude.httpapi, flushMaxRetries: 1 },
+      options: { serverUrl: amplitude.httpapi, ...options },
       end: 'nothing',
     };
-    const child = startChild(t, [ACTOR, JSON.stringify(part)], { env });
+    const child = startChild(t, [...args, ACTOR, JSON.stringify(part)], {
+      env: { NODE_EXTRA_CA_CERTS: '', SSL_CERT_FILE: '', SSL_CERT_DIR: '', ...env },
+    });
     await child.endsWith(0);
     return { child, stored: viewed(amplitude).length };
   }
+
+  /** For a process that cannot deliver. */
+  const BRIEF = { flushTimeoutMillis: 2000 };
 
   it('of a CA in NODE_EXTRA_CA_CERTS is accepted', async (t) => {
     const { child, stored } = await deliverAsChild(t, {
@@ -236,10 +244,81 @@ describe('a certificate', () => {
     assert.equal(stored, 3);
   });
 
-  it('of a CA that Node does not know is refused', async (t) => {
-    const { child, stored } = await deliverAsChild(t, { NODE_EXTRA_CA_CERTS: '' });
-    assert.match(child.stdout, /^request failed: no answer: 127\.0\.0\.1:\d+: .*certificate/m);
+  it('of a CA that Node does not know is refused, and the message names the remedy', async (t) => {
+    const { child, stored } = await deliverAsChild(t, {}, [], BRIEF);
+    assert.match(
+      child.stdout,
+      /^request failed: no answer: 127\.0\.0\.1:\d+: .*certificate; name its CA in caFile or NODE_EXTRA_CA_CERTS$/m,
+    );
     assert.equal(stored, 0);
+  });
+
+  it('of a CA that OpenSSL trusts is accepted if Node trusts what OpenSSL does', async (t) => {
+    const { caFile } = certificates();
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-trust-'));
+    t.after(() => fs.rmSync(folder, { recursive: true }));
+    const hash = execFileSync('openssl', ['x509', '-noout', '-hash', '-in', caFile], {
+      encoding: 'utf8',
+    });
+    fs.symlinkSync(caFile, path.join(folder, `${hash.trim()}.0`));
+    for (const [env, args] of [
+      [{ SSL_CERT_FILE: caFile }, ['--use-openssl-ca']],
+      [{ SSL_CERT_DIR: `/nowhere${path.delimiter}${folder}` }, ['--use-openssl-ca']],
+      [{ SSL_CERT_FILE: caFile, NODE_OPTIONS: '--use-openssl-ca' }, []],
+      [{ NODE_EXTRA_CA_CERTS: caFile }, ['--use-openssl-ca']],
+    ]) {
+      const { child, stored } = await deliverAsChild(t, env, args);
+      assert.equal(child.stderr, '');
+      assert.equal(stored, 3);
+    }
+    const { stored } = await deliverAsChild(t, { SSL_CERT_FILE: caFile }, [], BRIEF);
+    assert.equal(stored, 0); // Node itself ignores the variable then
+  });
+
+  it('is refused if OpenSSL trusts no CA at all, and the message says so', async (t) => {
+    const { child, stored } = await deliverAsChild(t, {}, ['--use-openssl-ca'], BRIEF);
+    assert.match(child.stdout, /^request failed: .*; Node\.js trusts no CA: name one in caFile$/m);
+    assert.equal(stored, 0);
+  });
+
+  const hasNodeOption = (name) => process.allowedNodeEnvironmentFlags.has(name);
+  it(
+    'of a CA of the system is accepted with --use-system-ca',
+    { skip: !hasNodeOption('--use-system-ca') && 'this version of Node.js has no --use-system-ca' },
+    async (t) => {
+      const env = { SSL_CERT_FILE: certificates().caFile };
+      const { stored } = await deliverAsChild(t, env, ['--use-system-ca']);
+      assert.equal(stored, 3);
+    },
+  );
+
+  it(
+    'of a CA that the application makes the default is accepted, until it is another',
+    { skip: tls.setDefaultCACertificates === undefined && 'this version of Node.js has none' },
+    async (t) => {
+      const before = tls.getCACertificates('default');
+      t.after(() => tls.setDefaultCACertificates(before));
+      const amplitude = await startAmplitude({ tls: true });
+      t.after(() => amplitude.close());
+      const connect = () => start(t, { serverUrl: amplitude.httpapi });
+      const refused = await connect();
+      await failToDeliver({ amplitude, dispatcher: refused.dispatcher }, /caFile/);
+      tls.setDefaultCACertificates([fs.readFileSync(certificates().caFile, 'utf8')]);
+      const accepted = await connect();
+      await deliver({ amplitude, dispatcher: accepted.dispatcher });
+    },
+  );
+
+  it('is verified even with NODE_TLS_REJECT_UNAUTHORIZED=0, which is said if it matters', async (t) => {
+    const env = { NODE_TLS_REJECT_UNAUTHORIZED: '0' };
+    const said = /NODE_TLS_REJECT_UNAUTHORIZED=0 is not obeyed: .*\bcaFile\b/g;
+    const { child, stored } = await deliverAsChild(t, env, [], BRIEF);
+    assert.equal(stored, 0);
+    assert.equal(child.stderr.match(said).length, 1, child.stderr);
+    const { caFile } = certificates();
+    const trusted = await deliverAsChild(t, env, [], { caFile });
+    assert.equal(trusted.stored, 3);
+    assert.doesNotMatch(trusted.child.stderr, said);
   });
 
   it('of a CA that the system knows is refused when caFile names others', async (t) => {
@@ -263,6 +342,8 @@ describe('a certificate', () => {
         new RegExp(`^no answer: ${hostOf(amplitude)}: .*(${reason.source})`),
         async () => {
           assert.equal(amplitude.requests.length, 0);
+          const { message } = started.dispatcher.stats().lastError;
+          assert.equal(message.endsWith('; caFile does not have its CA'), kind === 'untrusted');
           await amplitude.server.setSecureContext(certificates().good);
         },
       );
