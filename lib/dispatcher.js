@@ -51,6 +51,7 @@ class Dispatcher {
       log: this.#log,
       timeoutMillis: options.flushTimeoutMillis,
     });
+    options.warnings.forEach((message) => this.#log.warn(message, message));
     warnOfUrl(options.serverUrl, this.#log);
   }
 

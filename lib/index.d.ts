@@ -203,7 +203,10 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
    */
   proxy?: string | undefined;
 
-  /** Hosts to reach without the proxy, separated by commas; `*` for all. Default: `no_proxy` or `NO_PROXY` of the environment. */
+  /**
+   * Hosts to reach without the proxy, separated by commas: `example.com` and all below it, `*.example.com`, `127.*`,
+   * `10.0.0.0/8`, any of these with a port, or `*` for all. Default: `no_proxy` or `NO_PROXY` of the environment.
+   */
   noProxy?: string | undefined;
 
   /**

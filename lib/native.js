@@ -49,12 +49,20 @@ function nativeOptions(options, log) {
     serverUrl: options.serverUrl,
     serverName: options.serverName,
     isAmplitude: options.isAmplitude,
-    proxy: options.proxy,
-    noProxy: options.noProxy,
+    proxy: proxyFor(options),
     caFile: options.caFile,
     requestTimeoutMillis: options.requestTimeoutMillis,
     compression: options.compression,
   };
+}
+
+/** The proxy, unless the server is one of those that are reached without it. */
+function proxyFor({ proxy, noProxy, serverUrl }) {
+  if (proxy === null || noProxy === null) {
+    return proxy;
+  }
+  const { isExempt } = require('./no-proxy.js'); // loaded only when a proxy is set
+  return isExempt(noProxy, new URL(serverUrl)) ? null : proxy;
 }
 
 module.exports = { createNative, nativeOptions };

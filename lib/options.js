@@ -331,22 +331,24 @@ function oneLogger({ logger, loggerProvider }) {
   return logger ?? loggerProvider;
 }
 
-/** Return the first variable that is set and not empty, as [name, value], or undefined. */
-function firstSet(env, names) {
-  const name = names.find((candidate) => env[candidate]);
-  return name === undefined ? undefined : [name, env[name]];
-}
+/** Return the variables that are set and not empty, as [name, value]. */
+const allSet = (env, names) => names.filter((name) => env[name]).map((name) => [name, env[name]]);
 
 /**
  * Names are looked up as in curl: in lower case first, and HTTP_PROXY never, because the client of a CGI program
- * chooses that one with the header `Proxy:`.
+ * chooses that one with the header `Proxy:`. What is no proxy is left out, with a warning: the environment is not the
+ * application's.
  */
-function proxyFromEnvironment(env, url) {
+function proxyFromEnvironment(env, url, warnings) {
   const own = url.protocol === 'https:' ? ['https_proxy', 'HTTPS_PROXY'] : ['http_proxy'];
-  const found = firstSet(env, [...own, 'all_proxy', 'ALL_PROXY']);
-  return found === undefined
-    ? ''
-    : checked({ check: proxy }, found[1], `environment variable ${found[0]}`);
+  for (const [name, value] of allSet(env, [...own, 'all_proxy', 'ALL_PROXY'])) {
+    try {
+      return checked({ check: proxy }, value, `environment variable ${name}`);
+    } catch (error) {
+      warnings.push(`${error.message}; it is left out`);
+    }
+  }
+  return '';
 }
 
 /** The formats that apply, with what they send; `given` are the options as they were given. */
@@ -380,7 +382,8 @@ function resolveFormat(resolved, given) {
  * - `serverUrl` is the URL to post to; `compression` is decided, and `caFile` is absolute;
  * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
  * - `format` is what a decision becomes, see partsOf(), and `eventType` is null where it is not sent;
- * - `proxy` and `noProxy` are those that apply, from the options or from the environment;
+ * - `proxy` and `noProxy` are those that apply, from the options or from the environment, and `warnings` says what is
+ *   wrong with the latter;
  * - `maxBodyBytes` is the largest request body before compression;
  * - `throttleMillis` is how long Amplitude wants a throttled user to wait;
  * - `serverName` is the URL without its query, for messages;
@@ -408,8 +411,9 @@ function resolveOptions(options, env = process.env) {
   resolved.serverName = url.origin + url.pathname;
   resolved.isAmplitude = isAmplitude(url.hostname);
   resolved.compression ??= resolved.isAmplitude;
-  resolved.proxy = (resolved.proxy ?? proxyFromEnvironment(env, url)) || null;
-  resolved.noProxy = (resolved.noProxy ?? firstSet(env, ['no_proxy', 'NO_PROXY'])?.[1]) || null;
+  resolved.warnings = [];
+  resolved.proxy = (resolved.proxy ?? proxyFromEnvironment(env, url, resolved.warnings)) || null;
+  resolved.noProxy = (resolved.noProxy ?? allSet(env, ['no_proxy', 'NO_PROXY'])[0]?.[1]) || null;
   return Object.freeze(resolved);
 }
 

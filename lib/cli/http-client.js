@@ -14,41 +14,17 @@ const http = require('node:http');
 const net = require('node:net');
 const tls = require('node:tls');
 
+const { isExempt } = require('../no-proxy.js');
+
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MILLIS = 10_000;
 
 const withoutBrackets = (hostname) => hostname.replace(/^\[|\]$/g, '');
 const portOf = ({ protocol, port }) => Number(port) || (protocol === 'https:' ? 443 : 80);
 
-/** Whether a list of hosts in curl's syntax, `.example.com,10.0.0.0/8` or `*`, contains a host. */
-function isExempt(noProxy, hostname) {
-  const host = withoutBrackets(hostname).toLowerCase();
-  const family = net.isIP(host);
-  return (noProxy ?? '')
-    .toLowerCase()
-    .split(/[\s,]+/)
-    .filter(Boolean)
-    .some((entry) => {
-      if (entry === '*') {
-        return true;
-      }
-      if (family === 0) {
-        const name = entry.replace(/^\./, '');
-        return host === name || host.endsWith(`.${name}`);
-      }
-      const [address, bits] = withoutBrackets(entry).split('/');
-      if (net.isIP(address) !== family || bits === undefined) {
-        return address === host;
-      }
-      const list = new net.BlockList();
-      list.addSubnet(address, Number(bits), `ipv${family}`);
-      return list.check(host, `ipv${family}`);
-    });
-}
-
 /** The proxy for a URL, as a URL, or null. `proxy` and `noProxy` are those of resolveOptions(). */
 function proxyFor(url, { proxy = null, noProxy = null }) {
-  return proxy === null || isExempt(noProxy, url.hostname) ? null : new URL(proxy);
+  return proxy === null || isExempt(noProxy ?? '', url) ? null : new URL(proxy);
 }
 
 /** An error at a stage. */

@@ -367,7 +367,7 @@ static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
     SET(set_protocol(easy));
     SET(set_string(easy, CURLOPT_USERAGENT, config->user_agent, NULL));
     SET(set_string(easy, CURLOPT_PROXY, config->proxy, ""));
-    SET(set_string(easy, CURLOPT_NOPROXY, config->no_proxy, ""));
+    SET(curl_easy_setopt(easy, CURLOPT_NOPROXY, ""));
     SET(set_trust_file(easy, config->ca_file));
     SET(curl_easy_setopt(easy, CURLOPT_POST, 1L));
     SET(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));

@@ -20,7 +20,6 @@ extern "C" {
 #define OA_CURL_CONFIG_MAP(TEXT, FLAG, NUMBER)                                                     \
     TEXT(server_url, "serverUrl") /* whole URL, query included */                                  \
     TEXT(proxy, "proxy")          /* absent: no proxy */                                           \
-    TEXT(no_proxy, "noProxy")     /* absent: none */                                               \
     TEXT(ca_file, "caFile")       /* absent: oa_curl_trust() */                                    \
     NUMBER(uint64_t, request_timeout_ms, "requestTimeoutMillis")
 

@@ -35,10 +35,11 @@ function packedFiles() {
   return files.map((file) => file.path);
 }
 
-/** Modules below lib/ that index.js loads only for an option, https or an error: they stay files of their own. */
+/** Modules below lib/ that index.js loads only for an option, a proxy, https or an error: they stay files of their own. */
 const LAZY = [
   'close-on-signal',
   'info',
+  'no-proxy',
   'sdk/legacy',
   'suggest',
   'trust',

@@ -180,6 +180,8 @@ describe('a proxy', () => {
   const DIRECT = {
     'NO_PROXY names the host': { env: { NO_PROXY: 'example.com, 127.0.0.1' } },
     'no_proxy is for all': { env: { no_proxy: '*' } },
+    'no_proxy has a pattern of the host': { env: { no_proxy: '*.invalid,127.*' } },
+    'no_proxy has the network of the host': { env: { no_proxy: '127.0.0.0/8' } },
     'the option noProxy names the host': { options: { noProxy: '127.0.0.1' } },
     'the option proxy is none': { options: { proxy: '' } },
     'only HTTP_PROXY is set, which a client of a CGI program can do': {
@@ -198,6 +200,37 @@ describe('a proxy', () => {
       assert.equal(proxy.requests.length, 0);
     });
   }
+
+  it('is not used for the host and port that noProxy names, and used for another port', async (t) => {
+    const proxy = await startProxy(t);
+    const amplitude = await startAmplitude();
+    t.after(() => amplitude.close());
+    const { port } = new URL(amplitude.url);
+    for (const [other, count] of [
+      [0, 0],
+      [1, 1],
+    ]) {
+      const { dispatcher } = await start(t, {
+        serverUrl: amplitude.httpapi,
+        proxy: proxy.url,
+        noProxy: `127.0.0.1:${Number(port) + other}`,
+      });
+      await deliver({ amplitude, dispatcher });
+      assert.equal(proxy.requests.length, count);
+    }
+  });
+
+  it('of the environment that is no URL is left out, and a warning says so', async (t) => {
+    setEnv(t, { http_proxy: 'http://user:wrong-one@:3128' });
+    const started = await start(t);
+    assert.equal(started.logger.warnings.length, 1);
+    assert.match(
+      started.logger.warnings[0],
+      /^environment variable http_proxy: .*; it is left out$/,
+    );
+    assert.doesNotMatch(started.logger.warnings[0], /wrong-one/);
+    await deliver(started);
+  });
 
   it('of the environment is that of the moment when the dispatcher was created', async (t) => {
     const proxy = await startProxy(t);

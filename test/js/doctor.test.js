@@ -292,6 +292,22 @@ describe('the doctor and proxies', () => {
     assert.deepEqual(failures(result), ['proxy']);
   });
 
+  it('warns of a variable that is not the URL of one', async (t) => {
+    const amplitude = await start(t);
+    const { http_proxy: before } = process.env;
+    t.after(() => {
+      process.env.http_proxy = before;
+      if (before === undefined) {
+        delete process.env.http_proxy;
+      }
+    });
+    process.env.http_proxy = 'http://';
+    const result = await examine({ serverUrl: amplitude.httpapi, proxy: undefined });
+    assert.deepEqual(failures(result), []);
+    assert.equal(check(result, 'environment').status, 'warn');
+    assert.match(check(result, 'environment').message, /^environment variable http_proxy: /);
+  });
+
   it('asks one for http, and leaves out what is exempt', async (t) => {
     const amplitude = await start(t);
     const proxy = http

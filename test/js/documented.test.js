@@ -11,7 +11,7 @@ const { resolveOptions } = require('../../lib/options.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 /** What resolveOptions() adds to the options. */
-const DERIVED = ['isAmplitude', 'maxBodyBytes', 'serverName', 'throttleMillis'];
+const DERIVED = ['isAmplitude', 'maxBodyBytes', 'serverName', 'throttleMillis', 'warnings'];
 
 const read = (file) => fs.readFileSync(path.join(ROOT, file), 'utf8');
 

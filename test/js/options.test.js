@@ -12,6 +12,8 @@ const { resolveOptions } = require('../../lib/options.js');
 
 const SECRET = 'hunter2-secret';
 const apiKey = 'a-key';
+/** What resolveOptions() adds to the options. */
+const DERIVED = ['isAmplitude', 'maxBodyBytes', 'serverName', 'throttleMillis', 'warnings'];
 
 /** Resolve valid options with `options` added, in an environment that is only `env`. */
 const resolve = (options, env = {}) => resolveOptions({ apiKey, ...options }, env);
@@ -74,6 +76,7 @@ test('the defaults', () => {
     caFile: null,
     maxBodyBytes: 999_999,
     throttleMillis: 30_000,
+    warnings: [],
   });
   assert.ok(
     Object.isFrozen(resolved) &&
@@ -84,8 +87,7 @@ test('the defaults', () => {
 
 test('undefined counts as absent', () => {
   const names = Object.keys(resolve({})).filter(
-    (name) =>
-      !['apiKey', 'isAmplitude', 'maxBodyBytes', 'serverName', 'throttleMillis'].includes(name),
+    (name) => name !== 'apiKey' && !DERIVED.includes(name),
   );
   assert.deepEqual(
     resolve(Object.fromEntries(names.map((name) => [name, undefined]))),
@@ -95,9 +97,7 @@ test('undefined counts as absent', () => {
 });
 
 test('every option is refused when it is null, a symbol, NaN or useless, and named', () => {
-  const names = Object.keys(resolve({})).filter(
-    (name) => !['isAmplitude', 'maxBodyBytes', 'serverName', 'throttleMillis'].includes(name),
-  );
+  const names = Object.keys(resolve({})).filter((name) => !DERIVED.includes(name));
   for (const name of names) {
     for (const value of [null, Symbol('x'), NaN, -1, 1.5, Infinity, [], 5n, new Map()]) {
       if (name === 'groups' && value instanceof Map) {
@@ -606,7 +606,7 @@ describe('proxy', () => {
     });
   }
 
-  it('is refused without its credentials, also from the environment', () => {
+  it('is refused, or left out of the environment with a warning, without its credentials', () => {
     for (const proxy of [
       `ftp://u:${SECRET}@a`,
       `http://u:${SECRET}@`,
@@ -618,11 +618,17 @@ describe('proxy', () => {
         refusal(() => resolve({ proxy })),
         /^option 'proxy': expected the URL of a proxy/,
       );
+      const left = resolve({}, { HTTPS_PROXY: proxy });
+      assert.equal(left.proxy, null);
+      assert.equal(left.warnings.length, 1);
       assert.match(
-        refusal(() => resolve({}, { HTTPS_PROXY: proxy })),
-        /^environment variable HTTPS_PROXY: expected the URL of a proxy/,
+        left.warnings[0],
+        /^environment variable HTTPS_PROXY: expected the URL of a proxy .*; it is left out$/,
       );
-      assert.equal(resolve({ proxy: '' }, { HTTPS_PROXY: proxy }).proxy, null);
+      assert.ok(!left.warnings[0].includes(SECRET), left.warnings[0]);
+      assert.equal(resolve({}, { HTTPS_PROXY: proxy, all_proxy: 'a:1' }).proxy, 'http://a:1/');
+      assert.deepEqual(resolve({ proxy: '' }, { HTTPS_PROXY: proxy }).warnings, []);
+      assert.deepEqual(resolve({}, { http_proxy: proxy }).warnings, []); // it is for http alone
     }
   });
 

@@ -116,6 +116,9 @@ function checkOptions({ apiKey, serverZone, serverUrl, proxy, caFile, minIdLengt
     } else {
       report.pass('options', `events go to ${options.serverUrl.split('?')[0]}`);
     }
+    options.warnings.forEach((message) =>
+      report.warn('environment', message, 'correct the variable, or unset it'),
+    );
     return options;
   } catch (error) {
     if (error.code !== 'ERR_OA_OPTION') {
