@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include <napi.h>
@@ -27,14 +28,18 @@ namespace {
  * anyway. */
 constexpr size_t kIdBytes = 4096;
 
+/* How tools call what our callbacks run in. */
+constexpr char kResource[] = "optimizely-amplitude";
+
 class Dispatcher;
 struct FlushCall;
 
 struct Host {
-    explicit Host(napi_env e) : env(e), context(e, "optimizely-amplitude") {}
+    explicit Host(napi_env e) : env(e) { context.emplace(e, kResource); }
 
     Napi::Env env;
-    Napi::AsyncContext context;
+    /* Until close() is over: test runners report what stays, as a handle that was left open. */
+    std::optional<Napi::AsyncContext> context;
     oa_uv *uv = nullptr;
     napi_async_cleanup_hook_handle hook = nullptr;
     Napi::ObjectReference handlers; /* { log, dropped, requested, trustNeeded } */
@@ -45,7 +50,10 @@ struct Host {
 
 /* A promise of a report. Its address is the ticket of its flush. */
 struct FlushCall {
-    FlushCall(Host *h, Napi::Env env) : host(h), deferred(env), next(h->calls) { h->calls = this; }
+    FlushCall(Host *h, Napi::Env env, bool is_close)
+        : host(h), deferred(env), closes(is_close), next(h->calls) {
+        h->calls = this;
+    }
 
     /* Take it off the list of those that wait. */
     void Unlink() {
@@ -57,6 +65,7 @@ struct FlushCall {
 
     Host *host;
     Napi::Promise::Deferred deferred;
+    bool closes;
     FlushCall *next;
 };
 
@@ -69,13 +78,30 @@ napi_value ToString(napi_env env, oa_str str) {
     return value;
 }
 
+/* What a call into JavaScript runs in: the host's own context, or after close() one for this call. */
+class CallContext {
+  public:
+    explicit CallContext(Host *host) {
+        if (!host->context.has_value())
+            late_.emplace(host->env, kResource);
+        used_ = host->context.has_value() ? *host->context : *late_;
+    }
+
+    operator napi_async_context() const { return used_; }
+
+  private:
+    std::optional<Napi::AsyncContext> late_;
+    napi_async_context used_;
+};
+
 /* Call a handler of the shim. Its handlers do not throw; if one does, the exception ends here. */
 void CallHandler(Host *host, const char *name, size_t argc, const napi_value *argv) {
     napi_value object = host->handlers.Value();
     napi_value function = nullptr;
     napi_value result = nullptr;
+    const CallContext context(host);
     if (napi_get_named_property(host->env, object, name, &function) == napi_ok)
-        napi_make_callback(host->env, host->context, object, function, argc, argv, &result);
+        napi_make_callback(host->env, context, object, function, argc, argv, &result);
     bool pending = false;
     if (napi_is_exception_pending(host->env, &pending) == napi_ok && pending)
         napi_get_and_clear_last_exception(host->env, &result);
@@ -452,7 +478,7 @@ void Dispatcher::ForgetVariants(const Napi::CallbackInfo &) {
 /* Both waits: flush(timeoutMillis, abort) and close(timeoutMillis), as a promise of a report. */
 Napi::Value Dispatcher::Wait(const Napi::CallbackInfo &info, bool close) {
     Napi::Env env = info.Env();
-    FlushCall *call = new FlushCall(host_, env);
+    FlushCall *call = new FlushCall(host_, env, close);
     Napi::Promise promise = call->deferred.Promise();
     const uint64_t timeout_ms = static_cast<uint64_t>(info[0].ToNumber().Int64Value());
     const oa_status status = close ? oa_uv_close(host_->uv, timeout_ms, call)
@@ -473,7 +499,8 @@ void OnFlush(Host *host, const oa_flush_notice &flush) {
     call->Unlink(); /* the scope below runs JavaScript */
     {
         /* Node 26 runs an await's continuation only when a callback scope closes. */
-        Napi::CallbackScope scope(env, host->context);
+        const CallContext context(host);
+        Napi::CallbackScope scope(env, context);
         Napi::Object object = Napi::Object::New(env);
         object.Set("delivered", static_cast<double>(flush.report.delivered));
         object.Set("dropped", static_cast<double>(flush.report.dropped));
@@ -481,6 +508,8 @@ void OnFlush(Host *host, const oa_flush_notice &flush) {
         object.Set("durationMillis", static_cast<double>(flush.report.duration_ms));
         call->deferred.Resolve(object);
     }
+    if (call->closes)
+        host->context.reset();
     if (host->wrapper != nullptr)
         host->wrapper->Unref();
     delete call;
