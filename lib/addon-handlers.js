@@ -11,6 +11,8 @@ const { isPromise, reasonOf } = require('./reason.js');
 /** The addon's log levels, in the order of their numbers. */
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 
+const RESOLVED = Promise.resolve();
+
 /**
  * Make the handlers of one native dispatcher, which `getNative` returns once it exists. They hold no other reference to
  * it, so that a dispatcher that is dropped without close() can be collected.
@@ -26,9 +28,12 @@ function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
       }
     },
 
-    /** The addon may call this inside a decide(), so the application's function is called later. */
+    /**
+     * The addon may call this inside a decide(), so the application's function is called later: by a promise, since
+     * fake timers of test runners hold queueMicrotask() up.
+     */
     dropped(reason, text, statusCode, decisions) {
-      queueMicrotask(() => {
+      RESOLVED.then(() => {
         const drop = { reason, message: redact(text, apiKey), statusCode, decisions };
         channels.drop.publish(drop);
         try {

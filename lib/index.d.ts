@@ -10,6 +10,21 @@ declare global {
   }
 }
 
+/** The `code` of every error that this package throws. */
+export type ErrorCode =
+  /** No addon fits this system: thrown by `require()`. */
+  | 'ERR_OA_ADDON'
+  /** `attach()` of something that is not a client of the Optimizely SDK. */
+  | 'ERR_OA_CLIENT'
+  /** `attach()` after `close()`. */
+  | 'ERR_OA_CLOSED'
+  /** `withFlush()` with an argument of the wrong kind. */
+  | 'ERR_OA_LAMBDA'
+  /** No memory, or no libcurl. */
+  | 'ERR_OA_NATIVE'
+  /** An option or argument is wrong, misspelt or missing. */
+  | 'ERR_OA_OPTION';
+
 /** Create a dispatcher. Throws a TypeError with code `ERR_OA_OPTION` that names the option that is wrong. */
 export function createDispatcher<T extends DecisionType = 'flag'>(
   options: DispatcherOptions<T>,

@@ -19,6 +19,15 @@ function listen(t, name) {
   return messages;
 }
 
+/** As Promise.withResolvers() of newer versions. */
+function withResolvers() {
+  let resolve;
+  const promise = new Promise((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
 test('channels publish decisions, requests and drops', async (t) => {
   const [decisions, requests, drops] = ['decision', 'request', 'drop'].map((name) =>
     listen(t, name),
@@ -112,4 +121,29 @@ test('logLevel decides before the logger does, and loggerProvider is another nam
   assert.match(loggers[0].lines[0].message, /^decision \(flag\) of user_1/);
   assert.ok(loggers[0].lines.some(({ message }) => message.startsWith('request 1 carried')));
   assert.deepEqual(loggers[1].lines, []);
+});
+
+test('fake timers of a test runner do not hold onDrop up', { timeout: 30_000 }, async (t) => {
+  const { promise, resolve } = withResolvers();
+  const { dispatcher } = await start(t, {
+    maxQueueBytes: 1024,
+    onDrop: resolve,
+  });
+  const globals = {};
+  const names = ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask', 'Date'];
+  for (const name of names) {
+    globals[name] = globalThis[name];
+    globalThis[name] = name === 'Date' ? { now: () => 0 } : () => {};
+  }
+  const { nextTick } = process;
+  process.nextTick = () => {};
+  try {
+    for (let i = 0; i < 100; i++) {
+      dispatcher.onDecision(createNotification(`user_${i}`));
+    }
+    assert.equal((await promise).reason, 'queue_full');
+  } finally {
+    Object.assign(globalThis, globals);
+    process.nextTick = nextTick;
+  }
 });

@@ -183,7 +183,7 @@ describe('the code', () => {
   }
 
   /** Run `files` in a project; { child, sent() }: what it sent, an array of [type, user, properties]. */
-  async function start(t, files, main) {
+  async function start(t, files, main, env) {
     const amplitude = await startAmplitude();
     const folder = makeProject();
     t.after(() => fs.rmSync(folder, { recursive: true }));
@@ -201,6 +201,7 @@ describe('the code', () => {
           PORT: '0',
           TEST_DATAFILES: `http://127.0.0.1:${datafiles.address().port}/%s.json`,
           TEST_SERVER_URL: amplitude.httpapi,
+          ...env,
         },
       },
     );
@@ -216,8 +217,8 @@ describe('the code', () => {
   }
 
   /** The same, to its end, which has to be a success. */
-  async function run(t, files, main) {
-    const { child, sent } = await start(t, files, main);
+  async function run(t, files, main, env) {
+    const { child, sent } = await start(t, files, main, env);
     await child.endsWith(0);
     assert.equal(child.stderr, '');
     return { stdout: child.stdout, sent: sent() };
@@ -308,6 +309,15 @@ describe('the code', () => {
     const { sent } = await runFragment(t, 'older.js', CLIENT + ask);
     assert.deepEqual(sent[0], ['$identify', 'user_9', { '[Optimizely] homepage_banner': 'on' }]);
   });
+
+  for (const title of ['unit-test.js', 'delivery-test.js']) {
+    it(`of a test (${title})`, async (t) => {
+      const files = { 'optimizely.js': code('optimizely.js'), [title]: code(title) };
+      const { stdout, sent } = await run(t, files, title, { NODE_TEST_CONTEXT: '' });
+      assert.match(stdout, /^# pass 1$/m);
+      assert.deepEqual(sent, []); // nothing reaches Amplitude
+    });
+  }
 
   it('of a debug log', async (t) => {
     const { stdout } = await runFragment(t, 'debug.js', CLIENT + DECIDE);
@@ -470,13 +480,6 @@ describe('the documentation names', () => {
     for (const name of names.filter((name) => name !== 'constructor')) {
       namesInRow('docs/options.md', name);
     }
-  });
-
-  it('every code of an error', () => {
-    const sources = filesBelow(path.join(ROOT, 'lib'), '.js').map((name) => read(`lib/${name}`));
-    const codes = new Set(sources.join('').match(/ERR_OA_\w+/g));
-    assert.ok(codes.size >= 5);
-    codes.forEach((code) => namesInRow('docs/options.md', code));
   });
 
   it('every reason of a drop', () => {

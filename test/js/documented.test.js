@@ -8,6 +8,7 @@ const path = require('node:path');
 const { test } = require('node:test');
 
 const { resolveOptions } = require('../../lib/options.js');
+const { filesBelow } = require('../support/util/files.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 /** What resolveOptions() adds to the options. */
@@ -56,6 +57,23 @@ test('one page lists the options that are checked, and no other', () => {
   for (const name of Object.keys(resolved.dedupe)) {
     assert.ok(read(pages[0]).includes(name), name);
   }
+});
+
+test('the declarations, and one table, have every code of an error', () => {
+  const codesIn = (text) => sorted(new Set(text.match(/\bERR_OA_[A-Z_]+/g)));
+  const sources = [
+    ...filesBelow(path.join(ROOT, 'lib'), '.js').map((name) => `lib/${name}`),
+    ...['.c', '.cc'].flatMap((ending) =>
+      filesBelow(path.join(ROOT, 'src'), ending).map((name) => `src/${name}`),
+    ),
+  ];
+  const thrown = codesIn(sources.map(read).join('\n'));
+  assert.ok(thrown.length >= 6);
+  const [, type] = /^export type ErrorCode =\n(.*?);$/ms.exec(read('lib/index.d.ts'));
+  assert.deepEqual(codesIn(type), thrown);
+  const [, table] = /^## Errors\n(.*)/ms.exec(read('docs/options.md'));
+  const listedCodes = [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, code]) => code);
+  assert.deepEqual(sorted(listedCodes.filter((code) => code !== 'code')), thrown);
 });
 
 test('an option that is missing, or has no effect, would be found', () => {

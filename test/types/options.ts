@@ -3,7 +3,14 @@
 import { pino } from 'pino';
 
 import { createDispatcher } from 'optimizely-amplitude';
-import type { DispatcherOptions, Drop, DropReason, Format, RuleType } from 'optimizely-amplitude';
+import type {
+  DispatcherOptions,
+  Drop,
+  DropReason,
+  ErrorCode,
+  Format,
+  RuleType,
+} from 'optimizely-amplitude';
 
 const apiKey = 'key';
 
@@ -138,3 +145,7 @@ createDispatcher({
   // @ts-expect-error flags have no experiment
   eventProperties: ({ decisionInfo }) => ({ key: decisionInfo.experimentKey }),
 });
+
+export const isOurs = (code: ErrorCode) => code === 'ERR_OA_OPTION';
+// @ts-expect-error no such code
+isOurs('ERR_OA_OPTIONS');
