@@ -34,8 +34,7 @@ typedef struct search {
     oa_drop_reason reason;
     oa_park_group *group; /* for those that are parked */
     size_t parked;
-    bool
-        regroups; /* those that are parked may come out with others: see identify_id() in render.c */
+    bool regroups; /* what is parked may come out with others: see identify_id() in render.c */
 } search;
 
 static bool drop_marked(void *context, oa_record *record, oa_mark mark) {
@@ -337,7 +336,7 @@ static size_t park_users(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t c
     }
     const size_t users_before = d->park.user_count;
     carried = oa_batch_filter(batch, carried, park_marked, &s);
-    /* After the first 429 all at once, after each further one half as many, and one of each user. */
+    /* After the first 429 all at once, after each further one half, and one of each user. */
     const size_t users = d->park.user_count - users_before;
     const size_t half = batch->share / 2;
     oa_park_past_of(s.group)->share = batch->share == 0 ? throttled : half > users ? half : users;

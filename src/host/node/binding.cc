@@ -78,7 +78,7 @@ napi_value ToString(napi_env env, oa_str str) {
     return value;
 }
 
-/* What a call into JavaScript runs in: the host's own context, or after close() one for this call. */
+/* What a call into JavaScript runs in: the host's context, or after close() one for this call. */
 class CallContext {
   public:
     explicit CallContext(Host *host) {
