@@ -523,6 +523,9 @@ void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
     d->attempt.batch = NULL;
     if (outcome != OA_OUTCOME_ACCEPTED && outcome != OA_OUTCOME_ABORTED)
         note_error(d, now);
+    /* Where it is cut, earlier attempts may have grouped other records: see identify_id(). */
+    if (carried < batch->count)
+        oa_batch_regroup(batch, batch->count);
     switch (outcome) {
     case OA_OUTCOME_ACCEPTED:
         apply_accepted(d, now, batch, carried);

@@ -366,6 +366,43 @@ static void a_shared_identify_that_is_refused_is_taken_apart(void **state) {
     }
 }
 
+/* The id of the $identify that sets h to `value` in a request. */
+static const char *id_of_h(const arrival *request, const char *value) {
+    for (size_t i = 0; i < arrival_count(request); i++) {
+        const cJSON *event = arrival_event(request, i);
+        if (strcmp(text_of(user_properties_of(event), "h"), value) == 0)
+            return text_of(event, "insert_id");
+    }
+    return "";
+}
+
+/* The answer was lost, then a smaller body was refused: what was cut off it gets other ids, too, or
+ * the first value would be set again and the second one skipped as a repeat. */
+static void what_a_smaller_body_leaves_behind_gets_other_ids(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    w->random = UINT64_MAX; /* a back-off */
+    PLAN(w, .status = 408);
+    PLAN(w, .status = 413);
+    decide(w, "ann", "h", "old");
+    decide(w, "ann", "g", "a");
+    decide(w, "ann", "h", "new");
+    const ticket *t = flush(w, 60000);
+    settle(w);
+    assert_int_equal(w->server.count, 1);
+    EXPECT_ARRIVAL(w, 0, "ann{h=old,g=a} ann:h=old ann:g=a ann{h=new} ann:h=new");
+    w->dispatcher->fit.bytes = w->server.arrivals[0].body_bytes - 1;
+    advance(w, 59000);
+    EXPECT_REPORT(t, 3, 0, 0);
+    EXPECT_ARRIVAL(w, 1, "ann{h=old,g=a} ann:h=old ann:g=a");
+    EXPECT_ARRIVAL(w, 2, "ann{h=old} ann:h=old");
+    EXPECT_ARRIVAL(w, 4, "ann{h=new} ann:h=new");
+    const arrival *all = w->server.arrivals;
+    assert_string_not_equal(id_of_h(&all[2], "old"), id_of_h(&all[0], "old"));
+    assert_string_not_equal(id_of_h(&all[4], "new"), id_of_h(&all[0], "new"));
+    world_end(w);
+}
+
 static void a_refusal_without_a_list_is_bisected(void **state) {
     (void)state;
     static const int statuses[] = {400, 402, 409, 422};
@@ -681,6 +718,7 @@ int main(void) {
         cmocka_unit_test(a_drop_reports_the_insert_id_of_the_event),
         cmocka_unit_test(an_exposure_that_was_judged_is_not_sent_again),
         cmocka_unit_test(a_shared_identify_that_is_refused_is_taken_apart),
+        cmocka_unit_test(what_a_smaller_body_leaves_behind_gets_other_ids),
         cmocka_unit_test(a_refusal_without_a_list_is_bisected),
         cmocka_unit_test(one_bad_event_of_two_thousand_is_found),
         cmocka_unit_test(many_drops_are_reported_in_small_portions),
