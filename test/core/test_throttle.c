@@ -251,6 +251,33 @@ static void everything_at_once(void **state) {
     world_end(w);
 }
 
+/* The world checks after each decision that its host would not sleep too long. */
+static void one_who_is_not_parked_is_due_before_the_back_off_ends(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.throttle_ms = 10 * 60 * 1000;
+    w->config.max_age_ms = 20000;
+    w->config.flush_interval_ms = 1000;
+    w->random = UINT64_MAX; /* the longest back-off */
+    world_start(w);
+    PLAN(w, .status = 429, .body = "{\"code\":429,\"throttled_users\":{\"ann\":31}}");
+    decide(w, "ann", "f", "1");
+    flush(w, 0);
+    advance(w, 1);
+    w->server.otherwise = (answer){.status = 500};
+    decide(w, "bob", "f", "1");
+    while (w->drop_count == 0)
+        advance(w, 1000);
+    EXPECT_DROP(w, 0, OA_DROP_EXPIRED, "bob:f=1");
+    assert_int_equal(w->dispatcher->park.aside_count, 0);
+    const uint64_t requests = w->server.count;
+    decide(w, "ann", "f", "2");
+    decide(w, "eve", "f", "1"); /* nothing of hers has failed */
+    advance(w, 2000);
+    assert_int_equal(w->server.count, requests + 1);
+    world_end(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(throttled_users_wait_and_others_flow),
@@ -263,6 +290,7 @@ int main(void) {
         cmocka_unit_test(many_pauses_cost_little_memory),
         cmocka_unit_test(a_user_over_the_daily_quota_is_dropped),
         cmocka_unit_test(everything_at_once),
+        cmocka_unit_test(one_who_is_not_parked_is_due_before_the_back_off_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
