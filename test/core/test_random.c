@@ -18,6 +18,18 @@ enum {
     ID_SLOTS = 1 << 14,
 };
 
+/* What a decision becomes; most histories are of the first. */
+typedef struct format {
+    bool identify, event, sets_property, exposure;
+} format;
+
+static const format FORMATS[] = {
+    {true, true, false, false},  {false, true, true, false}, {false, false, false, true},
+    {true, false, false, false}, {true, false, false, true}, {true, true, false, true},
+    {false, true, true, true},
+};
+enum { FORMAT_COUNT = sizeof(FORMATS) / sizeof(FORMATS[0]) };
+
 static const char *const NAMES[USERS] = {"ann", "bob", "eve", "joe", "kim", "tom"};
 static const char *const FLAG_KEYS[FLAGS] = {"f", "g", "h"};
 
@@ -39,10 +51,14 @@ typedef struct decision {
     size_t user;
     size_t flag;
     bool bad;
-    bool arrived;
+    bool property_only;
+    bool arrived; /* something of it */
+    bool event_arrived;
+    bool exposure_arrived;
     bool delivered;
     bool dropped;
-    char insert_id[33]; /* of its event, in any request */
+    size_t delivered_by; /* the number of the request, plus one */
+    char insert_id[33];  /* of its event, or else of its exposure, in any request */
 } decision;
 
 /* A flush, and what was undelivered when it began. */
@@ -55,6 +71,7 @@ typedef struct history {
     world *w;
     strict rules;
     uint64_t seed;
+    const format *format;
     size_t count; /* decisions with a number of their own; all but the refused are `accepted` */
     decision decisions[MOST_DECISIONS];
     bool accepted[MOST_DECISIONS];
@@ -68,8 +85,10 @@ typedef struct history {
     const char *choking;          /* the user */
     bool was_page[MOST_REQUESTS]; /* the answer was not Amplitude's */
     uint64_t ids[ID_SLOTS];
-    size_t last_of_user[USERS];   /* number of the last event, plus one */
-    size_t profile[USERS][FLAGS]; /* number of the value that was set last, plus one */
+    size_t last_of_user[USERS]; /* number of the last event, plus one */
+    /* The numbers of the value that was set last, and of the newest one that arrived, plus one. */
+    size_t profile[USERS][FLAGS];
+    size_t experiment[USERS][FLAGS]; /* what $exposure sets */
     size_t last_of_flag[USERS][FLAGS];
     const char *complaint;
 } history;
@@ -103,28 +122,42 @@ static bool is_repeat(history *h, const char *insert_id) {
     return false;
 }
 
+/* The number of the decision that an event, or one of its user properties, is about. */
+static size_t number_of_event(const cJSON *event) {
+    const cJSON *properties = cJSON_GetObjectItem(event, "event_properties");
+    return number_of(text_of(properties, is_exposure(event) ? "variant" : "variation_key"));
+}
+
+static void note(history *h, size_t user, size_t number, size_t (*values)[FLAGS]) {
+    decision *d = &h->decisions[number];
+    d->arrived = true;
+    if (values != NULL)
+        values[user][d->flag] = number + 1;
+    if (h->last_of_flag[user][d->flag] < number + 1)
+        h->last_of_flag[user][d->flag] = number + 1;
+}
+
 static void take_event(history *h, const cJSON *event) {
     const size_t user = index_of(NAMES, USERS, text_of(event, "user_id"));
     if (user == USERS || is_repeat(h, text_of(event, "insert_id")))
         return;
-    if (is_identify(event)) {
-        const cJSON *set =
-            cJSON_GetObjectItem(cJSON_GetObjectItem(event, "user_properties"), "$set");
-        for (const cJSON *item = set->child; item != NULL; item = item->next)
-            h->profile[user][index_of(FLAG_KEYS, FLAGS, item->string)] =
-                number_of(cJSON_GetStringValue(item)) + 1;
+    const cJSON *set = user_properties_of(event);
+    for (const cJSON *item = set == NULL ? NULL : set->child; item != NULL; item = item->next)
+        note(h, user, number_of(cJSON_GetStringValue(item)), h->profile);
+    if (is_identify(event))
         return;
-    }
-    const cJSON *properties = cJSON_GetObjectItem(event, "event_properties");
-    const size_t number = number_of(text_of(properties, "variation_key"));
+    const size_t number = number_of_event(event);
     decision *d = &h->decisions[number];
-    if (d->arrived)
+    note(h, user, number, is_exposure(event) ? h->experiment : NULL);
+    bool *arrived = is_exposure(event) ? &d->exposure_arrived : &d->event_arrived;
+    if (*arrived)
         h->complaint = "a decision arrived twice";
-    if (number < h->last_of_user[user])
+    if (d->property_only && !is_exposure(event))
+        h->complaint = "a property alone came with an event that is counted";
+    if (number + 1 < h->last_of_user[user])
         h->complaint = "a user's decisions are out of order";
-    d->arrived = true;
+    *arrived = true;
     h->last_of_user[user] = number + 1;
-    h->last_of_flag[user][index_of(FLAG_KEYS, FLAGS, text_of(properties, "flag_key"))] = number + 1;
 }
 
 static void take(history *h, const arrival *request) {
@@ -202,26 +235,43 @@ static bool waits_behind_bad(const history *h, const decision *d) {
     return false;
 }
 
+/* Note that something of a decision was in a request that is answered. */
+static void read_decision(history *h, size_t number, bool is_success) {
+    decision *d = &h->decisions[number];
+    if (!is_success || d->delivered_by == h->requests_read + 1)
+        return;
+    assert_false(d->delivered);
+    assert_false(d->dropped);
+    d->delivered = true;
+    d->delivered_by = h->requests_read + 1;
+}
+
+static void read_insert_id(const history *h, decision *d, const cJSON *event) {
+    if (d->property_only || is_exposure(event) == h->format->event)
+        return; /* it is not what a drop is reported with */
+    const char *id = text_of(event, "insert_id");
+    assert_true(d->insert_id[0] == '\0' || strcmp(d->insert_id, id) == 0);
+    snprintf(d->insert_id, sizeof(d->insert_id), "%s", id);
+}
+
 /* Read the requests that the dispatcher has the answers of, and the drops. */
 static void read_news(history *h) {
     const uint64_t answered = stats_of(h->w).requests_sent;
     assert_true(answered < MOST_REQUESTS);
     for (; h->requests_read < answered; h->requests_read++) {
         const arrival *request = &h->w->server.arrivals[h->requests_read];
+        const bool is_success =
+            request->status == 200 && !request->aborted && !h->was_page[h->requests_read];
         const cJSON *events = cJSON_GetObjectItem(request->body, "events");
         for (const cJSON *event = events->child; event != NULL; event = event->next) {
+            const cJSON *set = user_properties_of(event);
+            for (const cJSON *item = set == NULL ? NULL : set->child; item != NULL;
+                 item = item->next)
+                read_decision(h, number_of(cJSON_GetStringValue(item)), is_success);
             if (is_identify(event))
                 continue;
-            decision *d = &h->decisions[number_of(
-                text_of(cJSON_GetObjectItem(event, "event_properties"), "variation_key"))];
-            const char *id = text_of(event, "insert_id");
-            assert_true(d->insert_id[0] == '\0' || strcmp(d->insert_id, id) == 0);
-            snprintf(d->insert_id, sizeof(d->insert_id), "%s", id);
-            if (request->status == 200 && !request->aborted && !h->was_page[h->requests_read]) {
-                assert_false(d->delivered);
-                assert_false(d->dropped);
-                d->delivered = true;
-            }
+            read_decision(h, number_of_event(event), is_success);
+            read_insert_id(h, &h->decisions[number_of_event(event)], event);
         }
     }
     for (; h->drops_read < h->w->drop_count; h->drops_read++) {
@@ -296,8 +346,12 @@ static void decide_one(history *h, uint64_t bad_percent) {
     const oa_status status =
         try_decide(h->w, NAMES[d->user], NULL, FLAG_KEYS[d->flag], variation, true);
     assert_true(status == OA_OK || status == OA_QUEUE_FULL || status == OA_CLOSED);
-    if (status != OA_OK)
+    if (status != OA_OK) {
         turn(h->w); /* which reports the drop */
+        return;
+    }
+    d->property_only = !d->bad && draw_below(&h->seed, 10) == 0;
+    oa_queue_last(&h->w->dispatcher->queue)->property_only = d->property_only;
 }
 
 static void change_weather(history *h) {
@@ -311,7 +365,7 @@ static void change_weather(history *h) {
         h->rules.throttled_until_ms[i] = h->w->now.monotonic_ms + draw_below(&h->seed, 60000);
     }
     h->rules.max_body_bytes =
-        draw_below(&h->seed, 2) == 0 ? 0 : 700 + (size_t)draw_below(&h->seed, 5000);
+        draw_below(&h->seed, 2) == 0 ? 0 : 900 + (size_t)draw_below(&h->seed, 5000);
 }
 
 static void begin_flush(history *h) {
@@ -392,8 +446,12 @@ static void check_everything(history *h) {
             const size_t last = h->last_of_flag[user][flag];
             /* What was dropped may have arrived, and be overwritten by what was sent again before
              * it. */
-            if (last > 0 && h->decisions[last - 1].delivered)
+            if (last == 0 || !h->decisions[last - 1].delivered)
+                continue;
+            if (h->format->identify || h->format->sets_property)
                 assert_int_equal(h->profile[user][flag], last);
+            if (h->format->exposure)
+                assert_int_equal(h->experiment[user][flag], last);
         }
     }
 }
@@ -414,9 +472,15 @@ static void live_through(uint64_t seed) {
     w->config.max_queue_bytes = draw_below(&h->seed, 4) == 0 ? 4096 : 1 << 20;
     w->config.max_body_bytes =
         draw_below(&h->seed, 4) == 0 ? 600 + (size_t)draw_below(&h->seed, 4000) : 1000000;
+    h->format = &FORMATS[draw_below(&h->seed, 2) == 0 ? 0 : draw_below(&h->seed, FORMAT_COUNT)];
+    w->config.sends_identify = h->format->identify;
+    w->config.event_type = str(h->format->event ? "Experiment Viewed" : NULL);
+    w->config.event_sets_property = h->format->sets_property;
+    w->config.sends_exposure = h->format->exposure;
     world_start(w);
     h->rules.list = (strict_list)draw_below(&h->seed, 3);
-    h->rules.parts = (strict_parts)draw_below(&h->seed, 3);
+    if (h->format == &FORMATS[0]) /* the others may have only one of the parts */
+        h->rules.parts = (strict_parts)draw_below(&h->seed, 3);
     h->rules.refusal = draw_below(&h->seed, 4) == 0 ? 403 : 400;
     if (draw_below(&h->seed, 10) == 0)
         h->rules.over_quota[0] = NAMES[draw_below(&h->seed, USERS)];
