@@ -111,6 +111,69 @@ static void without_an_event_type_only_the_property_is_sent(void **state) {
     world_end(w);
 }
 
+static void an_event_may_carry_its_property(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.sends_identify = false;
+    w->config.event_sets_property = true;
+    w->config.property_prefix = str("[Optimizely] ");
+    world_start(w);
+    const oa_decision decision = {
+        .user_id = str("ann"),
+        .event_properties = str("\"price\":5"),
+        .user_properties = str("\"plan\":\"pro\""),
+    };
+    assert_int_equal(decide_with(w, &decision, "f", "a", true), OA_OK);
+    decide(w, "ann", "g", "b");
+    flush_now(w, 2, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "ann:f=a{[Optimizely] f=a,plan=pro} ann:g=b{[Optimizely] g=b}");
+    char *event = cJSON_PrintUnformatted(arrival_event(&w->server.arrivals[0], 0));
+    char expected[1024];
+    snprintf(expected, sizeof(expected),
+             "{\"event_type\":\"Experiment Viewed\",\"user_id\":\"ann\",\"time\":1800014400000,"
+             "\"insert_id\":\"%s\",\"library\":\"optimizely-amplitude/0.0.0\","
+             "\"event_properties\":{\"flag_key\":\"f\",\"variation_key\":\"a\","
+             "\"rule_key\":\"rule\",\"enabled\":true,\"price\":5},"
+             "\"user_properties\":{\"[Optimizely] f\":\"a\",\"plan\":\"pro\"}}",
+             text_of(arrival_event(&w->server.arrivals[0], 0), "insert_id"));
+    assert_string_equal(event, expected);
+    assert_int_equal(stats_of(w).events_sent, 2);
+    cJSON_free(event);
+    world_end(w);
+}
+
+static void an_exposure_is_amplitudes_own(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.sends_identify = false;
+    w->config.sends_exposure = true;
+    w->config.event_type = str(NULL);
+    w->config.groups_json = str("{\"org\":\"a\"}");
+    world_start(w);
+    const oa_decision decision = {.user_id = str("ann"), .event_properties = str("\"price\":5")};
+    assert_int_equal(decide_with(w, &decision, "f", "a", false), OA_OK);
+    assert_int_equal(try_decide(w, "ann", NULL, "g", NULL, false), OA_OK);
+    flush_now(w, 2, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "ann^f=a ann^g=null");
+    char *events =
+        cJSON_PrintUnformatted(cJSON_GetObjectItem(w->server.arrivals[0].body, "events"));
+    char expected[1024];
+    snprintf(expected, sizeof(expected),
+             "[{\"event_type\":\"$exposure\",\"user_id\":\"ann\",\"time\":1800014400000,"
+             "\"insert_id\":\"%s\",\"library\":\"optimizely-amplitude/0.0.0\","
+             "\"groups\":{\"org\":\"a\"},\"event_properties\":{\"flag_key\":\"f\","
+             "\"variant\":\"a\",\"experiment_key\":\"rule\",\"price\":5}},"
+             "{\"event_type\":\"$exposure\",\"user_id\":\"ann\",\"time\":1800014400000,"
+             "\"insert_id\":\"%s\",\"library\":\"optimizely-amplitude/0.0.0\","
+             "\"groups\":{\"org\":\"a\"},\"event_properties\":{\"flag_key\":\"g\","
+             "\"experiment_key\":\"rule\"}}]",
+             text_of(arrival_event(&w->server.arrivals[0], 0), "insert_id"),
+             text_of(arrival_event(&w->server.arrivals[0], 1), "insert_id"));
+    assert_string_equal(events, expected);
+    cJSON_free(events);
+    world_end(w);
+}
+
 static void users_and_devices_are_told_apart(void **state) {
     (void)state;
     world *w = world_new();
@@ -425,6 +488,8 @@ int main(void) {
         cmocka_unit_test(every_field_is_as_the_contract_says),
         cmocka_unit_test(a_disabled_flag_is_off),
         cmocka_unit_test(without_an_event_type_only_the_property_is_sent),
+        cmocka_unit_test(an_event_may_carry_its_property),
+        cmocka_unit_test(an_exposure_is_amplitudes_own),
         cmocka_unit_test(users_and_devices_are_told_apart),
         cmocka_unit_test(enrichments_that_differ_do_not_share),
         cmocka_unit_test(ids_are_checked),

@@ -366,6 +366,35 @@ static void a_shared_identify_that_is_refused_is_taken_apart(void **state) {
     }
 }
 
+static void bad_events_are_found_in_every_format(void **state) {
+    (void)state;
+    /* i: $identify, e: event, m: event that sets its property, x: $exposure */
+    static const char *const formats[] = {"ie", "m", "x", "i", "ix", "iex", "mx"};
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        for (int list = LIST_ALL; list <= LIST_NONE; list++) {
+            world *w = world_new();
+            w->config.sends_identify = strchr(formats[i], 'i') != NULL;
+            w->config.event_sets_property = strchr(formats[i], 'm') != NULL;
+            w->config.sends_exposure = strchr(formats[i], 'x') != NULL;
+            if (strpbrk(formats[i], "em") == NULL)
+                w->config.event_type = str(NULL);
+            world_start(w);
+            strict rules = {.list = (strict_list)list};
+            strict_rule(&rules, w);
+            decide(w, "ann", "f", "a");
+            decide(w, "ann", "g", "bad");
+            decide(w, "ann", "h", "a");
+            decide(w, "bob", "f", "bad");
+            decide(w, "eve", "f", "a");
+            flush_now(w, 3, 2, 0);
+            const bool is_bob_first = w->drops[0].text[0] == 'b'; /* ann's $identify was shared */
+            EXPECT_DROP(w, is_bob_first, OA_DROP_INVALID_EVENT, "ann:g=bad");
+            EXPECT_DROP(w, !is_bob_first, OA_DROP_INVALID_EVENT, "bob:f=bad");
+            world_end(w);
+        }
+    }
+}
+
 /* The id of the $identify that sets h to `value` in a request. */
 static const char *id_of_h(const arrival *request, const char *value) {
     for (size_t i = 0; i < arrival_count(request); i++) {
@@ -718,6 +747,7 @@ int main(void) {
         cmocka_unit_test(a_drop_reports_the_insert_id_of_the_event),
         cmocka_unit_test(an_exposure_that_was_judged_is_not_sent_again),
         cmocka_unit_test(a_shared_identify_that_is_refused_is_taken_apart),
+        cmocka_unit_test(bad_events_are_found_in_every_format),
         cmocka_unit_test(what_a_smaller_body_leaves_behind_gets_other_ids),
         cmocka_unit_test(a_refusal_without_a_list_is_bisected),
         cmocka_unit_test(one_bad_event_of_two_thousand_is_found),

@@ -82,7 +82,8 @@ static void drop_listed(trial *t) {
 
 static void drop_first_listed(trial *t) {
     t->rules.list = LIST_FIRST;
-    t->rules.parts = BAD_IDENTIFY;
+    if (t->w->config.sends_identify)
+        t->rules.parts = BAD_IDENTIFY;
     for (int n = 0; n < 12; n++)
         say(t, n < 6 ? 0 : 1, n % 5 == 0);
     deliver(t, 0);
@@ -205,7 +206,8 @@ static void check_trial(const trial *t) {
             if (is_identify(event))
                 continue;
             const size_t number =
-                number_of(text_of(cJSON_GetObjectItem(event, "event_properties"), "variation_key"));
+                number_of(text_of(cJSON_GetObjectItem(event, "event_properties"),
+                                  is_exposure(event) ? "variant" : "variation_key"));
             const size_t user = user_of(text_of(event, "user_id"));
             assert_false(settled[number]);
             assert_false(t->bad[number]);
@@ -243,14 +245,21 @@ static const struct {
     {"forget", forget},           {"recover", recover},
 };
 
+typedef enum format { EVENT, MERGED, EXPOSURE, FORMATS } format;
+
 /* Run a scenario with the n-th allocation failing. Returns whether one failed. */
-static bool attempt(void (*run)(trial *t), size_t nth) {
+static bool attempt(void (*run)(trial *t), format which, size_t nth) {
     trial *t = calloc(1, sizeof(*t));
     assert_non_null(t);
     t->w = world_new();
     t->w->config.dedupe = true;
     t->w->config.dedupe_max_entries = 64;
     t->w->config.max_queue_bytes = run == fill_up ? 8192 : 1 << 20;
+    t->w->config.sends_identify = which == EVENT;
+    t->w->config.event_sets_property = which == MERGED;
+    t->w->config.sends_exposure = which == EXPOSURE;
+    if (which == EXPOSURE)
+        t->w->config.event_type = str(NULL);
     memory_fail(nth);
     const oa_status status = world_try_start(t->w);
     if (status == OA_OK) {
@@ -267,11 +276,14 @@ static bool attempt(void (*run)(trial *t), size_t nth) {
 static void any_allocation_may_fail(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(SCENARIOS) / sizeof(SCENARIOS[0]); i++) {
-        size_t nth = 1;
-        while (attempt(SCENARIOS[i].run, nth))
-            nth++;
-        print_message("%s: %zu allocations\n", SCENARIOS[i].name, nth - 1);
-        assert_true(nth > 20);
+        for (format which = EVENT; which < FORMATS; which++) {
+            size_t nth = 1;
+            while (attempt(SCENARIOS[i].run, which, nth))
+                nth++;
+            if (which == EVENT)
+                print_message("%s: %zu allocations\n", SCENARIOS[i].name, nth - 1);
+            assert_true(nth > 20);
+        }
     }
 }
 

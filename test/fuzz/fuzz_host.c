@@ -34,6 +34,15 @@ enum {
     LONG_TEXT = 3000,
 };
 
+/* Those whose bodies tell which decisions they carry. */
+static const struct format {
+    bool identify, event, sets_property, exposure;
+} FORMATS[] = {
+    {true, true, false, false}, {false, true, true, false}, {false, false, false, true},
+    {true, false, false, true}, {true, true, false, true},  {false, true, true, true},
+};
+enum { FORMAT_COUNT = sizeof(FORMATS) / sizeof(FORMATS[0]) };
+
 typedef struct ticket {
     uint64_t undelivered; /* when the flush began */
     bool is_done;
@@ -184,11 +193,16 @@ static void let_time_pass(host *h) {
 
 /* ---- Attempts ---- */
 
-/* Read which decisions a body that was accepted carries. */
+/* Read which decisions a body that was accepted carries; each is in an event, a $exposure or
+ * both. */
 static void deliver(host *h, oa_str body) {
     const char *end = body.data + body.len;
+    size_t before = SIZE_MAX;
     for (const char *at = body.data; (at = memmem(at, (size_t)(end - at), "\"n\":", 4)) != NULL;) {
         const size_t number = strtoul(at += 4, NULL, 10);
+        if (number == before)
+            continue;
+        before = number;
         CHECK(number < h->count && !h->arrived[number]);
         h->arrived[number] = true;
         CHECK(number >= h->last_of_user[h->users[number]]);
@@ -444,11 +458,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     oa_mem_set_gate(allow);
     fail_in = 0;
     const unsigned shape = next_byte(&h);
+    const struct format *format = &FORMATS[shape / 3 % FORMAT_COUNT];
     const oa_config config = {
         .api_key = str("0123456789abcdef0123456789abcdef"),
         .library = str("library"),
-        .event_type = str("Experiment Viewed"),
-        .sends_identify = true,
+        .event_type = format->event ? str("Experiment Viewed") : (oa_str){NULL, 0},
+        .sends_identify = format->identify,
+        .event_sets_property = format->sets_property,
+        .sends_exposure = format->exposure,
         .property_prefix = str(""),
         .server_name = str("http://server.test"),
         .debug = shape % 2 == 0,

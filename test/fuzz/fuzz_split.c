@@ -1,10 +1,10 @@
 /*
  * fuzz_split.c: batches of any shape, bodies of any limit, splits anywhere.
  *
- * The input is read as a limit for bodies and a list of decisions: whose, which flag, how long its
- * properties are, whether it stands alone. Whatever the shape, rendering carries a prefix that is
- * not empty and fits, every event belongs to records of that prefix, and splitting loses and
- * reorders nothing.
+ * The input is read as a limit for bodies, a format, and a list of decisions: whose, which flag, how
+ * long its properties are, whether it stands alone or sets its property again. Whatever the shape,
+ * rendering carries a prefix that is not empty and fits, every event belongs to records of that
+ * prefix, and splitting loses and reorders nothing.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -23,10 +23,10 @@
         }                                                                                          \
     } while (0)
 
-enum { FLAGS = 8, MAX_RECORDS = 300, BYTES_OF_RECORD = 3 };
+enum { FLAGS = 8, MAX_RECORDS = 300, BYTES_OF_RECORD = 3, FORMATS = 8 };
 
 static oa_variant *variants[FLAGS];
-static oa_frame *frames[2]; /* with and without an event */
+static oa_frame *frames[FORMATS];
 static oa_arena arena;
 static oa_body body;
 
@@ -41,14 +41,19 @@ static void set_up(void) {
         CHECK(oa_variant_new(&style, str(flag), str("on"), str("rule"), true, &variants[i]) ==
               OA_OK);
     }
-    oa_config config;
-    memset(&config, 0, sizeof(config));
-    config.api_key = str("key");
-    config.library = str("library");
-    config.min_id_length = 5;
-    CHECK(oa_frame_new(&config, &key, 0, &frames[0]) == OA_OK);
-    config.event_type = str("Experiment Viewed");
-    CHECK(oa_frame_new(&config, &key, 0, &frames[1]) == OA_OK);
+    for (size_t i = 0; i < FORMATS; i++) {
+        oa_config config;
+        memset(&config, 0, sizeof(config));
+        config.api_key = str("key");
+        config.library = str("library");
+        config.min_id_length = 5;
+        config.sends_identify = (i & 4) == 0;
+        config.sends_exposure = (i & 2) != 0;
+        config.event_sets_property = (i & 4) != 0;
+        if ((i & 1) != 0)
+            config.event_type = str("Experiment Viewed");
+        CHECK(oa_frame_new(&config, &key, 0, &frames[i]) == OA_OK);
+    }
     oa_arena_init(&arena, SIZE_MAX / 4);
     oa_body_init(&body);
 }
@@ -68,6 +73,7 @@ static oa_record *make_record(oa_queue *queue, const uint8_t *bytes, uint64_t se
     CHECK(oa_queue_append(queue, variants[bytes[1] % FLAGS], &decision, &record) == OA_OK);
     record->seq = seq;
     record->alone = (bytes[2] & 4) != 0;
+    record->property_only = (bytes[2] & 8) != 0;
     return record;
 }
 
@@ -126,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         make_record(&queue, data + 4 + i * BYTES_OF_RECORD, i);
         oa_batch_add(batch, oa_queue_take(&queue));
     }
-    send_all(frames[data[2] & 1], batch, limit, data[3]);
+    send_all(frames[data[2] % FORMATS], batch, limit, data[3]);
     CHECK(arena.bytes == 0);
     return 0;
 }
