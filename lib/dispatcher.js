@@ -12,7 +12,9 @@ const { createLog } = require('./log.js');
 const { createNative } = require('./native.js');
 const { IGNORED, INVALID, STATUS, describeOutcome, outcomeOf } = require('./outcomes.js');
 const { reasonOf } = require('./reason.js');
-const { isUnready, register } = require('./sdk/notifications.js');
+const { Clients } = require('./sdk/clients.js');
+const { isUnready } = require('./sdk/config.js');
+const { register } = require('./sdk/notifications.js');
 const { VariantIds, checkDecision } = require('./sdk/variants.js');
 const { SETTINGS } = require('./settings.js');
 const { readWait } = require('./wait.js');
@@ -29,7 +31,7 @@ class Dispatcher {
   #legacy; // reads decisions of the older APIs; null when none of their types is wanted
   #userCallbacks; // null when no option needs them
   #isTraced; // whether each decision is logged
-  #clients = new Map(); // client -> { registration, detach }
+  #clients;
   #toldUnready = false;
   #closing = null;
   #ignored = 0;
@@ -38,6 +40,7 @@ class Dispatcher {
   constructor(options) {
     this.#options = options;
     this.#log = createLog(options.logger, { level: options.logLevel });
+    this.#clients = new Clients(this.#log);
     this.#native = createNative(options, this.#log);
     this.#record = this.#native.record;
     this.#isTraced = this.#log.debugEnabled;
@@ -71,10 +74,9 @@ class Dispatcher {
   }
 
   attach(optimizelyClient) {
-    const known = this.#clients.get(optimizelyClient);
+    const known = this.#clients.renew(optimizelyClient);
     if (known !== undefined) {
-      known.registration.renew();
-      return known.detach;
+      return known;
     }
     if (this.#closing !== null) {
       throw Object.assign(new Error('attach() after close(): create a new dispatcher'), {
@@ -83,28 +85,15 @@ class Dispatcher {
     }
     const rules =
       this.#userCallbacks === null ? null : this.#userCallbacks.rulesOf(optimizelyClient);
-    const registration = register(optimizelyClient, (notification) =>
-      this.#decide(notification, rules),
+    const attachment = { client: optimizelyClient, rules, registration: null };
+    attachment.registration = register(
+      optimizelyClient,
+      (notification) => this.#decide(notification, attachment.rules),
+      rules && (() => rules.prepare()),
     );
-    const detach = () => {
-      if (this.#clients.get(optimizelyClient)?.detach === detach) {
-        this.#clients.delete(optimizelyClient);
-        this.#quietly(registration.remove);
-        this.#quietly(() => rules?.close());
-      }
-    };
-    this.#clients.set(optimizelyClient, { registration, detach });
+    rules?.prepare();
     this.#log.debug('attached: listening to the decisions of an Optimizely client');
-    return detach;
-  }
-
-  /** Run an action of detaching; an error of the client ends neither detach() nor close(). */
-  #quietly(action) {
-    try {
-      action();
-    } catch (error) {
-      this.#log.warn('detach', `a client cannot be detached: ${reasonOf(error)}`);
-    }
+    return this.#clients.add(attachment);
   }
 
   /**
@@ -112,11 +101,7 @@ class Dispatcher {
    * no notification, so this is the only sign of a function that does not await onReady().
    */
   #warnOfUnready() {
-    if (
-      !this.#toldUnready &&
-      this.stats().decisions.seen === 0 &&
-      [...this.#clients.keys()].some(isUnready)
-    ) {
+    if (!this.#toldUnready && this.stats().decisions.seen === 0 && this.#clients.some(isUnready)) {
       this.#toldUnready = true;
       this.#log.warn(
         'unready',
@@ -139,9 +124,7 @@ class Dispatcher {
     const { timeoutMillis } = this.#readWait(options);
     if (this.#closing === null) {
       this.#warnOfUnready();
-      for (const { detach } of [...this.#clients.values()]) {
-        detach();
-      }
+      this.#clients.detachAll();
       this.#closing = this.#native
         .close(timeoutMillis)
         .catch((error) => this.#unreported(error))
@@ -316,12 +299,12 @@ function createLegacy({ decisionTypes }) {
 
 /** Loaded only when an option needs a callback or the kind of rule. */
 function createUserCallbacks(options, log, record) {
-  const { resolveUser, eventProperties, userProperties, includeRollouts } = options;
+  const { resolveUser, eventProperties, userProperties, send } = options;
   if (
     resolveUser === null &&
     eventProperties === null &&
     userProperties === null &&
-    includeRollouts
+    send === 'all'
   ) {
     return null;
   }

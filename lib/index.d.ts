@@ -183,7 +183,13 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** Properties to set with the user property. If it throws, or returns what is not JSON, the decision is sent without them. */
   userProperties?: EnrichmentCallback<T> | undefined;
 
-  /** Send decisions of rollouts (targeted deliveries) too, not only of experiments. Default: `true`. */
+  /**
+   * Which decisions are sent: all, or those of experiments and holdouts, without rollouts (targeted deliveries) and users
+   * in no rule. A decision whose rule cannot be found out is sent, and the log says so once. Default: `'all'`.
+   */
+  send?: 'all' | 'experiments' | undefined;
+
+  /** @deprecated The older name of `send`: `false` is `'experiments'`, `true` is `'all'`. It must not contradict `send`. */
   includeRollouts?: boolean | undefined;
 
   /** Amplitude's account-level groups, for every event: at most 5 types and 10 names in all. Default: none. */
@@ -252,7 +258,10 @@ export type EnrichmentCallback<T extends DecisionType = 'flag'> = (
 
 /** The rule that decided, which is not in a notification. */
 export interface DecisionRule {
-  /** Null: no rule (a forced decision, a user in no rule), or a rule that is not in the datafile. */
+  /**
+   * Null: no rule (a forced decision, a user in no rule), or a rule whose kind is unknown: one that is not in the
+   * datafile, or of a listener that was registered by hand.
+   */
   readonly ruleType: RuleType | null;
 }
 
@@ -283,14 +292,18 @@ export interface AmplitudeLogger {
 export interface Dispatcher {
   /**
    * Listen to the decisions of a client of the Optimizely SDK v4, v5 or v6, before or after it is ready. A
-   * client that is attached already is not attached again.
+   * client that is attached already is not attached again, but its listeners are, if they were cleared. The client is
+   * not kept in memory.
    *
    * Returns a function that stops listening. Throws a TypeError with code `ERR_OA_CLIENT` for anything else, and
    * an Error with code `ERR_OA_CLOSED` after `close()`.
    */
   attach(optimizelyClient: OptimizelyClient): () => void;
 
-  /** The listener itself, if you register it yourself. Needs no `this`; never throws. */
+  /**
+   * The listener itself, if you register it yourself. Needs no `this`; never throws. It does not know the client, and so
+   * neither the kind of rule that decided on a flag; `attach()` does.
+   */
   onDecision(this: void, notification: AnyNotification): void;
 
   /**
@@ -347,7 +360,7 @@ export interface Stats {
   readonly decisions: {
     /** Notifications that came in. */
     readonly seen: number;
-    /** Of a type that is not in `decisionTypes`, or kept out by `resolveUser` or `includeRollouts`. */
+    /** Of a type that is not in `decisionTypes`, or kept out by `resolveUser` or `send`. */
     readonly ignored: number;
     /** Without what is needed, or with an id that Amplitude refuses. */
     readonly invalid: number;

@@ -307,7 +307,8 @@ const TABLE = {
   resolveUser: { check: callback, default: null },
   eventProperties: { check: callback, default: null },
   userProperties: { check: callback, default: null },
-  includeRollouts: { check: boolean, default: true },
+  send: { check: oneOf('all', 'experiments'), default: null },
+  includeRollouts: { check: boolean, default: null },
   groups: { check: groups, default: null },
   optOut: { check: boolean, default: false },
   logger: { check: logger, default: null },
@@ -374,12 +375,28 @@ function resolveFormat(resolved, given) {
   return Object.freeze(parts);
 }
 
+/** Return what to send, by `send` and by its older name; both may be given if they agree. */
+function resolveSend(send, includeRollouts) {
+  if (includeRollouts === null) {
+    return send ?? 'all';
+  }
+  const implied = includeRollouts ? 'all' : 'experiments';
+  if (send !== null && send !== implied) {
+    throw optionError(
+      `option 'includeRollouts': ${includeRollouts} means send: '${implied}', and contradicts send: '${send}'; ` +
+        "give 'send' alone",
+    );
+  }
+  return implied;
+}
+
 /**
  * Check the options of createDispatcher(), fill in what is left out, and return a frozen object.
  *
  * It has every option by its name. `null` means none, the console for `logger`, and for `logLevel` that the logger
  * decides. In addition,
  * - `serverUrl` is the URL to post to; `compression` is decided, and `caFile` is absolute;
+ * - `send` is decided, and `includeRollouts` says the same;
  * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
  * - `format` is what a decision becomes, see partsOf(), and `eventType` is null where it is not sent;
  * - `proxy` and `noProxy` are those that apply, from the options or from the environment, and `warnings` says what is
@@ -410,6 +427,8 @@ function resolveOptions(options, env = process.env) {
   resolved.throttleMillis = api.throttleMillis;
   resolved.serverName = url.origin + url.pathname;
   resolved.isAmplitude = isAmplitude(url.hostname);
+  resolved.send = resolveSend(resolved.send, resolved.includeRollouts);
+  resolved.includeRollouts = resolved.send === 'all';
   resolved.compression ??= resolved.isAmplitude;
   resolved.warnings = [];
   resolved.proxy = (resolved.proxy ?? proxyFromEnvironment(env, url, resolved.warnings)) || null;

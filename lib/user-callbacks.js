@@ -1,21 +1,23 @@
 'use strict';
 
 /**
- * The application's callbacks for a decision: resolveUser, eventProperties and userProperties, and the look-up of
- * the rule that they are given. Loaded only when an option needs it.
+ * The application's callbacks for a decision: resolveUser, eventProperties and userProperties, the rule that they are
+ * given, and the filter by its kind. Loaded only when an option needs it.
  *
  * A resolveUser that throws costs the decision; one of the others costs its properties.
  */
 
 const { toMembers } = require('./properties.js');
 const { isPromise, reasonOf } = require('./reason.js');
-const { RuleTypes, NO_RULE } = require('./sdk/rules.js');
+const { NO_RULE, ROLLOUT, Rules, UNKNOWN_RULE, notifiedRule } = require('./sdk/rules.js');
 
 class UserCallbacks {
   #options;
   #log;
   #record;
   #ignored;
+  #needsRules;
+  #toldUnknown = false;
 
   /** `record` is the addon's function; `ignored` is the status of a decision that a callback keeps out. */
   constructor(options, log, record, ignored) {
@@ -23,11 +25,14 @@ class UserCallbacks {
     this.#log = log;
     this.#record = record;
     this.#ignored = ignored;
+    const { eventProperties, userProperties, send } = options;
+    this.#needsRules =
+      send === 'experiments' || eventProperties !== null || userProperties !== null;
   }
 
-  /** Return the rules of a client; the caller has to close() them. */
+  /** Return the rules of a client, or null if no option needs them. */
   rulesOf(client) {
-    return new RuleTypes(client, this.#log);
+    return this.#needsRules ? new Rules(client) : null;
   }
 
   /**
@@ -35,16 +40,10 @@ class UserCallbacks {
    * returns something invalid.
    */
   record(id, decision, notification, rules) {
-    const {
-      resolveUser,
-      eventProperties,
-      userProperties,
-      includeRollouts,
-      propertyPrefix,
-      format,
-    } = this.#options;
-    const rule = rules === null ? NO_RULE : rules.find(decision.flagKey, decision.ruleKey);
-    if (!includeRollouts && rule.ruleType === 'rollout') {
+    const { resolveUser, eventProperties, userProperties, send, propertyPrefix, format } =
+      this.#options;
+    const rule = this.#needsRules ? this.#ruleOf(decision, notification, rules) : NO_RULE;
+    if (send === 'experiments' && (rule === ROLLOUT || rule === NO_RULE)) {
       return this.#ignored;
     }
     const user = resolveUser === null ? notification : resolve(resolveUser, notification);
@@ -59,6 +58,44 @@ class UserCallbacks {
       this.#enrich('userProperties', userProperties, notification, rule, [
         propertyPrefix + decision.flagKey,
       ]),
+    );
+  }
+
+  /** Return the rule that decided; `rules` is null for a listener that the application has registered. */
+  #ruleOf(decision, notification, rules) {
+    const rule = notifiedRule(notification);
+    if (rule !== UNKNOWN_RULE) {
+      return rule;
+    }
+    if (rules === null) {
+      this.#tellUnknown(
+        'a listener that is registered by hand does not know the client; use dispatcher.attach(client)',
+      );
+      return UNKNOWN_RULE;
+    }
+    try {
+      return rules.find(decision);
+    } catch (error) {
+      const { flagKey, ruleKey } = decision;
+      this.#tellUnknown(`rule '${ruleKey}' of flag '${flagKey}': ${reasonOf(error)}`);
+      return UNKNOWN_RULE;
+    }
+  }
+
+  /** Log once that a rule is unknown, if an option makes a difference by it. */
+  #tellUnknown(reason) {
+    const { eventProperties, userProperties, send } = this.#options;
+    const isRuleTaken = (callback) => callback !== null && callback.length > 1;
+    if (
+      this.#toldUnknown ||
+      !(send === 'experiments' || isRuleTaken(eventProperties) || isRuleTaken(userProperties))
+    ) {
+      return;
+    }
+    this.#toldUnknown = true;
+    this.#log.warn(
+      'rules',
+      `the kind of rule that decided is unknown, so such decisions are sent, with a ruleType of null: ${reason}`,
     );
   }
 

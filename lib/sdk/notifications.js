@@ -20,11 +20,11 @@ function addListener(notificationCenter, type, listener) {
 }
 
 /**
- * Register a listener for the decisions of a client; returns `{ renew, remove }`. renew() registers it again, once,
- * in case the application has cleared it. Throws a TypeError with code ERR_OA_CLIENT if the client has no
- * notification centre that takes the listener.
+ * Register a listener for the decisions of a client, and one for its new datafiles unless that is null. Returns
+ * `{ renew, remove }`; renew() registers them again, once, in case the application has cleared them. Throws a TypeError
+ * with code ERR_OA_CLIENT if the client has no notification centre that takes the first.
  */
-function register(client, listener) {
+function register(client, onDecision, onConfigUpdate) {
   const center = client?.notificationCenter;
   if (
     typeof center?.addNotificationListener !== 'function' ||
@@ -34,31 +34,28 @@ function register(client, listener) {
       `attach() expects a client of the Optimizely SDK, as createInstance() returns it, got ${describe(client)}`,
     );
   }
-  let id = addListener(center, 'DECISION', listener);
-  if (id < 0) {
+  let ids = [];
+  const add = () => {
+    ids = [addListener(center, 'DECISION', onDecision)];
+    if (onConfigUpdate !== null) {
+      ids.push(addListener(center, 'OPTIMIZELY_CONFIG_UPDATE', onConfigUpdate));
+    }
+  };
+  const remove = () => {
+    ids.filter((id) => id >= 0).forEach((id) => center.removeNotificationListener(id));
+  };
+  add();
+  if (ids[0] < 0) {
+    remove();
     throw clientError(
       'attach(): the client takes no DECISION listener; Optimizely SDK v4.5, v5 or v6 is needed',
     );
   }
-  const remove = () => {
-    center.removeNotificationListener(id);
-  };
   const renew = () => {
     remove();
-    id = addListener(center, 'DECISION', listener);
+    add();
   };
   return { renew, remove };
-}
-
-/** Register a listener for new datafiles, where the client supports that; returns a function that removes it. */
-function registerConfigUpdates(client, listener) {
-  const center = client.notificationCenter;
-  const id = addListener(center, 'OPTIMIZELY_CONFIG_UPDATE', listener);
-  return () => {
-    if (id >= 0) {
-      center.removeNotificationListener(id);
-    }
-  };
 }
 
 const SDK = "'@optimizely/optimizely-sdk'";
@@ -86,18 +83,6 @@ function describe(client) {
     : `an object with a client in it: attach its property '${name}'`;
 }
 
-/**
- * Whether a client has no datafile yet, as far as can be detected: then decide() returns no variation and sends no
- * notification, in any version of the SDK.
- */
-function isUnready(client) {
-  try {
-    return client.getOptimizelyConfig() === null;
-  } catch {
-    return false;
-  }
-}
-
 const clientError = (message) => Object.assign(new TypeError(message), { code: 'ERR_OA_CLIENT' });
 
-module.exports = { isUnready, register, registerConfigUpdates };
+module.exports = { register };

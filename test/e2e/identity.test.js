@@ -1,18 +1,11 @@
 'use strict';
 
-/** The user of a decision, its added properties, its kind of rule, and whether it may be sent. */
+/** The user of a decision, its added properties, and whether it may be sent. */
 
 const assert = require('node:assert/strict');
 const { describe, test } = require('node:test');
 
-const {
-  createClient,
-  createNotification,
-  decideAs,
-  decideAllAs,
-  MAJORS,
-  US_PREMIUM,
-} = require('../support/optimizely/sdk.js');
+const { createClient, createNotification, US_PREMIUM } = require('../support/optimizely/sdk.js');
 const {
   assertReconciles,
   start,
@@ -305,46 +298,6 @@ describe('properties', () => {
         ...added,
       });
     });
-  });
-});
-
-describe('rules', () => {
-  for (const major of MAJORS) {
-    test(`are told apart by the configuration of SDK v${major}`, async (t) => {
-      const types = [];
-      const { dispatcher } = await start(t, {
-        eventProperties: ({ decisionInfo }, { ruleType }) => {
-          types.push([decisionInfo.ruleKey, ruleType]);
-        },
-      });
-      const client = createClient(major);
-      dispatcher.attach(client);
-      decideAs(client, 'user_0');
-      decideAs(client, 'user_11');
-      decideAs(client, 'user_0', { country: 'FR' });
-      decideAs(client, 'user_1', US_PREMIUM, 'search_ranking');
-      assert.deepEqual(types, [
-        ['checkout_ab', 'experiment'],
-        ['checkout_targeted_delivery', 'rollout'],
-        ['default-rollout-checkout', 'rollout'],
-        [null, null],
-      ]);
-    });
-  }
-
-  test('includeRollouts: false keeps targeted deliveries out', async (t) => {
-    const { amplitude, dispatcher } = await start(t, { includeRollouts: false });
-    const client = createClient(6);
-    dispatcher.attach(client);
-    decideAllAs(client, 'user_0');
-    decideAllAs(client, 'user_11', { country: 'FR' });
-    await dispatcher.flush();
-    assert.deepEqual(
-      viewed(amplitude).map(({ event_properties }) => event_properties.rule_key),
-      ['checkout_ab', 'search_ab', 'search_ab'],
-    );
-    assert.equal(dispatcher.stats().decisions.ignored, 3);
-    assertReconciles(dispatcher.stats());
   });
 });
 

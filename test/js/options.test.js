@@ -64,6 +64,7 @@ test('the defaults', () => {
     resolveUser: null,
     eventProperties: null,
     userProperties: null,
+    send: 'all',
     includeRollouts: true,
     groups: null,
     optOut: false,

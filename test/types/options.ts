@@ -43,6 +43,7 @@ createDispatcher({
     return { experimentId: notification.decisionInfo.experimentId, type, rule };
   },
   userProperties: () => undefined,
+  send: 'experiments',
   includeRollouts: false,
   groups: { company: 'acme', team: ['a', 'b'] },
   optOut: true,
@@ -128,6 +129,8 @@ createDispatcher({ apiKey, dedupe: true });
 createDispatcher({ apiKey, dedupe: { windowMs: 5 } });
 // @ts-expect-error no such type
 createDispatcher({ apiKey, decisionTypes: ['flags'] });
+// @ts-expect-error neither all nor experiments
+createDispatcher({ apiKey, send: 'rollouts' });
 // @ts-expect-error a logger has four functions
 createDispatcher({ apiKey, logger: { error: console.error } });
 // @ts-expect-error no such level

@@ -69,6 +69,54 @@ function createFetchingClient(major, url) {
   });
 }
 
+/** Give a client another datafile, as polling does. */
+function updateDatafile(client, datafile) {
+  client.projectConfigManager.handleNewDatafile(datafile);
+}
+
+/** A datafile with `change` made to its content, and the next revision. */
+function changeDatafile(change, datafile = DATAFILE) {
+  const content = JSON.parse(datafile);
+  content.revision = String(Number(content.revision) + 1);
+  change(content);
+  return JSON.stringify(content);
+}
+
+/** Make a datafile of 0.9 MB, which has 650 more flags, flag_0 to flag_649, each with the rules of checkout_flow. */
+function createLargeDatafile() {
+  const content = JSON.parse(DATAFILE);
+  const [flag] = content.featureFlags;
+  const experiment = content.experiments.find(({ id }) => flag.experimentIds.includes(id));
+  const rollout = content.rollouts.find(({ id }) => id === flag.rolloutId);
+  /** A copy of a rule without variables, whose ids are its own. */
+  const copyRule = (rule, i) => {
+    const copy = JSON.parse(JSON.stringify(rule).replace(/"(id|entityId)":"/g, `$&${i}_`));
+    copy.key = `${rule.key}_${i}`;
+    copy.variations.forEach((variation) => {
+      variation.variables = [];
+    });
+    return copy;
+  };
+  for (let i = 0; i < 650; i++) {
+    const ownExperiment = copyRule(experiment, i);
+    const ownRollout = {
+      id: `${rollout.id}_${i}`,
+      experiments: rollout.experiments.map((rule) => copyRule(rule, i)),
+    };
+    content.experiments.push(ownExperiment);
+    content.rollouts.push(ownRollout);
+    content.featureFlags.push({
+      ...flag,
+      id: `${flag.id}_${i}`,
+      key: `flag_${i}`,
+      experimentIds: [ownExperiment.id],
+      rolloutId: ownRollout.id,
+      variables: [],
+    });
+  }
+  return JSON.stringify(content);
+}
+
 /** Decide one flag for a user, as an application does; return the decision. */
 function decideAs(
   client,
@@ -120,11 +168,14 @@ module.exports = {
   FLAGS,
   MAJORS,
   US_PREMIUM,
+  changeDatafile,
   createClient,
   createFetchingClient,
+  createLargeDatafile,
   createNotification,
   decideAllAs,
   decideAs,
   recordDecisions,
   requireSdk,
+  updateDatafile,
 };
