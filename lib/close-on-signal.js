@@ -4,8 +4,8 @@
  * Ends a process on a signal: the application drains, its dispatchers close, and then the signal ends the process, so
  * that its supervisor sees the usual status.
  *
- * One listener for each signal serves all dispatchers of the process. It comes before those of the application, so
- * that it sees the servers that they close.
+ * One listener for each signal serves all dispatchers of the process, whichever copy of this package has made them. It
+ * comes before those of the application, so that it sees the servers that they close.
  */
 
 const { once } = require('node:events');
@@ -13,14 +13,18 @@ const net = require('node:net');
 const os = require('node:os');
 
 const { reasonOf } = require('./reason.js');
+const { shared } = require('./shared.js');
 
 const SIGNALS = ['SIGTERM', 'SIGINT'];
 /** How often connections that became idle are closed: clients may keep them open for minutes. */
 const IDLE_INTERVAL_MILLIS = 100;
 
-const entries = new Set(); // { dispatcher, before, log, timeoutMillis }
-const closing = new Map(); // a server that is being closed -> the promise that it is
-let isEnding = false;
+/** Of all copies of this package. */
+const state = shared('signals.1', () => ({
+  entries: new Set(), // functions that drain and close; they return a promise that is not rejected
+  closing: new Map(), // a server that is being closed -> the promise that it is
+  listener: null,
+}));
 
 /** Returns a function that removes the listeners. `log` and `timeoutMillis` are the dispatcher's. */
 function closeOnSignal(dispatcher, options, { log, timeoutMillis }) {
@@ -32,28 +36,40 @@ function closeOnSignal(dispatcher, options, { log, timeoutMillis }) {
   if (before !== undefined && typeof before !== 'function') {
     throw optionError(`option 'before': expected a function, got a ${typeof before}`);
   }
-  const entry = { dispatcher, before, log, timeoutMillis };
-  if (entries.size === 0) {
-    SIGNALS.forEach((signal) => process.prependListener(signal, onSignal));
+  const entry = () => end({ dispatcher, before, log, timeoutMillis });
+  if (state.listener === null) {
+    state.listener = createListener();
+    SIGNALS.forEach((signal) => process.prependListener(signal, state.listener));
   }
-  entries.add(entry);
+  state.entries.add(entry);
   return () => {
-    if (entries.delete(entry) && entries.size === 0) {
+    if (state.entries.delete(entry) && state.entries.size === 0) {
       stopListening();
     }
   };
 }
 
 function stopListening() {
-  SIGNALS.forEach((signal) => process.removeListener(signal, onSignal));
+  if (state.listener === null) {
+    return;
+  }
+  SIGNALS.forEach((signal) => process.removeListener(signal, state.listener));
+  state.listener = null;
 }
 
-async function onSignal(signal) {
-  if (!isEnding) {
-    isEnding = true;
-    noteClosedServers();
-    await Promise.all([...entries].map(end));
-  }
+function createListener() {
+  let isEnding = false;
+  return async (signal) => {
+    if (!isEnding) {
+      isEnding = true;
+      noteClosedServers();
+      await Promise.all([...state.entries].map((entry) => entry()));
+    }
+    endProcess(signal);
+  };
+}
+
+function endProcess(signal) {
   stopListening();
   // A signal ends neither the first process of a container nor one that has another listener for it.
   if (process.pid === 1 || process.listenerCount(signal) > 0) {
@@ -66,8 +82,8 @@ async function onSignal(signal) {
 function noteClosedServers() {
   const { close } = net.Server.prototype;
   net.Server.prototype.close = function (...args) {
-    if (!closing.has(this)) {
-      closing.set(
+    if (!state.closing.has(this)) {
+      state.closing.set(
         this,
         once(this, 'close').catch(() => {}),
       );
@@ -98,7 +114,7 @@ async function drain(before, timeoutMillis) {
     const expire = () => reject(new Error(`${what} after ${timeoutMillis} ms`));
     timer = setTimeout(expire, timeoutMillis);
   });
-  const done = call(before).then(() => Promise.all(closing.values()));
+  const done = call(before).then(() => Promise.all(state.closing.values()));
   try {
     await Promise.race([done, deadline]);
   } finally {
@@ -122,7 +138,7 @@ function call(before = () => {}) {
  * is closed, and in the end also what is not, such as a connection that never sent anything.
  */
 function closeConnections(areAll) {
-  for (const server of closing.keys()) {
+  for (const server of state.closing.keys()) {
     if (areAll) {
       server.closeAllConnections?.();
     } else {

@@ -41,7 +41,7 @@ class Dispatcher {
     this.#options = options;
     this.#log = createLog(options.logger, { level: options.logLevel });
     this.#clients = new Clients(this.#log);
-    this.#native = createNative(options, this.#log);
+    this.#native = createNative(this, options, this.#log);
     this.#record = this.#native.record;
     this.#isTraced = this.#log.debugEnabled;
     this.#variants = new VariantIds(this.#native);

@@ -10,26 +10,29 @@
  * dispatchers are held here; a dispatcher that the application forgot is collected, and then closed.
  */
 
-const entries = new Map(); // native dispatcher -> { log, timeoutMillis, flushedAt }
+const { shared } = require('./shared.js');
 
-const forgotten = new FinalizationRegistry((native) => {
-  const entry = entries.get(native);
-  if (entry !== undefined) {
+/** Of all copies of this package; `entries` has { beforeExit, exit }, functions, for each native dispatcher. */
+const state = shared('lifecycle.1', () => ({ entries: new Map(), listeners: null }));
+
+const forgotten = new FinalizationRegistry(({ native, timeoutMillis }) => {
+  if (state.entries.has(native)) {
     native
-      .close(entry.timeoutMillis)
+      .close(timeoutMillis)
       .catch(() => {})
       .finally(() => forget(native));
   }
 });
 
-/** Look after a dispatcher, until remove(). `owner` is held weakly. */
+/** Look after a dispatcher, until remove(). `owner` and `log` are held weakly: they may lead to each other. */
 function add(owner, native, { log, timeoutMillis }) {
-  if (entries.size === 0) {
-    process.on('beforeExit', onBeforeExit);
-    process.on('exit', onExit);
+  if (state.entries.size === 0) {
+    state.listeners = createListeners(state.entries);
+    process.on('beforeExit', state.listeners.beforeExit);
+    process.on('exit', state.listeners.exit);
   }
-  entries.set(native, { log, timeoutMillis, flushedAt: -1 });
-  forgotten.register(owner, native, native);
+  state.entries.set(native, createEntry(native, new WeakRef(log), timeoutMillis));
+  forgotten.register(owner, { native, timeoutMillis }, native);
 }
 
 function remove(native) {
@@ -38,45 +41,52 @@ function remove(native) {
 }
 
 function forget(native) {
-  if (entries.delete(native) && entries.size === 0) {
-    process.removeListener('beforeExit', onBeforeExit);
-    process.removeListener('exit', onExit);
+  if (state.entries.delete(native) && state.entries.size === 0) {
+    process.removeListener('beforeExit', state.listeners.beforeExit);
+    process.removeListener('exit', state.listeners.exit);
+    state.listeners = null;
   }
 }
 
-/** Other listeners may decide something, so their turn is first. */
-function onBeforeExit() {
-  process.nextTick(flushPending);
+function createListeners(entries) {
+  return {
+    /** Other listeners may decide something, so their turn is first. */
+    beforeExit: () => process.nextTick(() => entries.forEach((entry) => entry.beforeExit())),
+    exit: () => entries.forEach((entry) => entry.exit()),
+  };
 }
 
-/**
- * The flush keeps the loop alive; when it is over, Node emits beforeExit again. So each dispatcher gets
- * one flush, and another only for decisions that came after it.
- */
-function flushPending() {
-  for (const [native, entry] of entries) {
-    const { pending, accepted } = native.stats();
-    if (pending > 0 && accepted !== entry.flushedAt) {
-      entry.flushedAt = accepted;
-      native.flush(entry.timeoutMillis, true).catch(() => {});
-    }
-  }
-}
+function createEntry(native, weakLog, timeoutMillis) {
+  let flushedAt = -1;
+  return {
+    /**
+     * The flush keeps the loop alive; when it is over, Node emits beforeExit again. So each dispatcher gets one flush,
+     * and another only for decisions that came after it.
+     */
+    beforeExit() {
+      const { pending, accepted } = native.stats();
+      if (pending > 0 && accepted !== flushedAt) {
+        flushedAt = accepted;
+        native.flush(timeoutMillis, true).catch(() => {});
+      }
+    },
 
-function onExit() {
-  for (const [native, { log, flushedAt }] of entries) {
-    const lost = native.abort();
-    if (lost > 0) {
-      const reason =
-        flushedAt < 0
-          ? 'await flush() or close() first'
-          : 'the last flush could not deliver them in time';
-      log.error(
-        'exit',
-        `the process exits with ${lost} decision${lost === 1 ? '' : 's'} undelivered: ${reason}`,
-      );
-    }
-  }
+    exit() {
+      const lost = native.abort();
+      if (lost > 0) {
+        const reason =
+          flushedAt < 0
+            ? 'await flush() or close() first'
+            : 'the last flush could not deliver them in time';
+        weakLog
+          .deref()
+          ?.error(
+            'exit',
+            `the process exits with ${lost} decision${lost === 1 ? '' : 's'} undelivered: ${reason}`,
+          );
+      }
+    },
+  };
 }
 
 module.exports = { add, remove };

@@ -9,14 +9,20 @@ const channels = require('./diagnostics.js');
 
 const LIBRARY = `optimizely-amplitude/${version}`;
 
-/** The addon holds its handlers. They hold the native dispatcher weakly, so that both can be collected. */
-function createNative(options, log) {
+/**
+ * The handlers of each dispatcher that exists. The addon holds them, too, but only while it has something to deliver or
+ * to tell, and they hold the native dispatcher weakly: so a handler of the application that closes over its dispatcher
+ * does not keep it in memory.
+ */
+const handlersOf = new WeakMap();
+
+/** Make the native part of a dispatcher, `owner`. */
+function createNative(owner, options, log) {
   const reference = {};
-  const native = new binding.Dispatcher(
-    nativeOptions(options, log),
-    createAddonHandlers(options, log, () => reference.weak.deref()),
-  );
+  const handlers = createAddonHandlers(options, log, () => reference.weak.deref());
+  const native = new binding.Dispatcher(nativeOptions(options, log), handlers);
   reference.weak = new WeakRef(native);
+  handlersOf.set(owner, handlers);
   return native;
 }
 

@@ -29,6 +29,13 @@ static void on_trust_needed(void *data) {
         oa_uv_destroy(o->uv);
 }
 
+static void on_busy(void *data, bool busy) {
+    owner *o = data;
+    assert_false(o->destroyed);
+    assert_int_not_equal(o->busy, busy);
+    o->busy = busy;
+}
+
 static void on_destroyed(void *data) { ((owner *)data)->destroyed = true; }
 
 owner *owner_new(const peer *p) {
@@ -48,7 +55,7 @@ owner *owner_new(const peer *p) {
 }
 
 owner *owner_start(owner *o) {
-    const oa_uv_handlers handlers = {o, on_notice, on_trust_needed, on_destroyed};
+    const oa_uv_handlers handlers = {o, on_notice, on_trust_needed, on_busy, on_destroyed};
     assert_int_equal(
         oa_uv_new(&o->loop, &o->config, &o->curl_config, o->compression, handlers, &o->uv), OA_OK);
     assert_int_equal(oa_dispatcher_add_variant(oa_uv_core(o->uv), str("f"), str("a"), str("r"),

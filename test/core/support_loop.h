@@ -34,6 +34,7 @@ typedef struct owner {
     unsigned drop_takes_ms; /* to be told in a notice */
     uint64_t untold;        /* lines that say that a drop is not described */
     uint64_t trust_questions;
+    bool busy; /* as it is told */
     bool destroyed;
     int destroy_at; /* a kind of notice, AT_TRUST or NEVER */
 } owner;

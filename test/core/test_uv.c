@@ -126,6 +126,34 @@ static void an_abort_ends_a_silent_request(void **state) {
     peer_free(p);
 }
 
+static void its_owner_is_told_when_it_is_busy(void **state) {
+    (void)state;
+    peer *p = PEER({.text = BUSY}, {.text = OK});
+    owner *o = owner_new(p);
+    o->config.report_drops = true;
+    owner_start(o);
+    assert_false(o->busy);
+    assert_int_equal(say(o, "ann"), OA_OK);
+    assert_true(o->busy);
+    wait w = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_flush(o->uv, PATIENCE_MS, false, &w), OA_OK);
+    RUN_UNTIL(o, o->attempts == 1);
+    assert_true(o->busy); /* backing off */
+    RUN_UNTIL(o, w.done);
+    RUN_UNTIL(o, !o->busy);
+    peer_join(p);
+    wait closed = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_close(o->uv, PATIENCE_MS, &closed), OA_OK);
+    RUN_UNTIL(o, closed.done);
+    RUN_UNTIL(o, !o->busy);
+    assert_int_equal(say(o, "ann"), OA_CLOSED);
+    assert_true(o->busy); /* until that is told */
+    RUN_UNTIL(o, !o->busy);
+    assert_int_equal(o->drops, 1);
+    owner_end(o);
+    peer_free(p);
+}
+
 static void it_may_be_destroyed_from_any_handler(void **state) {
     (void)state;
     static const int kinds[] = {OA_NOTICE_ATTEMPT, OA_NOTICE_LOG, OA_NOTICE_DROP, OA_NOTICE_FLUSH};
@@ -349,6 +377,7 @@ int main(void) {
         cmocka_unit_test(a_flush_with_abort_leaves_a_silent_server),
         cmocka_unit_test(it_goes_while_a_server_is_silent),
         cmocka_unit_test(an_abort_ends_a_silent_request),
+        cmocka_unit_test(its_owner_is_told_when_it_is_busy),
         cmocka_unit_test(it_may_be_destroyed_from_any_handler),
         cmocka_unit_test(it_may_be_destroyed_when_asked_for_certificates),
         cmocka_unit_test(only_a_flush_keeps_the_loop_alive),

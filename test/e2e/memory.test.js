@@ -3,11 +3,23 @@
 /** What a dispatcher does not keep in memory, and what does not keep a dispatcher there. */
 
 const assert = require('node:assert/strict');
-const { describe, it } = require('node:test');
+const { afterEach, beforeEach, describe, it } = require('node:test');
 
-const { createClient, decideAs, MAJORS } = require('../support/optimizely/sdk.js');
+const { createDispatcher } = require('../../lib/index.js');
+const { faults } = require('../support/amplitude/faults.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+
+const {
+  MAJORS,
+  createClient,
+  createNotification,
+  decideAs,
+} = require('../support/optimizely/sdk.js');
 const { start, viewed } = require('../support/dispatcher/harness.js');
 const { countKept } = require('../support/util/garbage.js');
+
+/** It outlives every test. */
+const LIVE_CLIENT = createClient(6);
 
 const viewers = (amplitude) => viewed(amplitude).map((event) => event.user_id);
 
@@ -58,3 +70,104 @@ for (const major of MAJORS) {
     });
   });
 }
+
+describe('a dispatcher whose handlers close over it', () => {
+  /** Create one, use it and forget it; returns a weak reference, and the drops that its handler is told. */
+  async function forget(amplitude, use) {
+    const drops = [];
+    const dispatcher = createDispatcher({
+      apiKey: 'forgotten-key',
+      serverUrl: amplitude.httpapi,
+      flushIntervalMillis: 100,
+      onDrop: (drop) => drops.push({ ...drop, seen: dispatcher.stats().decisions.seen }),
+      logger: {
+        isLevelEnabled: () => false,
+        debug() {},
+        info() {},
+        warn: () => dispatcher.stats(),
+        error: () => dispatcher.stats(),
+      },
+    });
+    await use(dispatcher);
+    return { reference: new WeakRef(dispatcher), drops };
+  }
+  let amplitude;
+  beforeEach(async () => {
+    amplitude = await startAmplitude();
+  });
+  afterEach(() => amplitude.close());
+  const decide = (dispatcher) => dispatcher.onDecision(createNotification('user_1'));
+
+  for (const [when, use] of [
+    ['was never used', () => {}],
+    ['was closed', (dispatcher) => dispatcher.close()],
+    [
+      'was closed after it delivered',
+      async (dispatcher) => {
+        decide(dispatcher);
+        await dispatcher.close();
+      },
+    ],
+    [
+      'was closed, and then got a decision',
+      async (dispatcher) => {
+        await dispatcher.close();
+        decide(dispatcher);
+      },
+    ],
+    [
+      'has delivered what it had',
+      async (dispatcher) => {
+        decide(dispatcher);
+        await dispatcher.flush();
+      },
+    ],
+    [
+      'has dropped what it had',
+      async (dispatcher) => {
+        amplitude.setFault(faults.rejectUsers(['user_1']));
+        decide(dispatcher);
+        await dispatcher.flush();
+      },
+    ],
+    [
+      'is attached to a client that is forgotten, too',
+      async (dispatcher) => {
+        const client = createClient(6);
+        dispatcher.attach(client);
+        decideAs(client, 'user_1');
+        await dispatcher.flush();
+      },
+    ],
+    [
+      'was closed, and its client lives',
+      async (dispatcher) => {
+        dispatcher.attach(LIVE_CLIENT);
+        await dispatcher.close();
+      },
+    ],
+  ]) {
+    it(`is collected when it ${when}, and so are its listeners`, async () => {
+      const before = process.listenerCount('exit');
+      const { reference } = await forget(amplitude, use);
+      assert.equal(await countKept([reference]), 0);
+      while (process.listenerCount('exit') > before) {
+        await new Promise(setImmediate); // closed by the finalizer
+      }
+    });
+  }
+
+  it('delivers what it has, tells its drops, and is collected then', async () => {
+    amplitude.setFault(faults.rejectUsers(['user_2']));
+    const { reference, drops } = await forget(amplitude, (dispatcher) => {
+      decide(dispatcher);
+      dispatcher.onDecision(createNotification('user_2'));
+    });
+    assert.equal(await countKept([reference]), 0);
+    assert.deepEqual(
+      drops.map(({ reason, seen }) => ({ reason, seen })),
+      [{ reason: 'invalid_event', seen: 2 }],
+    );
+    assert.deepEqual(viewers(amplitude), ['user_1']);
+  });
+});

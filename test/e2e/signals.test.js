@@ -107,16 +107,18 @@ describe('a request in flight is answered, and its decision arrives', CONCURRENT
     assert.deepEqual(usersOf(amplitude), ['user_1']);
   });
 
-  it('by each of two dispatchers, although one is done before the other', async (t) => {
-    const part = { before: 'returns what server.close() does' };
-    const { amplitudes, child, ask } = await start(t, part, { count: 2 });
-    const [, slow] = amplitudes;
-    slow.setFault('unavailable', 1);
-    await ask('/now/user_1');
-    child.kill('SIGTERM');
-    await child.endsWith(null, 'SIGTERM');
-    assert.deepEqual(amplitudes.map(usersOf), [['user_1'], ['user_1']]);
-  });
+  for (const copies of [false, true]) {
+    it(`by each of two dispatchers${copies ? ', of two copies of the package' : ''}, although one is done before the other`, async (t) => {
+      const part = { before: 'returns what server.close() does', copies };
+      const { amplitudes, child, ask } = await start(t, part, { count: 2 });
+      const [, slow] = amplitudes;
+      slow.setFault('unavailable', 1);
+      await ask('/now/user_1');
+      child.kill('SIGTERM');
+      await child.endsWith(null, 'SIGTERM');
+      assert.deepEqual(amplitudes.map(usersOf), [['user_1'], ['user_1']]);
+    });
+  }
 });
 
 describe('an application that has its own listener for the signal', CONCURRENT, () => {

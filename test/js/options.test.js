@@ -420,6 +420,36 @@ describe('texts', () => {
   });
 });
 
+test('send, and its older name', () => {
+  for (const options of [
+    { send: 'experiments' },
+    { includeRollouts: false },
+    { send: 'experiments', includeRollouts: false },
+  ]) {
+    const { send, includeRollouts } = resolve(options);
+    assert.deepEqual({ send, includeRollouts }, { send: 'experiments', includeRollouts: false });
+  }
+  for (const options of [
+    { send: 'all' },
+    { includeRollouts: true },
+    { send: 'all', includeRollouts: true },
+  ]) {
+    assert.equal(resolve(options).send, 'all');
+  }
+  assert.match(
+    refusal(() => resolve({ send: 'all', includeRollouts: false })),
+    /^option 'includeRollouts': false means send: 'experiments', and contradicts send: 'all'; give 'send' alone$/,
+  );
+  assert.match(
+    refusal(() => resolve({ send: 'experiments', includeRollouts: true })),
+    /^option 'includeRollouts': true means send: 'all'/,
+  );
+  assert.match(
+    refusal(() => resolve({ send: 'rollouts' })),
+    /^option 'send': expected .*'all'.*'experiments'.*, got/,
+  );
+});
+
 describe('decisionTypes', () => {
   it("are known types, each once, and not the caller's array", () => {
     const given = [

@@ -8,8 +8,7 @@
  * until it has. Without the hook Node aborts the process: "uv_loop_close() while having open
  * handles".
  *
- * The hot call (record) is raw Node-API and takes flat arguments; everything else uses
- * node-addon-api.
+ * The hot call (record) is raw Node-API and takes flat arguments; the rest uses node-addon-api.
  */
 #include <cstdlib>
 #include <cstring>
@@ -24,8 +23,7 @@
 
 namespace {
 
-/* An id has 1024 characters at most, three bytes each; what fills this buffer is too long
- * anyway. */
+/* An id has 1024 characters at most, of three bytes each; what fills this buffer is too long. */
 constexpr size_t kIdBytes = 4096;
 
 /* How tools call what our callbacks run in. */
@@ -42,7 +40,7 @@ struct Host {
     std::optional<Napi::AsyncContext> context;
     oa_uv *uv = nullptr;
     napi_async_cleanup_hook_handle hook = nullptr;
-    Napi::ObjectReference handlers; /* { log, dropped, requested, trustNeeded } */
+    Napi::ObjectReference handlers; /* { log, dropped, requested, trustNeeded }; weak when idle */
     Dispatcher *wrapper = nullptr;  /* until it is collected */
     FlushCall *calls = nullptr;     /* those that wait */
     bool ending = false;
@@ -94,7 +92,8 @@ class CallContext {
     napi_async_context used_;
 };
 
-/* Call a handler of the shim. Its handlers do not throw; if one does, the exception ends here. */
+/* Call a handler of the shim, unless they are collected. They do not throw; if one does, the
+ * exception ends here. */
 void CallHandler(Host *host, const char *name, size_t argc, const napi_value *argv) {
     napi_value object = host->handlers.Value();
     napi_value function = nullptr;
@@ -110,11 +109,9 @@ void CallHandler(Host *host, const char *name, size_t argc, const napi_value *ar
 /* ---- Notices ---- */
 
 void OnLog(Host *host, const oa_log_notice &log) {
-    const napi_value argv[] = {
-        Napi::Number::New(host->env, log.level),
-        Napi::String::New(host->env, log.topic),
-        ToString(host->env, log.message),
-    };
+    const napi_value argv[] = {Napi::Number::New(host->env, log.level),
+                               Napi::String::New(host->env, log.topic),
+                               ToString(host->env, log.message)};
     CallHandler(host, "log", 3, argv);
 }
 
@@ -137,12 +134,9 @@ void OnDrop(Host *host, const oa_drop_notice &drop) {
     Napi::Array list = Napi::Array::New(host->env, drop.count);
     for (size_t i = 0; i < drop.count; i++)
         list.Set(static_cast<uint32_t>(i), ToDropped(host->env, drop.decisions[i]));
-    const napi_value argv[] = {
-        Napi::String::New(host->env, oa_drop_name(drop.reason)),
-        ToString(host->env, drop.message),
-        Napi::Number::New(host->env, drop.status_code),
-        list,
-    };
+    const napi_value argv[] = {Napi::String::New(host->env, oa_drop_name(drop.reason)),
+                               ToString(host->env, drop.message),
+                               Napi::Number::New(host->env, drop.status_code), list};
     CallHandler(host, "dropped", 4, argv);
 }
 
@@ -189,6 +183,13 @@ void OnTrustNeeded(void *data) {
     Host *host = static_cast<Host *>(data);
     Napi::HandleScope scope(host->env);
     CallHandler(host, "trustNeeded", 0, nullptr);
+}
+
+/* Hold the handlers while there is something to deliver or to tell, and weakly otherwise: they may
+ * close over the dispatcher, which then would never be collected. Fails when they are. */
+void OnBusy(void *data, bool busy) {
+    Host *host = static_cast<Host *>(data);
+    (busy ? napi_reference_ref : napi_reference_unref)(host->env, host->handlers, nullptr);
 }
 
 /* ---- The end of a host ---- */
@@ -421,7 +422,7 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
         return;
     }
     Host *host = new Host(env);
-    const oa_uv_handlers handlers = {host, OnNotice, OnTrustNeeded, OnDestroyed};
+    const oa_uv_handlers handlers = {host, OnNotice, OnTrustNeeded, OnBusy, OnDestroyed};
     const oa_status status =
         oa_uv_new(loop, &config, &curl_config, compression, handlers, &host->uv);
     if (status != OA_OK) {
@@ -431,14 +432,10 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
     }
     host_ = host;
     host->wrapper = this;
-    host->handlers = Napi::Persistent(info[1].As<Napi::Object>());
+    host->handlers = Napi::Weak(info[1].As<Napi::Object>());
     napi_add_async_cleanup_hook(
-        env,
-        [](napi_async_cleanup_hook_handle, void *arg) {
-            Host *ending = static_cast<Host *>(arg);
-            End(ending);
-        },
-        host, &host->hook);
+        env, [](napi_async_cleanup_hook_handle, void *arg) { End(static_cast<Host *>(arg)); }, host,
+        &host->hook);
     napi_value record = nullptr;
     napi_create_function(env, "record", NAPI_AUTO_LENGTH, Record, host, &record);
     Value().Set("record", record);

@@ -40,6 +40,7 @@ struct oa_uv {
     size_t awaited;      /* flushes and closes that are not over */
     void *close_ticket;
     bool needs_trust;
+    bool is_busy; /* as the owner was told */
     bool is_collecting;
     bool has_drops; /* to tell, in the next turn */
     bool is_ending;
@@ -80,6 +81,14 @@ static void on_timer(uv_timer_t *timer) {
     arm(uv, NEXT_TURN_MS);
 }
 
+/* Tell the owner when the last thing to do is done, or the first one comes. */
+static void tell_busy(oa_uv *uv, bool is_busy) {
+    if (uv->is_busy == is_busy)
+        return;
+    uv->is_busy = is_busy;
+    uv->handlers.busy(uv->handlers.data, is_busy);
+}
+
 /* Set the timer to the next moment at which something is due, but no closer than `least_ms`. */
 static void arm(oa_uv *uv, uint64_t least_ms) {
     if (uv->is_ending)
@@ -93,7 +102,9 @@ static void arm(oa_uv *uv, uint64_t least_ms) {
         delay_ms = 0;
     if (delay_ms < least_ms)
         delay_ms = least_ms;
-    if (due_ms == UINT64_MAX && !uv->has_drops)
+    const bool is_due = due_ms != UINT64_MAX || uv->has_drops;
+    tell_busy(uv, is_due || uv->attempt != NULL);
+    if (!is_due)
         uv_timer_stop(&uv->timer);
     else
         uv_timer_start(&uv->timer, on_timer, delay_ms, 0);

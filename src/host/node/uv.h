@@ -23,7 +23,8 @@ typedef struct oa_uv_handlers {
     void *data;
     void (*notice)(void *data, const oa_notice *notice); /* any but CANCEL */
     void (*trust_needed)(void *data); /* once, before the first https POST: oa_uv_set_trust() now */
-    void (*destroyed)(void *data);    /* the end of oa_uv_destroy() */
+    void (*busy)(void *data, bool busy); /* it has something to do from now on, or nothing left */
+    void (*destroyed)(void *data);       /* the end of oa_uv_destroy() */
 } oa_uv_handlers;
 
 typedef struct oa_uv oa_uv;

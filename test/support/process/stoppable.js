@@ -4,6 +4,7 @@
  * A server that is stopped by signals, configured by its part (`process.argv[2]`, in JSON):
  *
  *   servers    the URLs that its dispatchers post to: one each
+ *   copies     whether each dispatcher is made by a copy of the package of its own
  *   options    of the dispatchers; their log goes to stderr
  *   before     one of BEFORE; each dispatcher has the same. Absent: none
  *   own        'on' or 'once': how the application itself also listens to SIGTERM, to close the server
@@ -17,8 +18,8 @@ const { once } = require('node:events');
 const fs = require('node:fs');
 const http = require('node:http');
 
-const { closeOnSignal, createDispatcher } = require('../../../lib/index.js');
 const { createNotification } = require('../optimizely/sdk.js');
+const { loadCopy } = require('./copies.js');
 
 const LONG_MILLIS = 60_000;
 const part = JSON.parse(process.argv[2]);
@@ -26,17 +27,7 @@ const part = JSON.parse(process.argv[2]);
 const say = (text) => fs.writeSync(1, `${text}\n`);
 const warn = (message) => fs.writeSync(2, `${message}\n`);
 
-const dispatchers = part.servers.map((serverUrl) =>
-  createDispatcher({
-    apiKey: 'stoppable-key',
-    serverUrl,
-    flushIntervalMillis: LONG_MILLIS,
-    requestTimeoutMillis: LONG_MILLIS,
-    logger: { debug() {}, info() {}, warn, error: warn },
-    ...part.options,
-  }),
-);
-
+const dispatchers = [];
 const server = http.createServer(async (request, response) => {
   const [, when, user] = request.url.split('/');
   if (when === 'later') {
@@ -88,7 +79,23 @@ function announced(before) {
 }
 
 const before = announced(BEFORE[part.before]);
-const takeBacks = dispatchers.map((dispatcher) => closeOnSignal(dispatcher, { before }));
+/** Create a dispatcher of a copy, and have it closed by a signal. A copy loads that part when it is called. */
+function start({ createDispatcher, closeOnSignal }, serverUrl) {
+  const dispatcher = createDispatcher({
+    apiKey: 'stoppable-key',
+    serverUrl,
+    flushIntervalMillis: LONG_MILLIS,
+    requestTimeoutMillis: LONG_MILLIS,
+    logger: { debug() {}, info() {}, warn, error: warn },
+    ...part.options,
+  });
+  dispatchers.push(dispatcher);
+  return closeOnSignal(dispatcher, { before });
+}
+
+const takeBacks = part.servers.map((serverUrl) =>
+  start(part.copies ? loadCopy() : require('../../../lib/index.js'), serverUrl),
+);
 if (part.own !== undefined) {
   process[part.own]('SIGTERM', () => {
     say('draining');
