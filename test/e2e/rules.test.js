@@ -510,6 +510,34 @@ describe('a rule whose kind cannot be found out', () => {
   });
 });
 
+test('each client has its own rules, whatever the keys of the other are', async (t) => {
+  const { dispatcher, types } = await startNoting(t);
+  const one = openClient(t, 6);
+  const other = openClient(t, 6, changeDatafile(deliveryToExperiment));
+  dispatcher.attach(one);
+  dispatcher.attach(other);
+  decideAs(one, 'user_11');
+  decideAs(other, 'user_11');
+  decideAs(one, 'user_11');
+  assert.deepEqual(types, [
+    ['checkout_targeted_delivery', 'rollout'],
+    ['checkout_targeted_delivery', 'experiment'],
+    ['checkout_targeted_delivery', 'rollout'],
+  ]);
+});
+
+test('decisions of decideAsync() have their rules', async (t) => {
+  const { dispatcher, types } = await startNoting(t);
+  const client = openClient(t, 6);
+  dispatcher.attach(client);
+  await client.createUserContext('user_0', US_PREMIUM).decideAllAsync();
+  assert.deepEqual(types, [
+    ['checkout_ab', 'experiment'],
+    ['default-rollout-banner', 'rollout'],
+    ['search_ab', 'experiment'],
+  ]);
+});
+
 test('resolveUser alone needs no rules', async (t) => {
   const { dispatcher } = await start(t, { resolveUser: ({ userId }) => ({ userId }) });
   const client = openClient(t, 6);
