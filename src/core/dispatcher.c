@@ -173,7 +173,8 @@ static bool stored(oa_dispatcher *d, oa_now now, oa_record *record, const oa_rec
     if (d->is_out)
         return false; /* the step after the attempt looks at the queue anyway */
     /* It may be what is tried before the back-off ends: see deliver.c. */
-    if (d->park.user_count > 0 && oa_health_fresh_at_ms(&d->health) != UINT64_MAX)
+    if (d->health.trouble != OA_TROUBLE_NONE && d->park.user_count > 0 &&
+        oa_health_fresh_at_ms(&d->health) != UINT64_MAX)
         return true;
     return before == NULL || (was_below && d->queue_events >= d->flush_queue_size);
 }
