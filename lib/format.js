@@ -25,6 +25,7 @@ function partsOf(formats) {
     sendsIdentify: has('sendsIdentify'),
     sendsEvent,
     eventSetsProperty: has('eventSetsProperty'),
+    setsProperty: has('sendsIdentify') || has('eventSetsProperty'),
     sendsExposure,
     ownProperties: [
       ...new Set([

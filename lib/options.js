@@ -367,7 +367,7 @@ function resolveFormat(resolved, given) {
       `option 'eventType': format ${name} sends no event of this type; leave it out`,
     );
   }
-  if (given.userProperties && formats.every((each) => each === 'exposure')) {
+  if (given.userProperties && !parts.setsProperty) {
     throw optionError(
       `option 'userProperties': format ${name} sets none; use format: ['exposure', 'identify']`,
     );

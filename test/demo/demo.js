@@ -17,7 +17,13 @@ const { seededRandom } = require('../support/util/random.js');
 
 const API_KEY = 'demo-key';
 const FLAG = 'checkout_flow';
-const PROPERTY = `[Optimizely] ${FLAG}`; // the user property that Amplitude gets
+/** `npm run demo -- exposure` shows that another format gives the same answer; or `merged`. */
+const FORMAT = process.argv[2] ?? 'event';
+/** The user property that Amplitude gets, and the event. */
+const [PROPERTY, VIEWED] =
+  FORMAT === 'exposure'
+    ? [`[Experiment] ${FLAG}`, '[Experiment] Exposure']
+    : [`[Optimizely] ${FLAG}`, 'Experiment Viewed'];
 const VISITORS = 2000;
 
 /** The probability that a visitor goes to the checkout, and buys there. The experiment has to find it out. */
@@ -59,6 +65,7 @@ function createShop(serverUrl) {
   const dispatcher = createDispatcher({
     apiKey: API_KEY,
     serverUrl, // not in your service: Amplitude is the default
+    format: FORMAT, // not in your service, either: the default is what it needs
     disabledValue: 'variation', // the control group has the flag off, and its name should be shown nevertheless
   });
   dispatcher.attach(optimizely);
@@ -121,9 +128,9 @@ function countUsers(store) {
   return counts;
 }
 
-/** For each variation, the number of users that reached each step: Experiment Viewed, Checkout, Purchase. */
+/** For each variation, the number of users that reached each step: VIEWED, Checkout, Purchase. */
 function countFunnel(store) {
-  const steps = ['Experiment Viewed', 'Checkout', 'Purchase'];
+  const steps = [VIEWED, 'Checkout', 'Purchase'];
   const reached = new Map(); // the number of steps of each user
   const counts = {};
   for (const {
@@ -137,7 +144,7 @@ function countFunnel(store) {
       continue;
     }
     reached.set(userId, step + 1);
-    // An event carries the user's properties of its moment, so $identify comes first.
+    // An event carries the user's properties of its moment, so what sets them comes first.
     const variation = decisions[PROPERTY];
     counts[variation] ??= steps.map(() => 0);
     counts[variation][step]++;
@@ -186,9 +193,9 @@ function printUsers(store) {
 
 function printFunnel(store) {
   const counts = countFunnel(store);
-  const widths = [12, 20, 13, 12, 17];
+  const widths = [12, 25, 13, 12, 12];
   printTitle('Funnel by variation');
-  printRow(['', 'Experiment Viewed >', 'Checkout >', 'Purchase', 'conversion'], widths);
+  printRow(['', `${VIEWED} >`, 'Checkout >', 'Purchase', 'conversion'], widths);
   for (const variation of Object.keys(TEMPTATION)) {
     const [viewed, checkout, purchase] = counts[variation] ?? [0, 0, 0];
     printRow(
@@ -218,5 +225,5 @@ function printReport(report, { decisions, requests, events }) {
 
 main().catch((error) => {
   console.error(error);
-  process.exitCode = 1;
+  process.exit(1); // the stand-in would go on listening
 });

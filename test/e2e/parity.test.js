@@ -20,6 +20,7 @@
 const assert = require('node:assert/strict');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
 const amplitudeSdk = require('@amplitude/analytics-node');
+const { analyse, summarize } = require('../../lib/cli/collector/analysis.js');
 const { version } = require('../../package.json');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { createDispatcher } = require('../support/dispatcher/harness.js');
@@ -218,5 +219,118 @@ describe('this package and the pasted listener', () => {
     for (const id of ids) {
       assert.deepEqual(ours.store.user(id).user_properties, theirs.store.user(id).user_properties);
     }
+  });
+});
+
+describe('the formats', () => {
+  const DAY_MILLIS = 24 * 60 * 60 * 1000;
+  const FLAGS = ['checkout_flow', 'homepage_banner', 'search_ranking'];
+
+  /** A story of decisions that change, and of checkouts and purchases; returns what the collector has then. */
+  async function tell(t, options) {
+    const amplitude = await startAmplitude();
+    const client = createClient();
+    const dispatcher = createDispatcher({
+      apiKey: 'key',
+      serverUrl: amplitude.httpapi,
+      disabledValue: 'variation', // a $exposure always has the variation
+      ...options,
+    });
+    t.after(async () => {
+      await dispatcher.close();
+      await client.close();
+      await amplitude.close();
+    });
+    dispatcher.attach(client);
+    let step = 0;
+    const act = async (users, type) => {
+      await dispatcher.flush();
+      const time = Date.now() + ++step; // later than the decisions
+      const events = users.map((id) => ({ event_type: type, user_id: id, time }));
+      amplitude.store.ingest('key', events);
+      while (Date.now() <= time) {
+        // the next decisions come later
+      }
+    };
+    const users = Array.from({ length: 120 }, (item, i) => `user_${i}`);
+    const every = (n) => users.filter((id, i) => i % n === 0);
+    users.forEach((id) => decideAs(client, id));
+    every(2).forEach((id) => decideAllAs(client, id));
+    await act(every(3), 'Checkout');
+    every(5).forEach((id) => decideAs(client, id, { country: 'FR' }));
+    await act(every(4), 'Checkout');
+    every(10).forEach((id) => decideAllAs(client, id)); // back again
+    await act(every(6), 'Purchase');
+    return amplitude.store;
+  }
+
+  /** The charts of each flag, with an event of the format's as the first step. */
+  const analyses = (store, viewed) =>
+    FLAGS.map((flag) =>
+      analyse(store.users(), {
+        flag,
+        steps: [viewed, 'Checkout', 'Purchase'],
+        windowMillis: DAY_MILLIS,
+        segment: 'Checkout',
+        now: Date.now() + DAY_MILLIS / 2,
+      }),
+    );
+
+  it('give the same numbers in funnels, segments and counts', async (t) => {
+    const [own, theirs] = ['Experiment Viewed', '[Experiment] Exposure'];
+    const expected = analyses(await tell(t, { format: 'event' }), own);
+    const [checkout, , search] = expected;
+    assert.deepEqual(
+      checkout.map(({ variation }) => variation),
+      ['control', 'off', 'on', 'one_page'],
+    );
+    assert.ok(checkout.every(({ funnel }) => funnel.every((users) => users > 0)));
+    assert.ok(
+      search.some(({ variation, users }) => variation === 'off' && users > 0),
+      'users in no variation',
+    );
+    for (const [format, viewed] of [
+      ['merged', own],
+      ['exposure', theirs],
+      [['exposure', 'identify'], theirs],
+      [['event', 'exposure'], own],
+      [['event', 'exposure'], theirs],
+      [['merged', 'exposure'], theirs],
+    ]) {
+      const store = await tell(t, { format });
+      assert.deepEqual(analyses(store, viewed), expected, `${format}, by ${viewed}`);
+      assert.deepEqual(
+        summarize(store.users()).flags.map(({ flag, users }) => [flag, users]),
+        [
+          [FLAGS[0], 120],
+          [FLAGS[1], 60],
+          [FLAGS[2], 60],
+        ],
+      );
+    }
+  });
+
+  it('set the same properties, or those of Amplitude Experiment', async (t) => {
+    const profiles = async (format, prefix) => {
+      const store = await tell(t, { format });
+      return Array.from({ length: 120 }, (item, i) =>
+        Object.fromEntries(
+          Object.entries(store.user(`user_${i}`).user_properties)
+            .filter(([name]) => name.startsWith(prefix))
+            .map(([name, value]) => [name.slice(prefix.length), value]),
+        ),
+      );
+    };
+    const expected = await profiles('event', '[Optimizely] ');
+    assert.deepEqual(await profiles('merged', '[Optimizely] '), expected);
+    assert.deepEqual(await profiles('identify', '[Optimizely] '), expected);
+    assert.deepEqual(await profiles(['exposure', 'identify'], '[Optimizely] '), expected);
+    // Where a user is in no variation there is no property, in place of off.
+    const withoutNull = expected.map(({ search_ranking: search, ...rest }) =>
+      search === undefined || search === 'off' ? rest : { ...rest, search_ranking: search },
+    );
+    assert.notDeepEqual(withoutNull, expected);
+    assert.deepEqual(await profiles('exposure', '[Experiment] '), withoutNull);
+    assert.deepEqual(await profiles(['merged', 'exposure'], '[Experiment] '), withoutNull);
   });
 });

@@ -39,6 +39,12 @@ const exposed = (user, variation, time, flag) => [
   identify(user, variation, time, flag),
   viewed(user, variation, time, flag),
 ];
+const experiment = (user, variant, time = T0, flag = FLAG) => ({
+  event_type: '$exposure',
+  user_id: user,
+  time,
+  event_properties: { flag_key: flag, variant, experiment_key: 'rule' },
+});
 const did = (user, type, time = T0) => ({ event_type: type, user_id: user, time });
 
 function rowsOf(events, query = {}) {
@@ -87,6 +93,25 @@ describe('a segment', () => {
         ['off', 2],
       ],
     );
+  });
+
+  it("takes Amplitude Experiment's exposures, and each decision once", () => {
+    const rows = rowsOf([
+      experiment('user_1', 'a'),
+      did('user_1', 'Checkout', T0 + 1),
+      experiment('user_1', undefined, T0 + 2), // unsets the property
+      did('user_1', 'Checkout', T0 + 3),
+      [identify('user_2', 'a'), experiment('user_2', 'a'), viewed('user_2', 'a')],
+      [identify('user_2', 'b'), experiment('user_2', 'b'), viewed('user_2', 'b')], // in the same millisecond
+    ]);
+    const numbers = ({ users, exposed: seen, exposures, segment }) => [
+      ...[users, seen, exposures],
+      segment.events,
+    ];
+    assert.deepEqual([...rows.keys()], ['a', 'b', 'off']);
+    assert.deepEqual(numbers(rows.get('a')), [0, 2, 2, 1]);
+    assert.deepEqual(numbers(rows.get('b')), [1, 1, 1, 0]);
+    assert.deepEqual(numbers(rows.get('off')), [1, 1, 1, 1]);
   });
 
   it('does not mix flags', () => {
@@ -307,6 +332,7 @@ describe('decisions', () => {
         rule: 'rule',
         enabled: true,
         event: exposure,
+        exposure: null,
         identify: update,
       },
     ]);
@@ -329,6 +355,43 @@ describe('decisions', () => {
         ['f', true],
         ['g', true],
         ['f', false],
+      ],
+    );
+  });
+
+  it("are Amplitude Experiment's exposures, and events behind them", () => {
+    const store = new Store();
+    const [update, event] = exposed('user_1', 'a');
+    store.ingest('key', [
+      update,
+      experiment('user_1', 'a'),
+      event,
+      experiment('user_1', 'b', T0 + 1),
+      experiment('user_2', undefined, T0 + 1, 'other'),
+    ]);
+    const [, exposure] = store.events();
+    const list = pairDecisions(store.events());
+    assert.deepEqual(list[0], {
+      time: T0,
+      user: 'user_1',
+      flag: FLAG,
+      variation: 'a',
+      rule: 'rule',
+      enabled: true,
+      event,
+      exposure,
+      identify: update,
+    });
+    assert.deepEqual(
+      list
+        .slice(1)
+        .map(({ flag, variation, rule, enabled, event: own, exposure: theirs }) => [
+          ...[flag, variation, rule, enabled, own],
+          theirs.sent_as,
+        ]),
+      [
+        [FLAG, 'b', 'rule', null, null, '$exposure'],
+        ['other', null, 'rule', null, null, '$exposure'],
       ],
     );
   });

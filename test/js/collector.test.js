@@ -5,7 +5,7 @@ const { describe, it } = require('node:test');
 const net = require('node:net');
 const zlib = require('node:zlib');
 const { createCollector } = require('../../lib/cli/collector/index.js');
-const { Store } = require('../../lib/cli/collector/store.js');
+const { Store, asSent } = require('../../lib/cli/collector/store.js');
 const { request } = require('../support/network/request.js');
 
 let inserted = 0;
@@ -478,6 +478,38 @@ describe('the properties of a user', () => {
     );
     assert.equal(seen[2].decisions, seen[3].decisions, 'and are not copied for each of them');
     assert.deepEqual(store.user('user_2').events[0].decisions, {});
+  });
+});
+
+describe('a $exposure', () => {
+  const exposure = (fields) =>
+    event({ event_type: '$exposure', event_properties: { flag_key: 'flag', ...fields } });
+
+  it('is stored under the name and with the property that Amplitude gives it', () => {
+    const store = new Store();
+    const first = exposure({ variant: 'a', experiment_key: 'e' });
+    store.ingest('key', [
+      { ...first },
+      event(),
+      exposure({}),
+      exposure({ variant: null, flag_key: 'other' }),
+      event(),
+      event({ event_type: '$exposure' }),
+    ]);
+    const events = store.events({ user: 'user_1' });
+    assert.deepEqual(
+      events.map(({ event_type: type, decisions }) => [type, decisions]),
+      [
+        ['[Experiment] Exposure', { '[Experiment] flag': 'a' }],
+        ['Seen', { '[Experiment] flag': 'a' }],
+        ['[Experiment] Exposure', {}],
+        ['[Experiment] Exposure', {}],
+        ['Seen', {}],
+        ['[Experiment] Exposure', {}],
+      ],
+    );
+    assert.deepEqual(asSent(events[0]), { ...first, time: events[0].time });
+    assert.equal(store.events({ type: '[Experiment] Exposure' }).length, 4);
   });
 });
 

@@ -113,6 +113,41 @@ describe('the doctor', () => {
     assert.equal(amplitude.store.stats().users, 1);
   });
 
+  it('shows the events of the format that is asked for', async (t) => {
+    const amplitude = await start(t);
+    const result = await examine({
+      serverUrl: amplitude.httpapi,
+      datafile: DATAFILE,
+      user: 'user_9',
+      attributes: { country: 'US', plan: 'premium' },
+      format: ['exposure'],
+      sendTestEvent: true,
+    });
+    assert.deepEqual(failures(result), []);
+    assert.equal(check(result, 'variations').status, 'pass');
+    const { events } = check(result, 'user');
+    assert.deepEqual(
+      events.map(({ event_type: type, event_properties: properties }) => [type, properties]),
+      [
+        ['checkout_flow', 'one_page', 'checkout_ab'],
+        ['homepage_banner', 'on', 'default-rollout-banner'],
+        ['search_ranking', undefined, undefined],
+      ].map(([flag, variant, experiment]) => [
+        '$exposure',
+        {
+          flag_key: flag,
+          ...(variant && { variant }),
+          ...(experiment && { experiment_key: experiment }),
+        },
+      ]),
+    );
+    assert.deepEqual(amplitude.store.user('optimizely-amplitude-doctor').user_properties, {
+      '[Experiment] doctor': 'sent',
+    });
+    const wrong = await examine({ serverUrl: amplitude.httpapi, format: ['event', 'identify'] });
+    assert.match(check(wrong, 'options').message, /^option 'format': /);
+  });
+
   it('sends nothing that counts, unless it is asked to', async (t) => {
     const amplitude = await start(t);
     assert.equal((await examine({ serverUrl: amplitude.httpapi })).ok, true);

@@ -54,6 +54,7 @@ test('the defaults', () => {
       sendsIdentify: true,
       sendsEvent: true,
       eventSetsProperty: false,
+      setsProperty: true,
       sendsExposure: false,
       ownProperties: ['flag_key', 'variation_key', 'rule_key', 'enabled'],
     },

@@ -5,22 +5,34 @@
  * variation of a flag. Pure.
  *
  * A user is `{id, properties: Map, events}`, events in order of arrival; an event has `time`, and
- * `decisions`, the user's `[Optimizely] ...` properties at that moment. An event
+ * `decisions`, the user's `[Optimizely] ...` and `[Experiment] ...` properties at that moment. An event
  * counts for the variation that the property had at its time, as in Amplitude. Names may be anything, so
  * flags and variations are keys of Maps only.
  */
 
-const { DECISION_PREFIX } = require('./protocol.js');
+const {
+  PREFIXES,
+  decisionOf,
+  flagOf,
+  isExperiments,
+  isExposure,
+  isSameDecision,
+} = require('./exposures.js');
 
+const NO_DECISIONS = {};
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const RETENTION_DAYS = [1, 7, 30];
 
-const isExposure = (event) => typeof event.event_properties?.flag_key === 'string';
 const asText = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
+/** The names of the user properties that hold the variation of a flag. */
+const propertiesOf = (flag) => PREFIXES.map((prefix) => prefix + flag);
+
 /** The variation in an exposure's own properties, as the user property has it by default. */
-const toldBy = ({ event_properties: { enabled, variation_key: variation } }) =>
-  enabled === false || variation == null ? 'off' : asText(variation);
+function toldBy(event) {
+  const { variation, enabled } = decisionOf(event);
+  return enabled === false || variation === null ? 'off' : asText(variation);
+}
 
 /** Whether an event is of a type; an event that names a flag counts for that flag only. */
 const matches = (event, type, flag) =>
@@ -34,14 +46,16 @@ function inOrder(events) {
 
 /** Call `visit(event, variation)` for each event of a user that does more than set properties. */
 function walk(user, flag, visit) {
-  const property = DECISION_PREFIX + flag;
+  const names = propertiesOf(flag);
   let variation = null;
   for (const event of inOrder(user.events)) {
     if (event.event_type === '$identify') {
       continue;
     }
-    if (event.decisions !== undefined && Object.hasOwn(event.decisions, property)) {
-      variation = asText(event.decisions[property]);
+    const { decisions = NO_DECISIONS } = event;
+    const name = names.find((each) => Object.hasOwn(decisions, each));
+    if (name !== undefined) {
+      variation = asText(decisions[name]);
     } else if (isExposure(event) && event.event_properties.flag_key === flag) {
       variation = toldBy(event);
     }
@@ -167,11 +181,12 @@ function analyse(
     }
     return rows.get(variation);
   };
-  const property = DECISION_PREFIX + flag;
+  const names = propertiesOf(flag);
   for (const user of users) {
     const progress = new Progress(steps, windowMillis);
     const activity = new Activity();
     let last = null;
+    let before = null; // the exposure before, unless it is the second one of a decision
     walk(user, flag, (event, variation) => {
       progress.visit(event, variation, flag);
       activity.visit(event, variation, flag, returning);
@@ -180,15 +195,21 @@ function analyse(
         return;
       }
       if (isExposure(event) && event.event_properties.flag_key === flag) {
-        row(variation).exposures++;
         row(variation).exposed.add(user);
+        if (before !== null && isSameDecision(before, event)) {
+          before = null;
+        } else {
+          row(variation).exposures++;
+          before = event;
+        }
       }
       if (matches(event, segment, flag)) {
         row(variation).segment.events++;
         row(variation).segment.users.add(user);
       }
     });
-    const current = user.properties.has(property) ? asText(user.properties.get(property)) : last;
+    const name = names.find((each) => user.properties.has(each));
+    const current = name === undefined ? last : asText(user.properties.get(name));
     if (current !== null) {
       row(current).users++;
     }
@@ -220,8 +241,9 @@ function summarize(users) {
   for (const user of users) {
     const mine = new Set();
     for (const name of user.properties.keys()) {
-      if (name.startsWith(DECISION_PREFIX)) {
-        mine.add(name.slice(DECISION_PREFIX.length));
+      const flag = flagOf(name);
+      if (flag !== null) {
+        mine.add(flag);
       }
     }
     for (const event of user.events) {
@@ -250,9 +272,9 @@ function summarize(users) {
 const tellsOfDecision = (event) => event.event_type === '$identify' || isExposure(event);
 
 /**
- * The decisions behind events, oldest first: `{time, user, flag, variation, rule, enabled, event,
- * identify}`. A property update comes before its exposures. An update without an exposure, as it is sent when
- * `eventType` is false, is a decision of which only the value is known.
+ * The decisions behind events, oldest first: `{time, user, flag, variation, rule, enabled, event, exposure,
+ * identify}`. A property update comes before its exposures; the `$exposure` and the event of a decision are neighbours.
+ * An update without an exposure, as the format `identify` sends it, is a decision of which only the value is known.
  */
 function pairDecisions(events) {
   const updates = new Map(); // user -> the last update and its flags that no exposure has named yet
@@ -262,31 +284,12 @@ function pairDecisions(events) {
     const set = event.event_type === '$identify' ? event.user_properties?.$set : undefined;
     if (set !== undefined) {
       const flags = Object.keys(set)
-        .filter((name) => name.startsWith(DECISION_PREFIX))
-        .map((name) => name.slice(DECISION_PREFIX.length));
+        .map(flagOf)
+        .filter((flag) => flag !== null);
       addUntold(updates.get(user), user, decisions);
       updates.set(user, { event, set, untold: new Set(flags) });
     } else if (isExposure(event)) {
-      const {
-        flag_key: flag,
-        variation_key: variation = null,
-        rule_key: rule = null,
-        enabled = null,
-      } = event.event_properties;
-      const update = updates.get(user);
-      const isTold =
-        update !== undefined && Object.keys(update.set).some((name) => name.endsWith(flag));
-      update?.untold.delete(flag);
-      decisions.push({
-        time: event.time,
-        user,
-        flag,
-        variation,
-        rule,
-        enabled,
-        event,
-        identify: isTold ? update.event : null,
-      });
+      addTold(updates.get(user), user, event, decisions);
     }
   }
   for (const [user, update] of updates) {
@@ -295,16 +298,44 @@ function pairDecisions(events) {
   return decisions;
 }
 
+/** Whether an event is what a decision lacks: the `$exposure` of its event, or the event of its `$exposure`. */
+function isOtherPart({ event: own, exposure }, event) {
+  const [part, none] = own === null ? [exposure, own] : [own, exposure];
+  return part !== null && none === null && isSameDecision(part, event);
+}
+
+function addTold(update, user, event, decisions) {
+  const told = decisionOf(event);
+  const last = decisions.at(-1);
+  if (last?.user === user && isOtherPart(last, event)) {
+    Object.assign(last, isExperiments(event) ? { exposure: event } : { ...told, event });
+    return;
+  }
+  const isUpdated =
+    update !== undefined && Object.keys(update.set).some((name) => name.endsWith(told.flag));
+  update?.untold.delete(told.flag);
+  decisions.push({
+    time: event.time,
+    user,
+    ...told,
+    event: isExperiments(event) ? null : event,
+    exposure: isExperiments(event) ? event : null,
+    identify: isUpdated ? update.event : null,
+  });
+}
+
 function addUntold(update, user, decisions) {
   for (const flag of update?.untold ?? []) {
+    const name = propertiesOf(flag).find((each) => Object.hasOwn(update.set, each));
     decisions.push({
       time: update.event.time,
       user,
       flag,
-      variation: update.set[DECISION_PREFIX + flag],
+      variation: update.set[name],
       rule: null,
       enabled: null,
       event: null,
+      exposure: null,
       identify: update.event,
     });
   }

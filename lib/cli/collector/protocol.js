@@ -10,9 +10,6 @@ const { BATCH, HTTP_V2 } = require('../../endpoints.js');
 /** Amplitude's APIs by path. */
 const APIS = { [HTTP_V2.path]: HTTP_V2, [BATCH.path]: BATCH };
 
-/** The prefix of the user properties that hold a user's variations. */
-const DECISION_PREFIX = '[Optimizely] ';
-
 const MAX_EVENTS_PER_REQUEST = 2000;
 const MAX_STRING_LENGTH = 1024;
 const MAX_DEPTH = 40;
@@ -105,7 +102,6 @@ const answers = {
 
 module.exports = {
   APIS,
-  DECISION_PREFIX,
   MAX_EVENTS_PER_REQUEST,
   MAX_STRING_LENGTH,
   MAX_DEPTH,

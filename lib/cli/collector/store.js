@@ -10,8 +10,9 @@
  */
 
 const { EventEmitter } = require('node:events');
-const { DECISION_PREFIX, DEDUPLICATION_MILLIS } = require('./protocol.js');
+const { DEDUPLICATION_MILLIS } = require('./protocol.js');
 const { Fifo, RecentIds, WeighedFifo } = require('./bounded.js');
+const { flagOf, storeExposure } = require('./exposures.js');
 const { applyUserProperties } = require('./profile.js');
 
 const NO_DECISIONS = Object.freeze({});
@@ -60,7 +61,7 @@ class User {
     if (this.#stale) {
       const decisions = {};
       for (const [name, value] of this.properties) {
-        if (name.startsWith(DECISION_PREFIX)) {
+        if (flagOf(name) !== null) {
           decisions[name] = value;
         }
       }
@@ -116,7 +117,8 @@ class Store extends EventEmitter {
   /**
    * Take the events of one accepted request, and the size of its JSON. The store owns the events from then on. Each
    * gets `server_received_time`, and, if it is stored and does more than set properties, `decisions`: the values
-   * that segmentation by `[Optimizely] ...` would find on it.
+   * that segmentation by `[Optimizely] ...` or `[Experiment] ...` would find on it. A `$exposure` is stored under
+   * Amplitude's name for it; `sent_as` tells.
    */
   ingest(apiKey, events, bytes = 0) {
     const now = this.#now();
@@ -154,6 +156,10 @@ class Store extends EventEmitter {
     event.time ??= now;
     if (event.user_properties && event.$skip_user_properties_sync !== true) {
       user.apply(event.user_properties);
+    }
+    const exposed = storeExposure(event);
+    if (exposed !== null) {
+      user.apply(exposed);
     }
     if (event.event_type !== '$identify') {
       event.decisions = user.decisions();
@@ -325,6 +331,10 @@ function asSent(event) {
   const sent = { ...event };
   delete sent.server_received_time;
   delete sent.decisions;
+  if (sent.sent_as !== undefined) {
+    sent.event_type = sent.sent_as;
+    delete sent.sent_as;
+  }
   return sent;
 }
 

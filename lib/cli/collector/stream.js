@@ -24,7 +24,7 @@ function encode(decision) {
   const json = JSON.stringify(decision);
   return json.length <= MAX_DECISION_CHARS
     ? json
-    : JSON.stringify({ ...decision, event: null, identify: null });
+    : JSON.stringify({ ...decision, event: null, exposure: null, identify: null });
 }
 
 const message = (name, state, decisions, requests) =>

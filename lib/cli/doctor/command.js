@@ -7,6 +7,7 @@ const USAGE = `Options of doctor:
   --server-zone <US|EU>    as the option serverZone (US)
   --server-url <url>       as the option serverUrl
   --min-id-length <n>      as the option minIdLength (5)
+  --format <names>         as the option format (event): one, or several with commas
   --proxy <url>            as the option proxy ('': none)
   --ca-file <file>         as the option caFile
   --sdk-key <key>          check the datafile that Optimizely has for this SDK key
@@ -22,6 +23,7 @@ const OPTIONS = {
   'server-zone': { type: 'string' },
   'server-url': { type: 'string' },
   'min-id-length': { type: 'string' },
+  format: { type: 'string' },
   proxy: { type: 'string' },
   'ca-file': { type: 'string' },
   'sdk-key': { type: 'string' },
@@ -79,6 +81,7 @@ async function run(values, { fail, failUsage }) {
     serverUrl: values['server-url'],
     minIdLength:
       values['min-id-length'] === undefined ? undefined : Number(values['min-id-length']),
+    format: values.format?.split(','),
     proxy: values.proxy,
     caFile: values['ca-file'],
     sdkKey: values['sdk-key'],

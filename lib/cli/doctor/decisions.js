@@ -129,8 +129,12 @@ function disabledVariations({ featureFlags, experiments, groups }) {
 }
 
 /** Check whether the values of the user properties tell an experiment's variations from a flag that is off. */
-function checkVariations(datafile, report) {
+function checkVariations(datafile, options, report) {
   if (datafile === null) {
+    return;
+  }
+  if (options !== null && !options.format.setsProperty) {
+    report.pass('variations', 'a $exposure has the variation, whether its flag is on or off');
     return;
   }
   const disabled = disabledVariations(JSON.parse(datafile));
@@ -174,7 +178,7 @@ function createClient(sdk, datafile) {
  * Call `decide(dispatcher)`; resolve to { events, refusal }: the events that it would send to Amplitude, and the
  * outcome of the first decision that would not arrive, or undefined.
  */
-async function rehearse(options, decide) {
+async function rehearse({ options, format }, decide) {
   const collector = createCollector();
   const { url } = await collector.listen();
   const dispatcher = createQuietDispatcher({
@@ -182,6 +186,7 @@ async function rehearse(options, decide) {
     serverUrl: url + HTTP_V2.path,
     proxy: '',
     minIdLength: options.minIdLength,
+    format,
   });
   let refusal;
   const note = ({ outcome }) => {
@@ -200,10 +205,10 @@ async function rehearse(options, decide) {
 }
 
 /** Check what a user's decisions are, and which events they become. */
-async function checkUser({ user, attributes }, datafile, options, report) {
+async function checkUser({ user, attributes, format }, datafile, options, report) {
   const sdk = datafile === null ? null : loadSdk();
   let decisions = [EXAMPLE];
-  const { events, refusal } = await rehearse(options, async (dispatcher) => {
+  const { events, refusal } = await rehearse({ options, format }, async (dispatcher) => {
     if (sdk === null) {
       dispatcher.onDecision({ type: 'flag', userId: user, attributes, decisionInfo: EXAMPLE });
       return;

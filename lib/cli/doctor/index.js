@@ -97,7 +97,8 @@ function checkAddon(report) {
 }
 
 /** Check the options; return them as a dispatcher would resolve them, or null. */
-function checkOptions({ apiKey, serverZone, serverUrl, proxy, caFile, minIdLength }, report) {
+function checkOptions(settings, report) {
+  const { apiKey, serverZone, serverUrl, proxy, caFile, minIdLength, format } = settings;
   try {
     const options = resolveOptions({
       apiKey: apiKey ?? PLACEHOLDER,
@@ -106,6 +107,7 @@ function checkOptions({ apiKey, serverZone, serverUrl, proxy, caFile, minIdLengt
       proxy,
       caFile,
       minIdLength,
+      format,
     });
     if (apiKey === undefined) {
       report.fail(
@@ -129,8 +131,8 @@ function checkOptions({ apiKey, serverZone, serverUrl, proxy, caFile, minIdLengt
   }
 }
 
-/** Send an invented decision the whole way: by the addon, to Amplitude, which counts it. */
-async function sendTestEvent(options, apiKey, report) {
+/** Send an invented decision the whole way: by the addon, to Amplitude, which counts it (or not: see format). */
+async function sendTestEvent(options, { apiKey, format }, report) {
   const { serverUrl, proxy, noProxy, caFile } = options;
   const dispatcher = createQuietDispatcher({
     apiKey,
@@ -138,7 +140,8 @@ async function sendTestEvent(options, apiKey, report) {
     proxy: proxy ?? '',
     noProxy: noProxy ?? '',
     ...(caFile !== null && { caFile }),
-    eventType: 'Optimizely Amplitude Doctor',
+    format,
+    ...(options.format.sendsEvent && { eventType: 'Optimizely Amplitude Doctor' }),
   });
   // Each is different, because Amplitude would suppress a repeat.
   const decisionInfo = {
@@ -164,7 +167,7 @@ async function sendTestEvent(options, apiKey, report) {
  * Run all checks; resolve to `{ok, version, checks}`, where a check is `{name, status, message, remedy}`
  * and status is pass, warn, fail or skip. `listener` is called with each check at once.
  *
- * settings, all optional: apiKey, serverZone, serverUrl, proxy, caFile and minIdLength as for
+ * settings, all optional: apiKey, serverZone, serverUrl, proxy, caFile, minIdLength and format as for
  * createDispatcher(); sdkKey, or datafile, a file or URL; user and attributes; sendTestEvent.
  */
 async function runDoctor(settings, listener = () => {}) {
@@ -183,14 +186,14 @@ async function runDoctor(settings, listener = () => {}) {
       caFile: options?.caFile ?? undefined,
     });
   const datafile = await checkDatafile(settings, resolveProxy, report);
-  checkVariations(datafile, report);
+  checkVariations(datafile, options, report);
   if (settings.user === undefined) {
     report.skip('user', "give --user to see the events of a user's decisions");
   } else if (hasAddon && options !== null) {
     await checkUser(settings, datafile, options, report);
   }
   if (settings.sendTestEvent && hasAddon && options !== null && settings.apiKey !== undefined) {
-    await sendTestEvent(options, settings.apiKey, report);
+    await sendTestEvent(options, settings, report);
   }
   return { ok: report.ok, version, checks: report.checks };
 }

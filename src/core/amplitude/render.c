@@ -374,7 +374,8 @@ static size_t run_length(const oa_frame *frame, oa_record *const *records, size_
     return length;
 }
 
-/* Render a run: what sets the properties comes first, since an event gets those of its user. */
+/* Render a run: an event gets the properties that its user has then, so what sets them comes first;
+ * a $exposure sets Amplitude Experiment's. */
 static void append_run(const oa_frame *frame, oa_record *const *records, size_t count,
                        oa_body *body) {
     run r = {
@@ -388,9 +389,12 @@ static void append_run(const oa_frame *frame, oa_record *const *records, size_t 
     if (has_identify(frame, records[0]))
         append_identify(&r);
     for (size_t i = 0; i < count; i++) {
+        const bool sends_event = has_event(frame, records[i]);
+        if (sends_event && frame->event_sets_property)
+            append_event(&r, i);
         if (frame->sends_exposure)
             append_exposure(&r, i);
-        if (has_event(frame, records[i]))
+        if (sends_event && !frame->event_sets_property)
             append_event(&r, i);
     }
 }

@@ -6,7 +6,7 @@
  *     sends_identify         one $identify for all of them, before everything
  *     sends_exposure         a $exposure for each
  *     event_type             an event for each, behind its $exposure
- *     event_sets_property    ... which carries its own user property
+ *     event_sets_property    ... or before it, with the user property
  *
  * A record that is `property_only` has no event; where that would set the property, it has a
  * $identify of its own.

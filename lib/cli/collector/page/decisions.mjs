@@ -19,7 +19,7 @@ dispatcher.attach(optimizely);`;
 const COLUMNS = ['Time', 'User', 'Flag', 'Variation', 'Rule', 'Enabled'];
 
 function row(decision) {
-  const { time, user, flag, variation, rule, enabled, event, identify } = decision;
+  const { time, user, flag, variation, rule, enabled, event, exposure, identify } = decision;
   const details = h(
     'details',
     { on: { toggle: open } },
@@ -45,9 +45,9 @@ function row(decision) {
           'div',
           { class: 'pair' },
           identify && json('$identify', identify),
+          exposure && json('$exposure', exposure),
           event && json(value(event.event_type), event),
-          identify === null &&
-            event === null &&
+          [identify, exposure, event].every((part) => part === null) &&
             h('p', { class: 'hint' }, 'Too large to be shown here; the page of the user has it.'),
         ),
       );

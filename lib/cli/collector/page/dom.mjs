@@ -116,11 +116,14 @@ export function copyButton(label, getText) {
 }
 
 /** The fields that the collector adds to an event. */
-const ADDED = ['server_received_time', 'decisions'];
+const ADDED = ['server_received_time', 'decisions', 'sent_as'];
 
 /** An event as it was sent: JSON, indented; names are a little paler than values. */
 export function json(title, event) {
   const sent = Object.fromEntries(Object.entries(event).filter(([name]) => !ADDED.includes(name)));
+  if (event.sent_as !== undefined) {
+    sent.event_type = event.sent_as;
+  }
   const text = JSON.stringify(sent, null, 2);
   const parts = text.split(/^(\s*"(?:[^"\\]|\\.)*":)/m);
   return h(

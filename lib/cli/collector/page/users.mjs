@@ -30,8 +30,8 @@ function gist({ event_type: type, event_properties: properties, user_properties:
       })
       .join('; ');
   }
-  const { flag_key: flag, variation_key: variation } = properties ?? {};
-  return typeof flag === 'string' ? `${flag}: ${value(variation ?? null)}` : '';
+  const { flag_key: flag, variation_key: variation, variant } = properties ?? {};
+  return typeof flag === 'string' ? `${flag}: ${value(variation ?? variant ?? null)}` : '';
 }
 
 const keyOf = ({ outcome, arrived, event }) =>

@@ -7,7 +7,8 @@ import { button, choice, copyButton, empty, h, table } from './dom.mjs';
 import { csv, number, percent, roundPercent } from './format.mjs';
 import { ask, keepFresh } from './model.mjs';
 
-const EXPOSURE = 'Experiment Viewed';
+/** The event types of an exposure, the usual one first. */
+const EXPOSURES = ['Experiment Viewed', '[Experiment] Exposure'];
 const MAX_STEPS = 6;
 const DAYS = [
   ['1', '1 day'],
@@ -44,13 +45,14 @@ function writeSettings(settings) {
 function complete(settings, { flags, types }) {
   settings.flag ||= flags[0].flag;
   const others = types
-    .filter(({ type }) => type !== EXPOSURE)
+    .filter(({ type }) => !EXPOSURES.includes(type))
     .slice(0, 2)
     .sort((a, b) => a.meanTime - b.meanTime)
     .map(({ type }) => type);
-  const first = types.some(({ type }) => type === EXPOSURE)
-    ? EXPOSURE
-    : (types[0]?.type ?? EXPOSURE);
+  const first =
+    EXPOSURES.find((name) => types.some(({ type }) => type === name)) ??
+    types[0]?.type ??
+    EXPOSURES[0];
   if (settings.steps.length === 0) {
     settings.steps = [first, ...others];
   }
@@ -340,6 +342,8 @@ export function showVariations(main, rest, parameters) {
           { class: 'hint' },
           'Segmented by the user property ',
           h('code', {}, `[Optimizely] ${flag}`),
+          ', or without it by ',
+          h('code', {}, `[Experiment] ${flag}`),
         ),
       ),
       ...(rows.length > 0
