@@ -73,7 +73,7 @@ export interface Info {
 /**
  * - `event`: a `$identify` that sets the user property, and an event;
  * - `merged`: an event that sets the user property by itself;
- * - `exposure`: Amplitude Experiment's `$exposure`, which is not counted in event volume;
+ * - `exposure`: Amplitude Experiment's `$exposure`, which Amplitude does not count in event volume;
  * - `identify`: the `$identify` alone.
  */
 export type Format = 'event' | 'merged' | 'exposure' | 'identify';

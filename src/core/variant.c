@@ -44,9 +44,9 @@ static void append_event(oa_buf *buf, oa_str flag_key, oa_str variation_key, oa_
 }
 
 /*
- * Amplitude's `[Experiment] <flag>` becomes the variant, and is unset where there is none. A flag
- * that is disabled keeps its variation: the flag of a control arm often is. Source: "Event
- * tracking" of Amplitude Experiment.
+ * Amplitude's `[Experiment] <flag>` becomes the variant; without one it is unset, and no exposure
+ * is stored. A flag that is disabled keeps its variation: the flag of a control arm often is.
+ * Source: "Event tracking" of Amplitude Experiment, and the type Exposure of its SDK.
  */
 static void append_exposure(oa_buf *buf, oa_str flag_key, oa_str variation_key, oa_str rule_key) {
     OA_BUF_LITERAL(buf, "\"flag_key\":");

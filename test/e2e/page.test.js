@@ -125,6 +125,30 @@ describe("the collector's page", { skip }, () => {
     assert.deepEqual(shown, collector.store.events().map(asSent));
   });
 
+  it('shows a $exposure beside the event, and on the page of its user', async (t) => {
+    const { client, collector, page } = await start(t, { format: ['event', 'exposure'] });
+    decideAs(client, 'user_9');
+    await page.waitFor(() => document.querySelector('.feed summary'));
+    assert.deepEqual(await page.evaluate(feed), [
+      ['user_9', 'checkout_flow', 'one_page', 'checkout_ab', 'On'],
+    ]);
+    await page.evaluate(() => document.querySelector('.feed summary').click());
+    await page.waitFor(() => document.querySelectorAll('.json pre').length === 3);
+    const shown = await page.evaluate(() =>
+      [...document.querySelectorAll('.json pre')].map((pre) => JSON.parse(pre.textContent)),
+    );
+    assert.deepEqual(shown, collector.store.events().map(asSent));
+    assert.equal(shown[1].event_type, '$exposure');
+
+    await page.evaluate(() => document.querySelector('.feed a.user').click());
+    const gists = await page.waitFor(() => {
+      const found = [...document.querySelectorAll('.timeline .gist')];
+      return found.length === 3 && found.map((one) => one.textContent);
+    });
+    assert.deepEqual(gists.slice(1), Array(2).fill('checkout_flow: one_page'));
+    assert.deepEqual(page.errors, []);
+  });
+
   it('shows a funnel by variation with the numbers that the test has counted', async (t) => {
     const { client, dispatcher, page, post } = await start(t);
     const expected = {};

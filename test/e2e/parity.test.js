@@ -264,6 +264,12 @@ describe('the formats', () => {
     return amplitude.store;
   }
 
+  /** Without the users in no variation, whom Amplitude Experiment does not count; checkout_flow has one named off. */
+  const withVariation = (charts) =>
+    charts.map((rows, i) =>
+      FLAGS[i] === 'checkout_flow' ? rows : rows.filter(({ variation }) => variation !== 'off'),
+    );
+
   /** The charts of each flag, with an event of the format's as the first step. */
   const analyses = (store, viewed) =>
     FLAGS.map((flag) =>
@@ -298,7 +304,12 @@ describe('the formats', () => {
       [['merged', 'exposure'], theirs],
     ]) {
       const store = await tell(t, { format });
-      assert.deepEqual(analyses(store, viewed), expected, `${format}, by ${viewed}`);
+      const select = viewed === theirs ? withVariation : (charts) => charts;
+      assert.deepEqual(
+        select(analyses(store, viewed)),
+        select(expected),
+        `${format}, by ${viewed}`,
+      );
       assert.deepEqual(
         summarize(store.users()).flags.map(({ flag, users }) => [flag, users]),
         [

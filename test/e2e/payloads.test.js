@@ -421,6 +421,61 @@ describe('what options change', () => {
     );
   });
 
+  it("format: 'merged' sends one event that sets the property and those of the callbacks", async () => {
+    const [event, ...others] = await sentWith(
+      {
+        format: 'merged',
+        eventProperties: () => ({ price: 5, variation_key: 'mine' }),
+        userProperties: () => ({ plan: 'pro', '[Optimizely] checkout_flow': 'mine' }),
+      },
+      (client) => decideAs(client, 'user_9'),
+    );
+    assert.deepEqual(others, []);
+    assert.equal(event.event_type, 'Experiment Viewed');
+    assert.deepEqual(event.event_properties, {
+      flag_key: 'checkout_flow',
+      variation_key: 'one_page',
+      rule_key: 'checkout_ab',
+      enabled: true,
+      price: 5,
+    });
+    assert.deepEqual(event.user_properties, {
+      '[Optimizely] checkout_flow': 'one_page',
+      plan: 'pro',
+    });
+  });
+
+  it("format: 'exposure' sends Amplitude's own, with the properties of the callback", async () => {
+    const sent = await sentWith(
+      {
+        format: 'exposure',
+        groups: { company: 'acme' },
+        eventProperties: () => ({ price: 5, variant: 'mine', variation_key: 'kept' }),
+      },
+      (client) => {
+        decideAs(client, 'user_1'); // control, whose flag is off
+        decideAs(client, 'user_3', US_PREMIUM, 'search_ranking'); // no variation
+      },
+    );
+    assert.deepEqual(
+      sent.map(({ event_type: type, groups, user_properties: user }) => [type, groups, user]),
+      Array(2).fill(['$exposure', { company: 'acme' }, undefined]),
+    );
+    assert.deepEqual(
+      sent.map(({ event_properties: properties }) => properties),
+      [
+        {
+          flag_key: 'checkout_flow',
+          variant: 'control',
+          experiment_key: 'checkout_ab',
+          price: 5,
+          variation_key: 'kept',
+        },
+        { flag_key: 'search_ranking', price: 5, variation_key: 'kept' },
+      ],
+    );
+  });
+
   it('eventType names the event', async () => {
     const sent = await sentWith({ eventType: 'Gesehen: "é"' }, (client) =>
       decideAs(client, 'user_1'),

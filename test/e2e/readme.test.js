@@ -303,6 +303,18 @@ describe('the code', () => {
     ]);
   });
 
+  it('of exposures', async (t) => {
+    const { sent } = await runFragment(t, 'exposure.js', CLIENT + DECIDE);
+    assert.deepEqual(sent, [
+      ['$identify', 'user_9', { '[Optimizely] checkout_flow': 'one_page' }],
+      [
+        '$exposure',
+        'user_9',
+        { flag_key: 'checkout_flow', variant: 'one_page', experiment_key: 'checkout_ab' },
+      ],
+    ]);
+  });
+
   it('of the older APIs', async (t) => {
     const ask =
       "optimizely.onReady().then(() => optimizely.isFeatureEnabled('homepage_banner', 'user_9'));\n";

@@ -502,14 +502,14 @@ describe('a $exposure', () => {
       [
         ['[Experiment] Exposure', { '[Experiment] flag': 'a' }],
         ['Seen', { '[Experiment] flag': 'a' }],
-        ['[Experiment] Exposure', {}],
-        ['[Experiment] Exposure', {}],
+        ['$exposure', undefined], // without a variant it only unsets the property
+        ['$exposure', undefined],
         ['Seen', {}],
-        ['[Experiment] Exposure', {}],
+        ['$exposure', undefined],
       ],
     );
     assert.deepEqual(asSent(events[0]), { ...first, time: events[0].time });
-    assert.equal(store.events({ type: '[Experiment] Exposure' }).length, 4);
+    assert.equal(store.events({ type: '[Experiment] Exposure' }).length, 1);
   });
 });
 

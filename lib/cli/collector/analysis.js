@@ -17,6 +17,7 @@ const {
   isExperiments,
   isExposure,
   isSameDecision,
+  isUpdate,
 } = require('./exposures.js');
 
 const NO_DECISIONS = {};
@@ -44,12 +45,16 @@ function inOrder(events) {
   return isSorted ? events : [...events].sort((a, b) => a.time - b.time);
 }
 
-/** Call `visit(event, variation)` for each event of a user that does more than set properties. */
+/**
+ * Call `visit(event, variation)` for each event of a user that does more than set properties. Return the variation
+ * that holds at the end, whatever the events are.
+ */
 function walk(user, flag, visit) {
   const names = propertiesOf(flag);
   let variation = null;
+  let isProperty = false; // it is that of a user property, and ends with it
   for (const event of inOrder(user.events)) {
-    if (event.event_type === '$identify') {
+    if (isUpdate(event)) {
       continue;
     }
     const { decisions = NO_DECISIONS } = event;
@@ -58,9 +63,17 @@ function walk(user, flag, visit) {
       variation = asText(decisions[name]);
     } else if (isExposure(event) && event.event_properties.flag_key === flag) {
       variation = toldBy(event);
+    } else if (isProperty) {
+      variation = null;
     }
+    isProperty = name !== undefined;
     visit(event, variation);
   }
+  const name = names.find((each) => user.properties.has(each));
+  if (name !== undefined) {
+    return asText(user.properties.get(name));
+  }
+  return isProperty ? null : variation;
 }
 
 /**
@@ -181,16 +194,13 @@ function analyse(
     }
     return rows.get(variation);
   };
-  const names = propertiesOf(flag);
   for (const user of users) {
     const progress = new Progress(steps, windowMillis);
     const activity = new Activity();
-    let last = null;
     let before = null; // the exposure before, unless it is the second one of a decision
-    walk(user, flag, (event, variation) => {
+    const current = walk(user, flag, (event, variation) => {
       progress.visit(event, variation, flag);
       activity.visit(event, variation, flag, returning);
-      last = variation;
       if (variation === null) {
         return;
       }
@@ -208,8 +218,6 @@ function analyse(
         row(variation).segment.users.add(user);
       }
     });
-    const name = names.find((each) => user.properties.has(each));
-    const current = name === undefined ? last : asText(user.properties.get(name));
     if (current !== null) {
       row(current).users++;
     }
@@ -247,7 +255,7 @@ function summarize(users) {
       }
     }
     for (const event of user.events) {
-      if (event.event_type !== '$identify') {
+      if (!isUpdate(event)) {
         count(types, event.event_type);
         times.set(event.event_type, (times.get(event.event_type) ?? 0) + event.time);
       }
@@ -269,7 +277,7 @@ function summarize(users) {
 }
 
 /** Whether an event may belong to a decision, for pairDecisions(). */
-const tellsOfDecision = (event) => event.event_type === '$identify' || isExposure(event);
+const tellsOfDecision = (event) => isUpdate(event) || isExposure(event);
 
 /**
  * The decisions behind events, oldest first: `{time, user, flag, variation, rule, enabled, event, exposure,

@@ -2,7 +2,8 @@
 
 /**
  * What events tell of a decision: those of this package, and Amplitude Experiment's. Amplitude stores a `$exposure`
- * as `[Experiment] Exposure`, and sets the user property `[Experiment] <flag>` by it.
+ * as `[Experiment] Exposure`, and sets the user property `[Experiment] <flag>` by it. One without a variant is not
+ * stored, and unsets the property; the collector keeps it under its own name, as it keeps a `$identify`.
  */
 
 const SENT_TYPE = '$exposure';
@@ -20,8 +21,11 @@ function flagOf(name) {
 /** Whether an event tells of a decision. */
 const isExposure = (event) => typeof event.event_properties?.flag_key === 'string';
 
-/** Whether it is Amplitude Experiment's, as it is stored. */
-const isExperiments = (event) => event.event_type === STORED_TYPE;
+/** Whether it is Amplitude Experiment's. */
+const isExperiments = ({ event_type: type }) => type === STORED_TYPE || type === SENT_TYPE;
+
+/** Whether an event only changes the user's properties. */
+const isUpdate = ({ event_type: type }) => type === '$identify' || type === SENT_TYPE;
 
 /** The decision that an exposure tells of. */
 function decisionOf(event) {
@@ -52,17 +56,17 @@ function isSameDecision(before, event) {
 
 /** Turn a `$exposure` into what Amplitude stores; return the operations on its user's properties, or null. */
 function storeExposure(event) {
-  if (event.event_type !== SENT_TYPE) {
-    return null;
-  }
-  event.event_type = STORED_TYPE;
-  event.sent_as = SENT_TYPE;
-  if (!isExposure(event)) {
+  if (event.event_type !== SENT_TYPE || !isExposure(event)) {
     return null;
   }
   const { flag, variation } = decisionOf(event);
   const name = `[Experiment] ${flag}`;
-  return variation === null ? { $unset: { [name]: '-' } } : { $set: { [name]: variation } };
+  if (variation === null) {
+    return { $unset: { [name]: '-' } };
+  }
+  event.event_type = STORED_TYPE;
+  event.sent_as = SENT_TYPE;
+  return { $set: { [name]: variation } };
 }
 
 module.exports = {
@@ -72,5 +76,6 @@ module.exports = {
   isExperiments,
   isExposure,
   isSameDecision,
+  isUpdate,
   storeExposure,
 };

@@ -12,7 +12,7 @@
 const { EventEmitter } = require('node:events');
 const { DEDUPLICATION_MILLIS } = require('./protocol.js');
 const { Fifo, RecentIds, WeighedFifo } = require('./bounded.js');
-const { flagOf, storeExposure } = require('./exposures.js');
+const { flagOf, isUpdate, storeExposure } = require('./exposures.js');
 const { applyUserProperties } = require('./profile.js');
 
 const NO_DECISIONS = Object.freeze({});
@@ -161,7 +161,7 @@ class Store extends EventEmitter {
     if (exposed !== null) {
       user.apply(exposed);
     }
-    if (event.event_type !== '$identify') {
+    if (!isUpdate(event)) {
       event.decisions = user.decisions();
     }
     user.events.push(event);
