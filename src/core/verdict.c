@@ -459,8 +459,8 @@ static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t 
     if (batch->suspicion.failures == 1)
         oa_health_add_witness(&d->health);
     /* The next turn is its own again, where the queue has turns in between: see backoff_ends_ms()
-     * in deliver.c. So the oldest is the first to arrive after a short outage. Not for long, since a
-     * host that is frozen, or has little time, comes to none of the turns in between. */
+     * in deliver.c. So the oldest is the first to arrive after a short outage. Not for long: a host
+     * that is frozen, or has little time, comes to none of the turns in between. */
     if (batch->suspicion.failures < HALVE_AT && d->ready.record_count == 0 &&
         oa_health_fresh_at_ms(&d->health) != UINT64_MAX)
         d->probe_aside = false;
