@@ -10,7 +10,15 @@ const channels = require('./diagnostics.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
 const { createNative } = require('./native.js');
-const { IGNORED, INVALID, STATUS, describeOutcome, outcomeOf } = require('./outcomes.js');
+const {
+  IGNORED,
+  INVALID,
+  STATUS,
+  STATUS_BITS,
+  describeOutcome,
+  leftOutOf,
+  outcomeOf,
+} = require('./outcomes.js');
 const { reasonOf } = require('./reason.js');
 const { Clients } = require('./sdk/clients.js');
 const { isUnready } = require('./sdk/config.js');
@@ -36,6 +44,7 @@ class Dispatcher {
   #closing = null;
   #ignored = 0;
   #invalid = 0;
+  #leftOut = { ids: 0 };
 
   constructor(options) {
     this.#options = options;
@@ -147,6 +156,7 @@ class Dispatcher {
         pending: native.pending,
         dropped: { total, ...native.dropped },
       },
+      leftOut: { ...this.#leftOut },
       requests: {
         sent: native.requestsSent,
         retried: native.requestsRetried,
@@ -193,7 +203,7 @@ class Dispatcher {
     }
   }
 
-  /** Pass a decision to the addon, and return its status. */
+  /** Pass a decision to the addon, and return its result. */
   #give(decision, notification, rules) {
     const id = this.#variants.get(decision);
     if (id < 0) {
@@ -205,7 +215,8 @@ class Dispatcher {
   }
 
   /** Small, so that it is inlined: a usual status ends here unless something watches. */
-  #conclude(status, notification, decision) {
+  #conclude(result, notification, decision) {
+    const status = result > STATUS_BITS ? this.#noteLeftOut(result) : result;
     if (status !== STATUS.ok && status !== STATUS.repeat) {
       this.#count(status);
     }
@@ -230,6 +241,18 @@ class Dispatcher {
     } catch {
       // The notification cannot be read a second time.
     }
+  }
+
+  /** Count and log an id that was left out of a decision, whose status is returned. */
+  #noteLeftOut(result) {
+    const { name, outcome } = leftOutOf(result);
+    const { message, advice } = describeOutcome(outcome);
+    this.#leftOut.ids++;
+    this.#log.warn(
+      `${name} ${outcome}`,
+      `a ${name} is left out, and the decision goes with the other id: ${message} (${advice})`,
+    );
+    return result & STATUS_BITS;
   }
 
   #wantsLegacy(type) {

@@ -101,7 +101,8 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
 
   /**
    * The shortest user or device id, in characters, from 1 to 1024. Sent to Amplitude, and applied before
-   * sending: decisions of shorter ids are counted as `invalid`. Default: 5, as Amplitude's own.
+   * sending: a shorter id is left out, and a decision without another one is counted as `invalid`. Default: 5, as
+   * Amplitude's own.
    */
   minIdLength?: number | undefined;
 
@@ -245,10 +246,13 @@ export interface DedupeOptions {
   maxEntries?: number | undefined;
 }
 
-/** A user in Amplitude: at least one of the two ids, of `minIdLength` to 1024 characters. */
+/**
+ * A user in Amplitude: at least one of the two ids, of `minIdLength` to 1024 characters; null and `''` are none. An id
+ * that Amplitude would refuse is left out beside a good one.
+ */
 export interface AmplitudeUser {
-  userId?: string | undefined;
-  deviceId?: string | undefined;
+  userId?: string | null | undefined;
+  deviceId?: string | null | undefined;
 }
 
 export type EnrichmentCallback<T extends DecisionType = 'flag'> = (
@@ -362,7 +366,7 @@ export interface Stats {
     readonly seen: number;
     /** Of a type that is not in `decisionTypes`, or kept out by `resolveUser` or `send`. */
     readonly ignored: number;
-    /** Without what is needed, or with an id that Amplitude refuses. */
+    /** Without what is needed, or with ids that Amplitude refuses only. */
     readonly invalid: number;
     /** Sent in this window already. */
     readonly deduplicated: number;
@@ -371,6 +375,11 @@ export interface Stats {
     /** Waiting, in flight, or to be tried again. */
     readonly pending: number;
     readonly dropped: { readonly total: number } & { readonly [reason in DropReason]: number };
+  };
+  /** What decisions that were accepted lack. */
+  readonly leftOut: {
+    /** Ids that Amplitude would refuse, beside a good one. */
+    readonly ids: number;
   };
   readonly requests: {
     readonly sent: number;

@@ -13,6 +13,19 @@ const STATUS = Object.freeze(
 const IGNORED = -1;
 const INVALID = -2;
 
+/** A status with more above it: why an id was left out, in the second byte, and whether it was the device's. */
+const STATUS_BITS = 0xff;
+const LEFT_OUT_SHIFT = 8;
+const LEFT_OUT_DEVICE = 1 << 16;
+
+/** Which id a result above STATUS_BITS says was left out, as the outcome that it alone would have had. */
+function leftOutOf(result) {
+  return {
+    name: (result & LEFT_OUT_DEVICE) === 0 ? 'userId' : 'deviceId',
+    outcome: binding.statusNames[(result >> LEFT_OUT_SHIFT) & STATUS_BITS],
+  };
+}
+
 const MESSAGES = {
   queued: 'queued',
   repeat: 'suppressed: it was sent in this window already',
@@ -52,4 +65,4 @@ function describeOutcome(outcome) {
   };
 }
 
-module.exports = { IGNORED, INVALID, STATUS, describeOutcome, outcomeOf };
+module.exports = { IGNORED, INVALID, STATUS, STATUS_BITS, describeOutcome, leftOutOf, outcomeOf };

@@ -36,7 +36,7 @@ class UserCallbacks {
   }
 
   /**
-   * Get the user and the properties, and pass the decision to the addon; returns its status. Throws when resolveUser
+   * Get the user and the properties, and pass the decision to the addon; returns its result. Throws when resolveUser
    * returns something invalid.
    */
   record(id, decision, notification, rules) {

@@ -125,13 +125,22 @@ void oa_dispatcher_forget_variants(oa_dispatcher *d) {
         oa_variant_unref(d->variants[--d->variant_count]);
 }
 
-static oa_status check_ids(const oa_dispatcher *d, const oa_decision *decision) {
-    oa_status status = OA_ID_MISSING;
-    if (decision->user_id.data != NULL)
-        status = oa_ids_check(decision->user_id, d->min_id_length);
-    if (decision->device_id.data != NULL && (status == OA_OK || status == OA_ID_MISSING))
-        status = oa_ids_check(decision->device_id, d->min_id_length);
-    return status;
+/* Check both ids. One that is refused beside a good one becomes absent, as Amplitude would have
+ * it. */
+static oa_status check_ids(const oa_dispatcher *d, oa_str *user_id, oa_str *device_id,
+                           oa_status *left_out) {
+    const oa_status user = oa_ids_check(*user_id, d->min_id_length);
+    const oa_status device = oa_ids_check(*device_id, d->min_id_length);
+    *left_out = OA_OK;
+    if (user == OA_OK && device == OA_OK)
+        return OA_OK;
+    if (user != OA_OK && device != OA_OK)
+        return user == OA_ID_MISSING ? device : user;
+    const oa_status refused = user == OA_OK ? device : user;
+    *(user == OA_OK ? device_id : user_id) = (oa_str){NULL, 0};
+    if (refused != OA_ID_MISSING)
+        *left_out = refused;
+    return OA_OK;
 }
 
 /* Count a decision that is accepted and dropped at once; the host is notified in the next step. */
@@ -179,8 +188,7 @@ static bool stored(oa_dispatcher *d, oa_now now, oa_record *record, const oa_rec
     return before == NULL || (was_below && d->queue_events >= d->flush_queue_size);
 }
 
-oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, const oa_decision *decision,
-                               oa_wake *wake) {
+oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decision, oa_wake *wake) {
     *wake = OA_WAKE_NOT;
     if (decision->variant_id >= d->variant_count)
         return OA_MALFORMED;
@@ -191,9 +199,11 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, const oa_decision *
         identity = oa_hash_identity(&d->hash_key, decision->user_id, decision->device_id);
         oa_exposure_prefetch(d->exposure, identity, variant->flag_hash);
     }
-    oa_status status = check_ids(d, decision);
+    oa_status status = check_ids(d, &decision->user_id, &decision->device_id, &decision->left_out);
     if (status != OA_OK)
         return status;
+    if (d->exposure != NULL && decision->left_out != OA_OK)
+        identity = oa_hash_identity(&d->hash_key, decision->user_id, decision->device_id);
     if (d->phase != OA_PHASE_OPEN)
         return refuse(d, now, decision, NULL, OA_CLOSED, OA_DROP_CLOSED, wake);
     if (d->opt_out)

@@ -27,7 +27,7 @@ oa_hash oa_hash_bytes(const oa_hash_key *key, const void *data, size_t len) {
 }
 
 oa_hash oa_hash_identity(const oa_hash_key *key, oa_str user_id, oa_str device_id) {
-    if (user_id.data != NULL)
+    if (user_id.len > 0)
         return oa_hash_bytes(key, user_id.data, user_id.len);
     oa_hash hash = oa_hash_bytes(key, device_id.data, device_id.len);
     hash.low = ~hash.low; /* a device and a user with the same id are two identities */

@@ -172,10 +172,11 @@ void oa_dispatcher_forget_variants(oa_dispatcher *dispatcher);
 /* One decision. */
 typedef struct oa_decision {
     uint32_t variant_id;
-    oa_str user_id;          /* absent, or of 1 to 1024 characters */
+    oa_str user_id;          /* absent, empty, or of 1 to 1024 characters */
     oa_str device_id;        /* likewise; one of the two is there */
     oa_str event_properties; /* members of a JSON object without its braces, or absent */
     oa_str user_properties;  /* likewise, added to the $set */
+    oa_status left_out;      /* written: why one of the ids was made absent; OA_OK: none was */
 } oa_decision;
 
 /* What oa_dispatcher_record() asks of its host. */
@@ -188,12 +189,15 @@ typedef enum oa_wake {
 /*
  * Accept one decision, made at now.wall_ms.
  *
+ * An id that Amplitude would refuse, beside one that it accepts, is made absent in `decision`;
+ * `left_out` says why.
+ *
  * Ownership: copies all strings. Writes *wake. Errors: OA_REPEAT and OA_ID_*: not accepted, counted
  * by the caller (OA_REPEAT by stats, too). OA_OPTED_OUT, OA_QUEUE_FULL, OA_CLOSED: accepted and
  * dropped at once, counted, and reported in a notice. Cost: one hash of the id, one table look-up,
  * one copy; no allocation except for a chunk in a thousand calls.
  */
-oa_status oa_dispatcher_record(oa_dispatcher *dispatcher, oa_now now, const oa_decision *decision,
+oa_status oa_dispatcher_record(oa_dispatcher *dispatcher, oa_now now, oa_decision *decision,
                                oa_wake *wake) __attribute__((warn_unused_result));
 
 /* What became of the decisions that were undelivered when a flush began. */

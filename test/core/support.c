@@ -299,7 +299,7 @@ static oa_status constant_of(world *w, const char *flag, const char *variation, 
     return OA_OK;
 }
 
-oa_status record(world *w, const oa_decision *decision) {
+oa_status record(world *w, oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
     const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
     const oa_status status = oa_dispatcher_record(w->dispatcher, w->now, decision, &wake);

@@ -204,7 +204,7 @@ bool server_holds(const world *w);
 void server_speak(world *w);
 
 /* Record a decision of a known variant; return the dispatcher's status. */
-oa_status record(world *w, const oa_decision *decision);
+oa_status record(world *w, oa_decision *decision);
 
 /* Record a decision; return the dispatcher's status. variation NULL: null. The second checks
  * nothing, for decisions by the million. */

@@ -75,7 +75,7 @@ void owner_end(owner *o) {
 }
 
 oa_status say(owner *o, const char *user) {
-    const oa_decision decision = {.variant_id = o->variant, .user_id = str(user)};
+    oa_decision decision = {.variant_id = o->variant, .user_id = str(user)};
     return oa_uv_record(o->uv, &decision);
 }
 

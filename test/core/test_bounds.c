@@ -141,7 +141,7 @@ static void a_hundred_thousand_decisions_arrive_once_and_in_order(void **state) 
     for (int n = 0; n < COUNT; n++) {
         snprintf(user, sizeof(user), "u%d", n % USERS);
         snprintf(properties, sizeof(properties), "\"n\":%d", n);
-        const oa_decision decision = {
+        oa_decision decision = {
             .variant_id = id, .user_id = str(user), .event_properties = str(properties)};
         assert_int_equal(record(w, &decision), OA_OK);
         if (n % 5000 == 0)

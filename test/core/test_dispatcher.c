@@ -211,11 +211,47 @@ static void ids_are_checked(void **state) {
     world_start(w);
     assert_int_equal(try_decide(w, NULL, NULL, "f", "a", true), OA_ID_MISSING);
     assert_int_equal(try_decide(w, "anna", NULL, "f", "a", true), OA_ID_TOO_SHORT);
-    assert_int_equal(try_decide(w, "annab", "dev", "f", "a", true), OA_ID_TOO_SHORT);
+    assert_int_equal(try_decide(w, "", "", "f", "a", true), OA_ID_MISSING);
+    assert_int_equal(try_decide(w, "", "dev", "f", "a", true), OA_ID_TOO_SHORT);
+    assert_int_equal(try_decide(w, "none", "dev", "f", "a", true), OA_ID_TOO_SHORT);
     assert_int_equal(try_decide(w, "anonymous", NULL, "f", "a", true), OA_ID_FORBIDDEN);
     oa_decision decision = {.variant_id = 1000, .user_id = str("annab")};
     assert_int_equal(record(w, &decision), OA_MALFORMED);
     assert_int_equal(stats_of(w).accepted, 0);
+    world_end(w);
+}
+
+/* Decide with an id that is refused and one that is good; the decision goes with the good one. */
+static void leave_out(world *w, const char *user, const char *device, const char *flag,
+                      oa_status reason) {
+    oa_decision decision = {.user_id = str(user), .device_id = str(device)};
+    assert_int_equal(oa_dispatcher_add_variant(w->dispatcher, str(flag), str("a"), str("rule"),
+                                               true, &decision.variant_id),
+                     OA_OK);
+    assert_int_equal(record(w, &decision), OA_OK);
+    assert_int_equal(decision.left_out, reason);
+}
+
+static void an_id_that_is_refused_is_left_out_beside_a_good_one(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.dedupe = true;
+    w->config.min_id_length = 5;
+    world_start(w);
+    leave_out(w, "anna", "tablet", "f", OA_ID_TOO_SHORT);
+    leave_out(w, "anonymous", "tablet", "g", OA_ID_FORBIDDEN);
+    leave_out(w, "", "tablet", "h", OA_OK);
+    leave_out(w, "annab", "dev", "f", OA_ID_TOO_SHORT);
+    leave_out(w, "annab", "", "g", OA_OK);
+    leave_out(w, "annab", NULL, "h", OA_OK);
+    /* The exposure is that of the id that is sent. */
+    assert_int_equal(try_decide(w, NULL, "tablet", "f", "a", true), OA_REPEAT);
+    assert_int_equal(try_decide(w, "none", "tablet", "f", "a", true), OA_REPEAT);
+    assert_int_equal(try_decide(w, "annab", NULL, "f", "a", true), OA_REPEAT);
+    flush_now(w, 6, 0, 0);
+    EXPECT_ARRIVAL(w, 0,
+                   "@tablet{f=a,g=a,h=a} @tablet:f=a @tablet:g=a @tablet:h=a "
+                   "annab{f=a,g=a,h=a} annab:f=a annab:g=a annab:h=a");
     world_end(w);
 }
 
@@ -493,6 +529,7 @@ int main(void) {
         cmocka_unit_test(users_and_devices_are_told_apart),
         cmocka_unit_test(enrichments_that_differ_do_not_share),
         cmocka_unit_test(ids_are_checked),
+        cmocka_unit_test(an_id_that_is_refused_is_left_out_beside_a_good_one),
         cmocka_unit_test(insert_ids_depend_on_what_they_should),
         cmocka_unit_test(variants_may_be_forgotten_at_any_time),
         cmocka_unit_test(the_queue_size_starts_a_request),

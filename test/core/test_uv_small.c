@@ -55,7 +55,7 @@ static void a_large_body_arrives_whole(void **state) {
     char user[16];
     for (int n = 0; n < COUNT; n++) {
         snprintf(user, sizeof(user), "user%d", n);
-        const oa_decision decision = {
+        oa_decision decision = {
             .variant_id = o->variant, .user_id = str(user), .event_properties = str(properties)};
         assert_int_equal(oa_uv_record(o->uv, &decision), OA_OK);
     }

@@ -93,6 +93,74 @@ describe('ids', () => {
     assertReconciles(dispatcher.stats());
   });
 
+  test('that Amplitude refuses are left out beside a good one, counted, and logged for each cause', async (t) => {
+    const good = { userId: 'user_12345', deviceId: 'device-123456' };
+    const refused = {
+      short: 'u_1',
+      forbidden: 'anonymous',
+      long: 'x'.repeat(1025),
+      malformed: 'half \ud800',
+    };
+    const absent = { empty: '', null: null, undefined };
+    const cases = Object.keys(good).flatMap((name) =>
+      [...Object.entries(refused), ...Object.entries(absent)].map(([kind, id]) => ({
+        key: `${kind} ${name}`,
+        user: { ...good, [name]: id },
+        left: name === 'userId' ? [undefined, good.deviceId] : [good.userId, undefined],
+      })),
+    );
+    const { amplitude, dispatcher, logger } = await start(t, {
+      resolveUser: ({ attributes }) => attributes.user,
+    });
+    for (const { key, user } of cases) {
+      dispatcher.onDecision({
+        ...createNotification('nobody', { flagKey: key }),
+        attributes: { user },
+      });
+    }
+    await dispatcher.flush();
+    assert.deepEqual(
+      viewed(amplitude).map((event) => [
+        event.event_properties.flag_key,
+        event.user_id,
+        event.device_id,
+      ]),
+      cases.map(({ key, left }) => [key, ...left]),
+    );
+    const { decisions, leftOut } = dispatcher.stats();
+    assert.deepEqual([decisions.delivered, decisions.invalid, leftOut.ids], [14, 0, 8]);
+    assert.equal(logger.warnings.length, 8, logger.warnings.join('\n'));
+    for (const name of Object.keys(good)) {
+      assert.ok(
+        logger.warnings.some((line) => line.startsWith(`a ${name} is left out`)),
+        name,
+      );
+    }
+    assertReconciles(dispatcher.stats());
+  });
+
+  test('of which both are refused cost the decision, for the reason of the user id', async (t) => {
+    const { amplitude, dispatcher, logger } = await start(t, {
+      resolveUser: () => ({ userId: 'unknown', deviceId: 'd1' }),
+    });
+    decide(dispatcher, 'nobody');
+    await dispatcher.flush();
+    assert.equal(amplitude.requests.length, 0);
+    const { decisions, leftOut } = dispatcher.stats();
+    assert.deepEqual([decisions.invalid, leftOut.ids], [1, 0]);
+    assert.match(logger.warnings.join('\n'), /list of invalid ids/);
+  });
+
+  test('are sent when only their case differs from a word of the list: Amplitude decides', async (t) => {
+    const { amplitude, dispatcher } = await start(t);
+    decide(dispatcher, 'Anonymous');
+    await dispatcher.flush();
+    assert.deepEqual(
+      viewed(amplitude).map((event) => event.user_id),
+      ['Anonymous'],
+    );
+  });
+
   test('a user and a device of the same name are two', async (t) => {
     const { amplitude, dispatcher } = await start(t, {
       resolveUser: ({ userId }) =>

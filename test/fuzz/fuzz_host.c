@@ -140,6 +140,8 @@ static void decide(host *h) {
             user == 2 || shape >= 128 ? str(user % 2 == 0 ? "phone" : "tablet") : (oa_str){NULL, 0},
         .event_properties = {text, (size_t)len},
     };
+    if (shape % 16 == 5) /* refused, and left out beside a good one */
+        *(user == 2 ? &decision.user_id : &decision.device_id) = str("none");
     if (shape % 16 == 3)
         decision.user_properties = str("\"plan\":\"pro\"");
     oa_wake wake = OA_WAKE_NOT;

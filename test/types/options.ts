@@ -33,7 +33,7 @@ createDispatcher({
   disabledValue: 'variation',
   decisionTypes: ['flag', 'ab-test'],
   resolveUser: ({ userId, attributes }) =>
-    userId === '' ? null : { userId, deviceId: attributes['deviceId'] },
+    userId === '' ? null : { userId, deviceId: attributes['deviceId'] ?? null },
   eventProperties: (notification, { ruleType }) => {
     const type: 'flag' | 'ab-test' = notification.type;
     const rule: RuleType | null = ruleType;

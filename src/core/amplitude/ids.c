@@ -4,8 +4,11 @@
 
 #include "amplitude/limits.h"
 
-/* Source: "Device IDs and User IDs minimum length" of the HTTP V2 page, the values answered by
- * 400. */
+/*
+ * Source: "Device IDs and User IDs minimum length" of the HTTP V2 page, the values answered by 400.
+ * Whether others are refused, such as `Anonymous`, is documented nowhere: they are sent, and
+ * Amplitude's answer decides.
+ */
 static const char *const FORBIDDEN[] = {
     "anonymous",
     "nil",
@@ -46,9 +49,9 @@ static size_t count_characters(oa_str id) {
 }
 
 oa_status oa_ids_check(oa_str id, uint32_t min_characters) {
-    /* A character is three bytes at most, so most ids are judged by their length alone. */
     if (id.len == 0)
-        return OA_ID_TOO_SHORT;
+        return OA_ID_MISSING;
+    /* A character is three bytes at most, so most ids are judged by their length alone. */
     if (id.len < (size_t)min_characters * 3 && count_characters(id) < min_characters)
         return OA_ID_TOO_SHORT;
     if (id.len > OA_ID_MAX_CHARACTERS &&

@@ -329,15 +329,18 @@ Napi::Array ConfigKeys(Napi::Env env) {
     return array;
 }
 
-/* Copy an id into `buffer`. Absent for anything but a string. Returns false for a lone surrogate,
+/* Copy an id into `buffer`. Absent for anything but a string, and for ''. Returns false for a lone surrogate,
  * which UTF-8 cannot hold: Node-API would silently replace it by U+FFFD, and merge users. */
 bool ReadId(napi_env env, napi_value value, char *buffer, oa_str *out) {
     size_t len = 0;
     if (napi_get_value_string_utf8(env, value, buffer, kIdBytes, &len) != napi_ok)
         return true;
-    *out = {buffer, len};
-    if (std::memchr(buffer, 0xEF, len) == nullptr)
+    if (len == 0)
         return true;
+    if (std::memchr(buffer, 0xEF, len) == nullptr) {
+        *out = {buffer, len};
+        return true;
+    }
     char16_t units[kIdBytes];
     size_t count = 0;
     napi_get_value_string_utf16(env, value, units, kIdBytes, &count);
@@ -348,6 +351,7 @@ bool ReadId(napi_env env, napi_value value, char *buffer, oa_str *out) {
             return false;
         i += high;
     }
+    *out = {buffer, len};
     return true;
 }
 
@@ -364,7 +368,17 @@ bool ReadText(napi_env env, napi_value value, char **memory, oa_str *out) {
     return true;
 }
 
-/* record(variantId, userId, deviceId?, eventProperties?, userProperties?) -> status. The hot
+/* A status, with the reason why an id was left out above it, and whether that was the device's. */
+uint32_t ToResult(oa_status status, const oa_decision &decision) {
+    constexpr uint32_t kLeftOutShift = 8;
+    constexpr uint32_t kDevice = 1 << 16;
+    if (status != OA_OK || decision.left_out == OA_OK)
+        return status;
+    return status | static_cast<uint32_t>(decision.left_out) << kLeftOutShift |
+           (decision.device_id.len == 0 ? kDevice : 0);
+}
+
+/* record(variantId, userId, deviceId?, eventProperties?, userProperties?) -> ToResult(). The hot
  * call. */
 napi_value Record(napi_env env, napi_callback_info info) {
     napi_value argv[5];
@@ -378,10 +392,9 @@ napi_value Record(napi_env env, napi_callback_info info) {
     char *texts[2] = {nullptr, nullptr};
     oa_status status = OA_OK;
     napi_get_value_uint32(env, argv[0], &decision.variant_id);
-    if (!ReadId(env, argv[1], user_id, &decision.user_id))
-        status = OA_ID_MALFORMED;
+    bool malformed = !ReadId(env, argv[1], user_id, &decision.user_id);
     if (argc > 2 && !ReadId(env, argv[2], device_id, &decision.device_id))
-        status = OA_ID_MALFORMED;
+        malformed = true;
     if (argc > 3 && (!ReadText(env, argv[3], &texts[0], &decision.event_properties) ||
                      !ReadText(env, argv[4], &texts[1], &decision.user_properties)))
         status = OA_NOMEM;
@@ -389,8 +402,12 @@ napi_value Record(napi_env env, napi_callback_info info) {
         status = oa_uv_record(host->uv, &decision);
     std::free(texts[0]);
     std::free(texts[1]);
+    if (malformed && status == OA_ID_MISSING)
+        status = OA_ID_MALFORMED;
+    if (malformed)
+        decision.left_out = OA_ID_MALFORMED;
     napi_value result = nullptr;
-    napi_create_uint32(env, status, &result);
+    napi_create_uint32(env, ToResult(status, decision), &result);
     return result;
 }
 

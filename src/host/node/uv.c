@@ -307,7 +307,7 @@ void oa_uv_destroy(oa_uv *uv) {
 
 oa_dispatcher *oa_uv_core(oa_uv *uv) { return uv->core; }
 
-oa_status oa_uv_record(oa_uv *uv, const oa_decision *decision) {
+oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
     const oa_status status = oa_dispatcher_record(uv->core, loop_now(uv), decision, &wake);
     if (wake == OA_WAKE_COLLECT)

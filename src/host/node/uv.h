@@ -48,7 +48,7 @@ void oa_uv_destroy(oa_uv *uv);
 oa_dispatcher *oa_uv_core(oa_uv *uv);
 
 /* oa_dispatcher_record(), now. */
-oa_status oa_uv_record(oa_uv *uv, const oa_decision *decision) __attribute__((warn_unused_result));
+oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) __attribute__((warn_unused_result));
 
 /* oa_dispatcher_flush(), now. The loop is kept alive until the notice with `ticket`. */
 oa_status oa_uv_flush(oa_uv *uv, uint64_t timeout_ms, bool abort, void *ticket)
