@@ -329,8 +329,9 @@ Napi::Array ConfigKeys(Napi::Env env) {
     return array;
 }
 
-/* Copy an id into `buffer`. Absent for anything but a string, and for ''. Returns false for a lone surrogate,
- * which UTF-8 cannot hold: Node-API would silently replace it by U+FFFD, and merge users. */
+/* Copy an id into `buffer`. Absent for '', and for anything but a string. Returns false for a lone
+ * surrogate, which UTF-8 cannot hold: Node-API would silently replace it by U+FFFD, and merge
+ * users. */
 bool ReadId(napi_env env, napi_value value, char *buffer, oa_str *out) {
     size_t len = 0;
     if (napi_get_value_string_utf8(env, value, buffer, kIdBytes, &len) != napi_ok)
