@@ -27,6 +27,7 @@ const { VariantIds, checkDecision } = require('./sdk/variants.js');
 const { SETTINGS } = require('./settings.js');
 const { readWait } = require('./wait.js');
 
+const NOTHING_LEFT_OUT = Object.freeze({ fields: 0, properties: 0 });
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
 
 class Dispatcher {
@@ -44,7 +45,7 @@ class Dispatcher {
   #closing = null;
   #ignored = 0;
   #invalid = 0;
-  #leftOut = { ids: 0 };
+  #leftOutIds = 0;
 
   constructor(options) {
     this.#options = options;
@@ -156,7 +157,7 @@ class Dispatcher {
         pending: native.pending,
         dropped: { total, ...native.dropped },
       },
-      leftOut: { ...this.#leftOut },
+      leftOut: { ids: this.#leftOutIds, ...(this.#userCallbacks?.leftOut ?? NOTHING_LEFT_OUT) },
       requests: {
         sent: native.requestsSent,
         retried: native.requestsRetried,
@@ -247,7 +248,7 @@ class Dispatcher {
   #noteLeftOut(result) {
     const { name, outcome } = leftOutOf(result);
     const { message, advice } = describeOutcome(outcome);
-    this.#leftOut.ids++;
+    this.#leftOutIds++;
     this.#log.warn(
       `${name} ${outcome}`,
       `a ${name} is left out, and the decision goes with the other id: ${message} (${advice})`,

@@ -173,8 +173,8 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   decisionTypes?: readonly T[] | undefined;
 
   /**
-   * Returns the decision's user in Amplitude, or null to keep the decision out. Default: the notification's `userId` is
-   * the user id. If it throws, the decision is counted as `invalid`.
+   * Returns the decision's user in Amplitude, and fields of its events, or null to keep the decision out. Default: the
+   * notification's `userId` is the user id. If it throws, the decision is counted as `invalid`.
    */
   resolveUser?: ((notification: DecisionNotification<T>) => AmplitudeUser | null) | undefined;
 
@@ -253,6 +253,19 @@ export interface DedupeOptions {
 export interface AmplitudeUser {
   userId?: string | null | undefined;
   deviceId?: string | null | undefined;
+
+  // Fields of the decision's events. Null and `''` are none; one that is wrong is left out, counted and logged.
+
+  /** The start of the user's session in ms, as the browser or app has it; -1: none. Without it the events are in none. */
+  sessionId?: number | null | undefined;
+  appVersion?: string | null | undefined;
+  platform?: string | null | undefined;
+  country?: string | null | undefined;
+  language?: string | null | undefined;
+  /** The user's IPv4 or IPv6 address, from which Amplitude finds out the place. */
+  ip?: string | null | undefined;
+  /** In place of those of the option `groups`. */
+  groups?: Readonly<Record<string, string | readonly string[]>> | null | undefined;
 }
 
 export type EnrichmentCallback<T extends DecisionType = 'flag'> = (
@@ -376,10 +389,14 @@ export interface Stats {
     readonly pending: number;
     readonly dropped: { readonly total: number } & { readonly [reason in DropReason]: number };
   };
-  /** What decisions that were accepted lack. */
+  /** What was left out of decisions because Amplitude would refuse it. */
   readonly leftOut: {
-    /** Ids that Amplitude would refuse, beside a good one. */
+    /** Ids, beside a good one. */
     readonly ids: number;
+    /** Event fields that `resolveUser` returned. */
+    readonly fields: number;
+    /** What `eventProperties` and `userProperties` returned, each as a whole. */
+    readonly properties: number;
   };
   readonly requests: {
     readonly sent: number;

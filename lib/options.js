@@ -23,9 +23,9 @@ const {
   oneOf,
   optionError,
   resolveTable,
-  shorten,
 } = require('./checks.js');
 const { BATCH, HTTP_V2, ORIGINS, endpointOf, isAmplitude } = require('./endpoints.js');
+const { groups } = require('./event-fields.js');
 const { FORMATS, clashOf, partsOf } = require('./format.js');
 const { MAX_STRING_LENGTH, isText } = require('./text.js');
 
@@ -33,9 +33,6 @@ const MAX_UINT16 = 2 ** 16 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const MIB = 1024 * 1024;
-
-const MAX_GROUP_TYPES = 5;
-const MAX_GROUP_VALUES = 10;
 
 const DECISION_TYPES = [
   'flag',
@@ -49,9 +46,6 @@ const LOGGER_METHODS = ['debug', 'info', 'warn', 'error'];
 /** By their numbers in analytics-node, where 'info' is called Verbose. */
 const LOG_LEVELS = ['none', 'error', 'warn', 'info', 'debug'];
 const PROXY_PROTOCOLS = new Set(['http:', 'https:', 'socks4:', 'socks4a:', 'socks5:', 'socks5h:']);
-const EXPECTED_GROUPS =
-  `an object {type: name or array of names} of at most ${MAX_GROUP_TYPES} types and ` +
-  `${MAX_GROUP_VALUES} names in all, none of them empty`;
 /** Event types that Amplitude gives a meaning and properties of their own. */
 const RESERVED_EVENT_TYPES = new Set(['$identify', '$groupidentify', '$exposure']);
 
@@ -239,31 +233,6 @@ function decisionTypes(value) {
     throw new Unexpected(expected, `one with ${describe(value[unknown])}`);
   }
   return Object.freeze([...new Set(value)]);
-}
-
-/** Check the name, or the array of names, of one type of group; an array is copied. */
-function groupNames(type, value) {
-  const names = Array.isArray(value) ? Object.freeze([...value]) : value;
-  const all = [names].flat();
-  if (!isText(type, 1) || all.length === 0 || !all.every((name) => isText(name, 1))) {
-    throw new Unexpected(
-      EXPECTED_GROUPS,
-      `${describe(value)} for ${JSON.stringify(shorten(type))}`,
-    );
-  }
-  return names;
-}
-
-function groups(value) {
-  if (!isObject(value)) {
-    throw new Unexpected(EXPECTED_GROUPS);
-  }
-  const entries = Object.entries(value).map(([type, names]) => [type, groupNames(type, names)]);
-  const count = entries.flatMap(([, names]) => names).length;
-  if (entries.length > MAX_GROUP_TYPES || count > MAX_GROUP_VALUES) {
-    throw new Unexpected(EXPECTED_GROUPS, `${count} names of ${entries.length} types`);
-  }
-  return entries.length === 0 ? null : Object.freeze(Object.fromEntries(entries));
 }
 
 const DEDUPE_TABLE = {

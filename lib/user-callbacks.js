@@ -4,9 +4,11 @@
  * The application's callbacks for a decision: resolveUser, eventProperties and userProperties, the rule that they are
  * given, and the filter by its kind. Loaded only when an option needs it.
  *
- * A resolveUser that throws costs the decision; one of the others costs its properties.
+ * A resolveUser that throws costs the decision; one of the others costs its properties, and a field that is wrong
+ * costs itself.
  */
 
+const { toFieldMembers } = require('./event-fields.js');
 const { toMembers } = require('./properties.js');
 const { isPromise, reasonOf } = require('./reason.js');
 const { NO_RULE, ROLLOUT, Rules, UNKNOWN_RULE, notifiedRule } = require('./sdk/rules.js');
@@ -18,6 +20,8 @@ class UserCallbacks {
   #ignored;
   #needsRules;
   #toldUnknown = false;
+  /** What decisions were sent without, because it could not be sent. */
+  leftOut = { fields: 0, properties: 0 };
 
   /** `record` is the addon's function; `ignored` is the status of a decision that a callback keeps out. */
   constructor(options, log, record, ignored) {
@@ -50,6 +54,7 @@ class UserCallbacks {
     if (user === null) {
       return this.#ignored;
     }
+    const fields = resolveUser === null ? undefined : toFieldMembers(user, this.#noteField);
     return this.#record(
       id,
       user.userId,
@@ -58,8 +63,17 @@ class UserCallbacks {
       this.#enrich('userProperties', userProperties, notification, rule, [
         propertyPrefix + decision.flagKey,
       ]),
+      fields,
     );
   }
+
+  #noteField = (name, error) => {
+    this.leftOut.fields++;
+    this.#log.warn(
+      `resolveUser ${name}`,
+      `resolveUser: ${reasonOf(error)}; the decision is sent without its ${name}`,
+    );
+  };
 
   /** Return the rule that decided; `rules` is null for a listener that the application has registered. */
   #ruleOf(decision, notification, rules) {
@@ -111,6 +125,7 @@ class UserCallbacks {
       }
       return toMembers(properties, ownNames);
     } catch (error) {
+      this.leftOut.properties++;
       this.#log.warn(
         name,
         `${name}: ${reasonOf(error)}; the decision is sent without its properties`,
@@ -120,7 +135,7 @@ class UserCallbacks {
   }
 }
 
-/** Return what resolveUser returns, { userId, deviceId } or null; throws an error that says what is wrong. */
+/** Return what resolveUser returns, a user with valid types of ids or null; throws an error that says what is wrong. */
 function resolve(resolveUser, notification) {
   let user;
   try {
@@ -150,7 +165,7 @@ function resolve(resolveUser, notification) {
       );
     }
   }
-  return { userId, deviceId };
+  return user;
 }
 
 module.exports = { UserCallbacks };

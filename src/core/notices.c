@@ -116,8 +116,8 @@ bool oa_notices_refuse(oa_notices *notices, oa_variant *variant, const oa_decisi
                        oa_drop_reason reason) {
     if (!notices->report_drops)
         return false;
-    oa_decision bare = *decision; /* properties are not part of a report */
-    bare.event_properties = bare.user_properties = (oa_str){NULL, 0};
+    oa_decision bare = *decision; /* fields and properties are not part of a report */
+    bare.fields = bare.event_properties = bare.user_properties = (oa_str){NULL, 0};
     oa_record *record = NULL;
     if (oa_queue_append(&notices->refused, variant, &bare, &record) != OA_OK) {
         notices->untold++;

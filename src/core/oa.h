@@ -174,7 +174,9 @@ typedef struct oa_decision {
     uint32_t variant_id;
     oa_str user_id;          /* absent, empty, or of 1 to 1024 characters */
     oa_str device_id;        /* likewise; one of the two is there */
-    oa_str event_properties; /* members of a JSON object without its braces, or absent */
+    oa_str fields;           /* of the events: members of a JSON object without its braces, or
+                                absent; `groups`, which replaces the configuration's, comes first */
+    oa_str event_properties; /* likewise, added to the event's own */
     oa_str user_properties;  /* likewise, added to the $set */
     oa_status left_out;      /* written: why one of the ids was made absent; OA_OK: none was */
 } oa_decision;

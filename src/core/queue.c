@@ -23,7 +23,8 @@ typedef struct oa_chunk {
 
 static size_t bytes_of(const oa_record *record) {
     const size_t len = sizeof(*record) + record->user_id_len + record->device_id_len +
-                       record->event_properties_len + record->user_properties_len;
+                       record->fields_len + record->event_properties_len +
+                       record->user_properties_len;
     return (len + 7) & ~(size_t)7;
 }
 
@@ -162,6 +163,7 @@ oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decisio
         .variant = variant,
         .user_id_len = (uint16_t)decision->user_id.len,
         .device_id_len = (uint16_t)decision->device_id.len,
+        .fields_len = (uint32_t)decision->fields.len,
         .event_properties_len = (uint32_t)decision->event_properties.len,
         .user_properties_len = (uint32_t)decision->user_properties.len,
         .has_id = true,
@@ -175,6 +177,7 @@ oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decisio
     char *to = record->bytes;
     to = put(to, decision->user_id);
     to = put(to, decision->device_id);
+    to = put(to, decision->fields);
     to = put(to, decision->event_properties);
     put(to, decision->user_properties);
     *out = record;

@@ -21,17 +21,18 @@ typedef struct oa_record {
     };
     oa_occurrence occurrence;
     uint32_t offset; /* from the head of its chunk */
+    uint32_t fields_len;
     uint32_t event_properties_len;
     uint32_t user_properties_len;
     uint16_t user_id_len; /* 0: absent */
     uint16_t device_id_len;
     uint16_t regrouped; /* how often it may have changed the $identify that it has a part in */
     uint8_t events; /* what it adds to a request: an estimate, the renderer has the exact number */
-    bool alone;     /* never shares a $identify: Amplitude refused one that it had a part in */
-    bool refused;   /* never queued: kept only to be reported */
-    bool has_id;    /* it has an insert_id */
-    bool property_only; /* sets the property again, without an event that is counted */
-    char bytes[];       /* user id, device id, event properties, user properties */
+    bool alone : 1; /* never shares a $identify: Amplitude refused one that it had a part in */
+    bool refused : 1;       /* never queued: kept only to be reported */
+    bool has_id : 1;        /* it has an insert_id */
+    bool property_only : 1; /* sets the property again, without an event that is counted */
+    char bytes[];           /* user id, device id, fields, event properties, user properties */
 } oa_record;
 
 static inline oa_str oa_record_user_id(const oa_record *record) {
@@ -43,9 +44,14 @@ static inline oa_str oa_record_device_id(const oa_record *record) {
     return (oa_str){record->device_id_len > 0 ? at : NULL, record->device_id_len};
 }
 
-static inline oa_str oa_record_event_properties(const oa_record *record) {
+static inline oa_str oa_record_fields(const oa_record *record) {
     const char *at = record->bytes + record->user_id_len + record->device_id_len;
-    return (oa_str){at, record->event_properties_len};
+    return (oa_str){at, record->fields_len};
+}
+
+static inline oa_str oa_record_event_properties(const oa_record *record) {
+    const oa_str before = oa_record_fields(record);
+    return (oa_str){before.data + before.len, record->event_properties_len};
 }
 
 static inline oa_str oa_record_user_properties(const oa_record *record) {

@@ -79,6 +79,42 @@ static void every_field_is_as_the_contract_says(void **state) {
     world_end(w);
 }
 
+static void fields_are_in_both_events_and_their_groups_replace_the_others(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.groups_json = str("{\"org\":\"a\"}");
+    world_start(w);
+    static const char *const fields[] = {"\"session_id\":7",
+                                         "\"groups\":{\"team\":\"b\"},\"ip\":\"::1\""};
+    for (size_t i = 0; i < 2; i++) {
+        const oa_decision decision = {.user_id = str("ann"), .fields = str(fields[i])};
+        assert_int_equal(decide_with(w, &decision, "f", "a", true), OA_OK);
+    }
+    flush_now(w, 2, 0, 0);
+    const arrival *request = &w->server.arrivals[0];
+    assert_int_equal(arrival_count(request), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const cJSON *event = arrival_event(request, i);
+        const cJSON *session = cJSON_GetObjectItem(event, "session_id");
+        char *groups = cJSON_PrintUnformatted(cJSON_GetObjectItem(event, "groups"));
+        if (i < 2) {
+            assert_non_null(session);
+            assert_int_equal(session->valueint, 7);
+            assert_true(i == 0 ? groups == NULL : strcmp(groups, "{\"org\":\"a\"}") == 0);
+        } else {
+            assert_null(session);
+            assert_string_equal(text_of(event, "ip"), "::1");
+            assert_string_equal(groups, "{\"team\":\"b\"}");
+        }
+        cJSON_free(groups);
+        size_t count = 0; /* cJSON would find the first of two */
+        for (const cJSON *member = event->child; member != NULL; member = member->next)
+            count += strcmp(member->string, "groups") == 0;
+        assert_true(count < 2);
+    }
+    world_end(w);
+}
+
 static void a_disabled_flag_is_off(void **state) {
     (void)state;
     for (int variation = 0; variation < 2; variation++) {
@@ -185,6 +221,21 @@ static void users_and_devices_are_told_apart(void **state) {
     assert_int_equal(try_decide(w, "x", "y", "h", "a", true), OA_OK);
     flush_now(w, 4, 0, 0);
     EXPECT_ARRIVAL(w, 0, "x{f=a} x:f=a @x{f=a} @x:f=a x@x{g=a} x@x:g=a x@y{h=a} x@y:h=a");
+    world_end(w);
+}
+
+static void fields_that_differ_do_not_share(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    static const char *const flags[] = {"f", "g", "h", "i"};
+    static const char *const fields[] = {"\"session_id\":1", "\"session_id\":1", "\"session_id\":2",
+                                         NULL};
+    for (size_t i = 0; i < 4; i++) {
+        const oa_decision decision = {.user_id = str("ann"), .fields = str(fields[i])};
+        assert_int_equal(decide_with(w, &decision, flags[i], "a", true), OA_OK);
+    }
+    flush_now(w, 4, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "ann{f=a,g=a} ann:f=a ann:g=a ann{h=a} ann:h=a ann{i=a} ann:i=a");
     world_end(w);
 }
 
@@ -522,11 +573,13 @@ int main(void) {
         cmocka_unit_test(a_run_of_one_user_shares_an_identify),
         cmocka_unit_test(a_flag_that_changes_is_sent_each_time),
         cmocka_unit_test(every_field_is_as_the_contract_says),
+        cmocka_unit_test(fields_are_in_both_events_and_their_groups_replace_the_others),
         cmocka_unit_test(a_disabled_flag_is_off),
         cmocka_unit_test(without_an_event_type_only_the_property_is_sent),
         cmocka_unit_test(an_event_may_carry_its_property),
         cmocka_unit_test(an_exposure_is_amplitudes_own),
         cmocka_unit_test(users_and_devices_are_told_apart),
+        cmocka_unit_test(fields_that_differ_do_not_share),
         cmocka_unit_test(enrichments_that_differ_do_not_share),
         cmocka_unit_test(ids_are_checked),
         cmocka_unit_test(an_id_that_is_refused_is_left_out_beside_a_good_one),

@@ -88,20 +88,25 @@ static void all_parts_of_a_record_are_copied(void **state) {
     fixture *f = *state;
     char user[] = "ann";
     char device[] = "pc";
+    char fields[] = "\"ip\":\"::1\"";
     char event[] = "\"a\":1";
     char set[] = "\"b\":2";
     const oa_decision decision = {.user_id = str(user),
                                   .device_id = str(device),
+                                  .fields = str(fields),
                                   .event_properties = str(event),
                                   .user_properties = str(set)};
     oa_record *record = NULL;
     assert_int_equal(oa_queue_append(&f->queue, f->variant, &decision, &record), OA_OK);
     memset(user, 'x', 3);
     memset(device, 'x', 2);
+    memset(fields, 'x', 10);
     memset(event, 'x', 5);
     memset(set, 'x', 5);
     assert_memory_equal(oa_record_user_id(record).data, "ann", 3);
     assert_memory_equal(oa_record_device_id(record).data, "pc", 2);
+    assert_int_equal(oa_record_fields(record).len, 10);
+    assert_memory_equal(oa_record_fields(record).data, "\"ip\":\"::1\"", 10);
     assert_memory_equal(oa_record_event_properties(record).data, "\"a\":1", 5);
     assert_memory_equal(oa_record_user_properties(record).data, "\"b\":2", 5);
     assert_int_equal(oa_record_user_properties(record).len, 5);
@@ -112,6 +117,7 @@ static void all_parts_of_a_record_are_copied(void **state) {
     assert_int_equal(oa_queue_append(&f->queue, f->variant, &only_device, &record), OA_OK);
     assert_null(oa_record_user_id(record).data);
     assert_int_equal(oa_record_device_id(record).len, 2);
+    assert_int_equal(oa_record_fields(record).len, 0);
     assert_int_equal(oa_record_event_properties(record).len, 0);
     assert_ptr_equal(oa_queue_last(&f->queue), record);
     assert_ptr_equal(oa_queue_next(oa_queue_peek(&f->queue)), record);

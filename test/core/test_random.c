@@ -343,8 +343,10 @@ static void decide_one(history *h, uint64_t bad_percent) {
     char variation[16];
     snprintf(variation, sizeof(variation), "%s%zu", d->bad ? "bad" : "v", number);
     h->accepted[number] = true; /* before a refusal reports its drop */
-    const oa_status status =
-        try_decide(h->w, NAMES[d->user], NULL, FLAG_KEYS[d->flag], variation, true);
+    static const char *const fields[] = {NULL, NULL, "\"session_id\":1", "\"ip\":\"::1\""};
+    const oa_decision made = {.user_id = str(NAMES[d->user]),
+                              .fields = str(fields[draw_below(&h->seed, 4)])};
+    const oa_status status = decide_with(h->w, &made, FLAG_KEYS[d->flag], variation, true);
     assert_true(status == OA_OK || status == OA_QUEUE_FULL || status == OA_CLOSED);
     if (status != OA_OK) {
         turn(h->w); /* which reports the drop */

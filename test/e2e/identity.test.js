@@ -173,6 +173,127 @@ describe('ids', () => {
   });
 });
 
+describe('event fields of resolveUser', () => {
+  const resolve = { resolveUser: ({ attributes }) => attributes.user };
+  const user = { userId: 'user_12345' };
+
+  /** Decide on a flag for what resolveUser returns. */
+  const decideFor = (dispatcher, returned, flagKey = 'flag') =>
+    dispatcher.onDecision({
+      ...createNotification('nobody', { flagKey }),
+      attributes: { user: returned },
+    });
+
+  const KEYS = ['session_id', 'app_version', 'platform', 'country', 'language', 'ip', 'groups'];
+  const fieldsOf = (event) =>
+    Object.fromEntries(Object.entries(event).filter(([key]) => KEYS.includes(key)));
+
+  test('are in both events, under the names of Amplitude', async (t) => {
+    const { amplitude, dispatcher } = await start(t, { ...resolve, groups: { org: 'Acme' } });
+    decideFor(dispatcher, {
+      ...user,
+      sessionId: 1795532583853,
+      appVersion: '2.1 "beta"',
+      platform: 'Web',
+      country: 'Côte d’Ivoire',
+      language: 'fr',
+      ip: '2001:db8::1',
+      groups: { team: ['a', 'b'] },
+    });
+    await dispatcher.flush();
+    const expected = {
+      session_id: 1795532583853,
+      app_version: '2.1 "beta"',
+      platform: 'Web',
+      country: 'Côte d’Ivoire',
+      language: 'fr',
+      ip: '2001:db8::1',
+      groups: { team: ['a', 'b'] }, // in place of those of the option
+    };
+    const events = storedEvents(amplitude);
+    assert.deepEqual(events.map(fieldsOf), [expected, expected]);
+    assert.deepEqual(dispatcher.stats().leftOut, { ids: 0, fields: 0, properties: 0 });
+  });
+
+  test('that are absent, null or empty are none, and the groups of the option stay', async (t) => {
+    const { amplitude, dispatcher, logger } = await start(t, {
+      ...resolve,
+      groups: { org: 'Acme' },
+    });
+    decideFor(dispatcher, { ...user, sessionId: null, country: '', ip: undefined, groups: {} });
+    await dispatcher.flush();
+    assert.deepEqual(storedEvents(amplitude).map(fieldsOf), [{}, { groups: { org: 'Acme' } }]);
+    assert.deepEqual(logger.warnings, []);
+  });
+
+  test('that are wrong cost themselves, are counted, and named in the log', async (t) => {
+    const { amplitude, dispatcher, logger } = await start(t, resolve);
+    const wrong = {
+      sessionId: [1.5, -2, '17', NaN, 2n, new Date()],
+      appVersion: [2, 'x'.repeat(1025), '\ud800', {}],
+      platform: [true],
+      country: [['CH']],
+      language: [Symbol('x')],
+      ip: ['$remote', 'localhost', '1.2.3', '1.2.3.4:80', 7],
+      groups: ['Acme', { org: '' }, { org: 7 }, [], { a: Array(11).fill('x') }],
+    };
+    let count = 0;
+    for (const [name, values] of Object.entries(wrong)) {
+      for (const value of values) {
+        decideFor(dispatcher, { ...user, language: 'de', [name]: value }, `flag ${count++}`);
+      }
+    }
+    decideFor(
+      dispatcher,
+      {
+        ...user,
+        get ip() {
+          throw new Error('no address');
+        },
+        language: 'de',
+      },
+      `flag ${count++}`,
+    );
+    await dispatcher.flush();
+    const { decisions, leftOut } = dispatcher.stats();
+    assert.deepEqual([decisions.delivered, decisions.invalid, leftOut.fields], [count, 0, count]);
+    for (const event of viewed(amplitude)) {
+      const isOfLanguage = event.event_properties.flag_key === 'flag 12';
+      assert.deepEqual(fieldsOf(event), isOfLanguage ? {} : { language: 'de' });
+    }
+    for (const name of Object.keys(wrong)) {
+      const line = logger.warnings.find((warning) =>
+        warning.startsWith(`resolveUser: ${name}: expected `),
+      );
+      assert.ok(line?.endsWith(`; the decision is sent without its ${name}`), `${name}: ${line}`);
+    }
+    assert.equal(logger.warnings.length, Object.keys(wrong).length); // one for each field
+    assert.ok(!logger.warnings.join().includes('1.2.3'), 'an address is personal');
+  });
+
+  test('that differ keep decisions of one user apart, and equal ones share their $identify', async (t) => {
+    const { amplitude, dispatcher } = await start(t, resolve);
+    for (const [flagKey, sessionId] of Object.entries({ a: 1, b: 1, c: 2, d: undefined })) {
+      decideFor(dispatcher, { ...user, sessionId }, flagKey);
+    }
+    await dispatcher.flush();
+    const identifies = storedEvents(amplitude).filter(
+      ({ event_type }) => event_type === '$identify',
+    );
+    assert.deepEqual(
+      identifies.map(({ session_id, user_properties }) => [
+        session_id,
+        Object.keys(user_properties.$set).join(),
+      ]),
+      [
+        [1, '[Optimizely] a,[Optimizely] b'],
+        [2, '[Optimizely] c'],
+        [undefined, '[Optimizely] d'],
+      ],
+    );
+  });
+});
+
 describe('properties', () => {
   test('of the application are added, and the own ones stay', async (t) => {
     const { amplitude, dispatcher } = await start(t, {

@@ -182,7 +182,7 @@ describe('the code', () => {
     return BLOCKS.get(title).code;
   }
 
-  /** Run `files` in a project; { child, sent() }: what it sent, an array of [type, user, properties]. */
+  /** Run `files` in a project; { child, events(), sent() }: what it sent, and that as an array of [type, user, properties]. */
   async function start(t, files, main, env) {
     const amplitude = await startAmplitude();
     const folder = makeProject();
@@ -205,23 +205,22 @@ describe('the code', () => {
         },
       },
     );
+    const events = () => amplitude.requests.flatMap(({ body }) => body.events);
     const sent = () =>
-      amplitude.requests
-        .flatMap(({ body }) => body.events)
-        .map((event) => [
-          event.event_type,
-          event.user_id ?? event.device_id,
-          event.event_type === '$identify' ? event.user_properties.$set : event.event_properties,
-        ]);
-    return { child, sent };
+      events().map((event) => [
+        event.event_type,
+        event.user_id ?? event.device_id,
+        event.event_type === '$identify' ? event.user_properties.$set : event.event_properties,
+      ]);
+    return { child, events, sent };
   }
 
   /** The same, to its end, which has to be a success. */
   async function run(t, files, main, env) {
-    const { child, sent } = await start(t, files, main, env);
+    const { child, events, sent } = await start(t, files, main, env);
     await child.endsWith(0);
     assert.equal(child.stderr, '');
-    return { stdout: child.stdout, sent: sent() };
+    return { stdout: child.stdout, events: events(), sent: sent() };
   }
 
   const types = (sent) => sent.map(([type]) => type);
@@ -313,6 +312,21 @@ describe('the code', () => {
         { flag_key: 'checkout_flow', variant: 'one_page', experiment_key: 'checkout_ab' },
       ],
     ]);
+  });
+
+  it('of the fields', async (t) => {
+    const decide = DECIDE.replace(
+      "country: 'US'",
+      "country: 'US', amplitudeDeviceId: 'device-9', amplitudeSessionId: 1795532583000",
+    );
+    const { events } = await runFragment(t, 'session.js', CLIENT + decide);
+    assert.equal(events.length, 2);
+    for (const { user_id, device_id, session_id, country } of events) {
+      assert.deepEqual(
+        [user_id, device_id, session_id, country],
+        ['user_9', 'device-9', 1795532583000, 'US'],
+      );
+    }
   });
 
   it('of the older APIs', async (t) => {

@@ -142,6 +142,8 @@ static void decide(host *h) {
     };
     if (shape % 16 == 5) /* refused, and left out beside a good one */
         *(user == 2 ? &decision.user_id : &decision.device_id) = str("none");
+    if (shape % 8 == 1)
+        decision.fields = str("\"session_id\":1");
     if (shape % 16 == 3)
         decision.user_properties = str("\"plan\":\"pro\"");
     oa_wake wake = OA_WAKE_NOT;

@@ -33,7 +33,19 @@ createDispatcher({
   disabledValue: 'variation',
   decisionTypes: ['flag', 'ab-test'],
   resolveUser: ({ userId, attributes }) =>
-    userId === '' ? null : { userId, deviceId: attributes['deviceId'] ?? null },
+    userId === ''
+      ? null
+      : {
+          userId,
+          deviceId: attributes['deviceId'] ?? null,
+          sessionId: 1,
+          appVersion: '2.1',
+          platform: 'Web',
+          country: 'CH',
+          language: null,
+          ip: '::1',
+          groups: { org: ['a'] },
+        },
   eventProperties: (notification, { ruleType }) => {
     const type: 'flag' | 'ab-test' = notification.type;
     const rule: RuleType | null = ruleType;
@@ -141,6 +153,8 @@ createDispatcher({ apiKey, logLevel: 5 });
 createDispatcher({ apiKey, eventProperties: async () => ({}) });
 // @ts-expect-error neither id
 createDispatcher({ apiKey, resolveUser: () => ({ id: 'x' }) });
+// @ts-expect-error: a session is a number
+createDispatcher({ apiKey, resolveUser: () => ({ userId: 'x', sessionId: '1' }) });
 // @ts-expect-error names are strings
 createDispatcher({ apiKey, groups: { company: 5 } });
 createDispatcher({

@@ -22,15 +22,26 @@ struct oa_frame {
     oa_buf exposure_head;   /* {"event_type":"$exposure" */
     oa_buf event_head;      /* {"event_type":"Experiment Viewed" */
     oa_buf event_middle;    /* ","library":"...","groups":{...},"event_properties":{ */
+    oa_buf bare_middle;     /* the same without groups, for records that have their own */
 };
 
-enum { FRAME_BUFS = 7 };
+enum { FRAME_BUFS = 8 };
 
 static void list_bufs(oa_frame *frame, oa_buf *bufs[FRAME_BUFS]) {
     oa_buf *const all[FRAME_BUFS] = {
         &frame->head,          &frame->tail,       &frame->identify_head, &frame->identify_middle,
-        &frame->exposure_head, &frame->event_head, &frame->event_middle};
+        &frame->exposure_head, &frame->event_head, &frame->event_middle,  &frame->bare_middle};
     memcpy(bufs, all, sizeof(all));
+}
+
+static void render_event_middle(oa_buf *middle, const oa_config *config, oa_str groups_json) {
+    OA_BUF_LITERAL(middle, "\",\"library\":");
+    oa_buf_append_json(middle, config->library);
+    if (groups_json.data != NULL) {
+        OA_BUF_LITERAL(middle, ",\"groups\":");
+        oa_buf_append_str(middle, groups_json);
+    }
+    OA_BUF_LITERAL(middle, ",\"event_properties\":{");
 }
 
 static void render_constants(oa_frame *frame, const oa_config *config) {
@@ -55,14 +66,8 @@ static void render_constants(oa_frame *frame, const oa_config *config) {
     OA_BUF_LITERAL(event_head, "{\"event_type\":");
     oa_buf_append_json(event_head, config->event_type);
 
-    oa_buf *event = &frame->event_middle;
-    OA_BUF_LITERAL(event, "\",\"library\":");
-    oa_buf_append_json(event, config->library);
-    if (config->groups_json.data != NULL) {
-        OA_BUF_LITERAL(event, ",\"groups\":");
-        oa_buf_append_str(event, config->groups_json);
-    }
-    OA_BUF_LITERAL(event, ",\"event_properties\":{");
+    render_event_middle(&frame->event_middle, config, config->groups_json);
+    render_event_middle(&frame->bare_middle, config, (oa_str){NULL, 0});
 }
 
 /* Hash what events of the dispatcher have in common and an insert_id has to cover: their type, and
@@ -204,9 +209,10 @@ static oa_hash shared_id(const oa_frame *frame, oa_hash identity, oa_record *con
     oa_hash id = identify_id(frame, identity, records[0]);
     for (size_t i = 1; i < count; i++)
         id = combine(frame, id, identify_id(frame, identity, records[i]));
-    const oa_str added = oa_record_user_properties(records[0]);
-    if (added.len > 0)
-        id = combine(frame, id, oa_hash_bytes(&frame->hash_key, added.data, added.len));
+    const oa_str shared[] = {oa_record_user_properties(records[0]), oa_record_fields(records[0])};
+    for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++)
+        if (shared[i].len > 0)
+            id = combine(frame, id, oa_hash_bytes(&frame->hash_key, shared[i].data, shared[i].len));
     return id;
 }
 
@@ -226,7 +232,7 @@ static void append_id(oa_buf *text, oa_hash hash) {
     text->len += OA_HASH_HEX_BYTES;
 }
 
-/* Append `,"user_id":"...","device_id":"...","time":...,"insert_id":"`. */
+/* Append `,"user_id":"...","device_id":"...",<fields>,"time":...,"insert_id":"`. */
 static void append_origin(oa_body *body, const oa_record *record) {
     oa_buf *text = &body->text;
     if (record->user_id_len > 0) {
@@ -236,6 +242,10 @@ static void append_origin(oa_body *body, const oa_record *record) {
     if (record->device_id_len > 0) {
         OA_BUF_LITERAL(text, ",\"device_id\":");
         oa_buf_append_json(text, oa_record_device_id(record));
+    }
+    if (record->fields_len > 0) {
+        OA_BUF_LITERAL(text, ",");
+        oa_buf_append_str(text, oa_record_fields(record));
     }
     OA_BUF_LITERAL(text, ",\"time\":");
     if (record->time_ms != body->time_ms || body->time_len == 0) {
@@ -310,13 +320,25 @@ static void append_identify(run *r) {
     OA_BUF_LITERAL(text, "}}},");
 }
 
+static bool has_groups(const oa_record *record) {
+    static const char key[] = "\"groups\":";
+    const oa_str fields = oa_record_fields(record);
+    return fields.len >= sizeof(key) && memcmp(fields.data, key, sizeof(key) - 1) == 0;
+}
+
+static void append_middle(run *r, const oa_record *record) {
+    const oa_frame *frame = r->frame;
+    const oa_buf *middle = has_groups(record) ? &frame->bare_middle : &frame->event_middle;
+    oa_buf_append(&r->body->text, middle->data, middle->len);
+}
+
 static void append_exposure(run *r, size_t at) {
     const oa_frame *frame = r->frame;
     const oa_record *record = r->records[at];
     oa_buf *text = &r->body->text;
     start_event(r, &frame->exposure_head, at, 1);
     append_id(text, exposure_id(frame, r->identity, record));
-    oa_buf_append(text, frame->event_middle.data, frame->event_middle.len);
+    append_middle(r, record);
     oa_buf_append_str(text, record->variant->exposure_json);
     append_members(text, oa_record_event_properties(record));
     OA_BUF_LITERAL(text, "}},");
@@ -329,7 +351,7 @@ static void append_event(run *r, size_t at) {
     oa_buf *text = &r->body->text;
     start_event(r, &frame->event_head, at, 1);
     append_id(text, event_id(frame, r->identity, record));
-    oa_buf_append(text, frame->event_middle.data, frame->event_middle.len);
+    append_middle(r, record);
     oa_buf_append_str(text, variant->event_json);
     append_members(text, oa_record_event_properties(record));
     if (frame->event_sets_property) {
@@ -338,6 +360,10 @@ static void append_event(run *r, size_t at) {
         append_members(text, oa_record_user_properties(record));
     }
     OA_BUF_LITERAL(text, "}},");
+}
+
+static bool is_equal(oa_str a, oa_str b) {
+    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
 /* Whether `record` can follow `records[0..count)` in a run: a $identify that not all records have
@@ -349,9 +375,8 @@ static bool can_follow(const oa_frame *frame, oa_record *const *records, size_t 
         has_identify(frame, first) != frame->sends_identify ||
         has_identify(frame, record) != frame->sends_identify)
         return false;
-    const oa_str a = oa_record_user_properties(first);
-    const oa_str b = oa_record_user_properties(record);
-    if (a.len != b.len || memcmp(a.data, b.data, a.len) != 0)
+    if (!is_equal(oa_record_user_properties(first), oa_record_user_properties(record)) ||
+        !is_equal(oa_record_fields(first), oa_record_fields(record)))
         return false;
     for (size_t i = 0; i < count; i++)
         if (records[i]->variant->flag_hash == record->variant->flag_hash)

@@ -379,30 +379,31 @@ uint32_t ToResult(oa_status status, const oa_decision &decision) {
            (decision.device_id.len == 0 ? kDevice : 0);
 }
 
-/* record(variantId, userId, deviceId?, eventProperties?, userProperties?) -> ToResult(). The hot
- * call. */
+/* record(variantId, userId, deviceId?, eventProperties?, userProperties?, fields?) -> ToResult().
+ * The hot call. */
 napi_value Record(napi_env env, napi_callback_info info) {
-    napi_value argv[5];
-    size_t argc = 5;
+    napi_value argv[6];
+    size_t argc = 6;
     void *data = nullptr;
     napi_get_cb_info(env, info, &argc, argv, nullptr, &data);
     Host *host = static_cast<Host *>(data);
     oa_decision decision = {};
     char user_id[kIdBytes];
     char device_id[kIdBytes];
-    char *texts[2] = {nullptr, nullptr};
+    char *texts[3] = {nullptr, nullptr, nullptr};
     oa_status status = OA_OK;
     napi_get_value_uint32(env, argv[0], &decision.variant_id);
     bool malformed = !ReadId(env, argv[1], user_id, &decision.user_id);
     if (argc > 2 && !ReadId(env, argv[2], device_id, &decision.device_id))
         malformed = true;
     if (argc > 3 && (!ReadText(env, argv[3], &texts[0], &decision.event_properties) ||
-                     !ReadText(env, argv[4], &texts[1], &decision.user_properties)))
+                     !ReadText(env, argv[4], &texts[1], &decision.user_properties) ||
+                     !ReadText(env, argv[5], &texts[2], &decision.fields)))
         status = OA_NOMEM;
     if (status == OA_OK)
         status = oa_uv_record(host->uv, &decision);
-    std::free(texts[0]);
-    std::free(texts[1]);
+    for (char *text : texts)
+        std::free(text);
     if (malformed && status == OA_ID_MISSING)
         status = OA_ID_MALFORMED;
     if (malformed)

@@ -1,0 +1,104 @@
+'use strict';
+
+/**
+ * The fields of Amplitude's events that an application may give: their checks, and their names on the wire.
+ */
+
+const { isIP } = require('node:net');
+
+const { Unexpected, checked, describe, isObject, shorten } = require('./checks.js');
+const { MAX_STRING_LENGTH, isText } = require('./text.js');
+
+const MAX_GROUP_TYPES = 5;
+const MAX_GROUP_VALUES = 10;
+const EXPECTED_GROUPS =
+  `an object {type: name or array of names} of at most ${MAX_GROUP_TYPES} types and ` +
+  `${MAX_GROUP_VALUES} names in all, none of them empty`;
+
+/** Check the name, or the array of names, of one type of group; an array is copied. */
+function groupNames(type, value) {
+  const names = Array.isArray(value) ? Object.freeze([...value]) : value;
+  const all = [names].flat();
+  if (!isText(type, 1) || all.length === 0 || !all.every((name) => isText(name, 1))) {
+    throw new Unexpected(
+      EXPECTED_GROUPS,
+      `${describe(value)} for ${JSON.stringify(shorten(type))}`,
+    );
+  }
+  return names;
+}
+
+function groups(value) {
+  if (!isObject(value)) {
+    throw new Unexpected(EXPECTED_GROUPS);
+  }
+  const entries = Object.entries(value).map(([type, names]) => [type, groupNames(type, names)]);
+  const count = entries.flatMap(([, names]) => names).length;
+  if (entries.length > MAX_GROUP_TYPES || count > MAX_GROUP_VALUES) {
+    throw new Unexpected(EXPECTED_GROUPS, `${count} names of ${entries.length} types`);
+  }
+  return entries.length === 0 ? null : Object.freeze(Object.fromEntries(entries));
+}
+
+function text(value) {
+  if (!isText(value, 1)) {
+    throw new Unexpected(
+      `a string of at most ${MAX_STRING_LENGTH} characters, without lone surrogates`,
+    );
+  }
+  return value;
+}
+
+function sessionId(value) {
+  if (!Number.isSafeInteger(value) || value < -1) {
+    throw new Unexpected('an integer, the start of the session in ms, or -1 for none');
+  }
+  return value;
+}
+
+/** Not `$remote`, which stands for the address of the request, and that is the server's own. */
+function ip(value) {
+  if (typeof value !== 'string' || isIP(value) === 0) {
+    throw new Unexpected('an IPv4 or IPv6 address');
+  }
+  return value;
+}
+
+/** What a field is, without what it says: it may be personal. */
+const describeField = (value) =>
+  typeof value === 'string' ? `a string of ${value.length} characters` : describe(value);
+
+/** What resolveUser may return beside the ids. `groups` comes first: the core looks for it there. */
+const FIELDS = [
+  { name: 'groups', key: 'groups', check: groups },
+  { name: 'sessionId', key: 'session_id', check: sessionId },
+  { name: 'appVersion', key: 'app_version', check: text },
+  { name: 'platform', key: 'platform', check: text },
+  { name: 'country', key: 'country', check: text },
+  { name: 'language', key: 'language', check: text },
+  { name: 'ip', key: 'ip', check: ip },
+].map((field) => ({ ...field, describe: describeField }));
+
+const isAbsent = (value) => value === undefined || value === null || value === '';
+
+/**
+ * Return the event fields of what resolveUser returned as members of a JSON object, `"session_id":1,"ip":"..."`, or
+ * undefined when there are none. A field that is wrong is left out; `onFault` gets its name and what is wrong with it.
+ */
+function toFieldMembers(user, onFault) {
+  let members = '';
+  for (const field of FIELDS) {
+    try {
+      const value = user[field.name];
+      const valid = isAbsent(value) ? null : checked(field, value, field.name);
+      if (valid !== null) {
+        members += `${members && ','}"${field.key}":${JSON.stringify(valid)}`;
+      }
+    } catch (error) {
+      onFault(field.name, error);
+    }
+  }
+  return members || undefined;
+}
+
+module.exports = { groups, toFieldMembers };
