@@ -215,6 +215,23 @@ describe('event fields of resolveUser', () => {
     assert.deepEqual(dispatcher.stats().leftOut, { ids: 0, fields: 0, properties: 0 });
   });
 
+  for (const format of ['merged', 'exposure', ['exposure', 'identify'], 'identify']) {
+    test(`are in every event of the format ${JSON.stringify(format)}`, async (t) => {
+      const { amplitude, dispatcher } = await start(t, {
+        ...resolve,
+        format,
+        groups: { org: 'Acme' },
+      });
+      decideFor(dispatcher, { ...user, sessionId: 7, groups: { team: 'a' } });
+      await dispatcher.flush();
+      const { events } = amplitude.requests[0].body;
+      assert.equal(events.length, [format].flat().length);
+      for (const event of events) {
+        assert.deepEqual(fieldsOf(event), { session_id: 7, groups: { team: 'a' } });
+      }
+    });
+  }
+
   test('that are absent, null or empty are none, and the groups of the option stay', async (t) => {
     const { amplitude, dispatcher, logger } = await start(t, {
       ...resolve,
