@@ -6,7 +6,7 @@
 
 const { isIP } = require('node:net');
 
-const { Unexpected, checked, describe, isObject, shorten } = require('./checks.js');
+const { Unexpected, checked, describe, isObject, resolveTable, shorten } = require('./checks.js');
 const { MAX_STRING_LENGTH, isText } = require('./text.js');
 
 const MAX_GROUP_TYPES = 5;
@@ -43,11 +43,28 @@ function groups(value) {
 function text(value) {
   if (!isText(value, 1)) {
     throw new Unexpected(
-      `a string of at most ${MAX_STRING_LENGTH} characters, without lone surrogates`,
+      `a string of 1 to ${MAX_STRING_LENGTH} characters, without lone surrogates`,
     );
   }
   return value;
 }
+
+/** A check of an object of texts, which may lack some of them; null when it has none. */
+function texts(option, names) {
+  const table = Object.fromEntries(names.map((name) => [name, { check: text }]));
+  return (value) => {
+    if (!isObject(value)) {
+      throw new Unexpected(`an object with ${names.join(', ')}`);
+    }
+    const given = Object.entries(resolveTable(table, value, `${option}.`)).filter(
+      ([, member]) => member !== undefined,
+    );
+    return given.length === 0 ? null : Object.freeze(Object.fromEntries(given));
+  };
+}
+
+const ingestionMetadata = texts('ingestionMetadata', ['sourceName', 'sourceVersion']);
+const plan = texts('plan', ['branch', 'source', 'version', 'versionId']);
 
 function sessionId(value) {
   if (!Number.isSafeInteger(value) || value < -1) {
@@ -101,4 +118,28 @@ function toFieldMembers(user, onFault) {
   return members || undefined;
 }
 
-module.exports = { groups, toFieldMembers };
+/** Return the fields that are the same in all events of a dispatcher, likewise; null when there are none. */
+function toConstantMembers(options) {
+  const metadata = options.ingestionMetadata;
+  const fields = {
+    ingestion_metadata: metadata && {
+      source_name: metadata.sourceName,
+      source_version: metadata.sourceVersion,
+    },
+    plan: options.plan,
+    partner_id: options.partnerId,
+  };
+  const members = Object.entries(fields)
+    .filter(([, value]) => value !== null)
+    .map(([key, value]) => `"${key}":${JSON.stringify(value)}`);
+  return members.length === 0 ? null : members.join();
+}
+
+module.exports = {
+  groups,
+  ingestionMetadata,
+  plan,
+  text,
+  toConstantMembers,
+  toFieldMembers,
+};

@@ -196,6 +196,23 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   /** Amplitude's account-level groups, for every event: at most 5 types and 10 names in all. Default: none. */
   groups?: Readonly<Record<string, string | readonly string[]>> | undefined;
 
+  /** What sends the events, for Amplitude's data management: in every event. Default: none. */
+  ingestionMetadata?:
+    { sourceName?: string | undefined; sourceVersion?: string | undefined } | undefined;
+
+  /** The tracking plan that the events follow: in every event. Default: none. */
+  plan?:
+    | {
+        branch?: string | undefined;
+        source?: string | undefined;
+        version?: string | undefined;
+        versionId?: string | undefined;
+      }
+    | undefined;
+
+  /** The id that Amplitude has given to a partner: in every event. Default: none. */
+  partnerId?: string | undefined;
+
   /** Start without sending: decisions are counted as dropped (`opted_out`) and not stored. Default: `false`. */
   optOut?: boolean | undefined;
 

@@ -6,6 +6,7 @@ const { version } = require('../package.json');
 const { createAddonHandlers } = require('./addon-handlers.js');
 const binding = require('./binding.js');
 const channels = require('./diagnostics.js');
+const { toConstantMembers } = require('./event-fields.js');
 
 const LIBRARY = `optimizely-amplitude/${version}`;
 
@@ -37,6 +38,7 @@ function nativeOptions(options, log) {
     sendsExposure: options.format.sendsExposure,
     propertyPrefix: options.propertyPrefix,
     groupsJson: options.groups === null ? null : JSON.stringify(options.groups),
+    constantsJson: toConstantMembers(options),
     disabledValueIsVariation: options.disabledValue === 'variation',
     optOut: options.optOut,
     debug: log.debugEnabled,

@@ -25,7 +25,7 @@ const {
   resolveTable,
 } = require('./checks.js');
 const { BATCH, HTTP_V2, ORIGINS, endpointOf, isAmplitude } = require('./endpoints.js');
-const { groups } = require('./event-fields.js');
+const { groups, ingestionMetadata, plan, text } = require('./event-fields.js');
 const { FORMATS, clashOf, partsOf } = require('./format.js');
 const { MAX_STRING_LENGTH, isText } = require('./text.js');
 
@@ -279,6 +279,9 @@ const TABLE = {
   send: { check: oneOf('all', 'experiments'), default: null },
   includeRollouts: { check: boolean, default: null },
   groups: { check: groups, default: null },
+  ingestionMetadata: { check: ingestionMetadata, default: null },
+  plan: { check: plan, default: null },
+  partnerId: { check: text, default: null },
   optOut: { check: boolean, default: false },
   logger: { check: logger, default: null },
   loggerProvider: { check: logger, default: null },

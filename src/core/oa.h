@@ -109,8 +109,9 @@ typedef struct oa_now {
     TEXT(library, "library")      /* "optimizely-amplitude/0.1.0" */                               \
     TEXT(event_type, "eventType") /* of the event of a decision; absent: none is sent */           \
     TEXT(property_prefix, "propertyPrefix")                                                        \
-    TEXT(groups_json, "groupsJson") /* a JSON object, or absent */                                 \
-    TEXT(server_name, "serverName") /* the URL without secrets, for messages */                    \
+    TEXT(groups_json, "groupsJson")       /* a JSON object, or absent */                           \
+    TEXT(constants_json, "constantsJson") /* members of every event, or absent */                  \
+    TEXT(server_name, "serverName")       /* the URL without secrets, for messages */              \
     FLAG(is_amplitude,                                                                             \
          "isAmplitude") /* one of Amplitude's hosts: a success says so in its body */              \
     FLAG(sends_identify, "sendsIdentify")          /* a $identify sets the user property */        \

@@ -44,6 +44,7 @@ static void every_field_is_as_the_contract_says(void **state) {
     world *w = world_new();
     w->config.property_prefix = str("[Optimizely] ");
     w->config.groups_json = str("{\"org\":[\"a\",\"b\"]}");
+    w->config.constants_json = str("\"plan\":{\"branch\":\"main\"}");
     w->config.min_id_length = 3;
     world_start(w);
     const oa_decision decision = {
@@ -61,11 +62,13 @@ static void every_field_is_as_the_contract_says(void **state) {
              "{\"api_key\":\"0123456789abcdef0123456789abcdef\",\"events\":["
              "{\"event_type\":\"$identify\",\"user_id\":\"ann\",\"device_id\":\"phone\","
              "\"time\":1800014400000,\"insert_id\":\"%s\","
-             "\"library\":\"optimizely-amplitude/0.0.0\",\"user_properties\":{\"$set\":"
+             "\"library\":\"optimizely-amplitude/0.0.0\",\"plan\":{\"branch\":\"main\"},"
+             "\"user_properties\":{\"$set\":"
              "{\"[Optimizely] check\\\"out\":\"one\\npage\",\"plan\":\"pro\"}}},"
              "{\"event_type\":\"Experiment Viewed\",\"user_id\":\"ann\",\"device_id\":\"phone\","
              "\"time\":1800014400000,\"insert_id\":\"%s\","
-             "\"library\":\"optimizely-amplitude/0.0.0\",\"groups\":{\"org\":[\"a\",\"b\"]},"
+             "\"library\":\"optimizely-amplitude/0.0.0\",\"plan\":{\"branch\":\"main\"},"
+             "\"groups\":{\"org\":[\"a\",\"b\"]},"
              "\"event_properties\":{\"flag_key\":\"check\\\"out\",\"variation_key\":\"one\\npage\","
              "\"rule_key\":\"rule\",\"enabled\":true,\"price\":5,\"tags\":[\"x\"]}}],"
              "\"options\":{\"min_id_length\":3}}",

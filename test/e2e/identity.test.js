@@ -311,6 +311,23 @@ describe('event fields of resolveUser', () => {
   });
 });
 
+test('ingestionMetadata, plan and partnerId are in every event, as the SDK of Amplitude writes them', async (t) => {
+  const { amplitude, dispatcher } = await start(t, {
+    ingestionMetadata: { sourceName: 'ampli', sourceVersion: '2.0.0' },
+    plan: { branch: 'main "x"', source: 'web', version: '1', versionId: 'id' },
+    partnerId: 'partner',
+  });
+  decide(dispatcher, 'user_12345');
+  await dispatcher.flush();
+  const { events } = amplitude.requests[0].body;
+  assert.equal(events.length, 2);
+  for (const { ingestion_metadata, plan, partner_id } of events) {
+    assert.deepEqual(ingestion_metadata, { source_name: 'ampli', source_version: '2.0.0' });
+    assert.deepEqual(plan, { branch: 'main "x"', source: 'web', version: '1', versionId: 'id' });
+    assert.equal(partner_id, 'partner');
+  }
+});
+
 describe('properties', () => {
   test('of the application are added, and the own ones stay', async (t) => {
     const { amplitude, dispatcher } = await start(t, {

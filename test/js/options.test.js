@@ -68,6 +68,9 @@ test('the defaults', () => {
     send: 'all',
     includeRollouts: true,
     groups: null,
+    ingestionMetadata: null,
+    plan: null,
+    partnerId: null,
     optOut: false,
     logger: null,
     loggerProvider: null,
@@ -102,11 +105,11 @@ test('every option is refused when it is null, a symbol, NaN or useless, and nam
   const names = Object.keys(resolve({})).filter((name) => !DERIVED.includes(name));
   for (const name of names) {
     for (const value of [null, Symbol('x'), NaN, -1, 1.5, Infinity, [], 5n, new Map()]) {
-      if (name === 'groups' && value instanceof Map) {
-        continue;
-      } // an object without own properties: no groups
-      if (name === 'dedupe' && value instanceof Map) {
-        continue;
+      if (
+        value instanceof Map &&
+        ['dedupe', 'groups', 'ingestionMetadata', 'plan'].includes(name)
+      ) {
+        continue; // an object without own properties: nothing is given
       }
       assert.match(
         refusal(() => resolve({ [name]: value })),
@@ -511,6 +514,40 @@ describe('groups', () => {
         /^option 'groups': /,
       );
     }
+  });
+});
+
+describe('ingestionMetadata, plan and partnerId', () => {
+  it('are copied and frozen; an empty one is none', () => {
+    const plan = { branch: 'main', source: undefined };
+    const resolved = resolve({ plan, ingestionMetadata: {} }).plan;
+    plan.branch = 'other';
+    assert.deepEqual(resolved, { branch: 'main' });
+    assert.ok(Object.isFrozen(resolved));
+    assert.equal(resolve({ ingestionMetadata: {} }).ingestionMetadata, null);
+  });
+
+  it('are refused when they are anything else, and named', () => {
+    const bad = {
+      'ingestionMetadata: ': { ingestionMetadata: 'ampli' },
+      'ingestionMetadata.sourceName: ': { ingestionMetadata: { sourceName: '' } },
+      'ingestionMetadata.sourceVersion: ': { ingestionMetadata: { sourceVersion: 2 } },
+      'plan: ': { plan: ['main'] },
+      'plan.branch: ': { plan: { branch: 'x'.repeat(1025) } },
+      'plan.versionId: ': { plan: { versionId: '\ud800' } },
+      'partnerId: ': { partnerId: '' },
+    };
+    for (const [name, options] of Object.entries(bad)) {
+      const message = refusal(() => resolve(options));
+      assert.ok(
+        message.startsWith(`option '${name.replace(': ', "': expected ")}`),
+        `${name}: ${message}`,
+      );
+    }
+    assert.match(
+      refusal(() => resolve({ ingestionMetadata: { source_name: 'ampli' } })),
+      /unknown option 'ingestionMetadata.source_name': .*'ingestionMetadata.sourceName'/,
+    );
   });
 });
 

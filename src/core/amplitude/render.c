@@ -34,9 +34,23 @@ static void list_bufs(oa_frame *frame, oa_buf *bufs[FRAME_BUFS]) {
     memcpy(bufs, all, sizeof(all));
 }
 
-static void render_event_middle(oa_buf *middle, const oa_config *config, oa_str groups_json) {
+/* Append further members of an object, if there are any. */
+static void append_members(oa_buf *text, oa_str members) {
+    if (members.len == 0)
+        return;
+    OA_BUF_LITERAL(text, ",");
+    oa_buf_append_str(text, members);
+}
+
+/* What is the same in every event, behind its insert_id. */
+static void render_library(oa_buf *middle, const oa_config *config) {
     OA_BUF_LITERAL(middle, "\",\"library\":");
     oa_buf_append_json(middle, config->library);
+    append_members(middle, config->constants_json);
+}
+
+static void render_event_middle(oa_buf *middle, const oa_config *config, oa_str groups_json) {
+    render_library(middle, config);
     if (groups_json.data != NULL) {
         OA_BUF_LITERAL(middle, ",\"groups\":");
         oa_buf_append_str(middle, groups_json);
@@ -57,8 +71,7 @@ static void render_constants(oa_frame *frame, const oa_config *config) {
 
     OA_BUF_LITERAL(&frame->identify_head, "{\"event_type\":\"$identify\"");
     oa_buf *identify = &frame->identify_middle;
-    OA_BUF_LITERAL(identify, "\",\"library\":");
-    oa_buf_append_json(identify, config->library);
+    render_library(identify, config);
     OA_BUF_LITERAL(identify, ",\"user_properties\":{\"$set\":{");
 
     OA_BUF_LITERAL(&frame->exposure_head, "{\"event_type\":\"$exposure\"");
@@ -243,10 +256,7 @@ static void append_origin(oa_body *body, const oa_record *record) {
         OA_BUF_LITERAL(text, ",\"device_id\":");
         oa_buf_append_json(text, oa_record_device_id(record));
     }
-    if (record->fields_len > 0) {
-        OA_BUF_LITERAL(text, ",");
-        oa_buf_append_str(text, oa_record_fields(record));
-    }
+    append_members(text, oa_record_fields(record));
     OA_BUF_LITERAL(text, ",\"time\":");
     if (record->time_ms != body->time_ms || body->time_len == 0) {
         body->time_len = oa_buf_format_int(record->time_ms, body->time);
@@ -295,14 +305,6 @@ static void start_event(run *r, const oa_buf *head, size_t at, size_t count) {
     append_origin(body, record);
     r->origin_len = body->text.len - r->origin_at;
     r->origin_ms = record->time_ms;
-}
-
-/* Append further members of an object, if there are any. */
-static void append_members(oa_buf *text, oa_str members) {
-    if (members.len == 0)
-        return;
-    OA_BUF_LITERAL(text, ",");
-    oa_buf_append_str(text, members);
 }
 
 static void append_identify(run *r) {
