@@ -27,7 +27,7 @@ const { VariantIds, checkDecision } = require('./sdk/variants.js');
 const { SETTINGS } = require('./settings.js');
 const { readWait } = require('./wait.js');
 
-const NOTHING_LEFT_OUT = Object.freeze({ fields: 0, properties: 0 });
+const NOTHING_LEFT_OUT = Object.freeze({ fields: 0, properties: 0, events: 0 });
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
 
 class Dispatcher {
@@ -323,11 +323,12 @@ function createLegacy({ decisionTypes }) {
 
 /** Loaded only when an option needs a callback or the kind of rule. */
 function createUserCallbacks(options, log, record) {
-  const { resolveUser, eventProperties, userProperties, send } = options;
+  const { resolveUser, eventProperties, userProperties, beforeSend, send } = options;
   if (
     resolveUser === null &&
     eventProperties === null &&
     userProperties === null &&
+    beforeSend === null &&
     send === 'all'
   ) {
     return null;

@@ -185,6 +185,13 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   userProperties?: EnrichmentCallback<T> | undefined;
 
   /**
+   * Called with each event before it is queued: returns the event, changed or not, or null to keep it out. If it throws,
+   * or returns anything else, the decision is not sent, and counted as `invalid`. For redaction; it costs more than all
+   * the rest of a decision.
+   */
+  beforeSend?: ((event: AmplitudeEvent) => AmplitudeEvent | null) | undefined;
+
+  /**
    * Which decisions are sent: all, or those of experiments and holdouts, without rollouts (targeted deliveries) and users
    * in no rule. A decision whose rule cannot be found out is sent, and the log says so once. Default: `'all'`.
    */
@@ -283,6 +290,18 @@ export interface AmplitudeUser {
   ip?: string | null | undefined;
   /** In place of those of the option `groups`. */
   groups?: Readonly<Record<string, string | readonly string[]>> | null | undefined;
+}
+
+/** An event, under the names of Amplitude's HTTP API. `insert_id` and `event_id` are added later. */
+export interface AmplitudeEvent {
+  event_type: string;
+  user_id?: string | null | undefined;
+  device_id?: string | null | undefined;
+  /** In ms since 1970. */
+  time?: number | undefined;
+  event_properties?: Record<string, any> | undefined;
+  user_properties?: Record<string, any> | undefined;
+  [field: string]: any;
 }
 
 export type EnrichmentCallback<T extends DecisionType = 'flag'> = (
@@ -394,7 +413,7 @@ export interface Stats {
   readonly decisions: {
     /** Notifications that came in. */
     readonly seen: number;
-    /** Of a type that is not in `decisionTypes`, or kept out by `resolveUser` or `send`. */
+    /** Of a type that is not in `decisionTypes`, or kept out by `resolveUser`, `beforeSend` or `send`. */
     readonly ignored: number;
     /** Without what is needed, or with ids that Amplitude refuses only. */
     readonly invalid: number;
@@ -414,6 +433,8 @@ export interface Stats {
     readonly fields: number;
     /** What `eventProperties` and `userProperties` returned, each as a whole. */
     readonly properties: number;
+    /** Events that `beforeSend` kept out of decisions that were sent otherwise. */
+    readonly events: number;
   };
   readonly requests: {
     readonly sent: number;

@@ -2,13 +2,11 @@
 
 /** Makes a dispatcher of the addon from the options: its configuration, and the handlers that it calls. */
 
-const { version } = require('../package.json');
 const { createAddonHandlers } = require('./addon-handlers.js');
 const binding = require('./binding.js');
 const channels = require('./diagnostics.js');
 const { toConstantMembers } = require('./event-fields.js');
-
-const LIBRARY = `optimizely-amplitude/${version}`;
+const { LIBRARY } = require('./library.js');
 
 /**
  * The handlers of each dispatcher that exists. The addon holds them, too, but only while it has something to deliver or

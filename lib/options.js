@@ -276,6 +276,7 @@ const TABLE = {
   resolveUser: { check: callback, default: null },
   eventProperties: { check: callback, default: null },
   userProperties: { check: callback, default: null },
+  beforeSend: { check: callback, default: null },
   send: { check: oneOf('all', 'experiments'), default: null },
   includeRollouts: { check: boolean, default: null },
   groups: { check: groups, default: null },

@@ -5,7 +5,7 @@
  * given, and the filter by its kind. Loaded only when an option needs it.
  *
  * A resolveUser that throws costs the decision; one of the others costs its properties, and a field that is wrong
- * costs itself.
+ * costs itself. For beforeSend see there.
  */
 
 const { toFieldMembers } = require('./event-fields.js');
@@ -21,7 +21,8 @@ class UserCallbacks {
   #needsRules;
   #toldUnknown = false;
   /** What decisions were sent without, because it could not be sent. */
-  leftOut = { fields: 0, properties: 0 };
+  leftOut = { fields: 0, properties: 0, events: 0 };
+  #beforeSend; // null: the addon renders the events
 
   /** `record` is the addon's function; `ignored` is the status of a decision that a callback keeps out. */
   constructor(options, log, record, ignored) {
@@ -32,6 +33,7 @@ class UserCallbacks {
     const { eventProperties, userProperties, send } = options;
     this.#needsRules =
       send === 'experiments' || eventProperties !== null || userProperties !== null;
+    this.#beforeSend = createBeforeSend(options);
   }
 
   /** Return the rules of a client, or null if no option needs them. */
@@ -54,17 +56,39 @@ class UserCallbacks {
     if (user === null) {
       return this.#ignored;
     }
-    const fields = resolveUser === null ? undefined : toFieldMembers(user, this.#noteField);
-    return this.#record(
-      id,
-      user.userId,
-      user.deviceId,
-      this.#enrich('eventProperties', eventProperties, notification, rule, format.ownProperties),
-      this.#enrich('userProperties', userProperties, notification, rule, [
+    const added = {
+      fields: resolveUser === null ? undefined : toFieldMembers(user, this.#noteField),
+      eventProperties: this.#enrich(
+        'eventProperties',
+        eventProperties,
+        notification,
+        rule,
+        format.ownProperties,
+      ),
+      userProperties: this.#enrich('userProperties', userProperties, notification, rule, [
         propertyPrefix + decision.flagKey,
       ]),
-      fields,
-    );
+    };
+    return this.#beforeSend === null
+      ? this.#record(
+          id,
+          user.userId,
+          user.deviceId,
+          added.eventProperties,
+          added.userProperties,
+          added.fields,
+        )
+      : this.#recordRendered(id, this.#beforeSend.takeDecision(decision, user, added));
+  }
+
+  /** Pass a decision's events to the addon, as beforeSend left them. */
+  #recordRendered(id, rendered) {
+    if (rendered === null) {
+      return this.#ignored;
+    }
+    const { userId, deviceId, event, identify, exposure, left } = rendered;
+    this.leftOut.events += left;
+    return this.#record(id, userId, deviceId, event, identify, exposure, true);
   }
 
   #noteField = (name, error) => {
@@ -133,6 +157,15 @@ class UserCallbacks {
       return undefined;
     }
   }
+}
+
+/** Loaded only when the option is given. */
+function createBeforeSend(options) {
+  if (options.beforeSend === null) {
+    return null;
+  }
+  const { BeforeSend } = require('./before-send.js');
+  return new BeforeSend(options);
 }
 
 /** Return what resolveUser returns, a user with valid types of ids or null; throws an error that says what is wrong. */

@@ -226,9 +226,12 @@ static void log_carried(oa_dispatcher *d) {
         const oa_record *record = attempt->batch->records[i];
         const oa_str user = oa_record_user_id(record);
         const oa_str id = user.data != NULL ? user : oa_record_device_id(record);
-        const oa_str flag = record->variant->flag_key;
+        const oa_str flag =
+            oa_record_is_tracked(record) ? (oa_str){NULL, 0} : record->variant->flag_key;
         oa_notices_log(&d->notices, OA_LOG_DEBUG, "request",
-                       "request %" PRIu64 " carried the decision of %.*s on %.*s",
+                       flag.data == NULL ? "request %" PRIu64 " carried an event of %.*s%.*s"
+                                         : "request %" PRIu64
+                                           " carried the decision of %.*s on %.*s",
                        d->stats.requests_sent, (int)id.len, id.data, (int)flag.len, flag.data);
     }
 }

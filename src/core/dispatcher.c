@@ -143,16 +143,21 @@ static oa_status check_ids(const oa_dispatcher *d, oa_str *user_id, oa_str *devi
     return OA_OK;
 }
 
-/* Count a decision that is accepted and dropped at once; the host is notified in the next step. */
-static oa_status refuse(oa_dispatcher *d, oa_now now, const oa_decision *decision,
-                        const oa_occurrence *occurrence, oa_status status, oa_drop_reason reason,
-                        oa_wake *wake) {
+/* Count what is accepted and dropped at once; the host is notified in the next step. Without a
+ * variant it is a tracked event. */
+static oa_status refuse(oa_dispatcher *d, oa_now now, oa_variant *variant,
+                        const oa_decision *decision, const oa_occurrence *occurrence,
+                        oa_status status, oa_drop_reason reason, oa_wake *wake) {
     d->stats.accepted++;
     d->stats.dropped[reason]++;
+    if (variant == NULL) {
+        d->stats.tracked.accepted++;
+        d->stats.tracked.dropped[reason]++;
+    }
     if (!d->notices.report_drops)
         return status;
-    const bool fills = oa_notices_refuse(&d->notices, d->variants[decision->variant_id], decision,
-                                         now.wall_ms, occurrence, status, reason);
+    const bool fills =
+        oa_notices_refuse(&d->notices, variant, decision, now.wall_ms, occurrence, status, reason);
     *wake = fills ? OA_WAKE_COLLECT : d->soon ? OA_WAKE_NOT : OA_WAKE_TIMER;
     d->soon = true;
     return status;
@@ -160,6 +165,8 @@ static oa_status refuse(oa_dispatcher *d, oa_now now, const oa_decision *decisio
 
 static uint8_t count_events(const oa_dispatcher *d, const oa_record *before,
                             const oa_record *record) {
+    if (record->rendered)
+        return oa_frame_count_rendered(d->frame, record);
     return before != NULL && oa_record_same_user(before, record) ? d->event_counts.next
                                                                  : d->event_counts.first;
 }
@@ -190,7 +197,8 @@ static bool stored(oa_dispatcher *d, oa_now now, oa_record *record, const oa_rec
 
 oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decision, oa_wake *wake) {
     *wake = OA_WAKE_NOT;
-    if (decision->variant_id >= d->variant_count)
+    if (decision->variant_id >= d->variant_count ||
+        (decision->rendered && !oa_frame_sends_rendered(d->frame, decision)))
         return OA_MALFORMED;
     oa_variant *variant = d->variants[decision->variant_id];
     oa_hash identity = {0, 0};
@@ -205,9 +213,9 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
     if (d->exposure != NULL && decision->left_out != OA_OK)
         identity = oa_hash_identity(&d->hash_key, decision->user_id, decision->device_id);
     if (d->phase != OA_PHASE_OPEN)
-        return refuse(d, now, decision, NULL, OA_CLOSED, OA_DROP_CLOSED, wake);
+        return refuse(d, now, variant, decision, NULL, OA_CLOSED, OA_DROP_CLOSED, wake);
     if (d->opt_out)
-        return refuse(d, now, decision, NULL, OA_OPTED_OUT, OA_DROP_OPTED_OUT, wake);
+        return refuse(d, now, variant, decision, NULL, OA_OPTED_OUT, OA_DROP_OPTED_OUT, wake);
 
     const uint32_t value = (uint32_t)variant->content.low;
     oa_occurrence occurrence = {(uint32_t)(d->next_seq >> 32), (uint32_t)d->next_seq};
@@ -224,10 +232,39 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
     if (oa_queue_append(&d->queue, variant, decision, &record) != OA_OK) {
         if (d->exposure != NULL)
             oa_exposure_forget(d->exposure, identity, variant->flag_hash, value, occurrence);
-        return refuse(d, now, decision, &occurrence, OA_QUEUE_FULL, OA_DROP_QUEUE_FULL, wake);
+        return refuse(d, now, variant, decision, &occurrence, OA_QUEUE_FULL, OA_DROP_QUEUE_FULL,
+                      wake);
     }
     record->time_ms = now.wall_ms;
     record->occurrence = occurrence;
+    if (stored(d, now, record, before))
+        *wake = OA_WAKE_TIMER;
+    return OA_OK;
+}
+
+oa_status oa_dispatcher_track(oa_dispatcher *d, oa_now now, oa_tracked *tracked, oa_wake *wake) {
+    *wake = OA_WAKE_NOT;
+    const oa_status status =
+        check_ids(d, &tracked->user_id, &tracked->device_id, &tracked->left_out);
+    if (status != OA_OK)
+        return status;
+    const oa_decision event = {
+        .user_id = tracked->user_id,
+        .device_id = tracked->device_id,
+        .event_properties = tracked->event,
+        .rendered = true,
+    };
+    if (d->phase != OA_PHASE_OPEN)
+        return refuse(d, now, NULL, &event, NULL, OA_CLOSED, OA_DROP_CLOSED, wake);
+    if (d->opt_out)
+        return refuse(d, now, NULL, &event, NULL, OA_OPTED_OUT, OA_DROP_OPTED_OUT, wake);
+    const oa_record *before = oa_queue_last(&d->queue);
+    oa_record *record = NULL;
+    if (oa_queue_append(&d->queue, NULL, &event, &record) != OA_OK)
+        return refuse(d, now, NULL, &event, NULL, OA_QUEUE_FULL, OA_DROP_QUEUE_FULL, wake);
+    record->time_ms = now.wall_ms;
+    d->stats.tracked.accepted++;
+    d->stats.tracked.pending++;
     if (stored(d, now, record, before))
         *wake = OA_WAKE_TIMER;
     return OA_OK;

@@ -17,11 +17,15 @@ static bool is_unsent(oa_drop_reason reason) {
 void oa_drop(oa_dispatcher *d, oa_record *record, oa_drop_reason reason, int status_code,
              const char *message) {
     const oa_variant *variant = record->variant;
-    if (d->exposure != NULL && is_unsent(reason))
+    if (variant != NULL && d->exposure != NULL && is_unsent(reason))
         oa_exposure_forget(d->exposure, oa_record_identity(record, &d->hash_key),
                            variant->flag_hash, (uint32_t)variant->content.low, record->occurrence);
     d->stats.dropped[reason]++;
     d->stats.pending--;
+    if (variant == NULL) {
+        d->stats.tracked.dropped[reason]++;
+        d->stats.tracked.pending--;
+    }
     oa_flushes_settle(&d->flushes, record->seq, false);
     oa_notices_drop(&d->notices, &d->arena, record, reason, status_code, message);
 }
@@ -30,7 +34,7 @@ void oa_drop_log(oa_dispatcher *d, oa_drop_reason reason, uint64_t before, const
     const uint64_t count = d->stats.dropped[reason] - before;
     if (count > 0)
         oa_notices_log(&d->notices, OA_LOG_ERROR, oa_drop_name(reason),
-                       "%" PRIu64 " decision%s dropped (%s): %s", count, count == 1 ? "" : "s",
+                       "%" PRIu64 " %s dropped (%s): %s", count, oa_name_records(d, count),
                        oa_drop_name(reason), message);
 }
 

@@ -116,8 +116,9 @@ bool oa_notices_refuse(oa_notices *notices, oa_variant *variant, const oa_decisi
                        oa_drop_reason reason) {
     if (!notices->report_drops)
         return false;
-    oa_decision bare = *decision; /* fields and properties are not part of a report */
-    bare.fields = bare.event_properties = bare.user_properties = (oa_str){NULL, 0};
+    oa_decision bare = *decision;
+    if (variant != NULL) /* fields and properties are not part of a report */
+        bare.fields = bare.event_properties = bare.user_properties = (oa_str){NULL, 0};
     oa_record *record = NULL;
     if (oa_queue_append(&notices->refused, variant, &bare, &record) != OA_OK) {
         notices->untold++;
@@ -155,6 +156,15 @@ static bool next_line(oa_notices *notices, oa_notice *out) {
 
 static void describe(const oa_dispatcher *d, const oa_record *record, oa_dropped *out) {
     const oa_variant *variant = record->variant;
+    if (variant == NULL) {
+        *out = (oa_dropped){
+            .user_id = oa_record_user_id(record),
+            .device_id = oa_record_device_id(record),
+            .event = oa_record_event_properties(record),
+            .time_ms = record->time_ms,
+        };
+        return;
+    }
     *out = (oa_dropped){
         .user_id = oa_record_user_id(record),
         .device_id = oa_record_device_id(record),
@@ -224,7 +234,7 @@ bool oa_dispatcher_next_notice(oa_dispatcher *d, oa_notice *out) {
     }
     if (notices->untold > 0) {
         oa_notices_log(notices, OA_LOG_WARN, "untold",
-                       "%" PRIu64 " decisions were refused too fast to be reported to onDrop",
+                       "%" PRIu64 " records were refused too fast to be reported to onDrop",
                        notices->untold);
         notices->untold = 0;
     }

@@ -58,7 +58,8 @@ void oa_notices_drop(oa_notices *notices, oa_arena *arena, oa_record *record, oa
                      int status_code, const char *message);
 
 /*
- * Note that a decision was refused on arrival. Copies it. `occurrence` NULL: it has no insert_id.
+ * Note that a decision, or a tracked event (see oa_queue_append()), was refused on arrival. Copies
+ * it. `occurrence` NULL: it has no insert_id.
  * Returns whether the memory for such reports fills, so that the host should collect them now.
  */
 bool oa_notices_refuse(oa_notices *notices, oa_variant *variant, const oa_decision *decision,

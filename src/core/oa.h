@@ -179,8 +179,16 @@ typedef struct oa_decision {
                                 absent; `groups`, which replaces the configuration's, comes first */
     oa_str event_properties; /* likewise, added to the event's own */
     oa_str user_properties;  /* likewise, added to the $set */
+    bool rendered;           /* the caller has rendered the events: see below */
     oa_status left_out;      /* written: why one of the ids was made absent; OA_OK: none was */
 } oa_decision;
+
+/*
+ * Events that come rendered are given by all of their members but `user_id`, `device_id`,
+ * `insert_id` and `event_id`, without braces: the `$exposure` in `fields`, the event in
+ * `event_properties`, the $identify in `user_properties`. One that is absent is not sent. Where the
+ * event sets the property by itself, the $identify is for setting it again.
+ */
 
 /* What oa_dispatcher_record() asks of its host. */
 typedef enum oa_wake {
@@ -203,7 +211,22 @@ typedef enum oa_wake {
 oa_status oa_dispatcher_record(oa_dispatcher *dispatcher, oa_now now, oa_decision *decision,
                                oa_wake *wake) __attribute__((warn_unused_result));
 
-/* What became of the decisions that were undelivered when a flush began. */
+/* An event of the application's own. */
+typedef struct oa_tracked {
+    oa_str user_id; /* as in oa_decision */
+    oa_str device_id;
+    oa_str event; /* its members but for the ids and `event_id`, without braces */
+    oa_status left_out;
+} oa_tracked;
+
+/*
+ * Accept an event of the application's own, as oa_dispatcher_record() does a decision: it goes the
+ * same way, in the order of its user.
+ */
+oa_status oa_dispatcher_track(oa_dispatcher *dispatcher, oa_now now, oa_tracked *tracked,
+                              oa_wake *wake) __attribute__((warn_unused_result));
+
+/* What became of the decisions, and tracked events, that were undelivered when a flush began. */
 typedef struct oa_flush_report {
     uint64_t delivered;
     uint64_t dropped;
@@ -317,10 +340,11 @@ typedef struct oa_log_notice {
     oa_str message;
 } oa_log_notice;
 
-/* A decision that was dropped. */
+/* A decision, or a tracked event, that was dropped. */
 typedef struct oa_dropped {
     oa_str user_id;
     oa_str device_id;
+    oa_str event; /* of a tracked event: what was given; absent for a decision */
     oa_str flag_key;
     oa_str variation_key;
     oa_str rule_key;
@@ -384,12 +408,22 @@ typedef enum oa_health_state {
 /* Return the contract's name of a state ("retrying"). Static storage. */
 const char *oa_health_name(oa_health_state state);
 
+/* What became of a kind of records. `accepted = delivered + dropped + pending`. */
+typedef struct oa_counts {
+    uint64_t accepted;
+    uint64_t delivered;
+    uint64_t pending;
+    uint64_t dropped[OA_DROP_COUNT];
+} oa_counts;
+
+/* The first five count decisions and tracked events together; of them, `tracked` are the latter. */
 typedef struct oa_stats {
     uint64_t accepted;
     uint64_t deduplicated;
     uint64_t delivered;
     uint64_t pending;
     uint64_t dropped[OA_DROP_COUNT];
+    oa_counts tracked;
     uint64_t requests_sent;
     uint64_t requests_retried; /* sent again because an earlier attempt failed */
     uint64_t requests_failed;  /* answered with anything but 2xx, or not at all */

@@ -166,7 +166,9 @@ oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decisio
         .fields_len = (uint32_t)decision->fields.len,
         .event_properties_len = (uint32_t)decision->event_properties.len,
         .user_properties_len = (uint32_t)decision->user_properties.len,
-        .has_id = true,
+        .has_id = variant != NULL,
+        .alone = decision->rendered,
+        .rendered = decision->rendered,
     };
     oa_record *record = extend(queue, bytes_of(&header), true);
     if (record == NULL)

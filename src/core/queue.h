@@ -46,6 +46,8 @@ void oa_queue_init(oa_queue *queue, oa_arena *arena);
 /*
  * Append a record.
  *
+ * A tracked event has no variant, and is the `event_properties` of `decision`.
+ *
  * Ownership: copies the decision's bytes; takes a reference of `variant`; lends *out.
  * Errors: OA_QUEUE_FULL when max_bytes is reached or memory ran out.
  */

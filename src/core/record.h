@@ -1,5 +1,6 @@
 /*
- * record.h: one undelivered decision: a small header and the bytes of its ids, in one piece.
+ * record.h: one undelivered decision, or event of the application's own ("tracked"): a small header
+ * and the bytes of its ids and members, in one piece.
  *
  * Written once, by the queue that it is appended to, and never moved; only counters of its attempts
  * change, while no attempt that carries it is out.  [externally synchronised]
@@ -13,7 +14,7 @@
 #include "variant.h"
 
 typedef struct oa_record {
-    oa_variant *variant; /* counted reference */
+    oa_variant *variant; /* counted reference; NULL: a tracked event, in event_properties */
     int64_t time_ms;     /* of the decision, since the epoch */
     union {
         uint64_t seq;           /* order of acceptance; what flushes wait for */
@@ -32,8 +33,11 @@ typedef struct oa_record {
     bool refused : 1;       /* never queued: kept only to be reported */
     bool has_id : 1;        /* it has an insert_id */
     bool property_only : 1; /* sets the property again, without an event that is counted */
+    bool rendered : 1;      /* its events come whole: see oa_decision */
     char bytes[];           /* user id, device id, fields, event properties, user properties */
 } oa_record;
+
+static inline bool oa_record_is_tracked(const oa_record *record) { return record->variant == NULL; }
 
 static inline oa_str oa_record_user_id(const oa_record *record) {
     return (oa_str){record->user_id_len > 0 ? record->bytes : NULL, record->user_id_len};

@@ -110,6 +110,13 @@ static inline uint64_t oa_moment_after(uint64_t moment_ms, uint64_t duration_ms)
     return duration_ms < UINT64_MAX - moment_ms ? moment_ms + duration_ms : UINT64_MAX;
 }
 
+/* What to call so many records in a log line. */
+static inline const char *oa_name_records(const oa_dispatcher *d, uint64_t count) {
+    if (d->stats.tracked.accepted > 0)
+        return count == 1 ? "decision or event" : "decisions and events";
+    return count == 1 ? "decision" : "decisions";
+}
+
 /* Start no attempt for `duration_ms` from now on. */
 static inline void oa_wait(oa_dispatcher *d, oa_now now, oa_wait_reason reason,
                            uint64_t duration_ms) {

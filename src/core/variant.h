@@ -44,8 +44,10 @@ oa_status oa_variant_new(const oa_variant_style *style, oa_str flag_key, oa_str 
                          oa_str rule_key, bool enabled, oa_variant **out)
     __attribute__((warn_unused_result));
 
+/* Take a reference. NULL is fine. */
 static inline oa_variant *oa_variant_ref(oa_variant *variant) {
-    variant->references++;
+    if (variant != NULL)
+        variant->references++;
     return variant;
 }
 

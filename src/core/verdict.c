@@ -292,6 +292,10 @@ static bool deliver(void *context, oa_record *record, oa_mark mark) {
     oa_dispatcher *d = context;
     (void)mark;
     oa_flushes_settle(&d->flushes, record->seq, true);
+    if (oa_record_is_tracked(record)) {
+        d->stats.tracked.delivered++;
+        d->stats.tracked.pending--;
+    }
     oa_record_release(&d->arena, record);
     return true;
 }
@@ -343,8 +347,8 @@ static size_t park_users(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t c
     oa_batch_filter(batch, batch->count, park_member, &s);
     park_followers(d);
     oa_notices_log(&d->notices, OA_LOG_WARN, "throttled",
-                   "%zu decision%s of throttled users wait %" PRIu64 " s: %s", throttled,
-                   throttled == 1 ? "" : "s", pause_ms / 1000, d->notices.message);
+                   "%zu %s of throttled users wait %" PRIu64 " s: %s", throttled,
+                   oa_name_records(d, throttled), pause_ms / 1000, d->notices.message);
     return carried < batch->count ? carried : batch->count;
 }
 

@@ -212,7 +212,7 @@ describe('event fields of resolveUser', () => {
     };
     const events = storedEvents(amplitude);
     assert.deepEqual(events.map(fieldsOf), [expected, expected]);
-    assert.deepEqual(dispatcher.stats().leftOut, { ids: 0, fields: 0, properties: 0 });
+    assert.deepEqual(dispatcher.stats().leftOut, { ids: 0, fields: 0, properties: 0, events: 0 });
   });
 
   for (const format of ['merged', 'exposure', ['exposure', 'identify'], 'identify']) {

@@ -8,6 +8,7 @@
  */
 
 const assert = require('node:assert/strict');
+const { createHmac } = require('node:crypto');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const http = require('node:http');
@@ -196,6 +197,7 @@ describe('the code', () => {
         cwd: folder,
         env: {
           AMPLITUDE_API_KEY: 'readme-key',
+          ID_SECRET: 'readme-secret',
           AMPLITUDE_SERVER_URL: amplitude.httpapi,
           OPTIMIZELY_SDK_KEY: SDK_KEY,
           PORT: '0',
@@ -327,6 +329,15 @@ describe('the code', () => {
         ['user_9', 'device-9', 1795532583000, 'US'],
       );
     }
+  });
+
+  it('of the redaction', async (t) => {
+    const { events } = await runFragment(t, 'redaction.js', CLIENT + DECIDE);
+    const expected = createHmac('sha256', 'readme-secret').update('user_9').digest('hex');
+    assert.deepEqual(
+      events.map(({ user_id }) => user_id),
+      [expected, expected],
+    );
   });
 
   it('of the older APIs', async (t) => {

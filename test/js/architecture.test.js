@@ -57,7 +57,7 @@ const LIBRARIES = {
   'xxhash.h': 'src/core/hash.c',
   'curl/curl.h': 'src/host/curl.c',
   'zlib.h': 'src/host/gzip.c',
-  'napi.h': 'src/host/node/binding.cc',
+  'napi.h': 'src/host/node/values.h', // which binding.cc includes
 };
 
 const isCore = (file) => file.startsWith('src/core/');

@@ -65,6 +65,7 @@ test('the defaults', () => {
     resolveUser: null,
     eventProperties: null,
     userProperties: null,
+    beforeSend: null,
     send: 'all',
     includeRollouts: true,
     groups: null,
@@ -553,7 +554,13 @@ describe('ingestionMetadata, plan and partnerId', () => {
 
 describe('functions', () => {
   it('are taken as they are', () => {
-    for (const name of ['resolveUser', 'eventProperties', 'userProperties', 'onDrop']) {
+    for (const name of [
+      'resolveUser',
+      'eventProperties',
+      'userProperties',
+      'beforeSend',
+      'onDrop',
+    ]) {
       const callback = () => null;
       assert.equal(resolve({ [name]: callback })[name], callback);
       assert.match(

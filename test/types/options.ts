@@ -55,6 +55,8 @@ createDispatcher({
     return { experimentId: notification.decisionInfo.experimentId, type, rule };
   },
   userProperties: () => undefined,
+  beforeSend: (event) =>
+    event.event_properties?.['secret'] ? null : { ...event, user_id: 'x', ip: null },
   send: 'experiments',
   includeRollouts: false,
   groups: { company: 'acme', team: ['a', 'b'] },

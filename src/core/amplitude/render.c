@@ -245,9 +245,8 @@ static void append_id(oa_buf *text, oa_hash hash) {
     text->len += OA_HASH_HEX_BYTES;
 }
 
-/* Append `,"user_id":"...","device_id":"...",<fields>,"time":...,"insert_id":"`. */
-static void append_origin(oa_body *body, const oa_record *record) {
-    oa_buf *text = &body->text;
+/* Append `,"user_id":"...","device_id":"..."`. */
+static void append_ids(oa_buf *text, const oa_record *record) {
     if (record->user_id_len > 0) {
         OA_BUF_LITERAL(text, ",\"user_id\":");
         oa_buf_append_json(text, oa_record_user_id(record));
@@ -256,6 +255,12 @@ static void append_origin(oa_body *body, const oa_record *record) {
         OA_BUF_LITERAL(text, ",\"device_id\":");
         oa_buf_append_json(text, oa_record_device_id(record));
     }
+}
+
+/* Append `,"user_id":"...","device_id":"...",<fields>,"time":...,"insert_id":"`. */
+static void append_origin(oa_body *body, const oa_record *record) {
+    oa_buf *text = &body->text;
+    append_ids(text, record);
     append_members(text, oa_record_fields(record));
     OA_BUF_LITERAL(text, ",\"time\":");
     if (record->time_ms != body->time_ms || body->time_len == 0) {
@@ -282,11 +287,73 @@ typedef struct run {
 
 /* Whether a record has a part in a $identify. */
 static bool has_identify(const oa_frame *frame, const oa_record *record) {
+    if (record->rendered)
+        return record->user_properties_len > 0 && (record->property_only || frame->sends_identify);
     return record->property_only ? frame->identifies_again : frame->sends_identify;
 }
 
+static bool has_exposure(const oa_frame *frame, const oa_record *record) {
+    return record->rendered ? record->fields_len > 0 : frame->sends_exposure;
+}
+
 static bool has_event(const oa_frame *frame, const oa_record *record) {
+    if (record->rendered) /* what is without a $identify is sent as it was */
+        return record->event_properties_len > 0 &&
+               !(record->property_only && record->user_properties_len > 0);
     return frame->sends_event && !record->property_only;
+}
+
+bool oa_frame_sends_rendered(const oa_frame *frame, const oa_decision *decision) {
+    return (decision->user_properties.len > 0 && frame->sends_identify) ||
+           decision->fields.len > 0 || decision->event_properties.len > 0;
+}
+
+uint8_t oa_frame_count_rendered(const oa_frame *frame, const oa_record *record) {
+    return (uint8_t)(has_identify(frame, record) + has_exposure(frame, record) +
+                     has_event(frame, record));
+}
+
+/* Note that the event that is appended next stands for `count` records from `at` of the run on. */
+static void own_event(run *r, size_t at, size_t count) {
+    oa_body *body = r->body;
+    body->owners[body->event_count++] =
+        (oa_event_owner){(uint16_t)(r->first + at), (uint16_t)count};
+}
+
+/* Append an event that came rendered; `id` is that of a decision. */
+static void append_rendered(run *r, oa_str members, const oa_hash *id) {
+    oa_buf *text = &r->body->text;
+    own_event(r, 0, 1);
+    OA_BUF_LITERAL(text, "{");
+    oa_buf_append_str(text, members);
+    append_ids(text, r->records[0]);
+    if (id != NULL) {
+        OA_BUF_LITERAL(text, ",\"insert_id\":\"");
+        append_id(text, *id);
+        OA_BUF_LITERAL(text, "\"");
+    }
+    OA_BUF_LITERAL(text, "},");
+}
+
+/* Render the events of a record that came rendered, which is a run by itself. */
+static void append_all_rendered(run *r) {
+    const oa_frame *frame = r->frame;
+    const oa_record *record = r->records[0];
+    if (oa_record_is_tracked(record)) {
+        append_rendered(r, oa_record_event_properties(record), NULL);
+        return;
+    }
+    const oa_hash ids[] = {
+        shared_id(frame, r->identity, r->records, 1),
+        exposure_id(frame, r->identity, record),
+        event_id(frame, r->identity, record),
+    };
+    if (has_identify(frame, record))
+        append_rendered(r, oa_record_user_properties(record), &ids[0]);
+    if (has_exposure(frame, record))
+        append_rendered(r, oa_record_fields(record), &ids[1]);
+    if (has_event(frame, record))
+        append_rendered(r, oa_record_event_properties(record), &ids[2]);
 }
 
 /* Append the beginning of an event of record `at` of the run, and note that it stands for `count`
@@ -294,8 +361,7 @@ static bool has_event(const oa_frame *frame, const oa_record *record) {
 static void start_event(run *r, const oa_buf *head, size_t at, size_t count) {
     oa_body *body = r->body;
     const oa_record *record = r->records[at];
-    body->owners[body->event_count++] =
-        (oa_event_owner){(uint16_t)(r->first + at), (uint16_t)count};
+    own_event(r, at, count);
     oa_buf_append(&body->text, head->data, head->len);
     if (r->origin_len > 0 && record->time_ms == r->origin_ms) {
         oa_buf_repeat(&body->text, r->origin_at, r->origin_len);
@@ -393,7 +459,7 @@ static size_t run_length(const oa_frame *frame, oa_record *const *records, size_
     size_t length = 0;
     while (length < count && length < OA_SET_MAX_KEYS &&
            (length == 0 || can_follow(frame, records, length, records[length]))) {
-        events += frame->sends_exposure + has_event(frame, records[length]);
+        events += has_exposure(frame, records[length]) + has_event(frame, records[length]);
         if (events > most_events)
             break;
         length++;
@@ -413,6 +479,10 @@ static void append_run(const oa_frame *frame, oa_record *const *records, size_t 
         .count = count,
         .identity = oa_record_identity(records[0], &frame->hash_key),
     };
+    if (records[0]->rendered) {
+        append_all_rendered(&r);
+        return;
+    }
     if (has_identify(frame, records[0]))
         append_identify(&r);
     for (size_t i = 0; i < count; i++) {

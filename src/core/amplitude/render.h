@@ -47,6 +47,12 @@ typedef struct oa_event_counts {
 
 oa_event_counts oa_frame_event_counts(const oa_frame *frame);
 
+/* Whether a decision that comes rendered, see oa_decision, is at least one event. */
+bool oa_frame_sends_rendered(const oa_frame *frame, const oa_decision *decision);
+
+/* How many events a record that came rendered adds to a body. */
+uint8_t oa_frame_count_rendered(const oa_frame *frame, const oa_record *record);
+
 /* A rendered body, and what is in it. The next one reuses its memory. */
 typedef struct oa_body {
     oa_buf text;

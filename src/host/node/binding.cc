@@ -16,10 +16,9 @@
 #include <optional>
 #include <string>
 
-#include <napi.h>
-
 #include "oa.h"
 #include "uv.h"
+#include "values.h"
 
 namespace {
 
@@ -67,15 +66,6 @@ struct FlushCall {
     FlushCall *next;
 };
 
-napi_value ToString(napi_env env, oa_str str) {
-    napi_value value = nullptr;
-    if (str.data == nullptr)
-        napi_get_null(env, &value);
-    else
-        napi_create_string_utf8(env, str.data, str.len, &value);
-    return value;
-}
-
 /* What a call into JavaScript runs in: the host's context, or after close() one for this call. */
 class CallContext {
   public:
@@ -115,21 +105,6 @@ void OnLog(Host *host, const oa_log_notice &log) {
     CallHandler(host, "log", 3, argv);
 }
 
-Napi::Object ToDropped(Napi::Env env, const oa_dropped &decision) {
-    Napi::Object object = Napi::Object::New(env);
-    if (decision.user_id.data != nullptr)
-        object.Set("userId", ToString(env, decision.user_id));
-    if (decision.device_id.data != nullptr)
-        object.Set("deviceId", ToString(env, decision.device_id));
-    object.Set("flagKey", ToString(env, decision.flag_key));
-    object.Set("variationKey", ToString(env, decision.variation_key));
-    object.Set("ruleKey", ToString(env, decision.rule_key));
-    object.Set("enabled", decision.enabled);
-    object.Set("time", static_cast<double>(decision.time_ms));
-    object.Set("insertId", decision.insert_id);
-    return object;
-}
-
 void OnDrop(Host *host, const oa_drop_notice &drop) {
     Napi::Array list = Napi::Array::New(host->env, drop.count);
     for (size_t i = 0; i < drop.count; i++)
@@ -141,18 +116,7 @@ void OnDrop(Host *host, const oa_drop_notice &drop) {
 }
 
 void OnAttempt(Host *host, const oa_attempt_notice &attempt) {
-    const auto number = [host](double value) { return Napi::Number::New(host->env, value); };
-    Napi::Object object = Napi::Object::New(host->env);
-    object.Set("number", number(static_cast<double>(attempt.number)));
-    object.Set("decisions", number(static_cast<double>(attempt.decision_count)));
-    object.Set("events", number(static_cast<double>(attempt.event_count)));
-    object.Set("bytes", number(static_cast<double>(attempt.body_bytes)));
-    object.Set("compressed", attempt.gzip);
-    object.Set("retry", attempt.again);
-    object.Set("statusCode", attempt.status_code);
-    object.Set("durationMillis", number(static_cast<double>(attempt.duration_ms)));
-    object.Set("message", ToString(host->env, attempt.message));
-    const napi_value argv[] = {object};
+    const napi_value argv[] = {ToAttempt(host->env, attempt)};
     CallHandler(host, "requested", 1, argv);
 }
 
@@ -369,47 +333,84 @@ bool ReadText(napi_env env, napi_value value, char **memory, oa_str *out) {
     return true;
 }
 
-/* A status, with the reason why an id was left out above it, and whether that was the device's. */
-uint32_t ToResult(oa_status status, const oa_decision &decision) {
-    constexpr uint32_t kLeftOutShift = 8;
-    constexpr uint32_t kDevice = 1 << 16;
-    if (status != OA_OK || decision.left_out == OA_OK)
-        return status;
-    return status | static_cast<uint32_t>(decision.left_out) << kLeftOutShift |
-           (decision.device_id.len == 0 ? kDevice : 0);
-}
+/* Reads the two ids of a decision or an event, and keeps them until they are copied. */
+class IdReader {
+  public:
+    IdReader(napi_env env, napi_value user_id, napi_value device_id, oa_str *user, oa_str *device)
+        : malformed_(!ReadId(env, user_id, user_, user)) {
+        if (device_id != nullptr && !ReadId(env, device_id, device_, device))
+            malformed_ = true;
+    }
 
-/* record(variantId, userId, deviceId?, eventProperties?, userProperties?, fields?) -> ToResult().
- * The hot call. */
+    /* A status, with the reason why an id was left out above it, and if that was the device's. */
+    uint32_t Result(oa_status status, oa_status left_out, bool has_device) const {
+        constexpr uint32_t kLeftOutShift = 8;
+        constexpr uint32_t kDevice = 1 << 16;
+        if (malformed_)
+            left_out = OA_ID_MALFORMED;
+        if (status == OA_ID_MISSING && malformed_)
+            return OA_ID_MALFORMED;
+        if (status != OA_OK || left_out == OA_OK)
+            return status;
+        return status | static_cast<uint32_t>(left_out) << kLeftOutShift |
+               (has_device ? 0 : kDevice);
+    }
+
+  private:
+    bool malformed_;
+    char user_[kIdBytes];
+    char device_[kIdBytes];
+};
+
+/*
+ * record(variantId, userId, deviceId?, eventProperties?, userProperties?, fields?, rendered?) ->
+ * IdReader::Result(). The hot call.
+ */
 napi_value Record(napi_env env, napi_callback_info info) {
-    napi_value argv[6];
-    size_t argc = 6;
+    napi_value argv[7];
+    size_t argc = 7;
     void *data = nullptr;
     napi_get_cb_info(env, info, &argc, argv, nullptr, &data);
     Host *host = static_cast<Host *>(data);
     oa_decision decision = {};
-    char user_id[kIdBytes];
-    char device_id[kIdBytes];
     char *texts[3] = {nullptr, nullptr, nullptr};
     oa_status status = OA_OK;
     napi_get_value_uint32(env, argv[0], &decision.variant_id);
-    bool malformed = !ReadId(env, argv[1], user_id, &decision.user_id);
-    if (argc > 2 && !ReadId(env, argv[2], device_id, &decision.device_id))
-        malformed = true;
-    if (argc > 3 && (!ReadText(env, argv[3], &texts[0], &decision.event_properties) ||
-                     !ReadText(env, argv[4], &texts[1], &decision.user_properties) ||
-                     !ReadText(env, argv[5], &texts[2], &decision.fields)))
-        status = OA_NOMEM;
+    const IdReader ids(env, argv[1], argc > 2 ? argv[2] : nullptr, &decision.user_id,
+                       &decision.device_id);
+    if (argc > 3) {
+        if (!ReadText(env, argv[3], &texts[0], &decision.event_properties) ||
+            !ReadText(env, argv[4], &texts[1], &decision.user_properties) ||
+            !ReadText(env, argv[5], &texts[2], &decision.fields))
+            status = OA_NOMEM;
+        napi_get_value_bool(env, argv[6], &decision.rendered);
+    }
     if (status == OA_OK)
         status = oa_uv_record(host->uv, &decision);
     for (char *text : texts)
         std::free(text);
-    if (malformed && status == OA_ID_MISSING)
-        status = OA_ID_MALFORMED;
-    if (malformed)
-        decision.left_out = OA_ID_MALFORMED;
     napi_value result = nullptr;
-    napi_create_uint32(env, ToResult(status, decision), &result);
+    napi_create_uint32(
+        env, ids.Result(status, decision.left_out, decision.device_id.data != nullptr), &result);
+    return result;
+}
+
+/* track(userId, deviceId, event) -> IdReader::Result(). */
+napi_value Track(napi_env env, napi_callback_info info) {
+    napi_value argv[3];
+    size_t argc = 3;
+    void *data = nullptr;
+    napi_get_cb_info(env, info, &argc, argv, nullptr, &data);
+    Host *host = static_cast<Host *>(data);
+    oa_tracked tracked = {};
+    char *text = nullptr;
+    const IdReader ids(env, argv[0], argv[1], &tracked.user_id, &tracked.device_id);
+    const oa_status status =
+        ReadText(env, argv[2], &text, &tracked.event) ? oa_uv_track(host->uv, &tracked) : OA_NOMEM;
+    std::free(text);
+    napi_value result = nullptr;
+    napi_create_uint32(env, ids.Result(status, tracked.left_out, tracked.device_id.data != nullptr),
+                       &result);
     return result;
 }
 
@@ -455,9 +456,13 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
     napi_add_async_cleanup_hook(
         env, [](napi_async_cleanup_hook_handle, void *arg) { End(static_cast<Host *>(arg)); }, host,
         &host->hook);
-    napi_value record = nullptr;
-    napi_create_function(env, "record", NAPI_AUTO_LENGTH, Record, host, &record);
-    Value().Set("record", record);
+    const auto define = [&](const char *name, napi_callback call) {
+        napi_value function = nullptr;
+        napi_create_function(env, name, NAPI_AUTO_LENGTH, call, host, &function);
+        Value().Set(name, function);
+    };
+    define("record", Record);
+    define("track", Track);
 }
 
 Dispatcher::~Dispatcher() {
@@ -550,46 +555,9 @@ Napi::Value Dispatcher::SetTrust(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
-    Napi::Env env = info.Env();
     oa_stats stats;
     oa_uv_stats(host_->uv, &stats);
-    Napi::Object object = Napi::Object::New(env);
-    const auto set = [&](const char *name, uint64_t value) {
-        object.Set(name, static_cast<double>(value));
-    };
-    set("accepted", stats.accepted);
-    set("deduplicated", stats.deduplicated);
-    set("delivered", stats.delivered);
-    set("pending", stats.pending);
-    set("requestsSent", stats.requests_sent);
-    set("requestsRetried", stats.requests_retried);
-    set("requestsFailed", stats.requests_failed);
-    set("requestBytes", stats.request_bytes);
-    set("eventsSent", stats.events_sent);
-    set("queueBytes", stats.queue_bytes);
-    set("queueHighWaterBytes", stats.queue_high_water_bytes);
-    object.Set("health", oa_health_name(stats.health));
-    set("failuresInARow", stats.failures_in_a_row);
-    set("oldestPendingMillis", stats.oldest_pending_ms);
-    if (stats.failing_since_ms != 0)
-        object.Set("failingSince", static_cast<double>(stats.failing_since_ms));
-    else
-        object.Set("failingSince", env.Null());
-    Napi::Object dropped = Napi::Object::New(env);
-    for (int i = 0; i < OA_DROP_COUNT; i++)
-        dropped.Set(oa_drop_name(static_cast<oa_drop_reason>(i)),
-                    static_cast<double>(stats.dropped[i]));
-    object.Set("dropped", dropped);
-    if (stats.has_error) {
-        Napi::Object error = Napi::Object::New(env);
-        error.Set("message", stats.error_message);
-        error.Set("statusCode", stats.error_status_code);
-        error.Set("time", static_cast<double>(stats.error_time_ms));
-        object.Set("lastError", error);
-    } else {
-        object.Set("lastError", env.Null());
-    }
-    return object;
+    return ToStats(info.Env(), stats);
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {

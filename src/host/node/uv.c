@@ -307,13 +307,24 @@ void oa_uv_destroy(oa_uv *uv) {
 
 oa_dispatcher *oa_uv_core(oa_uv *uv) { return uv->core; }
 
-oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) {
-    oa_wake wake = OA_WAKE_NOT;
-    const oa_status status = oa_dispatcher_record(uv->core, loop_now(uv), decision, &wake);
+static void wake_up(oa_uv *uv, oa_wake wake) {
     if (wake == OA_WAKE_COLLECT)
         collect(uv);
     if (wake != OA_WAKE_NOT)
         arm(uv, 0);
+}
+
+oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) {
+    oa_wake wake = OA_WAKE_NOT;
+    const oa_status status = oa_dispatcher_record(uv->core, loop_now(uv), decision, &wake);
+    wake_up(uv, wake);
+    return status;
+}
+
+oa_status oa_uv_track(oa_uv *uv, oa_tracked *tracked) {
+    oa_wake wake = OA_WAKE_NOT;
+    const oa_status status = oa_dispatcher_track(uv->core, loop_now(uv), tracked, &wake);
+    wake_up(uv, wake);
     return status;
 }
 

@@ -50,6 +50,9 @@ oa_dispatcher *oa_uv_core(oa_uv *uv);
 /* oa_dispatcher_record(), now. */
 oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) __attribute__((warn_unused_result));
 
+/* oa_dispatcher_track(), now. */
+oa_status oa_uv_track(oa_uv *uv, oa_tracked *tracked) __attribute__((warn_unused_result));
+
 /* oa_dispatcher_flush(), now. The loop is kept alive until the notice with `ticket`. */
 oa_status oa_uv_flush(oa_uv *uv, uint64_t timeout_ms, bool abort, void *ticket)
     __attribute__((warn_unused_result));

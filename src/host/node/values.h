@@ -1,0 +1,107 @@
+/*
+ * values.h: what the core reports, as values of JavaScript. For binding.cc alone.  [loop]
+ */
+#ifndef OA_HOST_VALUES_H
+#define OA_HOST_VALUES_H
+
+#include <napi.h>
+
+#include "oa.h"
+
+inline napi_value ToString(napi_env env, oa_str str) {
+    napi_value value = nullptr;
+    if (str.data == nullptr)
+        napi_get_null(env, &value);
+    else
+        napi_create_string_utf8(env, str.data, str.len, &value);
+    return value;
+}
+
+inline Napi::Object ToDropped(Napi::Env env, const oa_dropped &decision) {
+    Napi::Object object = Napi::Object::New(env);
+    if (decision.user_id.data != nullptr)
+        object.Set("userId", ToString(env, decision.user_id));
+    if (decision.device_id.data != nullptr)
+        object.Set("deviceId", ToString(env, decision.device_id));
+    object.Set("time", static_cast<double>(decision.time_ms));
+    if (decision.event.data != nullptr) {
+        object.Set("event", ToString(env, decision.event));
+        return object;
+    }
+    object.Set("flagKey", ToString(env, decision.flag_key));
+    object.Set("variationKey", ToString(env, decision.variation_key));
+    object.Set("ruleKey", ToString(env, decision.rule_key));
+    object.Set("enabled", decision.enabled);
+    object.Set("insertId", decision.insert_id);
+    return object;
+}
+
+inline Napi::Object ToAttempt(Napi::Env env, const oa_attempt_notice &attempt) {
+    const auto number = [env](double value) { return Napi::Number::New(env, value); };
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("number", number(static_cast<double>(attempt.number)));
+    object.Set("decisions", number(static_cast<double>(attempt.decision_count)));
+    object.Set("events", number(static_cast<double>(attempt.event_count)));
+    object.Set("bytes", number(static_cast<double>(attempt.body_bytes)));
+    object.Set("compressed", attempt.gzip);
+    object.Set("retry", attempt.again);
+    object.Set("statusCode", attempt.status_code);
+    object.Set("durationMillis", number(static_cast<double>(attempt.duration_ms)));
+    object.Set("message", ToString(env, attempt.message));
+    return object;
+}
+
+inline Napi::Object ToReasons(Napi::Env env, const uint64_t (&dropped)[OA_DROP_COUNT]) {
+    Napi::Object object = Napi::Object::New(env);
+    for (int i = 0; i < OA_DROP_COUNT; i++)
+        object.Set(oa_drop_name(static_cast<oa_drop_reason>(i)), static_cast<double>(dropped[i]));
+    return object;
+}
+
+inline Napi::Object ToCounts(Napi::Env env, const oa_counts &counts) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("accepted", static_cast<double>(counts.accepted));
+    object.Set("delivered", static_cast<double>(counts.delivered));
+    object.Set("pending", static_cast<double>(counts.pending));
+    object.Set("dropped", ToReasons(env, counts.dropped));
+    return object;
+}
+
+inline Napi::Object ToStats(Napi::Env env, const oa_stats &stats) {
+    Napi::Object object = Napi::Object::New(env);
+    const auto set = [&](const char *name, uint64_t value) {
+        object.Set(name, static_cast<double>(value));
+    };
+    set("accepted", stats.accepted);
+    set("deduplicated", stats.deduplicated);
+    set("delivered", stats.delivered);
+    set("pending", stats.pending);
+    object.Set("tracked", ToCounts(env, stats.tracked));
+    set("requestsSent", stats.requests_sent);
+    set("requestsRetried", stats.requests_retried);
+    set("requestsFailed", stats.requests_failed);
+    set("requestBytes", stats.request_bytes);
+    set("eventsSent", stats.events_sent);
+    set("queueBytes", stats.queue_bytes);
+    set("queueHighWaterBytes", stats.queue_high_water_bytes);
+    object.Set("health", oa_health_name(stats.health));
+    set("failuresInARow", stats.failures_in_a_row);
+    set("oldestPendingMillis", stats.oldest_pending_ms);
+    if (stats.failing_since_ms != 0)
+        object.Set("failingSince", static_cast<double>(stats.failing_since_ms));
+    else
+        object.Set("failingSince", env.Null());
+    object.Set("dropped", ToReasons(env, stats.dropped));
+    if (stats.has_error) {
+        Napi::Object error = Napi::Object::New(env);
+        error.Set("message", stats.error_message);
+        error.Set("statusCode", stats.error_status_code);
+        error.Set("time", static_cast<double>(stats.error_time_ms));
+        object.Set("lastError", error);
+    } else {
+        object.Set("lastError", env.Null());
+    }
+    return object;
+}
+
+#endif
