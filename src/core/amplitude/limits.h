@@ -6,8 +6,8 @@
 
 enum {
     /* Events in one request. Amplitude's page says "fewer than 2000" in one version and "up to
-     * 2,000" in the next (HTTP V2, request limits), so 1999 is right for both. A decision is two
-     * events at most. */
+     * 2,000" in the next (HTTP V2, request limits), so 1999 is right for both. A decision is
+     * three events at most. */
     OA_REQUEST_MAX_EVENTS = 1999,
     /* Keys in one $set. Source: MAX_PROPERTY_KEYS of Amplitude's JavaScript SDK. */
     OA_SET_MAX_KEYS = 1000,
