@@ -262,6 +262,46 @@ describe('the doctor', () => {
     });
   }
 
+  it('warns that the key is not checked, unless a test event shows that it is accepted', async (t) => {
+    const amplitude = await start(t);
+    for (const [more, expected] of [
+      [{}, false],
+      [{ sendTestEvent: true }, true],
+    ]) {
+      amplitude.setFault('unavailable', 1);
+      const result = await examine({ serverUrl: amplitude.httpapi, ...more });
+      assert.deepEqual([result.ok, result.isKeyChecked], [true, expected]);
+      assert.equal(check(result, 'key').status, 'warn');
+      assert.match(check(result, 'key').message, /not checked, since 127\.0\.0\.1:\d+ has not/);
+      assert.match(check(result, 'key').remedy, /again later/);
+    }
+    const failed = await examine({ serverUrl: 'http://127.0.0.1:1/2/httpapi' });
+    assert.equal(check(failed, 'key').status, 'skip');
+  });
+
+  it('ends with the code of what it found', async (t) => {
+    const amplitude = await start(t);
+    const run = (...args) =>
+      runChild(t, [CLI, 'doctor', '--api-key', KEY, '--server-url', amplitude.httpapi, ...args]);
+    const fine = await run();
+    assert.deepEqual([fine.code, fine.stderr], [0, '']);
+    assert.match(fine.stdout, /\nNo problem found\. /);
+    const warned = await run('--datafile', DATAFILE); // of an arm whose flag is off
+    assert.equal(warned.code, 0);
+    assert.match(warned.stdout, /\nNothing failed; warnings: 1\. /);
+    amplitude.setFault('unavailable');
+    for (const args of [[], ['--json']]) {
+      const { code, stdout, stderr } = await run(...args);
+      assert.equal(code, 2);
+      assert.match(stderr, /the API key could not be checked\n$/);
+      assert.doesNotMatch(stdout, /No problem/);
+    }
+    amplitude.setFault('forbidden');
+    const failed = await run();
+    assert.equal(failed.code, 1);
+    assert.match(failed.stderr, /1 check failed\n$/);
+  });
+
   it('finds a clock that is wrong', async (t) => {
     const amplitude = await start(t);
     const past = new Date(Date.now() - 3_600_000).toUTCString();

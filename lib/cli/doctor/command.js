@@ -34,6 +34,9 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
 };
 
+/** Nothing failed, but whether decisions would be accepted is not known. */
+const EXIT_UNDECIDED = 2;
+
 const LABELS = { pass: 'ok', warn: 'warn', fail: 'FAIL', skip: '-' };
 const COLORS = { pass: 32, warn: 33, fail: 31, skip: 90 };
 const INDENT = ' '.repeat(20);
@@ -91,14 +94,18 @@ async function run(values, { fail, failUsage }) {
     sendTestEvent: values['send-test-event'],
   };
   const result = await runDoctor(settings, values.json ? undefined : printCheck);
-  const failed = result.checks.filter(({ status }) => status === 'fail').length;
+  const count = (wanted) => result.checks.filter(({ status }) => status === wanted).length;
+  const [failed, warned] = [count('fail'), count('warn')];
   if (values.json) {
     console.log(JSON.stringify(result, null, 2));
   }
   if (failed > 0) {
     fail(`${failed} check${failed === 1 ? '' : 's'} failed`);
+  } else if (!result.isKeyChecked) {
+    fail('nothing failed, but the API key could not be checked', EXIT_UNDECIDED);
   } else if (!values.json) {
-    console.log('\nNo problem found. To see what arrives, run  npx optimizely-amplitude collector');
+    const found = warned === 0 ? 'No problem found' : `Nothing failed; warnings: ${warned}`;
+    console.log(`\n${found}. To see what arrives, run  npx optimizely-amplitude collector`);
   }
 }
 

@@ -33,6 +33,13 @@ class Report {
     return this.checks.every(({ status }) => status !== 'fail');
   }
 
+  /** Whether the API key was judged, by the server's answer or by a test event. */
+  get isKeyChecked() {
+    const has = (name, status) =>
+      this.checks.some((check) => check.name === name && check.status === status);
+    return has('key', 'pass') || has('key', 'fail') || has('test event', 'pass');
+  }
+
   pass(name, message, remedy, details) {
     this.#add('pass', name, message, remedy, details);
   }
@@ -164,7 +171,7 @@ async function sendTestEvent(options, { apiKey, format }, report) {
 }
 
 /**
- * Run all checks; resolve to `{ok, version, checks}`, where a check is `{name, status, message, remedy}`
+ * Run all checks; resolve to `{ok, isKeyChecked, version, checks}`, where a check is `{name, status, message, remedy}`
  * and status is pass, warn, fail or skip. `listener` is called with each check at once.
  *
  * settings, all optional: apiKey, serverZone, serverUrl, proxy, caFile, minIdLength and format as for
@@ -195,7 +202,7 @@ async function runDoctor(settings, listener = () => {}) {
   if (settings.sendTestEvent && hasAddon && options !== null && settings.apiKey !== undefined) {
     await sendTestEvent(options, settings, report);
   }
-  return { ok: report.ok, version, checks: report.checks };
+  return { ok: report.ok, isKeyChecked: report.isKeyChecked, version, checks: report.checks };
 }
 
 module.exports = { runDoctor };

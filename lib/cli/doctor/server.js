@@ -190,17 +190,30 @@ function checkClock({ headers, askedAt, answeredAt }, report) {
   }
 }
 
+/** Say that nothing has judged the key; if something failed, that comes first. */
+function passOverKey({ serverUrl }, report) {
+  if (!report.ok) {
+    report.skip('key', 'not checked');
+    return;
+  }
+  report.warn(
+    'key',
+    `the API key is not checked, since ${new URL(serverUrl).host} has not judged it`,
+    'run the doctor again later, or add --send-test-event',
+  );
+}
+
 /** Run all of these checks. */
 async function checkServer(options, settings, report) {
   const answer = await checkWay(options, settings.apiKey, report);
-  if (answer === null) {
-    report.skip('key', 'not asked');
-    return;
-  }
-  if (checkAnswer(answer, options.serverUrl, report) && settings.apiKey !== undefined) {
+  if (answer === null || !checkAnswer(answer, options.serverUrl, report)) {
+    passOverKey(options, report);
+  } else if (settings.apiKey !== undefined) {
     await checkKey(answer, options, settings, report);
   }
-  checkClock(answer, report);
+  if (answer !== null) {
+    checkClock(answer, report);
+  }
 }
 
 module.exports = { checkServer };
