@@ -57,4 +57,8 @@ void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer) {
     attempt->outcome =
         oa_response_read(answer->status_code, answer->body, attempt->is_amplitude, attempt->batch,
                          body->carried, body->owners, body->event_count, attempt->message);
+    const size_t len = strlen(attempt->message);
+    if (answer->status_code / 100 == 3 && answer->location.len > 0)
+        snprintf(attempt->message + len, sizeof(attempt->message) - len, "; this one leads to %.*s",
+                 (int)answer->location.len, answer->location.data);
 }

@@ -306,6 +306,7 @@ typedef struct oa_answer {
     uint32_t retry_after_seconds; /* of the header, whichever form it had; 0: absent */
     oa_str body;                  /* at most OA_ANSWER_MAX_BYTES */
     oa_str error;                 /* why none came: one line, with the host and never a secret */
+    oa_str location; /* of a redirect, if known: in one line, without user name and query */
 } oa_answer;
 
 /* Pass in the answer to a rendered body, once, and judge it. Thread: any. Borrows `answer`. */

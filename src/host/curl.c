@@ -33,6 +33,7 @@ enum {
     MAX_LIFE_MS = 5 * 60 * 1000,
     CLOCK_JUMP_MS = 5 * 1000, /* the clocks disagree by this much: the machine was frozen */
     UPLOAD_BUFFER_BYTES = 512 * 1024,
+    MAX_LOCATION_BYTES = 200,
     FIRST_BODY_BYTES = 1024,
     KEEP_BODY_BYTES = 64 * 1024,
 };
@@ -60,7 +61,7 @@ struct oa_curl {
     atomic_bool cancelled;
     bool has_ca_file;
     char host[128];   /* for messages: a URL may hold secrets, a host does not */
-    char reason[448]; /* why no answer came */
+    char reason[448]; /* why no answer came, or where a redirect leads */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -148,6 +149,37 @@ static const char *trust_advice(const oa_curl *curl, CURLcode code) {
     }
 }
 
+/* Return where host and port of `url` begin: behind "//", or at 0 when it has no scheme. */
+static size_t authority_of(oa_str url) {
+    for (size_t at = 2; at <= url.len; at++)
+        if (memcmp(url.data + at - 2, "//", 2) == 0)
+            return at;
+    return 0;
+}
+
+static void make_printable(char *text) {
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
+            *c = ' ';
+}
+
+/* Fill in `reason`: where a redirect leads, without user name and query, nor one that is quoted in
+ * the path, as login pages have it. */
+static void note_location(oa_curl *curl, const char *url) {
+    snprintf(curl->reason, MAX_LOCATION_BYTES, "%s", url);
+    char *quoted = strcasestr(curl->reason, "%3f");
+    if (quoted != NULL)
+        *quoted = '\0';
+    curl->reason[strcspn(curl->reason, "?#")] = '\0';
+    char *host = curl->reason + authority_of((oa_str){curl->reason, strlen(curl->reason)});
+    for (size_t len = strcspn(host, "/"); len > 0; len--)
+        if (host[len - 1] == '@') {
+            memmove(host, host + len, strlen(host + len) + 1);
+            break;
+        }
+    make_printable(curl->reason);
+}
+
 /* Fill in `reason`: what failed and for which host, in one line. */
 static void explain(oa_curl *curl, CURLcode code) {
     const char *text = curl->error;
@@ -158,9 +190,7 @@ static void explain(oa_curl *curl, CURLcode code) {
         text = curl->body_is_too_large ? "the answer is too large" : "out of memory for the answer";
     snprintf(curl->reason, sizeof(curl->reason), "%s: %s%s", curl->host, text,
              trust_advice(curl, code));
-    for (char *c = curl->reason; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
-            *c = ' ';
+    make_printable(curl->reason);
 }
 
 static void read_answer(oa_curl *curl, oa_answer *out) {
@@ -174,6 +204,10 @@ static void read_answer(oa_curl *curl, oa_answer *out) {
     if (curl->has_retry_after && seconds > 0)
         out->retry_after_seconds = seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
     out->body = (oa_str){curl->body, curl->body_len};
+    const char *url = NULL;
+    curl_easy_getinfo(curl->easy, CURLINFO_REDIRECT_URL, &url);
+    if (url != NULL)
+        note_location(curl, url);
 }
 
 /* ---- A POST ---- */
@@ -271,7 +305,8 @@ void oa_curl_end(oa_curl *curl, oa_now now, oa_answer *out) {
     curl->used = now;
     *out = curl->answer;
     out->aborted = code == CURLE_ABORTED_BY_CALLBACK;
-    out->error = (oa_str){curl->reason, strlen(curl->reason)};
+    *(code == CURLE_OK ? &out->location : &out->error) =
+        (oa_str){curl->reason, strlen(curl->reason)};
     out->duration_ms = now.monotonic_ms - curl->began.monotonic_ms;
 }
 
@@ -390,14 +425,6 @@ static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
     return code;
-}
-
-/* Return where host and port of `url` begin: behind "//", or at 0 when it has no scheme. */
-static size_t authority_of(oa_str url) {
-    for (size_t at = 2; at <= url.len; at++)
-        if (memcmp(url.data + at - 2, "//", 2) == 0)
-            return at;
-    return 0;
 }
 
 /* Copy host and port of `url`, up to the next '/', '?' or '#', for messages. */

@@ -376,6 +376,49 @@ static void answers_are_read(void **state) {
     peer_free(p);
 }
 
+/* Without what may be secret: a user name, a query, and the query of what a login leads back to. */
+static void a_redirect_is_told_with_where_it_leads(void **state) {
+    (void)state;
+    static const struct {
+        const char *location;
+        const char *told; /* NULL: relative to the host */
+    } cases[] = {
+        {"https://portal.test/login", "https://portal.test/login"},
+        {"http://me:secret@portal.test:81/a@b/c?key=secret#secret", "http://portal.test:81/a@b/c"},
+        {"https://portal.test/to/http%3A%2F%2Fx%2Fbatch%3Fkey%3Dsecret",
+         "https://portal.test/to/http%3A%2F%2Fx%2Fbatch"},
+        {"https://portal.test?key=secret", "https://portal.test/"},
+        {"/elsewhere?key=secret", NULL},
+    };
+    enum { COUNT = sizeof(cases) / sizeof(cases[0]) };
+    char texts[COUNT][256];
+    reply replies[COUNT + 1];
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(texts[i], sizeof(texts[i]),
+                 "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
+                 cases[i].location);
+        replies[i] = (reply){.text = texts[i]};
+    }
+    replies[COUNT] = (reply){.text = OK};
+    peer *p = peer_start(replies, COUNT + 1);
+    client c;
+    client_init(&c, p->port);
+    client_start(&c);
+    for (size_t i = 0; i < COUNT; i++) {
+        char told[64];
+        snprintf(told, sizeof(told), "http://127.0.0.1:%d/elsewhere", p->port);
+        assert_int_equal(post(&c, "{}")->status_code, 302);
+        assert_string_equal(c.answer.location.data, cases[i].told == NULL ? told : cases[i].told);
+        assert_int_equal(c.answer.location.len, strlen(c.answer.location.data));
+        assert_int_equal(c.answer.error.len, 0);
+    }
+    assert_int_equal(post(&c, "{}")->status_code, 200);
+    assert_int_equal(c.answer.location.len, 0);
+    peer_join(p);
+    client_end(&c);
+    peer_free(p);
+}
+
 static void answers_that_break_off_do_not_count(void **state) {
     (void)state;
     static const char *const texts[] = {
@@ -719,6 +762,7 @@ int main(void) {
         cmocka_unit_test(a_request_is_as_it_should_be),
         cmocka_unit_test(a_large_body_goes_without_asking_first),
         cmocka_unit_test(answers_are_read),
+        cmocka_unit_test(a_redirect_is_told_with_where_it_leads),
         cmocka_unit_test(answers_that_break_off_do_not_count),
         cmocka_unit_test(an_answer_without_a_length_ends_with_its_connection),
         cmocka_unit_test(an_answer_has_a_limit),

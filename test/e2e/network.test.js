@@ -503,13 +503,17 @@ describe('a server', () => {
   }
 
   for (const status of [301, 302, 303, 307, 308]) {
-    it(`that answers ${status} is not followed: all stays pending, and lastError says so`, async (t) => {
+    it(`that answers ${status} is not followed: all stays pending, and lastError says where it leads`, async (t) => {
       const elsewhere = await startAmplitude();
       t.after(() => elsewhere.close());
       const started = await start(t);
       started.amplitude.setFault(started.amplitude.faults.redirect(elsewhere.httpapi, status));
-      await failThenDeliver(started, new RegExp(`^${status}: redirects are not followed`), () =>
-        started.amplitude.setFault(null),
+      await failThenDeliver(
+        started,
+        new RegExp(
+          `^${status}: redirects are not followed; this one leads to ${elsewhere.httpapi}$`,
+        ),
+        () => started.amplitude.setFault(null),
       );
       assert.equal(elsewhere.connections, 0);
     });

@@ -112,6 +112,10 @@ const QUOTING = {
     status: 302,
     headers: { Location: `http://127.0.0.1:9${req.url}` },
   }),
+  'the URL in the path of a redirect': (req) => ({
+    status: 302,
+    headers: { Location: `/login/${encodeURIComponent(req.url)}/${KEY}` },
+  }),
 };
 const PLAIN = [
   'badGatewayPage',
