@@ -32,9 +32,15 @@ function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
      * The addon may call this inside a decide(), so the application's function is called later: by a promise, since
      * fake timers of test runners hold queueMicrotask() up.
      */
-    dropped(reason, text, statusCode, decisions) {
+    dropped(reason, text, statusCode, records) {
       RESOLVED.then(() => {
-        const drop = { reason, message: redact(text, apiKey), statusCode, decisions };
+        const drop = {
+          reason,
+          message: redact(text, apiKey),
+          statusCode,
+          decisions: records.filter(({ event }) => event === undefined),
+          events: records.filter(({ event }) => event !== undefined).map(toEvent),
+        };
         channels.drop.publish(drop);
         try {
           isPromise(onDrop?.(drop)); // the rejection of an async function must not end the process
@@ -72,6 +78,15 @@ function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
         );
       }
     },
+  };
+}
+
+/** An event of the application's own, as it was to be sent: its ids and its other members. */
+function toEvent({ userId, deviceId, event }) {
+  return {
+    ...(userId !== undefined && { user_id: userId }),
+    ...(deviceId !== undefined && { device_id: deviceId }),
+    ...JSON.parse(`{${event}}`),
   };
 }
 

@@ -28,6 +28,7 @@ const { SETTINGS } = require('./settings.js');
 const { readWait } = require('./wait.js');
 
 const NOTHING_LEFT_OUT = Object.freeze({ fields: 0, properties: 0, events: 0 });
+const NOTHING_REFUSED = Object.freeze({ ignored: 0, invalid: 0 });
 const NOTHING = Object.freeze({ delivered: 0, dropped: 0, pending: 0, durationMillis: 0 });
 
 class Dispatcher {
@@ -38,7 +39,9 @@ class Dispatcher {
   #variants;
   #wantsFlags;
   #legacy; // reads decisions of the older APIs; null when none of their types is wanted
+  #beforeSend; // null without the option
   #userCallbacks; // null when no option needs them
+  #tracked = null; // the application's own events, once there is one
   #isTraced; // whether each decision is logged
   #clients;
   #toldUnready = false;
@@ -57,7 +60,8 @@ class Dispatcher {
     this.#variants = new VariantIds(this.#native);
     this.#wantsFlags = options.decisionTypes.includes('flag');
     this.#legacy = createLegacy(options);
-    this.#userCallbacks = createUserCallbacks(options, this.#log, this.#record);
+    this.#beforeSend = createBeforeSend(options);
+    this.#userCallbacks = createUserCallbacks(options, this.#log, this.#record, this.#beforeSend);
     // Bound, because it is given to notification centres.
     this.onDecision = (notification) => this.#decide(notification, null);
     lifecycle.add(this, this.#native, {
@@ -143,21 +147,66 @@ class Dispatcher {
     return this.#closing;
   }
 
+  /**
+   * Send an event of the application's own, such as `track('Purchase', { amount: 5 }, { user_id })`, in the same queue as
+   * decisions. Never throws.
+   */
+  track(input, eventProperties, eventOptions) {
+    this.#ownEvents().track(input, eventProperties, eventOptions);
+  }
+
+  /** Set properties of a user: `identify({ plan: 'pro' }, { user_id })`, or with an Identify of Amplitude's SDK. */
+  identify(identify, eventOptions) {
+    this.#ownEvents().identify(identify, eventOptions);
+  }
+
+  #ownEvents() {
+    if (this.#tracked === null) {
+      const { Tracked } = require('./tracked.js');
+      this.#tracked = new Tracked(this.#options, this.#log, this.#native.track, this.#beforeSend);
+    }
+    return this.#tracked;
+  }
+
   stats() {
     const native = this.#native.stats();
-    const total = Object.values(native.dropped).reduce((sum, count) => sum + count, 0);
+    const { tracked } = native; // a part of the counts, which are those of decisions and events
+    const decisions = {
+      accepted: native.accepted - tracked.accepted,
+      delivered: native.delivered - tracked.delivered,
+      pending: native.pending - tracked.pending,
+      dropped: Object.fromEntries(
+        Object.entries(native.dropped).map(([reason, count]) => [
+          reason,
+          count - tracked.dropped[reason],
+        ]),
+      ),
+    };
+    const { ignored, invalid } = this.#tracked?.counts ?? NOTHING_REFUSED;
     return {
       decisions: {
-        seen: this.#ignored + this.#invalid + native.deduplicated + native.accepted,
+        seen: this.#ignored + this.#invalid + native.deduplicated + decisions.accepted,
         ignored: this.#ignored,
         invalid: this.#invalid,
         deduplicated: native.deduplicated,
-        accepted: native.accepted,
-        delivered: native.delivered,
-        pending: native.pending,
-        dropped: { total, ...native.dropped },
+        accepted: decisions.accepted,
+        delivered: decisions.delivered,
+        pending: decisions.pending,
+        dropped: withTotal(decisions.dropped),
       },
-      leftOut: { ids: this.#leftOutIds, ...(this.#userCallbacks?.leftOut ?? NOTHING_LEFT_OUT) },
+      tracked: {
+        seen: ignored + invalid + tracked.accepted,
+        ignored,
+        invalid,
+        accepted: tracked.accepted,
+        delivered: tracked.delivered,
+        pending: tracked.pending,
+        dropped: withTotal(tracked.dropped),
+      },
+      leftOut: {
+        ids: this.#leftOutIds + (this.#tracked?.leftOutIds ?? 0),
+        ...(this.#userCallbacks?.leftOut ?? NOTHING_LEFT_OUT),
+      },
       requests: {
         sent: native.requestsSent,
         retried: native.requestsRetried,
@@ -314,6 +363,12 @@ if (Symbol.asyncDispose !== undefined) {
   });
 }
 
+/** Add the sum of the reasons. */
+function withTotal(reasons) {
+  const total = Object.values(reasons).reduce((sum, count) => sum + count, 0);
+  return { total, ...reasons };
+}
+
 /** Loaded only when decisionTypes names one of the older APIs. */
 function createLegacy({ decisionTypes }) {
   const types = new Set(decisionTypes);
@@ -322,8 +377,8 @@ function createLegacy({ decisionTypes }) {
 }
 
 /** Loaded only when an option needs a callback or the kind of rule. */
-function createUserCallbacks(options, log, record) {
-  const { resolveUser, eventProperties, userProperties, beforeSend, send } = options;
+function createUserCallbacks(options, log, record, beforeSend) {
+  const { resolveUser, eventProperties, userProperties, send } = options;
   if (
     resolveUser === null &&
     eventProperties === null &&
@@ -334,7 +389,16 @@ function createUserCallbacks(options, log, record) {
     return null;
   }
   const { UserCallbacks } = require('./user-callbacks.js');
-  return new UserCallbacks(options, log, record, IGNORED);
+  return new UserCallbacks(options, log, record, beforeSend, IGNORED);
+}
+
+/** Loaded only when the option is given. */
+function createBeforeSend(options) {
+  if (options.beforeSend === null) {
+    return null;
+  }
+  const { BeforeSend } = require('./before-send.js');
+  return new BeforeSend(options);
 }
 
 function warnOfUrl(serverUrl, log) {

@@ -4,8 +4,6 @@
  * The fields of Amplitude's events that an application may give: their checks, and their names on the wire.
  */
 
-const { isIP } = require('node:net');
-
 const { Unexpected, checked, describe, isObject, resolveTable, shorten } = require('./checks.js');
 const { MAX_STRING_LENGTH, isText } = require('./text.js');
 
@@ -75,6 +73,7 @@ function sessionId(value) {
 
 /** Not `$remote`, which stands for the address of the request, and that is the server's own. */
 function ip(value) {
+  const { isIP } = require('node:net'); // here, because an application without it would wait for it
   if (typeof value !== 'string' || isIP(value) === 0) {
     throw new Unexpected('an IPv4 or IPv6 address');
   }
@@ -118,24 +117,27 @@ function toFieldMembers(user, onFault) {
   return members || undefined;
 }
 
-/** Return the fields that are the same in all events of a dispatcher, likewise; null when there are none. */
-function toConstantMembers(options) {
-  const metadata = options.ingestionMetadata;
-  const fields = {
-    ingestion_metadata: metadata && {
-      source_name: metadata.sourceName,
-      source_version: metadata.sourceVersion,
-    },
-    plan: options.plan,
-    partner_id: options.partnerId,
+/** Return the fields that are the same in all events of a dispatcher. */
+function constantFields({ ingestionMetadata: metadata, plan: trackingPlan, partnerId }) {
+  return {
+    ...(metadata && {
+      ingestion_metadata: {
+        source_name: metadata.sourceName,
+        source_version: metadata.sourceVersion,
+      },
+    }),
+    ...(trackingPlan && { plan: trackingPlan }),
+    ...(partnerId && { partner_id: partnerId }),
   };
-  const members = Object.entries(fields)
-    .filter(([, value]) => value !== null)
-    .map(([key, value]) => `"${key}":${JSON.stringify(value)}`);
-  return members.length === 0 ? null : members.join();
+}
+
+/** The same as members of a JSON object; null when there are none. */
+function toConstantMembers(options) {
+  return JSON.stringify(constantFields(options)).slice(1, -1) || null;
 }
 
 module.exports = {
+  constantFields,
   groups,
   ingestionMetadata,
   plan,

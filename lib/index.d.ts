@@ -4,6 +4,15 @@
  * Durations and times are in milliseconds, sizes in bytes, and counts are counts of decisions unless stated otherwise.
  */
 
+import type {
+  AnyNotification,
+  DecisionNotification,
+  DecisionType,
+  OptimizelyClient,
+} from './optimizely.js';
+
+export * from './optimizely.js';
+
 declare global {
   interface SymbolConstructor {
     readonly asyncDispose: unique symbol;
@@ -185,7 +194,7 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   userProperties?: EnrichmentCallback<T> | undefined;
 
   /**
-   * Called with each event before it is queued: returns the event, changed or not, or null to keep it out. If it throws,
+   * Called with each event, without `insert_id` and `event_id`, before it is queued: returns the event, changed or not, or null to keep it out. If it throws,
    * or returns anything else, the decision is not sent, and counted as `invalid`. For redaction; it costs more than all
    * the rest of a decision.
    */
@@ -292,16 +301,22 @@ export interface AmplitudeUser {
   groups?: Readonly<Record<string, string | readonly string[]>> | null | undefined;
 }
 
-/** An event, under the names of Amplitude's HTTP API. `insert_id` and `event_id` are added later. */
-export interface AmplitudeEvent {
-  event_type: string;
+/** The user of an event, and its fields, under the names of Amplitude's HTTP API. */
+export interface EventOptions {
   user_id?: string | null | undefined;
   device_id?: string | null | undefined;
   /** In ms since 1970. */
   time?: number | undefined;
+  session_id?: number | undefined;
+  /** Amplitude counts an event that it has seen in the last 7 days once. Default: unique. */
+  insert_id?: string | undefined;
+  [field: string]: any;
+}
+
+export interface AmplitudeEvent extends EventOptions {
+  event_type: string;
   event_properties?: Record<string, any> | undefined;
   user_properties?: Record<string, any> | undefined;
-  [field: string]: any;
 }
 
 export type EnrichmentCallback<T extends DecisionType = 'flag'> = (
@@ -377,6 +392,31 @@ export interface Dispatcher {
   /** As `close()`, for `await using`. Exists where Node.js has the symbol: not before 18.18. */
   [Symbol.asyncDispose](): Promise<void>;
 
+  /**
+   * Send an event of the application's own: in the same queue as decisions, with the same guarantees, and in their order
+   * for each user. Takes what `track()` of Amplitude's SDK for Node.js takes. Never throws: an event that is wrong is
+   * counted in `stats().tracked.invalid`, and logged.
+   */
+  track(
+    eventType: string,
+    eventProperties?: Record<string, any> | null,
+    eventOptions?: EventOptions | null,
+  ): void;
+  track(
+    event: AmplitudeEvent,
+    eventProperties?: Record<string, any> | null,
+    eventOptions?: EventOptions | null,
+  ): void;
+
+  /**
+   * Set properties of a user: an object of properties, an object of operations such as `{ $setOnce: { ... } }`, or an
+   * `Identify` of Amplitude's SDK. As `track()` otherwise.
+   */
+  identify(
+    userProperties: Record<string, any> | { getUserProperties(): Record<string, any> },
+    eventOptions?: EventOptions | null,
+  ): void;
+
   /** Counts since the dispatcher was created. Works after `close()` too. */
   stats(): Stats;
 
@@ -397,7 +437,7 @@ export interface FlushOptions extends CloseOptions {
   abort?: boolean | undefined;
 }
 
-/** The outcome of the decisions that were undelivered when `flush()` or `close()` was called. */
+/** The outcome of the decisions, and events of `track()`, that were undelivered when `flush()` or `close()` was called. */
 export interface FlushReport {
   readonly delivered: number;
   readonly dropped: number;
@@ -425,7 +465,19 @@ export interface Stats {
     readonly pending: number;
     readonly dropped: { readonly total: number } & { readonly [reason in DropReason]: number };
   };
-  /** What was left out of decisions because Amplitude would refuse it. */
+  /** Events of `track()` and `identify()`: `seen = ignored + invalid + accepted`, and accepted as for decisions. */
+  readonly tracked: {
+    readonly seen: number;
+    /** Kept out by `beforeSend`. */
+    readonly ignored: number;
+    /** Not an event, or with ids that Amplitude refuses only. */
+    readonly invalid: number;
+    readonly accepted: number;
+    readonly delivered: number;
+    readonly pending: number;
+    readonly dropped: { readonly total: number } & { readonly [reason in DropReason]: number };
+  };
+  /** What was left out of decisions, and of events of `track()`, because Amplitude would refuse it. */
   readonly leftOut: {
     /** Ids, beside a good one. */
     readonly ids: number;
@@ -507,6 +559,13 @@ export interface Drop {
   /** Of the answer; 0 if there was none. */
   readonly statusCode: number;
   readonly decisions: DroppedDecision[];
+  /** Events of `track()` and `identify()`, as they were to be sent. */
+  readonly events: DroppedEvent[];
+}
+
+export interface DroppedEvent extends AmplitudeEvent {
+  readonly insert_id: string;
+  readonly time: number;
 }
 
 export interface DroppedDecision {
@@ -520,80 +579,4 @@ export interface DroppedDecision {
   readonly time: number;
   /** `''` for a decision that was refused before it had one: `opted_out`, or made after `close()`. */
   readonly insertId: string;
-}
-
-/** A client of the Optimizely SDK v4, v5 or v6: the members that are used here. */
-export interface OptimizelyClient {
-  readonly notificationCenter: {
-    // The SDK's own parameters differ from one major version to the next; `never` stands for all of them.
-    addNotificationListener(notificationType: never, callback: never): number;
-    removeNotificationListener(listenerId: number): boolean;
-  };
-  getOptimizelyConfig?(): unknown;
-}
-
-/** Any notification, of any version of the SDK. */
-export interface AnyNotification {
-  userId: string;
-  type?: string;
-  attributes?: unknown;
-  decisionInfo?: unknown;
-}
-
-/** A DECISION notification of one of the types `T`. */
-export type DecisionNotification<T extends DecisionType = DecisionType> = {
-  [type in T]: {
-    type: type;
-    userId: string;
-    attributes: Record<string, any>;
-    decisionInfo: DecisionInfo[type];
-  };
-}[T];
-
-export type DecisionType = keyof DecisionInfo;
-
-/** The information of each type of decision. */
-export interface DecisionInfo {
-  /** `decide()` and its relatives. */
-  flag: {
-    flagKey: string;
-    enabled: boolean;
-    variationKey: string | null;
-    ruleKey: string | null;
-    variables: Record<string, unknown>;
-    reasons: string[];
-    decisionEventDispatched: boolean;
-    /** Since SDK v6. */
-    experimentId?: string | null;
-    /** Since SDK v6. */
-    variationId?: string | null;
-  };
-  /** `isFeatureEnabled()` and `getEnabledFeatures()`. */
-  feature: FeatureDecision;
-  /** `getFeatureVariable...()`. */
-  'feature-variable': FeatureDecision & {
-    variableKey: string;
-    variableValue: unknown;
-    variableType: string;
-  };
-  /** `getAllFeatureVariables()`. */
-  'all-feature-variables': FeatureDecision & {
-    variableValues: Record<string, unknown>;
-  };
-  /** `activate()` and `getVariation()` of an experiment that belongs to no flag. */
-  'ab-test': ExperimentDecision;
-  /** `activate()` and `getVariation()` of an experiment that belongs to a flag. */
-  'feature-test': ExperimentDecision;
-}
-
-export interface FeatureDecision {
-  featureKey: string;
-  featureEnabled: boolean;
-  source: string;
-  sourceInfo: { experimentKey?: string; variationKey?: string };
-}
-
-export interface ExperimentDecision {
-  experimentKey: string;
-  variationKey: string | null;
 }

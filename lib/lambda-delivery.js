@@ -105,7 +105,8 @@ class Delivery {
       return null;
     }
     // A flush of nothing is not waited for, but it warns of a client that has no datafile yet.
-    const isEmpty = dispatcher.stats?.().decisions.pending === 0;
+    const stats = dispatcher.stats?.();
+    const isEmpty = stats !== undefined && pendingOf(stats) === 0;
     const tried = this.#try(dispatcher, left);
     return isEmpty ? null : tried;
   }
@@ -213,6 +214,14 @@ class Invocation {
   }
 }
 
-const deliveredBy = (dispatcher) => dispatcher.stats?.().decisions.delivered ?? 0;
+/** Sum a count over decisions and the application's own events. */
+const sumOf = ({ decisions, tracked }, name) => decisions[name] + (tracked?.[name] ?? 0);
+
+const pendingOf = (stats) => sumOf(stats, 'pending');
+
+const deliveredBy = (dispatcher) => {
+  const stats = dispatcher.stats?.();
+  return stats === undefined ? 0 : sumOf(stats, 'delivered');
+};
 
 module.exports = { Delivery };

@@ -29,7 +29,7 @@ function leftOutOf(result) {
 const MESSAGES = {
   queued: 'queued',
   repeat: 'suppressed: it was sent in this window already',
-  ignored: 'ignored: decisionTypes, resolveUser, beforeSend or includeRollouts keeps it out',
+  ignored: 'ignored: decisionTypes, resolveUser, beforeSend or send keeps it out',
   invalid: 'not sent: it is not complete',
 };
 

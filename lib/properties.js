@@ -21,9 +21,7 @@ function toMembers(properties, ownNames, maxDepth = MAX_DEPTH) {
     );
   }
   if (isDeeper(properties, maxDepth)) {
-    throw new Error(
-      `it returned an object that is nested more than ${maxDepth} levels deep, or contains itself`,
-    );
+    throw new Error(`it is nested more than ${maxDepth} levels deep, or contains itself`);
   }
   const plain = typeof properties.toJSON === 'function' ? properties.toJSON('') : properties;
   const json = JSON.stringify(withoutOwn(plain, ownNames)); // throws for a BigInt, and says so

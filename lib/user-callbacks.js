@@ -24,8 +24,8 @@ class UserCallbacks {
   leftOut = { fields: 0, properties: 0, events: 0 };
   #beforeSend; // null: the addon renders the events
 
-  /** `record` is the addon's function; `ignored` is the status of a decision that a callback keeps out. */
-  constructor(options, log, record, ignored) {
+  /** `record` is the addon's function; `beforeSend` may be null; `ignored` is the status of a decision that a callback keeps out. */
+  constructor(options, log, record, beforeSend, ignored) {
     this.#options = options;
     this.#log = log;
     this.#record = record;
@@ -33,7 +33,7 @@ class UserCallbacks {
     const { eventProperties, userProperties, send } = options;
     this.#needsRules =
       send === 'experiments' || eventProperties !== null || userProperties !== null;
-    this.#beforeSend = createBeforeSend(options);
+    this.#beforeSend = beforeSend;
   }
 
   /** Return the rules of a client, or null if no option needs them. */
@@ -157,15 +157,6 @@ class UserCallbacks {
       return undefined;
     }
   }
-}
-
-/** Loaded only when the option is given. */
-function createBeforeSend(options) {
-  if (options.beforeSend === null) {
-    return null;
-  }
-  const { BeforeSend } = require('./before-send.js');
-  return new BeforeSend(options);
 }
 
 /** Return what resolveUser returns, a user with valid types of ids or null; throws an error that says what is wrong. */

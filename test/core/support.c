@@ -1,5 +1,7 @@
 #include "support.h"
 
+#include <inttypes.h>
+
 #include "mem.h"
 
 uint64_t draw(uint64_t *state) {
@@ -98,6 +100,24 @@ static void note_log(world *w, const oa_log_notice *log) {
     tell(w, w->on_log);
 }
 
+/* A tracked event as the decision that it looks like. */
+static char *text_of_tracked(const oa_dropped *dropped, char insert_id[33]) {
+    char *json = must(malloc(dropped->event.len + 3));
+    snprintf(json, dropped->event.len + 3, "{%.*s}", (int)dropped->event.len, dropped->event.data);
+    cJSON *event = cJSON_Parse(json);
+    free(json);
+    assert_non_null(event);
+    const cJSON *properties = cJSON_GetObjectItem(event, "event_properties");
+    char *text = text_new();
+    text_add(text, "%.*s", (int)dropped->user_id.len, dropped->user_id.data);
+    if (dropped->device_id.data != NULL)
+        text_add(text, "@%.*s", (int)dropped->device_id.len, dropped->device_id.data);
+    text_add(text, "+%s=%s", text_of(properties, "flag_key"), text_of(properties, "variation_key"));
+    snprintf(insert_id, 33, "%s", text_of(event, "insert_id"));
+    cJSON_Delete(event);
+    return must(strdup(text));
+}
+
 static char *text_of_drop(const oa_dropped *dropped) {
     char *text = text_new();
     if (dropped->user_id.data != NULL)
@@ -124,7 +144,8 @@ static void note_drop(world *w, const oa_drop_notice *notice) {
         snprintf(added->message, sizeof(added->message), "%.*s", (int)notice->message.len,
                  notice->message.data);
         memcpy(added->insert_id, decision->insert_id, sizeof(added->insert_id));
-        added->text = text_of_drop(decision);
+        added->text = decision->event.data == NULL ? text_of_drop(decision)
+                                                   : text_of_tracked(decision, added->insert_id);
     }
     if (notice->count > w->largest_report)
         w->largest_report = notice->count;
@@ -315,6 +336,52 @@ oa_status record(world *w, oa_decision *decision) {
     return status;
 }
 
+static void account_for_tracked(world *w, oa_status status, oa_wake wake) {
+    if (wake == OA_WAKE_COLLECT)
+        collect(w);
+    w->accepted +=
+        status == OA_OK || status == OA_OPTED_OUT || status == OA_QUEUE_FULL || status == OA_CLOSED;
+    check_account(w);
+}
+
+oa_status try_track(world *w, const char *user, const char *device, const char *flag,
+                    const char *variation) {
+    char event[512];
+    const uint64_t number = ++w->tracked;
+    snprintf(event, sizeof(event),
+             "\"event_type\":\"Purchase\",\"time\":%" PRId64 ",\"insert_id\":\"%016" PRIx64
+             "%016" PRIx64 "\",\"event_properties\":"
+             "{\"flag_key\":\"%s\",\"variation_key\":\"%s\",\"enabled\":true}",
+             w->now.wall_ms, number * 0x9E3779B97F4A7C15u, number, flag, variation);
+    oa_tracked tracked = {.user_id = str(user), .device_id = str(device), .event = str(event)};
+    oa_wake wake = OA_WAKE_NOT;
+    const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
+    const oa_status status = oa_dispatcher_track(w->dispatcher, w->now, &tracked, &wake);
+    if (wake == OA_WAKE_NOT && w->attempt == NULL)
+        assert_true(oa_dispatcher_next_due(w->dispatcher, w->now) >= due_before);
+    account_for_tracked(w, status, wake);
+    return status;
+}
+
+oa_status try_rendered(world *w, const char *user, const char *flag, const char *variation) {
+    char identify[256];
+    char event[256];
+    snprintf(identify, sizeof(identify),
+             "\"event_type\":\"$identify\",\"user_properties\":{\"$set\":{\"%s\":\"%s\"}}", flag,
+             variation);
+    snprintf(event, sizeof(event),
+             "\"event_type\":\"Experiment Viewed\",\"event_properties\":"
+             "{\"flag_key\":\"%s\",\"variation_key\":\"%s\",\"enabled\":true}",
+             flag, variation);
+    const oa_decision made = {
+        .user_id = str(user),
+        .user_properties = str(identify),
+        .event_properties = str(event),
+        .rendered = true,
+    };
+    return decide_with(w, &made, flag, variation, true);
+}
+
 oa_status decide_fast(world *w, const oa_decision *decision, const char *flag,
                       const char *variation, bool enabled) {
     oa_decision copy = *decision;
@@ -408,6 +475,15 @@ void check_account(world *w) {
     assert_int_equal(stats.deduplicated, w->repeats);
     assert_true(stats.queue_bytes <= stats.queue_high_water_bytes);
     assert_int_equal(stats.accepted, w->accepted);
+    const oa_counts *tracked = &stats.tracked;
+    uint64_t tracked_dropped = 0;
+    for (int i = 0; i < OA_DROP_COUNT; i++) {
+        assert_true(tracked->dropped[i] <= stats.dropped[i]);
+        tracked_dropped += tracked->dropped[i];
+    }
+    assert_int_equal(tracked->accepted, tracked->delivered + tracked_dropped + tracked->pending);
+    assert_true(tracked->accepted <= w->tracked && tracked->delivered <= stats.delivered &&
+                tracked->pending <= stats.pending);
     const size_t out = d->attempt.batch == NULL ? 0 : d->attempt.batch->count;
     assert_int_equal(stats.pending,
                      d->queue.count + d->ready.record_count + d->park.record_count + out);

@@ -158,6 +158,7 @@ struct world {
 
     uint64_t accepted;
     uint64_t repeats;
+    uint64_t tracked;  /* events of the application's own, accepted or not */
     uint64_t untold;   /* refused decisions that were counted and not described */
     uint64_t attempts; /* reported to the host */
     line *lines;
@@ -219,6 +220,16 @@ void decide(world *w, const char *user, const char *flag, const char *variation)
 /* The same, without asserting; absent ids as NULL. */
 oa_status try_decide(world *w, const char *user, const char *device, const char *flag,
                      const char *variation, bool enabled);
+
+/* Record an event of the application's own, a `Purchase` that looks like an enabled decision apart
+ * from its type; return the dispatcher's status. */
+oa_status try_track(world *w, const char *user, const char *device, const char *flag,
+                    const char *variation);
+
+/* Record an enabled decision whose events come rendered: a $identify and an `Experiment Viewed`. */
+oa_status try_rendered(world *w, const char *user, const char *flag, const char *variation);
+
+bool is_tracked(const cJSON *event);
 
 /* Forget the variants, of the dispatcher and of the world. */
 void forget_constants(world *w);

@@ -44,6 +44,10 @@ static void add_identity(char *text, const char *user, const char *device) {
         text_add(text, "@%s", device);
 }
 
+bool is_tracked(const cJSON *event) {
+    return strcmp(text_of(event, "event_type"), "Purchase") == 0;
+}
+
 bool is_exposure(const cJSON *event) {
     return strcmp(text_of(event, "event_type"), "$exposure") == 0;
 }
@@ -75,7 +79,8 @@ static void add_event_text(char *text, const cJSON *event) {
     if (is_exposure(event))
         text_add(text, "^%s=%s", text_of(properties, "flag_key"), variation);
     else if (!is_identify(event))
-        text_add(text, ":%s=%s%s", text_of(properties, "flag_key"), variation,
+        text_add(text, is_tracked(event) ? "+%s=%s%s" : ":%s=%s%s", text_of(properties, "flag_key"),
+                 variation,
                  cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(properties, "enabled")) ? "" : "!");
     if (set != NULL)
         add_properties(text, set);

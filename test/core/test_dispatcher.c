@@ -309,6 +309,101 @@ static void an_id_that_is_refused_is_left_out_beside_a_good_one(void **state) {
     world_end(w);
 }
 
+static void events_of_the_application_go_with_decisions_in_order(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    decide(w, "ann", "f", "a");
+    assert_int_equal(try_track(w, "ann", "phone", "x", "1"), OA_OK);
+    decide(w, "ann", "g", "b");
+    assert_int_equal(try_track(w, "ann", NULL, "y", "2"), OA_OK);
+    assert_int_equal(try_track(w, NULL, "phone", "z", "3"), OA_OK);
+    assert_int_equal(stats_of(w).tracked.pending, 3);
+    flush_now(w, 5, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "ann{f=a} ann:f=a ann@phone+x=1 ann{g=b} ann:g=b ann+y=2 @phone+z=3");
+    const cJSON *event = arrival_event(&w->server.arrivals[0], 2);
+    assert_string_equal(text_of(event, "insert_id"), "9e3779b97f4a7c150000000000000001");
+    const oa_stats stats = stats_of(w);
+    assert_int_equal(stats.tracked.delivered, 3);
+    assert_int_equal(stats.delivered, 5);
+    assert_int_equal(stats.events_sent, 7);
+    world_end(w);
+}
+
+static void events_of_the_application_are_sent_in_every_format(void **state) {
+    (void)state;
+    for (int exposure = 0; exposure < 2; exposure++) {
+        world *w = world_new();
+        w->config.event_type = str(NULL);
+        w->config.sends_exposure = exposure;
+        w->config.sends_identify = !exposure;
+        world_start(w);
+        assert_int_equal(try_track(w, "ann", NULL, "x", "1"), OA_OK);
+        flush_now(w, 1, 0, 0);
+        EXPECT_ARRIVAL(w, 0, "ann+x=1");
+        world_end(w);
+    }
+}
+
+static void events_of_the_application_are_refused_as_decisions_are(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.min_id_length = 2;
+    world_start(w);
+    assert_int_equal(try_track(w, NULL, "", "x", "1"), OA_ID_MISSING);
+    assert_int_equal(try_track(w, "a", NULL, "x", "1"), OA_ID_TOO_SHORT);
+    assert_int_equal(try_track(w, "ann", "b", "x", "1"), OA_OK); /* goes as ann */
+    oa_dispatcher_set_opt_out(w->dispatcher, true);
+    assert_int_equal(try_track(w, "ann", NULL, "x", "2"), OA_OPTED_OUT);
+    oa_dispatcher_set_opt_out(w->dispatcher, false);
+    w->server.otherwise.status = 503;
+    const ticket *t = close_world(w, 1000);
+    assert_int_equal(try_track(w, "ann", NULL, "x", "3"), OA_CLOSED);
+    settle(w);
+    advance(w, 1000);
+    settle(w);
+    EXPECT_REPORT(t, 0, 1, 0);
+    assert_int_equal(w->drop_count, 3);
+    EXPECT_DROP(w, 0, OA_DROP_OPTED_OUT, "ann+x=2");
+    EXPECT_DROP(w, 1, OA_DROP_CLOSED, "ann+x=3");
+    EXPECT_DROP(w, 2, OA_DROP_CLOSED, "ann+x=1");
+    const oa_counts tracked = stats_of(w).tracked;
+    assert_int_equal(tracked.accepted, 3);
+    assert_int_equal(tracked.dropped[OA_DROP_OPTED_OUT], 1);
+    assert_int_equal(tracked.dropped[OA_DROP_CLOSED], 2);
+    world_end(w);
+}
+
+/* ---- events that come rendered ---- */
+
+static void rendered_events_are_sent_as_they_are(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    decide(w, "ann", "f", "a");
+    assert_int_equal(try_rendered(w, "ann", "g", "b"), OA_OK);
+    assert_int_equal(try_rendered(w, "ann", "h", "c"), OA_OK);
+    flush_now(w, 3, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "ann{f=a} ann:f=a ann{g=b} ann:g=b ann{h=c} ann:h=c");
+    assert_null(cJSON_GetObjectItem(arrival_event(&w->server.arrivals[0], 2), "library"));
+    world_end(w);
+}
+
+static void a_rendered_decision_is_one_event_at_least(void **state) {
+    (void)state;
+    world *w = world_new();
+    w->config.sends_identify = false;
+    w->config.event_sets_property = true;
+    world_start(w);
+    oa_decision nothing = {.user_id = str("ann"), .rendered = true};
+    assert_int_equal(decide_with(w, &nothing, "f", "a", true), OA_MALFORMED);
+    /* Only for setting the property again. */
+    nothing.user_properties = str("\"event_type\":\"$identify\"");
+    assert_int_equal(decide_with(w, &nothing, "f", "a", true), OA_MALFORMED);
+    assert_int_equal(try_rendered(w, "ann", "f", "a"), OA_OK);
+    flush_now(w, 1, 0, 0);
+    EXPECT_ARRIVAL(w, 0, "ann:f=a");
+    world_end(w);
+}
+
 static void insert_ids_depend_on_what_they_should(void **state) {
     (void)state;
     char ids[4][64];
@@ -586,6 +681,11 @@ int main(void) {
         cmocka_unit_test(enrichments_that_differ_do_not_share),
         cmocka_unit_test(ids_are_checked),
         cmocka_unit_test(an_id_that_is_refused_is_left_out_beside_a_good_one),
+        cmocka_unit_test(events_of_the_application_go_with_decisions_in_order),
+        cmocka_unit_test(events_of_the_application_are_sent_in_every_format),
+        cmocka_unit_test(events_of_the_application_are_refused_as_decisions_are),
+        cmocka_unit_test(rendered_events_are_sent_as_they_are),
+        cmocka_unit_test(a_rendered_decision_is_one_event_at_least),
         cmocka_unit_test(insert_ids_depend_on_what_they_should),
         cmocka_unit_test(variants_may_be_forgotten_at_any_time),
         cmocka_unit_test(the_queue_size_starts_a_request),

@@ -52,6 +52,7 @@ typedef struct decision {
     size_t flag;
     bool bad;
     bool property_only;
+    bool tracked; /* an event of the application's own */
     bool arrived; /* something of it */
     bool event_arrived;
     bool exposure_arrived;
@@ -131,6 +132,8 @@ static size_t number_of_event(const cJSON *event) {
 static void note(history *h, size_t user, size_t number, size_t (*values)[FLAGS]) {
     decision *d = &h->decisions[number];
     d->arrived = true;
+    if (d->tracked)
+        return; /* it sets nothing */
     if (values != NULL)
         values[user][d->flag] = number + 1;
     if (h->last_of_flag[user][d->flag] < number + 1)
@@ -339,20 +342,29 @@ static void decide_one(history *h, uint64_t bad_percent) {
     decision *d = &h->decisions[number];
     d->user = draw_below(&h->seed, 1 + draw_below(&h->seed, USERS)); /* some more than others */
     d->flag = draw_below(&h->seed, FLAGS);
-    d->bad = draw_below(&h->seed, 100) < bad_percent;
+    const uint64_t kind = draw_below(&h->seed, 8);
+    d->tracked = kind < 2;
+    /* A server that refuses $identify events has nothing against one that has none. */
+    d->bad =
+        draw_below(&h->seed, 100) < bad_percent && !(d->tracked && h->rules.parts == BAD_IDENTIFY);
     char variation[16];
     snprintf(variation, sizeof(variation), "%s%zu", d->bad ? "bad" : "v", number);
     h->accepted[number] = true; /* before a refusal reports its drop */
     static const char *const fields[] = {NULL, NULL, "\"session_id\":1", "\"ip\":\"::1\""};
     const oa_decision made = {.user_id = str(NAMES[d->user]),
                               .fields = str(fields[draw_below(&h->seed, 4)])};
-    const oa_status status = decide_with(h->w, &made, FLAG_KEYS[d->flag], variation, true);
+    const format *f = h->format;
+    const bool is_pair = f->identify && f->event && !f->exposure; /* what try_rendered() makes */
+    const oa_status status =
+        kind < 2 ? try_track(h->w, NAMES[d->user], NULL, FLAG_KEYS[d->flag], variation)
+        : kind == 2 && is_pair ? try_rendered(h->w, NAMES[d->user], FLAG_KEYS[d->flag], variation)
+                               : decide_with(h->w, &made, FLAG_KEYS[d->flag], variation, true);
     assert_true(status == OA_OK || status == OA_QUEUE_FULL || status == OA_CLOSED);
     if (status != OA_OK) {
         turn(h->w); /* which reports the drop */
         return;
     }
-    d->property_only = !d->bad && draw_below(&h->seed, 10) == 0;
+    d->property_only = !d->bad && !d->tracked && draw_below(&h->seed, 10) == 0;
     oa_queue_last(&h->w->dispatcher->queue)->property_only = d->property_only;
 }
 
@@ -433,6 +445,7 @@ static void check_everything(history *h) {
     if (h->complaint != NULL)
         fail_msg("%s", h->complaint);
     uint64_t delivered = 0;
+    uint64_t tracked = 0;
     for (size_t i = 0; i < h->count; i++) {
         const decision *d = &h->decisions[i];
         assert_int_equal(d->delivered + d->dropped, h->accepted[i]);
@@ -441,8 +454,10 @@ static void check_everything(history *h) {
             assert_false(d->bad);
         }
         delivered += d->delivered;
+        tracked += d->delivered && d->tracked;
     }
     assert_int_equal(stats_of(h->w).delivered, delivered);
+    assert_int_equal(stats_of(h->w).tracked.delivered, tracked);
     for (size_t user = 0; user < USERS; user++) {
         for (size_t flag = 0; flag < FLAGS; flag++) {
             const size_t last = h->last_of_flag[user][flag];

@@ -25,8 +25,12 @@ static void say(trial *t, size_t user, bool bad) {
     char variation[16];
     snprintf(flag, sizeof(flag), "f%zu", number % 3);
     snprintf(variation, sizeof(variation), "%s%zu", bad ? "bad" : "v", number);
-    const oa_status status = try_decide(t->w, NAMES[user], NULL, flag, variation, true);
-    t->bad[number] = bad;
+    const oa_status status = number % 7 == 3 ? try_track(t->w, NAMES[user], NULL, flag, variation)
+                             : number % 7 == 6
+                                 ? try_rendered(t->w, NAMES[user], flag, variation)
+                                 : try_decide(t->w, NAMES[user], NULL, flag, variation, true);
+    /* One without a $identify is not bad for a server that refuses those. */
+    t->bad[number] = bad && !(number % 7 == 3 && t->rules.parts == BAD_IDENTIFY);
     t->accepted[number] = status != OA_NOMEM;
     assert_true(status == OA_OK || status == OA_NOMEM || status == OA_QUEUE_FULL ||
                 status == OA_CLOSED);

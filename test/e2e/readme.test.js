@@ -331,6 +331,15 @@ describe('the code', () => {
     }
   });
 
+  it('of other events', async (t) => {
+    const { sent } = await runFragment(t, 'purchases.js', 'dispatcher.close();\n');
+    assert.deepEqual(sent, [
+      ['$identify', 'user_9', { plan: 'pro' }],
+      ['Purchase', 'user_9', { amount: 10 }],
+      ['Signup', 'user_9', undefined],
+    ]);
+  });
+
   it('of the redaction', async (t) => {
     const { events } = await runFragment(t, 'redaction.js', CLIENT + DECIDE);
     const expected = createHmac('sha256', 'readme-secret').update('user_9').digest('hex');

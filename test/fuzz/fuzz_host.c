@@ -148,7 +148,11 @@ static void decide(host *h) {
         decision.user_properties = str("\"plan\":\"pro\"");
     oa_wake wake = OA_WAKE_NOT;
     const uint64_t due_ms = oa_dispatcher_next_due(h->core, h->now);
-    const oa_status status = oa_dispatcher_record(h->core, h->now, &decision, &wake);
+    decision.rendered = shape % 16 == 10;
+    oa_tracked tracked = {decision.user_id, decision.device_id, decision.event_properties, OA_OK};
+    const oa_status status = shape % 16 == 7
+                                 ? oa_dispatcher_track(h->core, h->now, &tracked, &wake)
+                                 : oa_dispatcher_record(h->core, h->now, &decision, &wake);
     if (wake == OA_WAKE_NOT && h->attempt == NULL)
         CHECK(oa_dispatcher_next_due(h->core, h->now) >= due_ms);
     if (status == OA_OK) {
@@ -328,7 +332,8 @@ static bool collect_one(host *h) {
         CHECK(notice.about.drop.count > 0 && notice.about.drop.count <= OA_DROPS_AT_ONCE);
         h->told += notice.about.drop.count;
         for (size_t i = 0; i < notice.about.drop.count; i++)
-            CHECK(notice.about.drop.decisions[i].flag_key.len > 0);
+            CHECK((notice.about.drop.decisions[i].flag_key.len > 0) !=
+                  (notice.about.drop.decisions[i].event.len > 0));
         break;
     case OA_NOTICE_FLUSH:
         end_flush(h, &notice.about.flush);

@@ -23,6 +23,23 @@ await dispatcher.flush({ timeoutMillis: undefined });
 await dispatcher.close({ timeoutMillis: 500 });
 dispatcher.setOptOut(true);
 
+/** The part of the class of Amplitude's SDK that is used. */
+declare class Identify {
+  set(property: string, value: string): Identify;
+  getUserProperties(): { $set?: Record<string, string> };
+}
+dispatcher.track('Purchase', { amount: 5 }, { user_id: 'user_1', session_id: 7, price: 5 });
+dispatcher.track('Purchase', undefined, null);
+dispatcher.track({ event_type: 'Purchase', user_id: 'user_1', event_properties: { amount: 5 } });
+dispatcher.identify({ plan: 'pro' }, { device_id: 'device-1' });
+dispatcher.identify(new Identify().set('plan', 'pro'), { user_id: 'user_1' });
+// @ts-expect-error: a user id is a string
+dispatcher.track('Purchase', {}, { user_id: 5 });
+// @ts-expect-error: an event has a type
+dispatcher.track({ user_id: 'user_1' });
+// @ts-expect-error: an Identify, or an object
+dispatcher.identify('pro');
+
 const server = createServer();
 const takeBack: () => void = closeOnSignal(dispatcher);
 takeBack();
@@ -35,8 +52,21 @@ closeOnSignal(dispatcher, { before: undefined });
   scoped.setOptOut(true);
 }
 
-const { decisions, requests, events, queue, lastError }: Stats = dispatcher.stats();
+const { decisions, tracked, leftOut, requests, events, queue, lastError }: Stats =
+  dispatcher.stats();
 const numbers: number[] = [
+  tracked.seen,
+  tracked.ignored,
+  tracked.invalid,
+  tracked.accepted,
+  tracked.delivered,
+  tracked.pending,
+  tracked.dropped.total,
+  tracked.dropped.expired,
+  leftOut.ids,
+  leftOut.fields,
+  leftOut.properties,
+  leftOut.events,
   decisions.seen,
   decisions.ignored,
   decisions.invalid,

@@ -122,11 +122,19 @@ const viewed = (amplitude, user) => storedEvents(amplitude, { user, type: 'Exper
 
 /** The sums that stats() promises, at any moment. */
 function assertReconciles(stats) {
-  const { seen, ignored, invalid, deduplicated, accepted, delivered, pending, dropped } =
-    stats.decisions;
+  const { seen, ignored, invalid, deduplicated, accepted } = stats.decisions;
   assert.equal(seen, ignored + invalid + deduplicated + accepted);
-  assert.equal(accepted, delivered + dropped.total + pending);
+  assertAccepted(stats.decisions);
+  assert.equal(
+    stats.tracked.seen,
+    stats.tracked.ignored + stats.tracked.invalid + stats.tracked.accepted,
+  );
+  assertAccepted(stats.tracked);
+}
+
+function assertAccepted({ accepted, delivered, pending, dropped }) {
   const { total, ...reasons } = dropped;
+  assert.equal(accepted, delivered + total + pending);
   assert.equal(
     total,
     Object.values(reasons).reduce((sum, count) => sum + count, 0),
