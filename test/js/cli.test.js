@@ -69,6 +69,18 @@ describe('the command line', () => {
     );
   });
 
+  it('forwards without a proxy whose variable is no URL, and says so', async (t) => {
+    const collector = createCollector();
+    const { port } = await collector.listen();
+    t.after(() => collector.close());
+    const forward = ['--forward', 'http://127.0.0.1:9', '--port', String(port)]; // in use: it ends
+    const { stderr } = await runChild(t, [CLI, 'collector', ...forward], {
+      env: { http_proxy: 'http://' },
+    });
+    assert.match(stderr, /^optimizely-amplitude: environment variable http_proxy: .* left out\n/);
+    assert.match(stderr, /the port is in use/);
+  });
+
   describe('a collector in the background', () => {
     const COLLECTOR = `"${process.execPath}" "${CLI}" collector --port 0`;
     const PATIENCE = { timeout: 30_000 };

@@ -45,6 +45,7 @@ function parseJson(body) {
 function createForwarder(origin, { caFile } = {}) {
   // The proxies of the environment apply here as they do to a dispatcher.
   const way = resolveOptions({ apiKey: 'not-used', serverUrl: origin + HTTP_V2.path, caFile });
+  way.warnings.forEach((message) => console.error(`optimizely-amplitude: ${message}`));
   return async (exchange) => {
     const { req, target, rawBody } = exchange;
     if (rawBody === null) {
