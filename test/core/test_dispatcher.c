@@ -61,12 +61,12 @@ static void every_field_is_as_the_contract_says(void **state) {
     snprintf(expected, sizeof(expected),
              "{\"api_key\":\"0123456789abcdef0123456789abcdef\",\"events\":["
              "{\"event_type\":\"$identify\",\"user_id\":\"ann\",\"device_id\":\"phone\","
-             "\"time\":1800014400000,\"insert_id\":\"%s\","
+             "\"time\":1800014400000,\"insert_id\":\"%s\",\"event_id\":0,"
              "\"library\":\"optimizely-amplitude/0.0.0\",\"plan\":{\"branch\":\"main\"},"
              "\"user_properties\":{\"$set\":"
              "{\"[Optimizely] check\\\"out\":\"one\\npage\",\"plan\":\"pro\"}}},"
              "{\"event_type\":\"Experiment Viewed\",\"user_id\":\"ann\",\"device_id\":\"phone\","
-             "\"time\":1800014400000,\"insert_id\":\"%s\","
+             "\"time\":1800014400000,\"insert_id\":\"%s\",\"event_id\":2,"
              "\"library\":\"optimizely-amplitude/0.0.0\",\"plan\":{\"branch\":\"main\"},"
              "\"groups\":{\"org\":[\"a\",\"b\"]},"
              "\"event_properties\":{\"flag_key\":\"check\\\"out\",\"variation_key\":\"one\\npage\","
@@ -170,7 +170,7 @@ static void an_event_may_carry_its_property(void **state) {
     char expected[1024];
     snprintf(expected, sizeof(expected),
              "{\"event_type\":\"Experiment Viewed\",\"user_id\":\"ann\",\"time\":1800014400000,"
-             "\"insert_id\":\"%s\",\"library\":\"optimizely-amplitude/0.0.0\","
+             "\"insert_id\":\"%s\",\"event_id\":2,\"library\":\"optimizely-amplitude/0.0.0\","
              "\"event_properties\":{\"flag_key\":\"f\",\"variation_key\":\"a\","
              "\"rule_key\":\"rule\",\"enabled\":true,\"price\":5},"
              "\"user_properties\":{\"[Optimizely] f\":\"a\",\"plan\":\"pro\"}}",
@@ -199,11 +199,11 @@ static void an_exposure_is_amplitudes_own(void **state) {
     char expected[1024];
     snprintf(expected, sizeof(expected),
              "[{\"event_type\":\"$exposure\",\"user_id\":\"ann\",\"time\":1800014400000,"
-             "\"insert_id\":\"%s\",\"library\":\"optimizely-amplitude/0.0.0\","
+             "\"insert_id\":\"%s\",\"event_id\":1,\"library\":\"optimizely-amplitude/0.0.0\","
              "\"groups\":{\"org\":\"a\"},\"event_properties\":{\"flag_key\":\"f\","
              "\"variant\":\"a\",\"experiment_key\":\"rule\",\"price\":5}},"
              "{\"event_type\":\"$exposure\",\"user_id\":\"ann\",\"time\":1800014400000,"
-             "\"insert_id\":\"%s\",\"library\":\"optimizely-amplitude/0.0.0\","
+             "\"insert_id\":\"%s\",\"event_id\":5,\"library\":\"optimizely-amplitude/0.0.0\","
              "\"groups\":{\"org\":\"a\"},\"event_properties\":{\"flag_key\":\"g\","
              "\"experiment_key\":\"rule\"}}]",
              text_of(arrival_event(&w->server.arrivals[0], 0), "insert_id"),

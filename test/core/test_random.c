@@ -165,8 +165,15 @@ static void take_event(history *h, const cJSON *event) {
 
 static void take(history *h, const arrival *request) {
     const cJSON *events = cJSON_GetObjectItem(request->body, "events");
-    for (const cJSON *event = events->child; event != NULL; event = event->next)
+    double last[USERS + 1] = {-1, -1, -1, -1, -1, -1, -1}; /* and of anybody else */
+    for (const cJSON *event = events->child; event != NULL; event = event->next) {
+        const size_t user = index_of(NAMES, USERS, text_of(event, "user_id"));
+        const double id = cJSON_GetObjectItem(event, "event_id")->valuedouble;
+        if (user < USERS && id <= last[user])
+            h->complaint = "event_id does not order the events of a user";
+        last[user] = id;
         take_event(h, event);
+    }
 }
 
 static void fail_somehow(history *h, answer *out) {

@@ -64,14 +64,18 @@ describe('beforeSend', () => {
             {
               ...options,
               beforeSend: (event) => {
-                seen.push({ ...structuredClone(event), insert_id: undefined });
+                seen.push({ ...structuredClone(event), insert_id: undefined, event_id: undefined });
                 return event;
               },
             },
             [decision],
           );
           assert.deepEqual(withIt.events.map(comparable), without.events.map(comparable));
-          const sent = withIt.events.map((event) => ({ ...event, insert_id: undefined }));
+          const sent = withIt.events.map((event) => ({
+            ...event,
+            insert_id: undefined,
+            event_id: undefined,
+          }));
           assert.deepEqual(
             format === 'merged' ? seen.slice(1) : seen, // the first would set the property again
             sent,

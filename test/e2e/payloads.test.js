@@ -52,8 +52,11 @@ const NO_SEARCH = {
 
 /** Whole events without the fields that differ in every run, which are checked here instead. */
 function withoutTimeAndId(events) {
-  return events.map(({ time, insert_id: insertId, ...rest }) => {
+  let last = -1;
+  return events.map(({ time, insert_id: insertId, event_id: eventId, ...rest }) => {
     assert.ok(Number.isInteger(time), `time: ${time}`);
+    assert.ok(Number.isInteger(eventId) && eventId > last, `event_id: ${eventId} after ${last}`);
+    last = eventId;
     assert.match(insertId, /^[0-9a-f]{32}$/);
     return rest;
   });

@@ -18,10 +18,10 @@ struct oa_frame {
     oa_buf head;            /* {"api_key":"...","events":[ */
     oa_buf tail;            /* ],"options":{...}} */
     oa_buf identify_head;   /* {"event_type":"$identify" */
-    oa_buf identify_middle; /* ","library":"...","user_properties":{"$set":{ */
+    oa_buf identify_middle; /* ,"library":"...","user_properties":{"$set":{ */
     oa_buf exposure_head;   /* {"event_type":"$exposure" */
     oa_buf event_head;      /* {"event_type":"Experiment Viewed" */
-    oa_buf event_middle;    /* ","library":"...","groups":{...},"event_properties":{ */
+    oa_buf event_middle;    /* ,"library":"...","groups":{...},"event_properties":{ */
     oa_buf bare_middle;     /* the same without groups, for records that have their own */
 };
 
@@ -44,7 +44,7 @@ static void append_members(oa_buf *text, oa_str members) {
 
 /* What is the same in every event, behind its insert_id. */
 static void render_library(oa_buf *middle, const oa_config *config) {
-    OA_BUF_LITERAL(middle, "\",\"library\":");
+    OA_BUF_LITERAL(middle, ",\"library\":");
     oa_buf_append_json(middle, config->library);
     append_members(middle, config->constants_json);
 }
@@ -237,12 +237,24 @@ void oa_render_insert_id(const oa_frame *frame, oa_hash identity, const oa_varia
     out[OA_HASH_HEX_BYTES] = '\0';
 }
 
-static void append_id(oa_buf *text, oa_hash hash) {
+/* The events of a record, in the order in which they are sent. */
+typedef enum event_rank { RANK_IDENTIFY, RANK_EXPOSURE, RANK_EVENT, RANKS = 4 } event_rank;
+
+/* Append `,"event_id":...`: what orders the events of a user in one millisecond. It is 31 bits. */
+static void append_event_id(oa_buf *text, const oa_record *record, event_rank rank) {
+    OA_BUF_LITERAL(text, ",\"event_id\":");
+    oa_buf_append_int(text, (int64_t)((record->seq * RANKS + rank) & INT32_MAX));
+}
+
+/* Append the rest of an insert_id, and what follows it. */
+static void append_id(oa_buf *text, oa_hash hash, const oa_record *record, event_rank rank) {
     char *to = oa_buf_reserve(text, OA_HASH_HEX_BYTES);
     if (to == NULL)
         return;
     oa_hash_hex(hash, to);
     text->len += OA_HASH_HEX_BYTES;
+    OA_BUF_LITERAL(text, "\"");
+    append_event_id(text, record, rank);
 }
 
 /* Append `,"user_id":"...","device_id":"..."`. */
@@ -321,16 +333,18 @@ static void own_event(run *r, size_t at, size_t count) {
 }
 
 /* Append an event that came rendered; `id` is that of a decision. */
-static void append_rendered(run *r, oa_str members, const oa_hash *id) {
+static void append_rendered(run *r, oa_str members, const oa_hash *id, event_rank rank) {
     oa_buf *text = &r->body->text;
+    const oa_record *record = r->records[0];
     own_event(r, 0, 1);
     OA_BUF_LITERAL(text, "{");
     oa_buf_append_str(text, members);
-    append_ids(text, r->records[0]);
-    if (id != NULL) {
+    append_ids(text, record);
+    if (id == NULL) {
+        append_event_id(text, record, rank);
+    } else {
         OA_BUF_LITERAL(text, ",\"insert_id\":\"");
-        append_id(text, *id);
-        OA_BUF_LITERAL(text, "\"");
+        append_id(text, *id, record, rank);
     }
     OA_BUF_LITERAL(text, "},");
 }
@@ -340,7 +354,7 @@ static void append_all_rendered(run *r) {
     const oa_frame *frame = r->frame;
     const oa_record *record = r->records[0];
     if (oa_record_is_tracked(record)) {
-        append_rendered(r, oa_record_event_properties(record), NULL);
+        append_rendered(r, oa_record_event_properties(record), NULL, RANK_EVENT);
         return;
     }
     const oa_hash ids[] = {
@@ -349,11 +363,11 @@ static void append_all_rendered(run *r) {
         event_id(frame, r->identity, record),
     };
     if (has_identify(frame, record))
-        append_rendered(r, oa_record_user_properties(record), &ids[0]);
+        append_rendered(r, oa_record_user_properties(record), &ids[0], RANK_IDENTIFY);
     if (has_exposure(frame, record))
-        append_rendered(r, oa_record_fields(record), &ids[1]);
+        append_rendered(r, oa_record_fields(record), &ids[1], RANK_EXPOSURE);
     if (has_event(frame, record))
-        append_rendered(r, oa_record_event_properties(record), &ids[2]);
+        append_rendered(r, oa_record_event_properties(record), &ids[2], RANK_EVENT);
 }
 
 /* Append the beginning of an event of record `at` of the run, and note that it stands for `count`
@@ -377,7 +391,8 @@ static void append_identify(run *r) {
     const oa_frame *frame = r->frame;
     oa_buf *text = &r->body->text;
     start_event(r, &frame->identify_head, 0, r->count);
-    append_id(text, shared_id(frame, r->identity, r->records, r->count));
+    append_id(text, shared_id(frame, r->identity, r->records, r->count), r->records[0],
+              RANK_IDENTIFY);
     oa_buf_append(text, frame->identify_middle.data, frame->identify_middle.len);
     for (size_t i = 0; i < r->count; i++) {
         if (i > 0)
@@ -405,7 +420,7 @@ static void append_exposure(run *r, size_t at) {
     const oa_record *record = r->records[at];
     oa_buf *text = &r->body->text;
     start_event(r, &frame->exposure_head, at, 1);
-    append_id(text, exposure_id(frame, r->identity, record));
+    append_id(text, exposure_id(frame, r->identity, record), record, RANK_EXPOSURE);
     append_middle(r, record);
     oa_buf_append_str(text, record->variant->exposure_json);
     append_members(text, oa_record_event_properties(record));
@@ -418,7 +433,7 @@ static void append_event(run *r, size_t at) {
     const oa_variant *variant = record->variant;
     oa_buf *text = &r->body->text;
     start_event(r, &frame->event_head, at, 1);
-    append_id(text, event_id(frame, r->identity, record));
+    append_id(text, event_id(frame, r->identity, record), record, RANK_EVENT);
     append_middle(r, record);
     oa_buf_append_str(text, variant->event_json);
     append_members(text, oa_record_event_properties(record));
