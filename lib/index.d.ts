@@ -275,6 +275,13 @@ export interface DedupeOptions {
   /** How long an exposure is not sent again, in ms, from 1 to 365 days. Default: 24 h. */
   windowMillis?: number | undefined;
 
+  /**
+   * After how long a repeat sets the user property again, without an event, in ms, from 1 to 365 days; up to a quarter
+   * less for each user. Another process may have set another value meanwhile. Without effect when it is not less than
+   * `windowMillis`. Default: 1 h.
+   */
+  refreshMillis?: number | undefined;
+
   /** How many exposures are remembered, from 1 to 2^31-1; the ones that are forgotten may be sent again. Default: 1,000,000. */
   maxEntries?: number | undefined;
 }

@@ -51,6 +51,7 @@ function nativeOptions(options, log) {
     maxQueueBytes: options.maxQueueBytes,
     maxBodyBytes: options.maxBodyBytes,
     dedupeWindowMillis: options.dedupe?.windowMillis ?? 0,
+    dedupeRefreshMillis: options.dedupe?.refreshMillis ?? 0,
     dedupeMaxEntries: options.dedupe?.maxEntries ?? 0,
     serverUrl: options.serverUrl,
     serverName: options.serverName,

@@ -237,6 +237,7 @@ function decisionTypes(value) {
 
 const DEDUPE_TABLE = {
   windowMillis: { check: millis(1, 365 * DAY_MILLIS), default: DAY_MILLIS },
+  refreshMillis: { check: millis(1, 365 * DAY_MILLIS), default: 60 * 60 * 1000 },
   maxEntries: { check: integer(1, 2 ** 31 - 1), default: 1_000_000 },
 };
 
@@ -245,7 +246,9 @@ function dedupe(value) {
     return null;
   }
   if (!isObject(value)) {
-    throw new Unexpected('false, or an object with windowMillis, maxEntries or both');
+    throw new Unexpected(
+      `false, or an object with some of ${Object.keys(DEDUPE_TABLE).join(', ')}`,
+    );
   }
   return Object.freeze(resolveTable(DEDUPE_TABLE, value, 'dedupe.'));
 }

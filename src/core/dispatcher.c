@@ -59,8 +59,8 @@ static oa_status copy_texts(oa_dispatcher *d, const oa_config *config) {
 static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
     oa_status status = copy_texts(d, config);
     if (status == OA_OK && config->dedupe)
-        status =
-            oa_exposure_new(config->dedupe_window_ms, config->dedupe_max_entries, &d->exposure);
+        status = oa_exposure_new(config->dedupe_window_ms, config->dedupe_refresh_ms,
+                                 config->dedupe_max_entries, &d->exposure);
     /* Without de-duplication ids must be unique across processes; with it, the same in all of
      * them. */
     const uint64_t nonce = config->dedupe ? 0 : oa_chance_next(&d->chance);
@@ -218,10 +218,10 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
         return refuse(d, now, variant, decision, NULL, OA_OPTED_OUT, OA_DROP_OPTED_OUT, wake);
 
     const uint32_t value = (uint32_t)variant->content.low;
-    oa_occurrence occurrence = {(uint32_t)(d->next_seq >> 32), (uint32_t)d->next_seq};
+    oa_sighting seen = {{(uint32_t)(d->next_seq >> 32), (uint32_t)d->next_seq}, false};
     if (d->exposure != NULL) {
-        status = oa_exposure_note(d->exposure, identity, variant->flag_hash, value, now.wall_ms,
-                                  &occurrence);
+        status =
+            oa_exposure_note(d->exposure, identity, variant->flag_hash, value, now.wall_ms, &seen);
         if (status == OA_REPEAT) {
             d->stats.deduplicated++;
             return status;
@@ -231,12 +231,17 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
     oa_record *record = NULL;
     if (oa_queue_append(&d->queue, variant, decision, &record) != OA_OK) {
         if (d->exposure != NULL)
-            oa_exposure_forget(d->exposure, identity, variant->flag_hash, value, occurrence);
-        return refuse(d, now, variant, decision, &occurrence, OA_QUEUE_FULL, OA_DROP_QUEUE_FULL,
-                      wake);
+            oa_exposure_forget(d->exposure, identity, variant->flag_hash, value, &seen);
+        if (seen.is_repeat) { /* nothing that counts is lost, and the next one tries again */
+            d->stats.deduplicated++;
+            return OA_REPEAT;
+        }
+        return refuse(d, now, variant, decision, &seen.occurrence, OA_QUEUE_FULL,
+                      OA_DROP_QUEUE_FULL, wake);
     }
     record->time_ms = now.wall_ms;
-    record->occurrence = occurrence;
+    record->occurrence = seen.occurrence;
+    record->property_only = seen.is_repeat;
     if (stored(d, now, record, before))
         *wake = OA_WAKE_TIMER;
     return OA_OK;

@@ -17,9 +17,10 @@ static bool is_unsent(oa_drop_reason reason) {
 void oa_drop(oa_dispatcher *d, oa_record *record, oa_drop_reason reason, int status_code,
              const char *message) {
     const oa_variant *variant = record->variant;
+    const oa_sighting seen = {record->occurrence, record->property_only};
     if (variant != NULL && d->exposure != NULL && is_unsent(reason))
         oa_exposure_forget(d->exposure, oa_record_identity(record, &d->hash_key),
-                           variant->flag_hash, (uint32_t)variant->content.low, record->occurrence);
+                           variant->flag_hash, (uint32_t)variant->content.low, &seen);
     d->stats.dropped[reason]++;
     d->stats.pending--;
     if (variant == NULL) {

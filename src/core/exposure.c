@@ -18,9 +18,9 @@
  *              | slot 0 | slot 1 | slot 2 | slot 3 |  ...   four slots to a cache line
  *              +--------+--------+--------+--------+-----
  *                            ^  home = low half * slot_count / 2^32; from there on, slot by slot,
- *                               until the print is found or a slot is empty
+ *                               until the print is found or a slot is empty: its print is 0
  *
- *   slot: | print 64 | value 28 | window 16 | turn 17 | used 1 | referenced 1 | unsent 1 |
+ *   slot: | print 64 | value 26 | window 12 | turn 16 | tick 7 | queued 1 | referenced 1 | unsent 1 |
  *
  * A full segment first loses its entries of past windows, then grows (only the very first
  * segment, which starts small), or splits. Each of these writes the survivors of one segment into
@@ -46,23 +46,41 @@ enum {
     MAX_DEPTH = 32,        /* bits of a fingerprint that the directory may use */
 };
 
-/* What an entry keeps of its value, window and turn, so that four of them share a cache line. */
-enum { VALUE_BITS = 28, WINDOW_BITS = 16, TURN_BITS = 17 };
+/*
+ * What an entry keeps of its value, window and turn, and of the moment at which its property was
+ * last set, so that four of them share a cache line.
+ */
+enum { VALUE_BITS = 26, WINDOW_BITS = 12, TURN_BITS = 16, TICK_BITS = 7 };
 
 static const uint32_t VALUE_MASK = (1U << VALUE_BITS) - 1;
 static const uint32_t WINDOW_MASK = (1U << WINDOW_BITS) - 1;
-/* What changes even more often in one window stays at this turn; each change is still sent. */
+static const uint32_t TICK_MASK = (1U << TICK_BITS) - 1;
+/* What changes even more often in one window stays at this turn; each change is still sent. In a
+ * day Amplitude takes 43,200 changes of a user. */
 static const uint32_t MAX_TURN = (1U << TURN_BITS) - 1;
 
+/* Ticks until a property is set again: from three quarters of refresh_ms on, and not after it. */
+enum { REFRESH_TICKS = 4 };
+
 typedef struct slot {
-    uint64_t print; /* the fingerprint of an (identity, flag) */
+    uint64_t print; /* the fingerprint of an (identity, flag); 0: empty */
     uint64_t value : VALUE_BITS;
     uint64_t window : WINDOW_BITS;
     uint64_t turn : TURN_BITS;
-    uint64_t used : 1;
+    uint64_t tick : TICK_BITS;
+    uint64_t queued : 1; /* see oa_exposure_share() */
     uint64_t referenced : 1;
     uint64_t unsent : 1;
 } slot;
+
+_Static_assert(sizeof(slot) == 16, "four slots to a cache line");
+
+/* Time in equal parts, counted since the epoch; each identity has them at an offset of its own. */
+typedef struct parts {
+    uint64_t length_ms; /* 0: they are not counted */
+    int64_t start_ms;   /* of the part of an identity with offset 0 */
+    uint32_t number;    /* of that part */
+} parts;
 
 typedef struct segment {
     uint32_t used;
@@ -73,9 +91,9 @@ typedef struct segment {
 } segment;
 
 struct oa_exposure {
-    uint64_t window_ms;
-    int64_t period_start_ms; /* the period is the window of an identity with offset 0 */
-    uint32_t period;
+    parts windows;
+    parts ticks;
+    uint32_t refresh_ticks;
     uint32_t slot_count;
     uint32_t full_slot_count;
     uint32_t stride; /* of the hand of the clock */
@@ -97,39 +115,46 @@ static uint64_t print_of(oa_hash identity, uint64_t flag) {
     x ^= x >> 33;
     x *= UINT64_C(0xc4ceb9fe1a85ec53);
     x ^= x >> 33;
-    return x;
+    return x + (x == 0); /* 0 is an empty slot */
 }
 
-/* Move on to the period of `time_ms`. A division, but only once a window. */
-static void set_period(oa_exposure *exposure, int64_t time_ms) {
-    const uint64_t window_ms = exposure->window_ms;
-    uint64_t period;
+/* Move on to the part of `time_ms`. A division, but only once a part. */
+static void set_part(parts *of, int64_t time_ms) {
+    const uint64_t length_ms = of->length_ms;
+    uint64_t number;
     uint64_t since_start;
     if (time_ms >= 0) {
-        period = (uint64_t)time_ms / window_ms;
-        since_start = (uint64_t)time_ms % window_ms;
+        number = (uint64_t)time_ms / length_ms;
+        since_start = (uint64_t)time_ms % length_ms;
     } else { /* rounded down, not towards 0 */
         const uint64_t before = (uint64_t) - (time_ms + 1);
-        period = ~(before / window_ms);
-        since_start = window_ms - 1 - before % window_ms;
+        number = ~(before / length_ms);
+        since_start = length_ms - 1 - before % length_ms;
     }
-    exposure->period = (uint32_t)period;
-    exposure->period_start_ms = (int64_t)((uint64_t)time_ms - since_start);
+    of->number = (uint32_t)number;
+    of->start_ms = (int64_t)((uint64_t)time_ms - since_start);
+}
+
+static inline void move_on(parts *of, int64_t time_ms) {
+    if ((uint64_t)time_ms - (uint64_t)of->start_ms >= of->length_ms)
+        set_part(of, time_ms);
+}
+
+static inline uint64_t offset_ms(const parts *of, oa_hash identity) {
+    const uint64_t bits = identity.high >> 32;
+    return bits * (of->length_ms >> 32) + (bits * (of->length_ms & UINT32_MAX) >> 32);
 }
 
 /*
- * Return the window of an identity: floor((time_ms + offset) / window_ms), modulo 2^32, with an
- * offset of offset_bits / 2^32 windows. Entries keep its lower 16 bits, so one that is just 2^16
- * windows old looks current: 179 years for windows of a day, 18 hours for those of a second.
+ * Return the number of an identity's part: floor((time_ms + offset) / length_ms), modulo 2^32, with
+ * an offset of offset_bits / 2^32 parts. Entries keep the lower bits of its window, so one that is
+ * just 2^12 windows old looks current: 11 years for windows of a day, an hour for those of a
+ * second.
  */
-static uint32_t window_at(oa_exposure *exposure, oa_hash identity, int64_t time_ms) {
-    const uint64_t window_ms = exposure->window_ms;
-    if ((uint64_t)time_ms - (uint64_t)exposure->period_start_ms >= window_ms)
-        set_period(exposure, time_ms);
-    const uint64_t since_start = (uint64_t)time_ms - (uint64_t)exposure->period_start_ms;
-    const uint64_t bits = identity.high >> 32;
-    const uint64_t offset = bits * (window_ms >> 32) + (bits * (window_ms & UINT32_MAX) >> 32);
-    return exposure->period + (since_start >= window_ms - offset);
+static inline uint32_t number_at(parts *of, oa_hash identity, int64_t time_ms) {
+    move_on(of, time_ms);
+    const uint64_t since_start = (uint64_t)time_ms - (uint64_t)of->start_ms;
+    return of->number + (since_start >= of->length_ms - offset_ms(of, identity));
 }
 
 static segment **route(const oa_exposure *exposure, uint64_t print) {
@@ -146,7 +171,7 @@ static uint32_t next(const oa_exposure *exposure, uint32_t at) {
 
 static slot *find(const oa_exposure *exposure, uint64_t print) {
     slot *slots = (*route(exposure, print))->slots;
-    for (uint32_t at = home(exposure, print); slots[at].used; at = next(exposure, at)) {
+    for (uint32_t at = home(exposure, print); slots[at].print != 0; at = next(exposure, at)) {
         if (slots[at].print == print)
             return &slots[at];
     }
@@ -156,7 +181,7 @@ static slot *find(const oa_exposure *exposure, uint64_t print) {
 /* Write an entry into the first empty slot from its home on. */
 static void put(const oa_exposure *exposure, segment *to, const slot *entry) {
     uint32_t at = home(exposure, entry->print);
-    while (to->slots[at].used)
+    while (to->slots[at].print != 0)
         at = next(exposure, at);
     to->slots[at] = *entry;
     to->used++;
@@ -167,7 +192,7 @@ static void take_out(const oa_exposure *exposure, segment *from, uint32_t gap) {
     const uint32_t count = exposure->slot_count;
     slot *slots = from->slots;
     uint32_t at = next(exposure, gap);
-    for (; slots[at].used; at = next(exposure, at)) {
+    for (; slots[at].print != 0; at = next(exposure, at)) {
         const uint32_t start = home(exposure, slots[at].print);
         const uint32_t probed = at >= start ? at - start : at + count - start;
         const uint32_t back = at >= gap ? at - gap : at + count - gap;
@@ -182,7 +207,7 @@ static void take_out(const oa_exposure *exposure, segment *from, uint32_t gap) {
 
 /* Whether an entry is certainly of a past window. Current ones are at the period or one ahead. */
 static bool is_past(const oa_exposure *exposure, const slot *entry) {
-    return ((entry->window - exposure->period) & WINDOW_MASK) > 1;
+    return ((entry->window - exposure->windows.number) & WINDOW_MASK) > 1;
 }
 
 /*
@@ -212,7 +237,7 @@ static segment *segment_new(const oa_exposure *exposure, uint32_t slot_count, ui
     segment *made = oa_mem_calloc(1, segment_bytes(slot_count));
     if (made == NULL)
         return NULL;
-    made->period = exposure->period;
+    made->period = exposure->windows.number;
     made->depth = depth;
     return made;
 }
@@ -239,7 +264,7 @@ static bool rebuild(oa_exposure *exposure, uint64_t print, uint32_t slot_count, 
     exposure->stride = stride_of(slot_count);
     for (uint32_t i = 0; i < old_slot_count; i++) {
         const slot *entry = &old->slots[i];
-        if (!entry->used)
+        if (entry->print == 0)
             continue;
         if (is_past(exposure, entry))
             exposure->stats.entries--;
@@ -277,7 +302,7 @@ static void evict_one(oa_exposure *exposure, segment *from) {
         __builtin_prefetch(&from->slots[from->hand], 1); /* for now, or for the next time */
         if (entry->referenced) {
             entry->referenced = 0;
-        } else if (entry->used) {
+        } else if (entry->print != 0) {
             take_out(exposure, from, at);
             exposure->stats.entries--;
             exposure->stats.evicted++;
@@ -316,7 +341,7 @@ static bool extend(oa_exposure *exposure, uint64_t print) {
 /* Return the segment of a fingerprint, with room for one more; NULL when that is impossible. */
 static segment *make_room(oa_exposure *exposure, uint64_t print) {
     segment *found = *route(exposure, print);
-    if (is_full(exposure, found) && found->period != exposure->period)
+    if (is_full(exposure, found) && found->period != exposure->windows.number)
         (void)rebuild(exposure, print, exposure->slot_count, false);
     if (is_full(exposure, *route(exposure, print)))
         (void)extend(exposure, print);
@@ -329,11 +354,17 @@ static segment *make_room(oa_exposure *exposure, uint64_t print) {
     return found;
 }
 
-oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **out) {
+oa_status oa_exposure_new(uint64_t window_ms, uint64_t refresh_ms, size_t max_entries,
+                          oa_exposure **out) {
     oa_exposure *exposure = oa_mem_calloc(1, sizeof(*exposure));
     if (exposure == NULL)
         return OA_NOMEM;
-    exposure->window_ms = window_ms;
+    exposure->windows.length_ms = window_ms;
+    if (refresh_ms < window_ms) {
+        const bool is_tiny = refresh_ms < REFRESH_TICKS;
+        exposure->ticks.length_ms = is_tiny ? 1 : refresh_ms / REFRESH_TICKS;
+        exposure->refresh_ticks = is_tiny ? (uint32_t)refresh_ms : REFRESH_TICKS;
+    }
     exposure->max_entries = max_entries < SIZE_MAX / 2 ? max_entries : SIZE_MAX / 2;
 
     /* Eight fifths of max_entries, and three for a small one, spread over as few segments as hold
@@ -385,23 +416,44 @@ void oa_exposure_prefetch(const oa_exposure *exposure, oa_hash identity, uint64_
     __builtin_prefetch(&(*route(exposure, print))->slots[home(exposure, print)], 1);
 }
 
+static uint32_t tick_at(oa_exposure *exposure, oa_hash identity, int64_t time_ms) {
+    parts *ticks = &exposure->ticks;
+    return ticks->length_ms > 0 ? number_at(ticks, identity, time_ms) : 0;
+}
+
+/* Whether the property of a repeat was set too long ago. */
+static inline bool is_stale(oa_exposure *exposure, const slot *entry, oa_hash identity,
+                            int64_t time_ms) {
+    if (exposure->ticks.length_ms == 0)
+        return false;
+    move_on(&exposure->ticks, time_ms);
+    /* The identity may be a tick ahead; most are not stale then either, and cost no more. */
+    const uint32_t ahead = exposure->ticks.number + 1;
+    if (((ahead - entry->tick) & TICK_MASK) < exposure->refresh_ticks)
+        return false;
+    const uint32_t tick = tick_at(exposure, identity, time_ms);
+    return ((tick - entry->tick) & TICK_MASK) >= exposure->refresh_ticks;
+}
+
 oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
-                           int64_t time_ms, oa_occurrence *out) {
-    const uint32_t window = window_at(exposure, identity, time_ms);
+                           int64_t time_ms, oa_sighting *out) {
+    const uint32_t window = number_at(&exposure->windows, identity, time_ms);
     slot noted = {
         .print = print_of(identity, flag),
         .value = value & VALUE_MASK,
         .window = window & WINDOW_MASK,
-        .used = 1,
     };
     slot *entry = find(exposure, noted.print);
+    bool is_repeat = false;
     if (entry == NULL) {
+        noted.tick = tick_at(exposure, identity, time_ms) & TICK_MASK;
         add(exposure, &noted);
     } else {
         /* Another window, even an earlier one, starts from turn 0. */
         if (entry->window == noted.window) {
             const bool changes = entry->value != noted.value;
-            if (!changes && !entry->unsent) {
+            is_repeat = !changes && !entry->unsent;
+            if (is_repeat && !is_stale(exposure, entry, identity, time_ms)) {
                 if (!entry->referenced) /* do not dirty the cache line for nothing */
                     entry->referenced = 1;
                 return OA_REPEAT;
@@ -410,18 +462,32 @@ oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t fla
             if (changes && noted.turn < MAX_TURN)
                 noted.turn++;
         }
+        noted.tick = tick_at(exposure, identity, time_ms) & TICK_MASK;
         noted.referenced = 1;
         *entry = noted;
     }
-    *out = (oa_occurrence){window, noted.turn};
+    *out = (oa_sighting){{window, noted.turn}, is_repeat};
     return OA_OK;
 }
 
-void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
-                        oa_occurrence occurrence) {
+/* Lend the entry of an exposure, if it is still the last one of its (identity, flag). */
+static slot *last(const oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                  oa_occurrence occurrence) {
     slot *entry = find(exposure, print_of(identity, flag));
-    if (entry != NULL && entry->value == (value & VALUE_MASK) &&
-        entry->window == (occurrence.window & WINDOW_MASK) && entry->turn == occurrence.turn)
+    const bool is_last = entry != NULL && entry->value == (value & VALUE_MASK) &&
+                         entry->window == (occurrence.window & WINDOW_MASK) &&
+                         entry->turn == occurrence.turn;
+    return is_last ? entry : NULL;
+}
+
+void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                        const oa_sighting *sighting) {
+    slot *entry = last(exposure, identity, flag, value, sighting->occurrence);
+    if (entry == NULL)
+        return;
+    if (sighting->is_repeat)
+        entry->tick = (entry->tick - exposure->refresh_ticks) & TICK_MASK;
+    else
         entry->unsent = 1;
 }
 

@@ -7,6 +7,10 @@
  * turn, so that a -> off -> a leaves a user at `a`. (window, turn) go into the insert_id, which
  * makes it the same in every process that sees the same history.
  *
+ * Another process may have changed the property meanwhile. So a repeat whose property this one last
+ * set `refresh_ms` ago, or up to a quarter less, sets it again: the moments at which that is due
+ * are spread over the identities, as windows are.
+ *
  * Windows start at an offset of each identity's own, so that there is no stampede at midnight: the
  * upper 32 bits of identity.high, as a fraction of a window. A clock that goes back to an earlier
  * window starts that one again, from turn 0.
@@ -28,15 +32,22 @@ typedef struct oa_exposure oa_exposure;
 /* Which occurrence of a value within which window. */
 typedef struct oa_occurrence {
     uint32_t window; /* since the epoch, modulo 2^32 */
-    uint32_t turn;   /* stays at 2^17 - 1 from there on; every change is still sent */
+    uint32_t turn;   /* stays at 2^16 - 1 from there on; every change is still sent */
 } oa_occurrence;
+
+/* What is to be sent of an exposure. */
+typedef struct oa_sighting {
+    oa_occurrence occurrence;
+    bool is_repeat; /* only the property: the exposure was sent in this window */
+} oa_sighting;
 
 /*
  * Create an empty table of at most `max_entries` (at least 1) and windows of `window_ms` (at least
- * 1). Ownership: returns *out owned. Errors: OA_NOMEM.
+ * 1). A `refresh_ms` of `window_ms` or more has no effect: a new window sends everything again.
+ * Ownership: returns *out owned. Errors: OA_NOMEM.
  */
-oa_status oa_exposure_new(uint64_t window_ms, size_t max_entries, oa_exposure **out)
-    __attribute__((warn_unused_result));
+oa_status oa_exposure_new(uint64_t window_ms, uint64_t refresh_ms, size_t max_entries,
+                          oa_exposure **out) __attribute__((warn_unused_result));
 
 /* Take the table. NULL is fine. */
 void oa_exposure_free(oa_exposure *exposure);
@@ -48,19 +59,19 @@ void oa_exposure_prefetch(const oa_exposure *exposure, oa_hash identity, uint64_
  * Note that `identity` saw `value` of `flag` at `time_ms`.
  *
  * `identity` and `flag` are keyed hashes; `value` is a keyed hash of (variation, rule, enabled), of
- * which 28 bits are kept. Returns OA_OK when it must be sent, with its occurrence in *out;
- * OA_REPEAT when it was sent in this window. Out of memory is no error: the exposure is sent and
+ * which 26 bits are kept. Returns OA_OK when it must be sent, with what of it in *out; OA_REPEAT
+ * when it was sent in this window. Out of memory is no error: the exposure is sent and
  * not remembered. Cost: one cache line or two, whatever the size of the table.
  */
 oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
-                           int64_t time_ms, oa_occurrence *out) __attribute__((warn_unused_result));
+                           int64_t time_ms, oa_sighting *out) __attribute__((warn_unused_result));
 
 /*
- * Mark an exposure that was not delivered as unsent, if it is still the last one of its
- * (identity, flag): the next decision with this value goes out, under the same occurrence.
+ * Mark what was not delivered as unsent, if it is of the last exposure of its (identity, flag): the
+ * next decision with this value sends it, under the same occurrence.
  */
 void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
-                        oa_occurrence occurrence);
+                        const oa_sighting *sighting);
 
 typedef struct oa_exposure_stats {
     size_t entries;

@@ -131,6 +131,7 @@ typedef struct oa_now {
     NUMBER(size_t, max_queue_bytes, "maxQueueBytes")                                               \
     NUMBER(size_t, max_body_bytes, "maxBodyBytes") /* of a request, uncompressed */                \
     NUMBER(uint64_t, dedupe_window_ms, "dedupeWindowMillis")                                       \
+    NUMBER(uint64_t, dedupe_refresh_ms, "dedupeRefreshMillis") /* sets the property again */       \
     NUMBER(size_t, dedupe_max_entries, "dedupeMaxEntries")
 
 typedef struct oa_config {

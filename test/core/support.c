@@ -241,6 +241,7 @@ world *world_new(void) {
         .max_queue_bytes = 16 << 20,
         .max_body_bytes = 1000000,
         .dedupe_window_ms = ONE_DAY_MS,
+        .dedupe_refresh_ms = ONE_DAY_MS,
         .dedupe_max_entries = 1000,
     };
     return w;

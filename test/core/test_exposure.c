@@ -33,7 +33,7 @@ static oa_hash identity_of(uint64_t number) {
 
 static oa_exposure *make(uint64_t window_ms, size_t max_entries) {
     oa_exposure *exposure = NULL;
-    assert_int_equal(oa_exposure_new(window_ms, max_entries, &exposure), OA_OK);
+    assert_int_equal(oa_exposure_new(window_ms, window_ms, max_entries, &exposure), OA_OK);
     return exposure;
 }
 
@@ -43,18 +43,33 @@ static oa_exposure_stats stats_of(const oa_exposure *exposure) {
     return stats;
 }
 
+/* Note; what is to be sent is never only a property. */
+static oa_status note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                      int64_t time_ms, oa_occurrence *out) {
+    oa_sighting seen = {{99, 99}, false};
+    const oa_status status = oa_exposure_note(exposure, identity, flag, value, time_ms, &seen);
+    assert_false(seen.is_repeat);
+    *out = seen.occurrence;
+    return status;
+}
+
+static void forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                   oa_occurrence occurrence) {
+    oa_exposure_forget(exposure, identity, flag, value, &(oa_sighting){occurrence, false});
+}
+
 /* Note, and expect that it is to be sent. */
 static oa_occurrence sent(oa_exposure *exposure, oa_hash identity, uint32_t value,
                           int64_t time_ms) {
     oa_occurrence out = {99, 99};
-    assert_int_equal(oa_exposure_note(exposure, identity, FLAG, value, time_ms, &out), OA_OK);
+    assert_int_equal(note(exposure, identity, FLAG, value, time_ms, &out), OA_OK);
     return out;
 }
 
 /* Note, and expect that it is suppressed, and that the out-parameter is left alone. */
 static void repeated(oa_exposure *exposure, oa_hash identity, uint32_t value, int64_t time_ms) {
     oa_occurrence out = {99, 99};
-    assert_int_equal(oa_exposure_note(exposure, identity, FLAG, value, time_ms, &out), OA_REPEAT);
+    assert_int_equal(note(exposure, identity, FLAG, value, time_ms, &out), OA_REPEAT);
     assert_int_equal(out.window, 99);
     assert_int_equal(out.turn, 99);
 }
@@ -76,7 +91,7 @@ static void a_repeat_is_suppressed_and_a_change_is_sent(void **state) {
     /* Another user, another flag: exposures of their own. */
     assert_int_equal(sent(exposure, identity_of(2), 7, NOON_MS).turn, 0);
     oa_occurrence out;
-    assert_int_equal(oa_exposure_note(exposure, ann, FLAG + 1, 7, NOON_MS, &out), OA_OK);
+    assert_int_equal(note(exposure, ann, FLAG + 1, 7, NOON_MS, &out), OA_OK);
     assert_int_equal(out.turn, 0);
     repeated(exposure, ann, 7, NOON_MS);
     assert_int_equal(stats_of(exposure).entries, 3);
@@ -128,7 +143,7 @@ static void a_new_window_starts_from_turn_0(void **state) {
     /* A window lasts window_ms to the millisecond. */
     int64_t first_ms = NOON_MS + 5 * day;
     (void)sent(exposure, ann, 8, first_ms);
-    while (oa_exposure_note(exposure, ann, FLAG, 8, ++first_ms, &(oa_occurrence){0, 0}) != OA_OK)
+    while (note(exposure, ann, FLAG, 8, ++first_ms, &(oa_occurrence){0, 0}) != OA_OK)
         continue;
     repeated(exposure, ann, 8, first_ms + day - 1);
     (void)sent(exposure, ann, 8, first_ms + day);
@@ -147,7 +162,7 @@ static void windows_of_identities_are_spread(void **state) {
         for (uint64_t i = 0; i < USERS; i++) {
             oa_occurrence out;
             const int64_t time_ms = NOON_MS + (int64_t)DAY_MS / STEPS * step;
-            again += oa_exposure_note(exposure, identity_of(i), FLAG, 7, time_ms, &out) == OA_OK;
+            again += note(exposure, identity_of(i), FLAG, 7, time_ms, &out) == OA_OK;
         }
         assert_in_range(again, USERS / STEPS / 2, USERS / STEPS * 2);
     }
@@ -164,7 +179,7 @@ static void a_clock_that_jumps_locks_no_user_out(void **state) {
         for (uint64_t user = 0; user < 50; user++) {
             for (size_t t = 0; t < sizeof(TIMES) / sizeof(TIMES[0]); t++) {
                 oa_occurrence out;
-                (void)!oa_exposure_note(exposure, identity_of(user), FLAG, 1, TIMES[t], &out);
+                (void)!note(exposure, identity_of(user), FLAG, 1, TIMES[t], &out);
                 repeated(exposure, identity_of(user), 1, TIMES[t]);
                 (void)sent(exposure, identity_of(user), 2, TIMES[t]);
             }
@@ -203,39 +218,169 @@ static void what_was_not_delivered_goes_out_again(void **state) {
     (void)sent(exposure, ann, 7, NOON_MS);
     const oa_occurrence second = sent(exposure, ann, 8, NOON_MS);
     assert_int_equal(second.turn, 1);
-    oa_exposure_forget(exposure, ann, FLAG, 8, second);
+    forget(exposure, ann, FLAG, 8, second);
     /* The same occurrence, and once. */
     const oa_occurrence again = sent(exposure, ann, 8, NOON_MS);
     assert_int_equal(again.turn, 1);
     assert_int_equal(again.window, second.window);
     repeated(exposure, ann, 8, NOON_MS);
     /* Another value goes on counting, and leaves nothing unsent behind. */
-    oa_exposure_forget(exposure, ann, FLAG, 8, second);
+    forget(exposure, ann, FLAG, 8, second);
     const oa_occurrence third = sent(exposure, ann, 7, NOON_MS);
     assert_int_equal(third.turn, 2);
     repeated(exposure, ann, 7, NOON_MS);
     /* News of anything but the last one is ignored. */
-    oa_exposure_forget(exposure, ann, FLAG, 8, second);
-    oa_exposure_forget(exposure, ann, FLAG, 7, second);
-    oa_exposure_forget(exposure, ann, FLAG, 8, third);
-    oa_exposure_forget(exposure, ann, FLAG + 1, 7, third);
-    oa_exposure_forget(exposure, identity_of(2), FLAG, 7, third);
-    oa_exposure_forget(exposure, ann, FLAG, 7, (oa_occurrence){third.window + 1, third.turn});
+    forget(exposure, ann, FLAG, 8, second);
+    forget(exposure, ann, FLAG, 7, second);
+    forget(exposure, ann, FLAG, 8, third);
+    forget(exposure, ann, FLAG + 1, 7, third);
+    forget(exposure, identity_of(2), FLAG, 7, third);
+    forget(exposure, ann, FLAG, 7, (oa_occurrence){third.window + 1, third.turn});
     repeated(exposure, ann, 7, NOON_MS);
     /* A new window starts from turn 0 whatever was forgotten. */
-    oa_exposure_forget(exposure, ann, FLAG, 7, third);
+    forget(exposure, ann, FLAG, 7, third);
     assert_int_equal(sent(exposure, ann, 7, NOON_MS + (int64_t)DAY_MS).turn, 0);
     repeated(exposure, ann, 7, NOON_MS + (int64_t)DAY_MS);
     assert_int_equal(stats_of(exposure).entries, 1);
     oa_exposure_free(exposure);
 }
 
-static void a_hundred_thousand_changes_are_a_hundred_thousand_turns(void **state) {
+static void each_of_65535_changes_is_a_turn(void **state) {
     (void)state;
     oa_exposure *exposure = make(DAY_MS, 1);
     for (uint32_t i = 0; i < 100000; i++)
-        assert_int_equal(sent(exposure, identity_of(1), i % 3, NOON_MS).turn, i);
+        assert_int_equal(sent(exposure, identity_of(1), i % 3, NOON_MS).turn,
+                         i < 65535 ? i : 65535);
     oa_exposure_free(exposure);
+}
+
+/* Note, and expect that only the property is to be sent. */
+static oa_occurrence refreshed(oa_exposure *exposure, oa_hash identity, uint32_t value,
+                               int64_t time_ms) {
+    oa_sighting seen = {{99, 99}, false};
+    assert_int_equal(oa_exposure_note(exposure, identity, FLAG, value, time_ms, &seen), OA_OK);
+    assert_true(seen.is_repeat);
+    return seen.occurrence;
+}
+
+static oa_exposure *make_refreshing(uint64_t window_ms, uint64_t refresh_ms) {
+    oa_exposure *exposure = NULL;
+    assert_int_equal(oa_exposure_new(window_ms, refresh_ms, 100000, &exposure), OA_OK);
+    return exposure;
+}
+
+enum { HOUR_MS = 3600 * 1000 };
+
+/* A moment at which the window of an identity begins, so that the next day is in one. */
+static int64_t window_start(oa_exposure *exposure, oa_hash identity) {
+    int64_t at_ms = NOON_MS;
+    const uint32_t first = sent(exposure, identity, 99, at_ms).window;
+    for (oa_occurrence seen;; at_ms += 1000) {
+        oa_sighting out = {{first, 0}, false};
+        (void)!oa_exposure_note(exposure, identity, FLAG, 99, at_ms, &out);
+        seen = out.occurrence;
+        if (seen.window != first)
+            return at_ms;
+    }
+}
+
+static void a_repeat_sets_the_property_again_after_refresh_ms(void **state) {
+    (void)state;
+    oa_exposure *exposure = make_refreshing(DAY_MS, HOUR_MS);
+    const oa_hash ann = identity_of(1);
+    int64_t at_ms = window_start(exposure, ann);
+    const oa_occurrence first = sent(exposure, ann, 7, at_ms);
+    for (int hour = 0; hour < 20; hour++) {
+        for (int minute = 0; minute < 45; minute += 5)
+            repeated(exposure, ann, 7, at_ms + minute * 60000);
+        at_ms += HOUR_MS;
+        const oa_occurrence again = refreshed(exposure, ann, 7, at_ms);
+        assert_int_equal(again.window, first.window);
+        assert_int_equal(again.turn, first.turn); /* it is no other occurrence */
+        repeated(exposure, ann, 7, at_ms);
+    }
+    /* A change starts the hour again. */
+    (void)sent(exposure, ann, 8, at_ms + HOUR_MS / 2);
+    repeated(exposure, ann, 8, at_ms + HOUR_MS);
+    (void)refreshed(exposure, ann, 8, at_ms + HOUR_MS / 2 + HOUR_MS);
+    oa_exposure_free(exposure);
+}
+
+/* However long ago within a window of a day it was, it counts as an hour ago or more. */
+static void a_repeat_at_any_time_of_a_day_sets_the_property_again(void **state) {
+    (void)state;
+    for (int minutes = 60; minutes < 24 * 60; minutes += 7) {
+        oa_exposure *exposure = make_refreshing(DAY_MS, HOUR_MS);
+        const oa_hash ann = identity_of((uint64_t)minutes);
+        const int64_t at_ms = window_start(exposure, ann);
+        (void)sent(exposure, ann, 7, at_ms);
+        (void)refreshed(exposure, ann, 7, at_ms + (int64_t)minutes * 60000);
+        oa_exposure_free(exposure);
+    }
+}
+
+static void a_refresh_that_was_not_delivered_is_due_again(void **state) {
+    (void)state;
+    oa_exposure *exposure = make_refreshing(DAY_MS, HOUR_MS);
+    const oa_hash ann = identity_of(1);
+    const int64_t at_ms = window_start(exposure, ann);
+    (void)sent(exposure, ann, 7, at_ms);
+    const oa_sighting lost = {refreshed(exposure, ann, 7, at_ms + HOUR_MS), true};
+    repeated(exposure, ann, 7, at_ms + HOUR_MS);
+    oa_exposure_forget(exposure, ann, FLAG, 7, &lost);
+    (void)refreshed(exposure, ann, 7, at_ms + HOUR_MS); /* and not the exposure itself */
+    repeated(exposure, ann, 7, at_ms + HOUR_MS);
+    oa_exposure_free(exposure);
+}
+
+static void refreshes_of_identities_are_spread(void **state) {
+    (void)state;
+    enum { USERS = 5000, STEPS = 8 };
+    oa_exposure *exposure = make_refreshing(UINT64_C(1) << 50, HOUR_MS);
+    for (uint64_t i = 0; i < USERS; i++)
+        (void)sent(exposure, identity_of(i), 7, NOON_MS);
+    int total = 0;
+    for (int step = 1; step <= STEPS; step++) {
+        int again = 0;
+        const int64_t time_ms = NOON_MS + HOUR_MS * 3 / 4 + HOUR_MS / 4 * step / STEPS;
+        for (uint64_t i = 0; i < USERS; i++) {
+            oa_sighting out;
+            again += oa_exposure_note(exposure, identity_of(i), FLAG, 7, time_ms, &out) == OA_OK;
+        }
+        assert_in_range(again, USERS / STEPS / 2, USERS / STEPS * 2);
+        total += again;
+    }
+    assert_int_equal(total, USERS); /* each once, and none after refresh_ms */
+    oa_exposure_free(exposure);
+}
+
+static void a_refresh_of_a_window_or_more_has_no_effect(void **state) {
+    (void)state;
+    static const uint64_t REFRESHES[] = {DAY_MS, DAY_MS + 1, UINT64_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        oa_exposure *exposure = make_refreshing(DAY_MS, REFRESHES[i]);
+        const oa_hash ann = identity_of(1);
+        const int64_t at_ms = window_start(exposure, ann);
+        (void)sent(exposure, ann, 7, at_ms);
+        for (int hour = 1; hour < 23; hour++)
+            repeated(exposure, ann, 7, at_ms + hour * HOUR_MS);
+        oa_exposure_free(exposure);
+    }
+}
+
+static void a_refresh_of_some_ms_is_due_after_them(void **state) {
+    (void)state;
+    for (int64_t refresh_ms = 1; refresh_ms < 20; refresh_ms++) {
+        oa_exposure *exposure = make_refreshing(DAY_MS, (uint64_t)refresh_ms);
+        const oa_hash ann = identity_of(1);
+        const int64_t at_ms = window_start(exposure, ann);
+        (void)sent(exposure, ann, 7, at_ms);
+        repeated(exposure, ann, 7, at_ms);
+        (void)refreshed(exposure, ann, 7, at_ms + refresh_ms);
+        repeated(exposure, ann, 7, at_ms + refresh_ms);
+        (void)refreshed(exposure, ann, 7, at_ms + 2 * refresh_ms);
+        oa_exposure_free(exposure);
+    }
 }
 
 /* The model: an array, and the definition of a window in other words. */
@@ -298,7 +443,7 @@ static void run_history(history h) {
                 which.window += (uint32_t)draw(3) - 1;
             if (draw(3) == 0)
                 value = (uint32_t)draw(3);
-            oa_exposure_forget(exposure, identity, FLAG + flag, value, which);
+            forget(exposure, identity, FLAG + flag, value, which);
             if (want->known && value == want->value && which.turn == want->last.turn &&
                 which.window == want->last.window)
                 want->unsent = true;
@@ -310,8 +455,7 @@ static void run_history(history h) {
         const bool repeat = same_window && want->value == value && !want->unsent;
         const uint32_t turn = !same_window ? 0 : want->last.turn + (want->value != value);
         oa_occurrence out = {99, 99};
-        const oa_status got =
-            oa_exposure_note(exposure, identity, FLAG + flag, value, time_ms, &out);
+        const oa_status got = note(exposure, identity, FLAG + flag, value, time_ms, &out);
         if (!h.forgetful) {
             assert_int_equal(got, repeat ? OA_REPEAT : OA_OK);
             if (!repeat)
@@ -399,7 +543,7 @@ static void every_failing_allocation_is_survived(void **state) {
         allowed = upto;
         oa_mem_set_gate(allow_some);
         oa_exposure *exposure = NULL;
-        const oa_status status = oa_exposure_new(DAY_MS, USERS, &exposure);
+        const oa_status status = oa_exposure_new(DAY_MS, DAY_MS, USERS, &exposure);
         assert_int_equal(status, upto < 3 ? OA_NOMEM : OA_OK);
         if (status != OA_OK) {
             assert_null(exposure);
@@ -416,8 +560,7 @@ static void every_failing_allocation_is_survived(void **state) {
         /* With memory again, it grows again. */
         oa_mem_set_gate(NULL);
         for (uint64_t i = 0; i < USERS; i++)
-            (void)!oa_exposure_note(exposure, identity_of(i), FLAG, 7, NOON_MS,
-                                    &(oa_occurrence){0, 0});
+            (void)!note(exposure, identity_of(i), FLAG, 7, NOON_MS, &(oa_occurrence){0, 0});
         assert_true(stats_of(exposure).entries > USERS * 9 / 10);
         oa_exposure_free(exposure);
     }
@@ -457,7 +600,7 @@ static int count_repeats(oa_exposure *exposure, uint64_t from, uint64_t upto, in
     int repeats = 0;
     for (uint64_t i = from; i < upto; i++) {
         oa_occurrence out;
-        repeats += oa_exposure_note(exposure, identity_of(i), FLAG, 7, time_ms, &out) == OA_REPEAT;
+        repeats += note(exposure, identity_of(i), FLAG, 7, time_ms, &out) == OA_REPEAT;
     }
     return repeats;
 }
@@ -560,7 +703,13 @@ int main(void) {
         cmocka_unit_test(a_clock_that_jumps_locks_no_user_out),
         cmocka_unit_test(a_window_of_1_ms_counts_every_millisecond_before_1970_too),
         cmocka_unit_test(what_was_not_delivered_goes_out_again),
-        cmocka_unit_test(a_hundred_thousand_changes_are_a_hundred_thousand_turns),
+        cmocka_unit_test(each_of_65535_changes_is_a_turn),
+        cmocka_unit_test(a_repeat_sets_the_property_again_after_refresh_ms),
+        cmocka_unit_test(a_repeat_at_any_time_of_a_day_sets_the_property_again),
+        cmocka_unit_test(a_refresh_that_was_not_delivered_is_due_again),
+        cmocka_unit_test(refreshes_of_identities_are_spread),
+        cmocka_unit_test(a_refresh_of_a_window_or_more_has_no_effect),
+        cmocka_unit_test(a_refresh_of_some_ms_is_due_after_them),
         cmocka_unit_test(random_histories_agree_with_the_model),
         cmocka_unit_test(a_large_random_history_agrees_with_the_model),
         cmocka_unit_test(random_histories_with_eviction_never_suppress_news),

@@ -146,6 +146,32 @@ test('another window sends the exposure again, under another id', async (t) => {
   assert.equal(new Set([first.insert_id, second.insert_id, third.insert_id]).size, 3);
 });
 
+test('a repeat sets the property again after refreshMillis, without an event', async (t) => {
+  const { amplitude, dispatcher } = await start(t, { dedupe: { refreshMillis: 50 } });
+  const other = await start(t, { serverUrl: amplitude.httpapi });
+  const property = () =>
+    amplitude.store.user('user_1').user_properties['[Optimizely] checkout_flow'];
+  const decide = (to, variationKey) =>
+    to.onDecision(createNotification('user_1', { variationKey }));
+  decide(dispatcher, 'a');
+  await dispatcher.flush();
+  decide(other.dispatcher, 'b');
+  await other.dispatcher.flush();
+  assert.equal(property(), 'b');
+  let repeats = 0;
+  for (; property() !== 'a'; repeats++) {
+    decide(dispatcher, 'a');
+    await dispatcher.flush();
+  }
+  assert.deepEqual(viewed(amplitude).map(value), ['a', 'b'], 'no exposure is counted twice');
+  const { accepted, deduplicated, delivered } = dispatcher.stats().decisions;
+  assert.deepEqual(
+    { accepted, deduplicated, delivered },
+    { accepted: 2, deduplicated: repeats - 1, delivered: 2 },
+  );
+  assertReconciles(dispatcher.stats());
+});
+
 test('thousands of random histories, with changes, repeats and refusals, agree with a plain model', async (t) => {
   const USERS = 2000;
   const ROUNDS = 24;

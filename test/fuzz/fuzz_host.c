@@ -491,6 +491,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .max_queue_bytes = shape % 7 == 0 ? 8192 : 1 << 20,
         .max_body_bytes = shape % 5 == 0 ? 1500 : 1000000,
         .dedupe_window_ms = 86400000,
+        .dedupe_refresh_ms = 3600000,
         .dedupe_max_entries = 100,
         .seed = shape,
     };

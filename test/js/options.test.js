@@ -49,7 +49,7 @@ test('the defaults', () => {
     requestTimeoutMillis: 10_000,
     maxQueueBytes: 64 * 1024 * 1024,
     compression: true,
-    dedupe: { windowMillis: 86_400_000, maxEntries: 1_000_000 },
+    dedupe: { windowMillis: 86_400_000, refreshMillis: 3_600_000, maxEntries: 1_000_000 },
     format: {
       sendsIdentify: true,
       sendsEvent: true,
@@ -295,10 +295,13 @@ describe('dedupe', () => {
     assert.equal(resolve({ dedupe: false }).dedupe, null);
     assert.deepEqual(resolve({ dedupe: {} }).dedupe, {
       windowMillis: 86_400_000,
+      refreshMillis: 3_600_000,
       maxEntries: 1_000_000,
     });
-    assert.deepEqual(resolve({ dedupe: { windowMillis: 1000, maxEntries: 1 } }).dedupe, {
+    const given = { windowMillis: 1000, refreshMillis: 2000, maxEntries: 1 };
+    assert.deepEqual(resolve({ dedupe: given }).dedupe, {
       windowMillis: 1000,
+      refreshMillis: 2000,
       maxEntries: 1,
     });
   });
@@ -312,6 +315,12 @@ describe('dedupe', () => {
       refusal(() => resolve({ dedupe: { windowMillis: 0 } })),
       /^option 'dedupe\.windowMillis': /,
     );
+    for (const refreshMillis of [0, -1, 1.5, '1h', null, 366 * 86_400_000]) {
+      assert.match(
+        refusal(() => resolve({ dedupe: { refreshMillis } })),
+        /^option 'dedupe\.refreshMillis': expected an integer from 1 to 31536000000 \(milliseconds\), got /,
+      );
+    }
     assert.match(
       refusal(() => resolve({ dedupe: { maxEntries: 0 } })),
       /^option 'dedupe\.maxEntries': /,

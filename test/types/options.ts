@@ -27,7 +27,7 @@ createDispatcher({
   requestTimeoutMillis: 2000,
   maxQueueBytes: 2 ** 20,
   compression: false,
-  dedupe: { windowMillis: 3_600_000 },
+  dedupe: { windowMillis: 3_600_000, refreshMillis: 600_000 },
   eventType: false,
   propertyPrefix: '',
   disabledValue: 'variation',
