@@ -42,6 +42,7 @@ function nativeOptions(options, log) {
     debug: log.debugEnabled,
     reportDrops: options.onDrop !== null || channels.drop.hasSubscribers,
     dedupe: options.dedupe !== null,
+    store: Boolean(options.dedupe?.store),
     minIdLength: options.minIdLength,
     flushQueueSize: options.flushQueueSize,
     flushMaxRetries: options.flushMaxRetries,

@@ -22,6 +22,8 @@ void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_byte
     attempt->message[0] = '\0';
     attempt->retry_after_seconds = 0;
     memset(batch->marks, OA_MARK_KEEP, batch->count);
+    if (attempt->store != NULL)
+        oa_store_reset(attempt->store);
 }
 
 oa_status oa_attempt_render(oa_attempt *attempt) {

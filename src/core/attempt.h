@@ -11,6 +11,7 @@
 #include "amplitude/response.h"
 #include "batch.h"
 #include "oa.h"
+#include "store.h"
 
 struct oa_attempt {
     /* Set by the dispatcher. */
@@ -18,6 +19,7 @@ struct oa_attempt {
     bool is_amplitude; /* see oa_config */
     oa_batch *batch;   /* owned while there is one */
     size_t max_body_bytes;
+    oa_store *store; /* lent; NULL: there is none */
 
     /* Set by the taker. */
     oa_body body;

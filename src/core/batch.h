@@ -15,12 +15,15 @@
 
 enum { OA_BATCH_MAX_RECORDS = OA_REQUEST_MAX_EVENTS };
 
-/* What an answer means for one record. */
+/* What an answer means for one record: of the server, or of a store. */
 typedef enum oa_mark {
     OA_MARK_KEEP,      /* nothing: send it again */
     OA_MARK_INVALID,   /* refused for good */
     OA_MARK_QUOTA,     /* its user is over the daily quota */
     OA_MARK_THROTTLED, /* its user has to pause */
+    OA_MARK_AGAIN,  /* delivered, but another process sent another value: set the property again */
+    OA_MARK_REPEAT, /* the fleet has sent it: it is none */
+    OA_MARK_DELIVERED, /* it was delivered before, and its property is the last one after all */
     OA_MARK_ALONE, /* it had a part in a shared $identify that was refused: send it on its own */
 } oa_mark;
 

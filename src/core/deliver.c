@@ -123,6 +123,9 @@ static void fill(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t planned) 
     for (size_t i = 0; i < planned; i++) {
         oa_record *record = oa_queue_take(&d->queue);
         d->queue_events -= record->events;
+        if (d->store != NULL)
+            oa_exposure_unqueue(d->exposure, oa_record_identity(record, &d->hash_key),
+                                record->variant->flag_hash);
         oa_park_group *group = oa_park_find(&d->park, record);
         if (group == NULL)
             oa_batch_add(batch, record);
@@ -278,8 +281,11 @@ void oa_dispatcher_give_back(oa_dispatcher *d, oa_now now, oa_attempt *attempt) 
         tell_attempt(d);
     }
     oa_verdict_apply(d, now);
-    if (d->stats.pending == 0)
+    if (d->stats.pending == 0) {
         oa_body_trim(&attempt->body);
+        if (d->store != NULL)
+            oa_store_trim(d->store);
+    }
 }
 
 /* When something may happen to what is pending: now at the earliest. */

@@ -61,6 +61,10 @@ static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
     if (status == OA_OK && config->dedupe)
         status = oa_exposure_new(config->dedupe_window_ms, config->dedupe_refresh_ms,
                                  config->dedupe_max_entries, &d->exposure);
+    if (status == OA_OK && config->dedupe && config->store) {
+        status = oa_store_new(config, &d->hash_key, &d->store);
+        oa_exposure_share(d->exposure);
+    }
     /* Without de-duplication ids must be unique across processes; with it, the same in all of
      * them. */
     const uint64_t nonce = config->dedupe ? 0 : oa_chance_next(&d->chance);
@@ -70,6 +74,7 @@ static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
         return status;
     d->event_counts = oa_frame_event_counts(d->frame);
     oa_attempt_init(&d->attempt, d->frame, config->is_amplitude);
+    d->attempt.store = d->store;
     return OA_OK;
 }
 
@@ -96,6 +101,7 @@ void oa_dispatcher_free(oa_dispatcher *d) {
     oa_flushes_clear(&d->flushes);
     oa_exposure_free(d->exposure);
     oa_attempt_clear(&d->attempt);
+    oa_store_free(d->store);
     oa_frame_free(d->frame);
     oa_arena_clear(&d->arena);
     oa_mem_free(d->property_prefix);
@@ -175,7 +181,7 @@ static uint8_t count_events(const oa_dispatcher *d, const oa_record *before,
  * be closer. */
 static bool stored(oa_dispatcher *d, oa_now now, oa_record *record, const oa_record *before) {
     record->seq = d->next_seq++;
-    record->events = count_events(d, before, record);
+    record->events = record->recheck ? 0 : count_events(d, before, record);
     d->stats.accepted++;
     d->stats.pending++;
     const bool was_below = d->queue_events < d->flush_queue_size;
@@ -218,7 +224,7 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
         return refuse(d, now, variant, decision, NULL, OA_OPTED_OUT, OA_DROP_OPTED_OUT, wake);
 
     const uint32_t value = (uint32_t)variant->content.low;
-    oa_sighting seen = {{(uint32_t)(d->next_seq >> 32), (uint32_t)d->next_seq}, false};
+    oa_sighting seen = {{(uint32_t)(d->next_seq >> 32), (uint32_t)d->next_seq}, false, false};
     if (d->exposure != NULL) {
         status =
             oa_exposure_note(d->exposure, identity, variant->flag_hash, value, now.wall_ms, &seen);
@@ -241,7 +247,8 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
     }
     record->time_ms = now.wall_ms;
     record->occurrence = seen.occurrence;
-    record->property_only = seen.is_repeat;
+    record->property_only = seen.is_stale;
+    record->recheck = seen.is_repeat && d->store != NULL;
     if (stored(d, now, record, before))
         *wake = OA_WAKE_TIMER;
     return OA_OK;

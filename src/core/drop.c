@@ -17,7 +17,11 @@ static bool is_unsent(oa_drop_reason reason) {
 void oa_drop(oa_dispatcher *d, oa_record *record, oa_drop_reason reason, int status_code,
              const char *message) {
     const oa_variant *variant = record->variant;
-    const oa_sighting seen = {record->occurrence, record->property_only};
+    const oa_sighting seen = {record->occurrence, record->property_only, record->property_only};
+    if (record->recheck) {
+        oa_drop_repeat(d, record);
+        return;
+    }
     if (variant != NULL && d->exposure != NULL && is_unsent(reason))
         oa_exposure_forget(d->exposure, oa_record_identity(record, &d->hash_key),
                            variant->flag_hash, (uint32_t)variant->content.low, &seen);
@@ -31,6 +35,18 @@ void oa_drop(oa_dispatcher *d, oa_record *record, oa_drop_reason reason, int sta
     oa_notices_drop(&d->notices, &d->arena, record, reason, status_code, message);
 }
 
+void oa_drop_repeat(oa_dispatcher *d, oa_record *record) {
+    if (d->exposure != NULL)
+        oa_exposure_unqueue(d->exposure, oa_record_identity(record, &d->hash_key),
+                            record->variant->flag_hash);
+    d->stats.accepted--;
+    d->stats.deduplicated++;
+    d->stats.late_repeats++;
+    d->stats.pending--;
+    oa_flushes_take_back(&d->flushes, record->seq);
+    oa_record_release(&d->arena, record);
+}
+
 void oa_drop_log(oa_dispatcher *d, oa_drop_reason reason, uint64_t before, const char *message) {
     const uint64_t count = d->stats.dropped[reason] - before;
     if (count > 0)
@@ -41,8 +57,9 @@ void oa_drop_log(oa_dispatcher *d, oa_drop_reason reason, uint64_t before, const
 
 void oa_drop_for_memory(oa_dispatcher *d, oa_record *record) {
     const char *message = oa_status_message(OA_QUEUE_FULL);
+    const uint64_t before = d->stats.dropped[OA_DROP_QUEUE_FULL];
     oa_drop(d, record, OA_DROP_QUEUE_FULL, 0, message);
-    oa_drop_log(d, OA_DROP_QUEUE_FULL, d->stats.dropped[OA_DROP_QUEUE_FULL] - 1, message);
+    oa_drop_log(d, OA_DROP_QUEUE_FULL, before, message);
 }
 
 /* What a taker of oa_batch_filter() is looking for. */

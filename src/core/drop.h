@@ -15,6 +15,12 @@
 void oa_drop(oa_dispatcher *dispatcher, oa_record *record, oa_drop_reason reason, int status_code,
              const char *message);
 
+/*
+ * Take a decision back that turns out to be a repeat: it counts as if it had been one on arrival.
+ * Ownership: takes the record.
+ */
+void oa_drop_repeat(oa_dispatcher *dispatcher, oa_record *record);
+
 /* Log how many were dropped for a reason since there were `before`, if any. */
 void oa_drop_log(oa_dispatcher *dispatcher, oa_drop_reason reason, uint64_t before,
                  const char *message);

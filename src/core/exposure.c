@@ -20,7 +20,7 @@
  *                            ^  home = low half * slot_count / 2^32; from there on, slot by slot,
  *                               until the print is found or a slot is empty: its print is 0
  *
- *   slot: | print 64 | value 26 | window 12 | turn 16 | tick 7 | queued 1 | referenced 1 | unsent 1 |
+ *   slot: | print 64 | value 26 | window 12 | turn 16 | tick 7 | queued, referenced, unsent 1 |
  *
  * A full segment first loses its entries of past windows, then grows (only the very first
  * segment, which starts small), or splits. Each of these writes the survivors of one segment into
@@ -94,6 +94,7 @@ struct oa_exposure {
     parts windows;
     parts ticks;
     uint32_t refresh_ticks;
+    bool is_shared;
     uint32_t slot_count;
     uint32_t full_slot_count;
     uint32_t stride; /* of the hand of the clock */
@@ -391,6 +392,8 @@ oa_status oa_exposure_new(uint64_t window_ms, uint64_t refresh_ms, size_t max_en
     return OA_OK;
 }
 
+void oa_exposure_share(oa_exposure *exposure) { exposure->is_shared = true; }
+
 void oa_exposure_free(oa_exposure *exposure) {
     if (exposure == NULL)
         return;
@@ -435,6 +438,21 @@ static inline bool is_stale(oa_exposure *exposure, const slot *entry, oa_hash id
     return ((tick - entry->tick) & TICK_MASK) >= exposure->refresh_ticks;
 }
 
+static oa_status note_repeat(oa_exposure *exposure, slot *entry, oa_hash identity, int64_t time_ms,
+                             oa_sighting *out) {
+    const bool is_due = is_stale(exposure, entry, identity, time_ms);
+    if (!entry->referenced) /* do not dirty the cache line for nothing */
+        entry->referenced = 1;
+    if (!is_due && (!exposure->is_shared || entry->queued))
+        return OA_REPEAT;
+    if (is_due)
+        entry->tick = tick_at(exposure, identity, time_ms) & TICK_MASK;
+    entry->queued = exposure->is_shared;
+    const uint32_t window = number_at(&exposure->windows, identity, time_ms);
+    *out = (oa_sighting){{window, entry->turn}, true, is_due};
+    return OA_OK;
+}
+
 oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
                            int64_t time_ms, oa_sighting *out) {
     const uint32_t window = number_at(&exposure->windows, identity, time_ms);
@@ -442,9 +460,9 @@ oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t fla
         .print = print_of(identity, flag),
         .value = value & VALUE_MASK,
         .window = window & WINDOW_MASK,
+        .queued = exposure->is_shared,
     };
     slot *entry = find(exposure, noted.print);
-    bool is_repeat = false;
     if (entry == NULL) {
         noted.tick = tick_at(exposure, identity, time_ms) & TICK_MASK;
         add(exposure, &noted);
@@ -452,12 +470,8 @@ oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t fla
         /* Another window, even an earlier one, starts from turn 0. */
         if (entry->window == noted.window) {
             const bool changes = entry->value != noted.value;
-            is_repeat = !changes && !entry->unsent;
-            if (is_repeat && !is_stale(exposure, entry, identity, time_ms)) {
-                if (!entry->referenced) /* do not dirty the cache line for nothing */
-                    entry->referenced = 1;
-                return OA_REPEAT;
-            }
+            if (!changes && !entry->unsent)
+                return note_repeat(exposure, entry, identity, time_ms, out);
             noted.turn = entry->turn;
             if (changes && noted.turn < MAX_TURN)
                 noted.turn++;
@@ -466,7 +480,7 @@ oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t fla
         noted.referenced = 1;
         *entry = noted;
     }
-    *out = (oa_sighting){{window, noted.turn}, is_repeat};
+    *out = (oa_sighting){.occurrence = {window, noted.turn}};
     return OA_OK;
 }
 
@@ -485,10 +499,32 @@ void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, 
     slot *entry = last(exposure, identity, flag, value, sighting->occurrence);
     if (entry == NULL)
         return;
-    if (sighting->is_repeat)
+    entry->queued = 0;
+    if (sighting->is_stale)
         entry->tick = (entry->tick - exposure->refresh_ticks) & TICK_MASK;
-    else
+    if (!sighting->is_repeat)
         entry->unsent = 1;
+}
+
+void oa_exposure_unqueue(oa_exposure *exposure, oa_hash identity, uint64_t flag) {
+    slot *entry = exposure->is_shared ? find(exposure, print_of(identity, flag)) : NULL;
+    if (entry != NULL)
+        entry->queued = 0;
+}
+
+void oa_exposure_set_turn(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                          oa_occurrence occurrence, uint32_t turn) {
+    slot *entry = last(exposure, identity, flag, value, occurrence);
+    if (entry != NULL)
+        entry->turn = (turn < MAX_TURN ? turn : MAX_TURN) & MAX_TURN;
+}
+
+int64_t oa_exposure_window_end(uint64_t window_ms, oa_hash identity, uint32_t window) {
+    const parts windows = {.length_ms = window_ms};
+    const uint64_t ends = (uint64_t)window + 1;
+    if (ends > (uint64_t)INT64_MAX / window_ms)
+        return INT64_MAX;
+    return (int64_t)(ends * window_ms - offset_ms(&windows, identity));
 }
 
 void oa_exposure_stats_read(const oa_exposure *exposure, oa_exposure_stats *out) {

@@ -38,7 +38,8 @@ typedef struct oa_occurrence {
 /* What is to be sent of an exposure. */
 typedef struct oa_sighting {
     oa_occurrence occurrence;
-    bool is_repeat; /* only the property: the exposure was sent in this window */
+    bool is_repeat; /* it was sent in this window */
+    bool is_stale;  /* and its property is due again */
 } oa_sighting;
 
 /*
@@ -48,6 +49,13 @@ typedef struct oa_sighting {
  */
 oa_status oa_exposure_new(uint64_t window_ms, uint64_t refresh_ms, size_t max_entries,
                           oa_exposure **out) __attribute__((warn_unused_result));
+
+/*
+ * Other processes share a store of exposures, so this table alone does not know what was sent last:
+ * a repeat is to be compared with the store, too, and counts as one only while its exposure is in
+ * the queue already, see oa_exposure_unqueue().
+ */
+void oa_exposure_share(oa_exposure *exposure);
 
 /* Take the table. NULL is fine. */
 void oa_exposure_free(oa_exposure *exposure);
@@ -59,8 +67,8 @@ void oa_exposure_prefetch(const oa_exposure *exposure, oa_hash identity, uint64_
  * Note that `identity` saw `value` of `flag` at `time_ms`.
  *
  * `identity` and `flag` are keyed hashes; `value` is a keyed hash of (variation, rule, enabled), of
- * which 26 bits are kept. Returns OA_OK when it must be sent, with what of it in *out; OA_REPEAT
- * when it was sent in this window. Out of memory is no error: the exposure is sent and
+ * which 26 bits are kept. Returns OA_OK when there is something to do, as *out says; OA_REPEAT when
+ * it was sent in this window, and that is all. Out of memory is no error: the exposure is sent and
  * not remembered. Cost: one cache line or two, whatever the size of the table.
  */
 oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
@@ -72,6 +80,16 @@ oa_status oa_exposure_note(oa_exposure *exposure, oa_hash identity, uint64_t fla
  */
 void oa_exposure_forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
                         const oa_sighting *sighting);
+
+/* Note that what was noted is not in the queue any more. Without effect when nothing is shared. */
+void oa_exposure_unqueue(oa_exposure *exposure, oa_hash identity, uint64_t flag);
+
+/* Correct the turn of an exposure, if it is still the last one of its (identity, flag). */
+void oa_exposure_set_turn(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
+                          oa_occurrence occurrence, uint32_t turn);
+
+/* Return the end of an identity's window, in ms since the epoch. Pure. */
+int64_t oa_exposure_window_end(uint64_t window_ms, oa_hash identity, uint32_t window);
 
 typedef struct oa_exposure_stats {
     size_t entries;

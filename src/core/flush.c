@@ -15,15 +15,16 @@ void oa_flushes_clear(oa_flushes *flushes) {
 static void pass_news_on(oa_flushes *flushes) {
     uint64_t delivered = 0;
     uint64_t dropped = 0;
+    uint64_t taken_back = 0;
     for (size_t i = 0; i < flushes->count; i++) {
         oa_waiter *waiter = &flushes->waiters[i];
         delivered += waiter->news_delivered;
         dropped += waiter->news_dropped;
-        waiter->news_delivered = 0;
-        waiter->news_dropped = 0;
+        taken_back += waiter->news_taken_back;
+        waiter->news_delivered = waiter->news_dropped = waiter->news_taken_back = 0;
         waiter->report.delivered += delivered;
         waiter->report.dropped += dropped;
-        waiter->report.pending -= delivered + dropped;
+        waiter->report.pending -= delivered + dropped + taken_back;
     }
 }
 
@@ -52,8 +53,8 @@ oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter) {
     return OA_OK;
 }
 
-void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
-    /* The first waiter that covers seq; later ones get it when the news is passed on. */
+/* Lend the first waiter that covers seq, or NULL; later ones hear of it by pass_news_on(). */
+static oa_waiter *first_that_covers(oa_flushes *flushes, uint64_t seq) {
     size_t low = 0;
     size_t high = flushes->count;
     while (low < high) {
@@ -63,12 +64,23 @@ void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
         else
             low = middle + 1;
     }
-    if (low == flushes->count)
+    return low == flushes->count ? NULL : &flushes->waiters[low];
+}
+
+void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered) {
+    oa_waiter *waiter = first_that_covers(flushes, seq);
+    if (waiter == NULL)
         return;
     if (delivered)
-        flushes->waiters[low].news_delivered++;
+        waiter->news_delivered++;
     else
-        flushes->waiters[low].news_dropped++;
+        waiter->news_dropped++;
+}
+
+void oa_flushes_take_back(oa_flushes *flushes, uint64_t seq) {
+    oa_waiter *waiter = first_that_covers(flushes, seq);
+    if (waiter != NULL)
+        waiter->news_taken_back++;
 }
 
 /* When something may happen to what a waiter waits for. */

@@ -18,6 +18,7 @@ typedef struct oa_waiter {
     oa_flush_report report;  /* pending counts down */
     uint64_t news_delivered; /* not yet passed on to later waiters */
     uint64_t news_dropped;
+    uint64_t news_taken_back;
     bool abort;   /* the attempt that is out does not survive the deadline */
     void *ticket; /* the host's */
 } oa_waiter;
@@ -41,6 +42,9 @@ oa_status oa_flushes_add(oa_flushes *flushes, const oa_waiter *waiter)
 
 /* Note that the decision `seq` was delivered, or dropped. */
 void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered);
+
+/* Note that the decision `seq` was none that had to be delivered: no report counts it. */
+void oa_flushes_take_back(oa_flushes *flushes, uint64_t seq);
 
 /* What a flush has to wait for, at the earliest. All moments are monotonic. */
 typedef struct oa_prospect {

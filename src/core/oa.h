@@ -122,6 +122,7 @@ typedef struct oa_now {
     FLAG(debug, "debug")              /* whether debug lines are wanted */                         \
     FLAG(report_drops, "reportDrops") /* whether dropped decisions are described in notices */     \
     FLAG(dedupe, "dedupe")                                                                         \
+    FLAG(store, "store") /* whether the host has a store of exposures: see below */                \
     NUMBER(uint32_t, min_id_length, "minIdLength")         /* characters */                        \
     NUMBER(uint32_t, flush_queue_size, "flushQueueSize")   /* events */                            \
     NUMBER(uint32_t, flush_max_retries, "flushMaxRetries") /* failures that blame a decision */    \
@@ -285,6 +286,64 @@ bool oa_dispatcher_has_attempt(const oa_dispatcher *dispatcher, oa_now now);
  */
 oa_attempt *oa_dispatcher_take_attempt(oa_dispatcher *dispatcher, oa_now now);
 
+/* ---- A store of exposures, which the processes of a fleet share ---- */
+
+/*
+ * With oa_config.store an attempt is compared with a store before it is rendered, and what was
+ * accepted is written there before the attempt is given back:
+ *
+ *     take_attempt -> attempt_ask -> (ask the store) -> dispatcher_learn -> render, POST, answer
+ *                  -> attempt_write -> (write to the store) -> attempt_confirm -> give_back
+ *
+ * A store keeps a hash for each key, with fields and values as below. Its host may give up at any
+ * moment: what it does not know is sent, and what is not written may be sent again elsewhere.
+ */
+enum { OA_STORE_KEY_DIGITS = 24 };
+
+/*
+ * A part of a question, or of what is to be written: pairs of one user in one window, one after the
+ * other in `text`.
+ *
+ *     asked     field and value, of 12 hexadecimal digits each
+ *     written   the same; then the new version, ':', the version that must be there or nothing for
+ *               none, and ','
+ */
+typedef struct oa_store_part {
+    char key[OA_STORE_KEY_DIGITS]; /* hexadecimal digits, not terminated */
+    uint32_t bucket;               /* evenly spread, to choose a server by */
+    oa_str text;
+    size_t pair_count;
+    int64_t expires_ms; /* since the epoch: what is kept under the key is of no use afterwards */
+} oa_store_part;
+
+/* Answers to a pair that was asked: these, or twice the version, and 1 more if the value is the
+ * same. To one that was written: OA_STORE_ABSENT when it was, or the version that is there instead,
+ * with another value. */
+enum { OA_STORE_UNKNOWN = -2, OA_STORE_ABSENT = -1 };
+
+/*
+ * Return what to ask of the store, with the number of parts in *count; 0: nothing. Call it once.
+ * Ownership: lends the parts until the next call that concerns the attempt.
+ */
+const oa_store_part *oa_attempt_ask(oa_attempt *attempt, size_t *count);
+
+/*
+ * Take the answers to all pairs in order (any that are missing are unknown), and leave out what the
+ * fleet has sent. Call it before rendering if there is a store, also when it cannot be asked.
+ * Returns whether anything is left; if not, give the attempt back.
+ */
+bool oa_dispatcher_learn(oa_dispatcher *dispatcher, oa_attempt *attempt, const int32_t *answers,
+                         size_t count);
+
+/*
+ * Return what to write to the store after an answer, with the number of parts in *count: 0 unless
+ * the request was accepted. Ownership: as above.
+ */
+const oa_store_part *oa_attempt_write(oa_attempt *attempt, size_t *count);
+
+/* Take the answers to what was written, in order; any that are missing are unknown. */
+void oa_attempt_confirm(oa_attempt *attempt, const int32_t *answers, size_t count);
+
 /*
  * Render the body. Thread: any. Errors: OA_NOMEM; give the attempt back then, without an answer.
  * Cost: about half a microsecond for a decision.
@@ -421,7 +480,7 @@ typedef struct oa_counts {
 /* The first five count decisions and tracked events together; of them, `tracked` are the latter. */
 typedef struct oa_stats {
     uint64_t accepted;
-    uint64_t deduplicated;
+    uint64_t deduplicated; /* grows also when an accepted one turns out to be a repeat, see below */
     uint64_t delivered;
     uint64_t pending;
     uint64_t dropped[OA_DROP_COUNT];
@@ -430,7 +489,9 @@ typedef struct oa_stats {
     uint64_t requests_retried; /* sent again because an earlier attempt failed */
     uint64_t requests_failed;  /* answered with anything but 2xx, or not at all */
     uint64_t request_bytes;    /* bodies, as sent (compressed) */
-    uint64_t events_sent;      /* in requests that were answered with 2xx */
+    uint64_t late_repeats;    /* accepted, and then found to be repeats: `accepted` sinks by them */
+    uint64_t store_conflicts; /* properties sent again, since another process sent another value */
+    uint64_t events_sent;     /* in requests that were answered with 2xx */
     uint64_t queue_bytes;
     uint64_t queue_high_water_bytes;
     oa_health_state health;

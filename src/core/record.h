@@ -34,7 +34,9 @@ typedef struct oa_record {
     bool has_id : 1;        /* it has an insert_id */
     bool property_only : 1; /* sets the property again, without an event that is counted */
     bool rendered : 1;      /* its events come whole: see oa_decision */
-    char bytes[];           /* user id, device id, fields, event properties, user properties */
+    bool recheck : 1;       /* a repeat, unless the store of the fleet knows another value */
+    bool resent : 1; /* delivered; the property is set again, since another one may be the last */
+    char bytes[];    /* user id, device id, fields, event properties, user properties */
 } oa_record;
 
 static inline bool oa_record_is_tracked(const oa_record *record) { return record->variant == NULL; }

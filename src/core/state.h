@@ -5,6 +5,7 @@
  *
  *   dispatcher.c  what the application does: create, record, flush, close, free
  *   deliver.c     what is due, and when: cutting batches, handing attempts out and taking them back
+ *   fleet.c       what a store of the fleet says of the batch of an attempt
  *   verdict.c     what becomes of a batch once its attempt is over
  *   drop.c        decisions that end without being delivered
  *   notices.c     what is to be told to the host, until it asks
@@ -33,6 +34,7 @@
 #include "oa.h"
 #include "park.h"
 #include "queue.h"
+#include "store.h"
 #include "variant.h"
 
 typedef enum oa_phase {
@@ -80,6 +82,7 @@ struct oa_dispatcher {
     uint32_t variant_count;
     uint32_t variant_cap;
     oa_exposure *exposure; /* NULL: every decision is sent */
+    oa_store *store;       /* NULL: there is none; goes with the attempt */
 
     oa_arena arena;
     oa_queue queue;

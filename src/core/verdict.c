@@ -290,7 +290,12 @@ static bool suspect(const oa_dispatcher *d, oa_batch *batch) {
 
 static bool deliver(void *context, oa_record *record, oa_mark mark) {
     oa_dispatcher *d = context;
-    (void)mark;
+    if (mark == OA_MARK_AGAIN) {
+        record->resent = record->property_only = true;
+        record->regrouped++; /* Amplitude must not take it for a repeat */
+        d->stats.store_conflicts++;
+        return false;
+    }
     oa_flushes_settle(&d->flushes, record->seq, true);
     if (oa_record_is_tracked(record)) {
         d->stats.tracked.delivered++;
@@ -302,9 +307,9 @@ static bool deliver(void *context, oa_record *record, oa_mark mark) {
 
 static void apply_accepted(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried) {
     oa_fit_accepted(&d->fit, d->attempt.body.text.len, carried < batch->count);
-    oa_batch_filter(batch, carried, deliver, d);
-    d->stats.delivered += carried;
-    d->stats.pending -= carried;
+    const size_t again = oa_batch_filter(batch, carried, deliver, d);
+    d->stats.delivered += carried - again;
+    d->stats.pending -= carried - again;
     d->stats.events_sent += d->attempt.body.event_count;
     d->health.accepted++;
     batch->suspicion = (oa_suspicion){.failures = 0};

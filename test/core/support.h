@@ -154,6 +154,7 @@ struct world {
     server server;
     oa_dispatcher *dispatcher;
     oa_attempt *attempt; /* that the server holds */
+    struct store *store; /* NULL, or shared by worlds: see support_store.h */
     bool is_telling;     /* a test's handler runs */
 
     uint64_t accepted;

@@ -46,7 +46,7 @@ static oa_exposure_stats stats_of(const oa_exposure *exposure) {
 /* Note; what is to be sent is never only a property. */
 static oa_status note(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
                       int64_t time_ms, oa_occurrence *out) {
-    oa_sighting seen = {{99, 99}, false};
+    oa_sighting seen = {.occurrence = {99, 99}};
     const oa_status status = oa_exposure_note(exposure, identity, flag, value, time_ms, &seen);
     assert_false(seen.is_repeat);
     *out = seen.occurrence;
@@ -55,7 +55,7 @@ static oa_status note(oa_exposure *exposure, oa_hash identity, uint64_t flag, ui
 
 static void forget(oa_exposure *exposure, oa_hash identity, uint64_t flag, uint32_t value,
                    oa_occurrence occurrence) {
-    oa_exposure_forget(exposure, identity, flag, value, &(oa_sighting){occurrence, false});
+    oa_exposure_forget(exposure, identity, flag, value, &(oa_sighting){.occurrence = occurrence});
 }
 
 /* Note, and expect that it is to be sent. */
@@ -257,7 +257,7 @@ static void each_of_65535_changes_is_a_turn(void **state) {
 /* Note, and expect that only the property is to be sent. */
 static oa_occurrence refreshed(oa_exposure *exposure, oa_hash identity, uint32_t value,
                                int64_t time_ms) {
-    oa_sighting seen = {{99, 99}, false};
+    oa_sighting seen = {.occurrence = {99, 99}};
     assert_int_equal(oa_exposure_note(exposure, identity, FLAG, value, time_ms, &seen), OA_OK);
     assert_true(seen.is_repeat);
     return seen.occurrence;
@@ -276,7 +276,7 @@ static int64_t window_start(oa_exposure *exposure, oa_hash identity) {
     int64_t at_ms = NOON_MS;
     const uint32_t first = sent(exposure, identity, 99, at_ms).window;
     for (oa_occurrence seen;; at_ms += 1000) {
-        oa_sighting out = {{first, 0}, false};
+        oa_sighting out = {.occurrence = {first, 0}};
         (void)!oa_exposure_note(exposure, identity, FLAG, 99, at_ms, &out);
         seen = out.occurrence;
         if (seen.window != first)
@@ -325,7 +325,7 @@ static void a_refresh_that_was_not_delivered_is_due_again(void **state) {
     const oa_hash ann = identity_of(1);
     const int64_t at_ms = window_start(exposure, ann);
     (void)sent(exposure, ann, 7, at_ms);
-    const oa_sighting lost = {refreshed(exposure, ann, 7, at_ms + HOUR_MS), true};
+    const oa_sighting lost = {refreshed(exposure, ann, 7, at_ms + HOUR_MS), true, true};
     repeated(exposure, ann, 7, at_ms + HOUR_MS);
     oa_exposure_forget(exposure, ann, FLAG, 7, &lost);
     (void)refreshed(exposure, ann, 7, at_ms + HOUR_MS); /* and not the exposure itself */
