@@ -36,6 +36,29 @@ static void on_busy(void *data, bool busy) {
     o->busy = busy;
 }
 
+static bool on_store_ready(void *data) {
+    owner *o = data;
+    assert_false(o->destroyed);
+    if (o->destroy_at == AT_STORE_READY)
+        oa_uv_destroy(o->uv);
+    return !o->is_store_down;
+}
+
+static bool on_store(void *data, const oa_uv_store_call *call) {
+    owner *o = data;
+    o->store_calls++;
+    o->store_id = call->id;
+    o->store_writes = call->writes;
+    o->store_pairs = 0;
+    for (size_t i = 0; i < call->count; i++)
+        o->store_pairs += call->parts[i].pair_count;
+    if (o->destroy_at == AT_STORE)
+        oa_uv_destroy(o->uv);
+    return true;
+}
+
+void answer_store(owner *o, int32_t said) { oa_uv_answer_store(o->uv, o->store_id, &said, 1); }
+
 static void on_destroyed(void *data) { ((owner *)data)->destroyed = true; }
 
 owner *owner_new(const peer *p) {
@@ -55,7 +78,8 @@ owner *owner_new(const peer *p) {
 }
 
 owner *owner_start(owner *o) {
-    const oa_uv_handlers handlers = {o, on_notice, on_trust_needed, on_busy, on_destroyed};
+    const oa_uv_handlers handlers = {
+        o, on_notice, on_trust_needed, on_busy, on_destroyed, on_store_ready, on_store};
     assert_int_equal(
         oa_uv_new(&o->loop, &o->config, &o->curl_config, o->compression, handlers, &o->uv), OA_OK);
     assert_int_equal(oa_dispatcher_add_variant(oa_uv_core(o->uv), str("f"), str("a"), str("r"),

@@ -11,8 +11,8 @@
 /* A wait of more than this has failed. */
 enum { PATIENCE_MS = 30000 };
 
-/* When it is destroyed, besides at a kind of notice. */
-enum { AT_TRUST = -1, NEVER = -2 };
+/* When it is destroyed, besides at a kind of notice: in a handler. */
+enum { AT_TRUST = -1, NEVER = -2, AT_STORE_READY = -3, AT_STORE = -4 };
 
 /* A flush that is awaited. */
 typedef struct wait {
@@ -36,7 +36,12 @@ typedef struct owner {
     uint64_t trust_questions;
     bool busy; /* as it is told */
     bool destroyed;
-    int destroy_at; /* a kind of notice, AT_TRUST or NEVER */
+    int destroy_at; /* a kind of notice, or one of the above */
+    bool is_store_down;
+    uint32_t store_calls; /* that are to be answered by answer_store() */
+    uint32_t store_id;    /* of the last one */
+    bool store_writes;    /* likewise */
+    size_t store_pairs;
 } owner;
 
 /* Return an owner of nothing yet, whose dispatcher is to post to a peer; edit the configs, then
@@ -56,6 +61,9 @@ void owner_end(owner *o);
 
 /* Record a decision of a user; return what the dispatcher says. */
 oa_status say(owner *o, const char *user);
+
+/* Answer the last call to the store, for its only pair. */
+void answer_store(owner *o, int32_t said);
 
 oa_stats counters(const owner *o);
 

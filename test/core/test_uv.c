@@ -369,6 +369,174 @@ static void it_may_be_destroyed_while_drops_are_told(void **state) {
     owner_end(o);
 }
 
+/* ---- a store of exposures ---- */
+
+/* A server that is never asked is NULL. */
+static owner *owner_with_store(const peer *p) {
+    owner *o = owner_new(p);
+    o->config.dedupe = o->config.store = true;
+    return owner_start(o);
+}
+
+static void end_both(owner *o, peer *p) {
+    owner_end(o);
+    if (p == NULL)
+        return;
+    peer_join(p);
+    peer_free(p);
+}
+
+/* Wait for the next call to the store. */
+static void await_store(owner *o, uint32_t number, bool writes) {
+    RUN_UNTIL(o, o->store_calls == number);
+    assert_int_equal(o->store_writes, writes);
+    assert_int_equal(o->store_pairs, 1);
+}
+
+static void a_store_is_asked_before_and_written_to_after_a_request(void **state) {
+    (void)state;
+    peer *p = PEER({.text = OK});
+    owner *o = owner_with_store(p);
+    assert_int_equal(say(o, "ann"), OA_OK);
+    wait w = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_flush(o->uv, PATIENCE_MS, false, &w), OA_OK);
+    await_store(o, 1, false);
+    assert_int_equal(atomic_load(&p->requests), 0);
+    answer_store(o, OA_STORE_ABSENT);
+    await_store(o, 2, true);
+    assert_false(w.done); /* nor is it delivered before it is written */
+    assert_int_equal(counters(o).delivered, 0);
+    answer_store(o, OA_STORE_ABSENT);
+    RUN_UNTIL(o, w.done);
+    assert_int_equal(w.report.delivered, 1);
+    /* A repeat is no request, and nothing to write. */
+    assert_int_equal(say(o, "ann"), OA_OK);
+    wait again = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_flush(o->uv, PATIENCE_MS, false, &again), OA_OK);
+    await_store(o, 3, false);
+    answer_store(o, 1);
+    RUN_UNTIL(o, again.done);
+    assert_int_equal(again.report.delivered + again.report.pending, 0);
+    assert_int_equal(counters(o).late_repeats, 1);
+    assert_int_equal(counters(o).requests_sent, 1);
+    end_both(o, p);
+}
+
+static void a_conflict_sends_the_property_again(void **state) {
+    (void)state;
+    peer *p = PEER({.text = OK}, {.text = OK});
+    owner *o = owner_with_store(p);
+    assert_int_equal(say(o, "ann"), OA_OK);
+    wait w = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_flush(o->uv, PATIENCE_MS, false, &w), OA_OK);
+    await_store(o, 1, false);
+    answer_store(o, OA_STORE_ABSENT);
+    await_store(o, 2, true);
+    answer_store(o, 0); /* another value is there */
+    await_store(o, 3, false);
+    answer_store(o, 0);
+    await_store(o, 4, true);
+    answer_store(o, OA_STORE_ABSENT);
+    RUN_UNTIL(o, w.done);
+    assert_int_equal(w.report.delivered, 1);
+    assert_int_equal(counters(o).store_conflicts, 1);
+    assert_int_equal(counters(o).events_sent, 3);
+    end_both(o, p);
+}
+
+static void a_store_that_is_not_ready_is_done_without(void **state) {
+    (void)state;
+    peer *p = PEER({.text = OK});
+    owner *o = owner_with_store(p);
+    o->is_store_down = true;
+    assert_int_equal(say(o, "ann"), OA_OK);
+    expect_flush(o, 1);
+    assert_int_equal(say(o, "ann"), OA_OK); /* a repeat, as without a store */
+    expect_flush(o, 0);
+    assert_int_equal(counters(o).deduplicated, 1);
+    assert_int_equal(o->store_calls, 0);
+    end_both(o, p);
+}
+
+static void a_flush_with_abort_waits_for_no_store(void **state) {
+    (void)state;
+    peer *p = PEER({.text = OK});
+    owner *o = owner_with_store(p);
+    assert_int_equal(say(o, "ann"), OA_OK);
+    wait w = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_flush(o->uv, 20, true, &w), OA_OK);
+    await_store(o, 1, false);
+    RUN_UNTIL(o, w.done);
+    assert_int_equal(w.report.pending, 1);
+    answer_store(o, 1); /* of a call that is over */
+    assert_int_equal(counters(o).pending, 1);
+    assert_int_equal(o->store_calls, 1); /* nor is it asked again before the next flush */
+    wait next = {false, {0, 0, 0, 0}};
+    assert_int_equal(oa_uv_flush(o->uv, 2000, true, &next), OA_OK);
+    await_store(o, 2, false);
+    answer_store(o, OA_STORE_ABSENT);
+    await_store(o, 3, true);
+    RUN_UNTIL(o, next.done); /* what is not written is delivered nevertheless */
+    assert_int_equal(next.report.delivered, 1);
+    answer_store(o, 5); /* no conflict any more */
+    assert_int_equal(counters(o).store_conflicts, 0);
+    end_both(o, p);
+}
+
+static void it_goes_while_a_store_is_silent(void **state) {
+    (void)state;
+    enum { DESTROY, CLOSE, ABORT, WAYS };
+    for (int way = 0; way < WAYS; way++) {
+        for (int writing = 0; writing < 2; writing++) {
+            peer *p = writing ? PEER({.text = OK}) : NULL;
+            owner *o = owner_with_store(p);
+            assert_int_equal(say(o, "ann"), OA_OK);
+            wait w = {false, {0, 0, 0, 0}};
+            if (way == CLOSE)
+                assert_int_equal(oa_uv_close(o->uv, writing ? 2000 : 20, &w), OA_OK);
+            else
+                assert_int_equal(oa_uv_flush(o->uv, 60000, false, &w), OA_OK);
+            await_store(o, 1, false);
+            if (writing) {
+                answer_store(o, OA_STORE_ABSENT);
+                await_store(o, 2, true);
+            }
+            if (way == CLOSE) {
+                RUN_UNTIL(o, w.done);
+                assert_int_equal(w.report.delivered, writing);
+                assert_int_equal(w.report.dropped, !writing);
+            }
+            if (way == ABORT)
+                assert_int_equal(oa_uv_abort(o->uv), !writing);
+            answer_store(o, OA_STORE_ABSENT);
+            end_both(o, p);
+        }
+    }
+}
+
+static void it_may_be_destroyed_in_a_call_to_the_store(void **state) {
+    (void)state;
+    static const int PLACES[] = {AT_STORE_READY, AT_STORE};
+    for (int writing = 0; writing < 2; writing++) {
+        for (int i = 0; i < 2; i++) {
+            peer *p = writing ? PEER({.text = OK}) : NULL;
+            owner *o = owner_with_store(p);
+            assert_int_equal(say(o, "ann"), OA_OK);
+            wait w = {false, {0, 0, 0, 0}};
+            o->destroy_at = writing ? NEVER : PLACES[i];
+            assert_int_equal(oa_uv_flush(o->uv, 60000, false, &w), OA_OK);
+            if (writing) {
+                await_store(o, 1, false);
+                o->destroy_at = PLACES[i];
+                answer_store(o, OA_STORE_ABSENT);
+            }
+            RUN_UNTIL(o, o->destroyed);
+            assert_false(w.done);
+            end_both(o, p);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_delivers_over_a_connection_that_is_kept),
@@ -387,6 +555,12 @@ int main(void) {
         cmocka_unit_test(drops_are_told_in_several_turns),
         cmocka_unit_test(drops_that_are_told_slowly_keep_the_loop_alive),
         cmocka_unit_test(it_may_be_destroyed_while_drops_are_told),
+        cmocka_unit_test(a_store_is_asked_before_and_written_to_after_a_request),
+        cmocka_unit_test(a_conflict_sends_the_property_again),
+        cmocka_unit_test(a_store_that_is_not_ready_is_done_without),
+        cmocka_unit_test(a_flush_with_abort_waits_for_no_store),
+        cmocka_unit_test(it_goes_while_a_store_is_silent),
+        cmocka_unit_test(it_may_be_destroyed_in_a_call_to_the_store),
     };
     char size[4];
     snprintf(size, sizeof(size), "%d", POOL);

@@ -82,18 +82,21 @@ class CallContext {
     napi_async_context used_;
 };
 
-/* Call a handler of the shim, unless they are collected. They do not throw; if one does, the
- * exception ends here. */
-void CallHandler(Host *host, const char *name, size_t argc, const napi_value *argv) {
+/* Call a handler of the shim, unless they are collected, and return whether its result is true. They
+ * do not throw; if one does, the exception ends here. */
+bool CallHandler(Host *host, const char *name, size_t argc, const napi_value *argv) {
     napi_value object = host->handlers.Value();
     napi_value function = nullptr;
     napi_value result = nullptr;
+    bool is_true = false;
     const CallContext context(host);
-    if (napi_get_named_property(host->env, object, name, &function) == napi_ok)
-        napi_make_callback(host->env, context, object, function, argc, argv, &result);
+    if (napi_get_named_property(host->env, object, name, &function) == napi_ok &&
+        napi_make_callback(host->env, context, object, function, argc, argv, &result) == napi_ok)
+        napi_get_value_bool(host->env, result, &is_true);
     bool pending = false;
     if (napi_is_exception_pending(host->env, &pending) == napi_ok && pending)
         napi_get_and_clear_last_exception(host->env, &result);
+    return is_true;
 }
 
 /* ---- Notices ---- */
@@ -156,6 +159,43 @@ void OnBusy(void *data, bool busy) {
     (busy ? napi_reference_ref : napi_reference_unref)(host->env, host->handlers, nullptr);
 }
 
+/* ---- The store ---- */
+
+bool OnStoreReady(void *data) {
+    Host *host = static_cast<Host *>(data);
+    Napi::HandleScope scope(host->env);
+    return CallHandler(host, "storeReady", 0, nullptr);
+}
+
+/* store(id, writes, keys, buckets, texts, counts, expiries) -> whether an answer is to come. */
+bool OnStore(void *data, const oa_uv_store_call *call) {
+    Host *host = static_cast<Host *>(data);
+    Napi::Env env = host->env;
+    Napi::HandleScope scope(env);
+    Napi::Array keys = Napi::Array::New(env, call->count);
+    Napi::Array buckets = Napi::Array::New(env, call->count);
+    Napi::Array texts = Napi::Array::New(env, call->count);
+    Napi::Array counts = Napi::Array::New(env, call->count);
+    Napi::Array expiries = Napi::Array::New(env, call->count);
+    for (uint32_t i = 0; i < call->count; i++) {
+        Napi::HandleScope inner(env);
+        const oa_store_part &part = call->parts[i];
+        keys.Set(i, ToString(env, {part.key, sizeof(part.key)}));
+        buckets.Set(i, part.bucket);
+        texts.Set(i, ToString(env, part.text));
+        counts.Set(i, static_cast<double>(part.pair_count));
+        expiries.Set(i, static_cast<double>(part.expires_ms));
+    }
+    const napi_value argv[] = {Napi::Number::New(env, call->id),
+                               Napi::Boolean::New(env, call->writes),
+                               keys,
+                               buckets,
+                               texts,
+                               counts,
+                               expiries};
+    return CallHandler(host, "store", 7, argv);
+}
+
 /* ---- The end of a host ---- */
 
 void End(Host *host) {
@@ -185,6 +225,7 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
                                InstanceMethod<&Dispatcher::Abort>("abort"),
                                InstanceMethod<&Dispatcher::SetOptOut>("setOptOut"),
                                InstanceMethod<&Dispatcher::SetTrust>("setTrust"),
+                               InstanceMethod<&Dispatcher::AnswerStore>("answerStore"),
                                InstanceMethod<&Dispatcher::Stats>("stats"),
                            });
     }
@@ -203,6 +244,7 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
     Napi::Value Abort(const Napi::CallbackInfo &info);
     void SetOptOut(const Napi::CallbackInfo &info);
     Napi::Value SetTrust(const Napi::CallbackInfo &info);
+    void AnswerStore(const Napi::CallbackInfo &info);
     Napi::Value Stats(const Napi::CallbackInfo &info);
     Napi::Value Wait(const Napi::CallbackInfo &info, bool close);
 
@@ -442,7 +484,8 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
         return;
     }
     Host *host = new Host(env);
-    const oa_uv_handlers handlers = {host, OnNotice, OnTrustNeeded, OnBusy, OnDestroyed};
+    const oa_uv_handlers handlers = {host,        OnNotice,     OnTrustNeeded, OnBusy,
+                                     OnDestroyed, OnStoreReady, OnStore};
     const oa_status status =
         oa_uv_new(loop, &config, &curl_config, compression, handlers, &host->uv);
     if (status != OA_OK) {
@@ -552,6 +595,17 @@ Napi::Value Dispatcher::SetTrust(const Napi::CallbackInfo &info) {
     std::string pem;
     const oa_status status = oa_uv_set_trust(host_->uv, ToStr(info[0], &pem));
     return Napi::String::New(info.Env(), oa_status_name(status));
+}
+
+/* answerStore(id, answers): an Int32Array, or null. */
+void Dispatcher::AnswerStore(const Napi::CallbackInfo &info) {
+    const uint32_t id = info[0].ToNumber().Uint32Value();
+    if (!info[1].IsTypedArray()) {
+        oa_uv_answer_store(host_->uv, id, nullptr, 0);
+        return;
+    }
+    const Napi::Int32Array answers = info[1].As<Napi::Int32Array>();
+    oa_uv_answer_store(host_->uv, id, answers.Data(), answers.ElementLength());
 }
 
 Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {

@@ -6,6 +6,9 @@
  * there is no lock; what crosses is a cancel (see curl.c). In a small pool it comes back after each
  * slice of the POST, and is queued again behind what waits (see places.h).
  *
+ * With a store of exposures the attempt stays on the loop while the store is asked, before it goes to
+ * the pool, and while it is written to, after it came back: see `stage`.
+ *
  * The timer keeps the loop alive only while a flush is awaited or drops are being told; an attempt
  * in the pool always does.
  */
@@ -25,6 +28,14 @@ enum {
     NEXT_TURN_MS = 1, /* a timer of 0 that is started by a timer may run in the same turn */
 };
 
+/* Where the attempt is. */
+typedef enum stage {
+    STAGE_NONE,
+    STAGE_ASKING, /* on the loop, until oa_uv_answer_store() */
+    STAGE_POOL,
+    STAGE_WRITING, /* on the loop, likewise */
+} stage;
+
 struct oa_uv {
     uv_loop_t *loop; /* borrowed */
     uv_timer_t timer;
@@ -34,9 +45,13 @@ struct oa_uv {
     oa_gzip *gzip; /* NULL: no compression */
     oa_uv_handlers handlers;
     oa_place place;
-    oa_attempt *attempt; /* in the pool; NULL: none is */
+    stage stage;
+    bool has_store;
+    uint32_t store_call; /* the number of the last one */
+    oa_attempt *attempt; /* that is out; NULL: none is */
     bool is_posting;     /* its POST has begun, and is not over; goes with the attempt */
     bool is_cancelled;   /* the attempt is */
+    bool came_back;      /* an attempt was cancelled on the loop */
     size_t awaited;      /* flushes and closes that are not over */
     void *close_ticket;
     bool needs_trust;
@@ -149,6 +164,38 @@ static void on_work(uv_work_t *work) {
 
 static void close_timer(oa_uv *uv);
 
+/* Give the attempt back to the core. */
+static void give_back(oa_uv *uv) {
+    oa_attempt *attempt = uv->attempt;
+    uv->stage = STAGE_NONE;
+    uv->attempt = NULL;
+    oa_place_release(&uv->place);
+    oa_dispatcher_give_back(uv->core, oa_clock_now(), attempt);
+}
+
+/* Give the attempt back, and go on with the next one. */
+static void end_attempt(oa_uv *uv) {
+    give_back(uv);
+    if (uv->is_ending) {
+        close_timer(uv);
+        return;
+    }
+    pump(uv);
+    arm(uv, 0);
+}
+
+/* Begin a call to the store, if it may be called, and there is something to say. Returns whether its
+ * answer is to come. */
+static bool call_store(oa_uv *uv, stage at) {
+    uv->stage = at;
+    if (!uv->has_store || !uv->handlers.store_ready(uv->handlers.data) || uv->is_ending)
+        return false;
+    oa_uv_store_call call = {.id = ++uv->store_call, .writes = at == STAGE_WRITING};
+    call.parts = call.writes ? oa_attempt_write(uv->attempt, &call.count)
+                             : oa_attempt_ask(uv->attempt, &call.count);
+    return call.count > 0 && uv->handlers.store(uv->handlers.data, &call);
+}
+
 static void on_done(uv_work_t *work, int status) {
     (void)status; /* UV_ECANCELED: no thread has begun it, or not this slice of it */
     oa_uv *uv = work->data;
@@ -159,14 +206,19 @@ static void on_done(uv_work_t *work, int status) {
     if (uv->is_posting)
         finish(uv);
     oa_place_release(&uv->place);
-    oa_dispatcher_give_back(uv->core, oa_clock_now(), uv->attempt);
-    uv->attempt = NULL;
-    if (uv->is_ending) {
-        close_timer(uv);
-        return;
-    }
-    pump(uv);
-    arm(uv, 0);
+    /* A handler may destroy the host, and with it the attempt. */
+    if (uv->is_cancelled || (!call_store(uv, STAGE_WRITING) && uv->attempt != NULL))
+        end_attempt(uv);
+}
+
+/* Send what the store leaves of the attempt. Returns whether anything is left. */
+static bool send_rest(oa_uv *uv, const int32_t *answers, size_t count) {
+    if (!oa_dispatcher_learn(uv->core, uv->attempt, answers, count))
+        return false;
+    uv->stage = STAGE_POOL;
+    uv->work.data = uv;
+    uv_queue_work(uv->loop, &uv->work, on_work, on_done);
+    return true;
 }
 
 static void start(oa_uv *uv) {
@@ -190,13 +242,21 @@ static void start(oa_uv *uv) {
     }
     uv->is_cancelled = false;
     oa_curl_rearm(uv->curl);
-    uv->work.data = uv;
-    uv_queue_work(uv->loop, &uv->work, on_work, on_done);
+    if (call_store(uv, STAGE_ASKING) || uv->attempt == NULL)
+        return;
+    if (!send_rest(uv, NULL, 0))
+        give_back(uv); /* the timer goes on with the next one */
 }
 
 static void cancel(oa_uv *uv) {
     if (uv->attempt == NULL)
         return;
+    if (uv->stage != STAGE_POOL) { /* nothing waits for the store any more */
+        uv->store_call++;
+        uv->came_back = true;
+        give_back(uv);
+        return;
+    }
     uv->is_cancelled = true;
     oa_curl_cancel(uv->curl);
     uv_cancel((uv_req_t *)&uv->work);
@@ -247,8 +307,11 @@ static void collect(oa_uv *uv) {
 }
 
 static void pump(oa_uv *uv) {
-    oa_dispatcher_step(uv->core, oa_clock_now());
-    collect(uv);
+    do { /* what was cancelled and is back at once ends what waits for it, before more is started */
+        uv->came_back = false;
+        oa_dispatcher_step(uv->core, oa_clock_now());
+        collect(uv);
+    } while (uv->came_back && !uv->is_ending);
     if (!uv->is_ending)
         start(uv);
     if (uv->attempt == NULL && uv->gzip != NULL)
@@ -266,6 +329,7 @@ oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_conf
     uv->loop = loop;
     uv->handlers = handlers;
     uv->needs_trust = oa_curl_needs_trust(curl_config);
+    uv->has_store = config->store;
     oa_status status = oa_dispatcher_new(config, &uv->core);
     if (status == OA_OK)
         status = oa_curl_new(curl_config, &uv->curl);
@@ -299,9 +363,8 @@ static void close_timer(oa_uv *uv) { uv_close((uv_handle_t *)&uv->timer, on_time
 
 void oa_uv_destroy(oa_uv *uv) {
     uv->is_ending = true;
-    if (uv->attempt != NULL)
-        cancel(uv); /* it comes back to on_done() */
-    else
+    cancel(uv);
+    if (uv->attempt == NULL) /* otherwise it comes back to on_done() */
         close_timer(uv);
 }
 
@@ -353,6 +416,16 @@ uint64_t oa_uv_abort(oa_uv *uv) {
 
 void oa_uv_stats(const oa_uv *uv, oa_stats *out) {
     oa_dispatcher_stats(uv->core, oa_clock_now(), out);
+}
+
+void oa_uv_answer_store(oa_uv *uv, uint32_t id, const int32_t *answers, size_t count) {
+    if (id != uv->store_call || uv->attempt == NULL || uv->is_ending)
+        return;
+    if (uv->stage == STAGE_WRITING)
+        oa_attempt_confirm(uv->attempt, answers, count);
+    else if (uv->stage != STAGE_ASKING || send_rest(uv, answers, count))
+        return;
+    end_attempt(uv);
 }
 
 oa_status oa_uv_set_trust(oa_uv *uv, oa_str pem) {

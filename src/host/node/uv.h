@@ -18,13 +18,26 @@
 extern "C" {
 #endif
 
-/* What the host reports to its owner. `data` is passed back; all of them are required. */
+/* A question to the store, or something to be written to it; see oa_attempt_ask() and _write(). */
+typedef struct oa_uv_store_call {
+    uint32_t id; /* for oa_uv_answer_store() */
+    bool writes;
+    const oa_store_part *parts; /* lent for the call */
+    size_t count;
+} oa_uv_store_call;
+
+/* What the host reports to its owner. `data` is passed back; all of them are required, the two for a
+ * store only with one. */
 typedef struct oa_uv_handlers {
     void *data;
     void (*notice)(void *data, const oa_notice *notice); /* any but CANCEL */
     void (*trust_needed)(void *data); /* once, before the first https POST: oa_uv_set_trust() now */
     void (*busy)(void *data, bool busy); /* it has something to do from now on, or nothing left */
     void (*destroyed)(void *data);       /* the end of oa_uv_destroy() */
+    bool (*store_ready)(void *data);     /* may it be called now? */
+    /* Begin a call, and return whether an answer is to come: never from inside, and soon, since the
+     * attempt waits for it. It may be cancelled meanwhile: a late answer has no effect. */
+    bool (*store)(void *data, const oa_uv_store_call *call);
 } oa_uv_handlers;
 
 typedef struct oa_uv oa_uv;
@@ -69,6 +82,9 @@ uint64_t oa_uv_abort(oa_uv *uv);
 
 /* oa_dispatcher_stats(), now. */
 void oa_uv_stats(const oa_uv *uv, oa_stats *out);
+
+/* Answer a call to the store; see oa_dispatcher_learn() and oa_attempt_confirm(). Borrows. */
+void oa_uv_answer_store(oa_uv *uv, uint32_t id, const int32_t *answers, size_t count);
 
 /* Set the CA certificates to trust; see oa_curl_trust(). Errors: also OA_CLOSED. */
 oa_status oa_uv_set_trust(oa_uv *uv, oa_str pem) __attribute__((warn_unused_result));

@@ -77,6 +77,8 @@ inline Napi::Object ToStats(Napi::Env env, const oa_stats &stats) {
     set("delivered", stats.delivered);
     set("pending", stats.pending);
     object.Set("tracked", ToCounts(env, stats.tracked));
+    set("lateRepeats", stats.late_repeats);
+    set("storeConflicts", stats.store_conflicts);
     set("requestsSent", stats.requests_sent);
     set("requestsRetried", stats.requests_retried);
     set("requestsFailed", stats.requests_failed);
