@@ -17,7 +17,7 @@ const RESOLVED = Promise.resolve();
  * Make the handlers of one native dispatcher, which `getNative` returns once it exists. They hold no other reference to
  * it, so that a dispatcher that is dropped without close() can be collected.
  */
-function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
+function createAddonHandlers({ onDrop, apiKey }, log, store, getNative) {
   return {
     log(level, topic, text) {
       const message = redact(text, apiKey);
@@ -52,6 +52,16 @@ function createAddonHandlers({ onDrop, apiKey }, log, getNative) {
 
     requested(request) {
       channels.request.publish({ ...request, message: redact(request.message, apiKey) });
+    },
+
+    storeReady() {
+      return store.isReady();
+    },
+
+    /** Returns true: the answer comes later, if only to say that nothing is known. */
+    store(call) {
+      store.call(call).then((answers) => getNative()?.answerStore(call.id, answers));
+      return true;
     },
 
     trustNeeded() {

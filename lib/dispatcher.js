@@ -45,6 +45,7 @@ class Dispatcher {
   #isTraced; // whether each decision is logged
   #clients;
   #toldUnready = false;
+  #store; // of exposures, shared by a fleet; null without one
   #closing = null;
   #ignored = 0;
   #invalid = 0;
@@ -54,7 +55,8 @@ class Dispatcher {
     this.#options = options;
     this.#log = createLog(options.logger, { level: options.logLevel });
     this.#clients = new Clients(this.#log);
-    this.#native = createNative(this, options, this.#log);
+    this.#store = createFleetStore(options, this.#log);
+    this.#native = createNative(this, options, this.#log, this.#store);
     this.#record = this.#native.record;
     this.#isTraced = this.#log.debugEnabled;
     this.#variants = new VariantIds(this.#native);
@@ -214,6 +216,11 @@ class Dispatcher {
         bytes: native.requestBytes,
       },
       events: { sent: native.eventsSent },
+      store: this.#store && {
+        ...this.#store.counts,
+        repeats: native.lateRepeats,
+        conflicts: native.storeConflicts,
+      },
       queue: { bytes: native.queueBytes, highWaterBytes: native.queueHighWaterBytes },
       lastError: native.lastError && {
         ...native.lastError,
@@ -367,6 +374,11 @@ if (Symbol.asyncDispose !== undefined) {
 function withTotal(reasons) {
   const total = Object.values(reasons).reduce((sum, count) => sum + count, 0);
   return { total, ...reasons };
+}
+
+/** Loaded only when there is one. */
+function createFleetStore({ dedupe }, log) {
+  return dedupe?.store ? require('./store.js').createStore(dedupe.store, log) : null;
 }
 
 /** Loaded only when decisionTypes names one of the older APIs. */

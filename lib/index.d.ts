@@ -11,7 +11,10 @@ import type {
   OptimizelyClient,
 } from './optimizely.js';
 
+import type { DedupeOptions, StoreStats } from './store.js';
+
 export * from './optimizely.js';
+export type { DedupeOptions, ExposureStore, StoreClient, StoreStats } from './store.js';
 
 declare global {
   interface SymbolConstructor {
@@ -271,21 +274,6 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
   caFile?: string | undefined;
 }
 
-export interface DedupeOptions {
-  /** How long an exposure is not sent again, in ms, from 1 to 365 days. Default: 24 h. */
-  windowMillis?: number | undefined;
-
-  /**
-   * After how long a repeat sets the user property again, without an event, in ms, from 1 to 365 days; up to a quarter
-   * less for each user. Another process may have set another value meanwhile. Without effect when it is not less than
-   * `windowMillis`. Default: 1 h.
-   */
-  refreshMillis?: number | undefined;
-
-  /** How many exposures are remembered, from 1 to 2^31-1; the ones that are forgotten may be sent again. Default: 1,000,000. */
-  maxEntries?: number | undefined;
-}
-
 /**
  * A user in Amplitude: at least one of the two ids, of `minIdLength` to 1024 characters; null and `''` are none. An id
  * that Amplitude would refuse is left out beside a good one.
@@ -444,7 +432,10 @@ export interface FlushOptions extends CloseOptions {
   abort?: boolean | undefined;
 }
 
-/** The outcome of the decisions, and events of `track()`, that were undelivered when `flush()` or `close()` was called. */
+/**
+ * The outcome of the decisions, and events of `track()`, that were undelivered when `flush()` or `close()` was called. A
+ * decision that a store knows as a repeat is in none of the three.
+ */
 export interface FlushReport {
   readonly delivered: number;
   readonly dropped: number;
@@ -466,6 +457,7 @@ export interface Stats {
     readonly invalid: number;
     /** Sent in this window already. */
     readonly deduplicated: number;
+    /** With a store it sinks by what turns out to be a repeat, as `deduplicated` grows. */
     readonly accepted: number;
     readonly delivered: number;
     /** Waiting, in flight, or to be tried again. */
@@ -508,6 +500,8 @@ export interface Stats {
     /** In requests that were accepted: answered with 2xx, and on Amplitude's own hosts with `"code":200`. */
     readonly sent: number;
   };
+  /** The store of exposures; null without one. */
+  readonly store: StoreStats | null;
   readonly queue: {
     readonly bytes: number;
     /** The peak of `bytes`. */

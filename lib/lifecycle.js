@@ -64,9 +64,10 @@ function createEntry(native, weakLog, timeoutMillis) {
      * and another only for decisions that came after it.
      */
     beforeExit() {
-      const { pending, accepted } = native.stats();
-      if (pending > 0 && accepted !== flushedAt) {
-        flushedAt = accepted;
+      const { pending, accepted, lateRepeats } = native.stats();
+      const taken = accepted + lateRepeats; // the one sinks as the other grows
+      if (pending > 0 && taken !== flushedAt) {
+        flushedAt = taken;
         native.flush(timeoutMillis, true).catch(() => {});
       }
     },

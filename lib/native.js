@@ -16,9 +16,9 @@ const { LIBRARY } = require('./library.js');
 const handlersOf = new WeakMap();
 
 /** Make the native part of a dispatcher, `owner`. */
-function createNative(owner, options, log) {
+function createNative(owner, options, log, store) {
   const reference = {};
-  const handlers = createAddonHandlers(options, log, () => reference.weak.deref());
+  const handlers = createAddonHandlers(options, log, store, () => reference.weak.deref());
   const native = new binding.Dispatcher(nativeOptions(options, log), handlers);
   reference.weak = new WeakRef(native);
   handlersOf.set(owner, handlers);

@@ -123,7 +123,7 @@ static void fill(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t planned) 
     for (size_t i = 0; i < planned; i++) {
         oa_record *record = oa_queue_take(&d->queue);
         d->queue_events -= record->events;
-        if (d->store != NULL)
+        if (d->store != NULL && !oa_record_is_tracked(record))
             oa_exposure_unqueue(d->exposure, oa_record_identity(record, &d->hash_key),
                                 record->variant->flag_hash);
         oa_park_group *group = oa_park_find(&d->park, record);

@@ -15,7 +15,7 @@ const oa_store_part *oa_attempt_ask(oa_attempt *attempt, size_t *count) {
 /* Have the table know the turn that the fleet gave an exposure. */
 static void correct_turn(oa_dispatcher *d, const oa_record *record, oa_occurrence before) {
     const oa_variant *variant = record->variant;
-    if (d->exposure != NULL && record->occurrence.turn != before.turn)
+    if (d->exposure != NULL && record->occurrence.turn != before.turn) /* so it is an exposure */
         oa_exposure_set_turn(d->exposure, oa_record_identity(record, &d->hash_key),
                              variant->flag_hash, (uint32_t)variant->content.low, before,
                              record->occurrence.turn);

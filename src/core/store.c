@@ -12,6 +12,9 @@ enum {
     KEEP_PAIRS = 256,
 };
 
+/* The chain of a record that is no exposure. */
+static const uint32_t NO_CHAIN = UINT32_MAX;
+
 static const uint64_t DIGITS_MASK = (UINT64_C(1) << 4 * DIGITS) - 1;
 
 typedef struct pair {
@@ -222,6 +225,10 @@ const oa_store_part *oa_store_ask(oa_store *store, const oa_batch *batch, size_t
     for (; store->count < batch->count; store->count++) {
         const uint32_t index = (uint32_t)store->count;
         pair *added = &store->pairs[index];
+        if (oa_record_is_tracked(batch->records[index])) {
+            *added = (pair){.chain = NO_CHAIN};
+            continue;
+        }
         *added = pair_of(store, batch->records[index]);
         link_pair(store, index);
         if (added->chain != index)
@@ -253,7 +260,8 @@ void oa_store_learn(oa_store *store, const int32_t *answers, size_t count) {
 
 oa_mark oa_store_judge(oa_store *store, size_t index, oa_record *record) {
     pair *judged = index < store->count ? &store->pairs[index] : NULL;
-    chain *of = judged == NULL ? NULL : &store->chains[judged->chain];
+    const bool has_chain = judged != NULL && judged->chain != NO_CHAIN;
+    chain *of = has_chain ? &store->chains[judged->chain] : NULL;
     if (of == NULL || of->base == OA_STORE_UNKNOWN)
         return record->recheck && !record->property_only ? OA_MARK_REPEAT : OA_MARK_KEEP;
     if (of->value == judged->value) {
@@ -295,7 +303,8 @@ const oa_store_part *oa_store_write(oa_store *store, size_t carried, size_t *cou
         carried = store->count;
     /* The last one of each chain, from the end: `value` tells which chains have theirs. */
     for (size_t i = 0; i < carried; i++)
-        store->chains[store->pairs[i].chain].value = UINT64_MAX;
+        if (store->pairs[i].is_news)
+            store->chains[store->pairs[i].chain].value = UINT64_MAX;
     for (size_t i = carried; i-- > 0;) {
         pair *at = &store->pairs[i];
         if (!at->is_news)

@@ -41,6 +41,8 @@ const LAZY = [
   'info',
   'no-proxy',
   'sdk/legacy',
+  'store',
+  'store-client',
   'suggest',
   'trust',
   'unloadable',

@@ -20,6 +20,7 @@ const { createDispatcher } = require('../../lib/index.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { startChild } = require('../support/process/child.js');
 const { DATAFILE } = require('../support/optimizely/sdk.js');
+const { startRedis } = require('../support/store/redis.js');
 const { filesBelow } = require('../support/util/files.js');
 const { request } = require('../support/network/request.js');
 
@@ -59,7 +60,7 @@ for (const page of PAGES) {
 // ---- a project to run them in ------------------------------------------------------------------------
 
 /** Packages of this clone that an application would have, as links. */
-const INSTALLED = ['@amplitude/analytics-node', '@opentelemetry/api', 'prom-client'];
+const INSTALLED = ['@amplitude/analytics-node', '@opentelemetry/api', 'ioredis', 'prom-client'];
 
 /** The real SDK, except that it gets its datafile from TEST_DATAFILES, and once: polling keeps a process alive. */
 function sdkSource() {
@@ -278,11 +279,12 @@ describe('the code', () => {
   }
 
   /** Run a fragment with more code behind it, in a project that has a client. */
-  const runFragment = (t, title, more, files = {}) =>
+  const runFragment = (t, title, more, files = {}, env = {}) =>
     run(
       t,
       { 'optimizely.js': code('optimizely.js'), ...files, [title]: code(title) + more },
       title,
+      env,
     );
 
   it('of the callbacks', async (t) => {
@@ -347,6 +349,16 @@ describe('the code', () => {
       events.map(({ user_id }) => user_id),
       [expected, expected],
     );
+  });
+
+  it('of a fleet', async (t) => {
+    const redis = await startRedis(t);
+    const env = { REDIS_URL: `redis://127.0.0.1:${redis.port}` };
+    const close = 'decided.then(() => dispatcher.close()).then(() => redis.quit());\n';
+    for (const expected of [DELIVERED, []]) {
+      const { sent } = await runFragment(t, 'fleet.js', CLIENT + DECIDE + close, {}, env);
+      assert.deepEqual(types(sent), expected);
+    }
   });
 
   it('of the older APIs', async (t) => {

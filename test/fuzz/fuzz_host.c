@@ -57,6 +57,7 @@ typedef struct host {
     bool is_rendered;
     bool is_answered;
     bool is_success; /* the answer that was given */
+    bool has_store;  /* then what is delivered may be only a property, which has no number */
     oa_now now;
     uint32_t variants[FLAGS];
     uint64_t accepted;
@@ -102,10 +103,11 @@ static void check_account(const host *h) {
     uint64_t dropped = 0;
     for (size_t i = 0; i < OA_DROP_COUNT; i++)
         dropped += stats.dropped[i];
-    CHECK(stats.accepted == h->accepted);
-    CHECK(stats.deduplicated == h->repeats);
+    CHECK(stats.accepted + stats.late_repeats == h->accepted);
+    CHECK(stats.deduplicated == h->repeats + stats.late_repeats);
+    CHECK(h->has_store || stats.late_repeats + stats.store_conflicts == 0);
     CHECK(stats.accepted == stats.delivered + dropped + stats.pending);
-    CHECK(stats.delivered == h->delivered);
+    CHECK(h->has_store || stats.delivered == h->delivered);
     CHECK(h->told <= dropped);
     CHECK(stats.pending == 0 || stats.queue_bytes > 0);
 }
@@ -211,12 +213,55 @@ static void deliver(host *h, oa_str body) {
         if (number == before)
             continue;
         before = number;
-        CHECK(number < h->count && !h->arrived[number]);
+        CHECK(number < h->count);
+        /* With a store a $exposure may set its property once more. */
+        CHECK(h->has_store || !h->arrived[number]);
+        CHECK(h->has_store || number >= h->last_of_user[h->users[number]]);
         h->arrived[number] = true;
-        CHECK(number >= h->last_of_user[h->users[number]]);
         h->last_of_user[h->users[number]] = number + 1;
         h->delivered++;
     }
+}
+
+static void end_attempt(host *h) {
+    oa_attempt *attempt = h->attempt;
+    h->attempt = NULL;
+    oa_dispatcher_give_back(h->core, h->now, attempt);
+}
+
+/* A store that says whatever the input has, or nothing. */
+static size_t read_answers(host *h, const oa_store_part *parts, size_t count, int32_t *answers) {
+    size_t pairs = 0;
+    for (size_t i = 0; i < count; i++) {
+        CHECK(parts[i].pair_count > 0 && parts[i].text.len >= 24 * parts[i].pair_count);
+        pairs += parts[i].pair_count;
+    }
+    CHECK(pairs <= MOST_DECISIONS);
+    const size_t answered = next_byte(h) < 64 ? 0 : pairs;
+    for (size_t i = 0; i < answered; i++)
+        answers[i] = (int32_t)below(h, 12) - 2;
+    return answered;
+}
+
+static void ask_store(host *h) {
+    static int32_t answers[MOST_DECISIONS];
+    size_t count = 0;
+    size_t answered = 0;
+    if (next_byte(h) >= 32) { /* otherwise it is not asked at all */
+        const oa_store_part *parts = oa_attempt_ask(h->attempt, &count);
+        answered = read_answers(h, parts, count, answers);
+    }
+    if (!oa_dispatcher_learn(h->core, h->attempt, answers, answered))
+        end_attempt(h);
+}
+
+static void write_store(host *h) {
+    static int32_t answers[MOST_DECISIONS];
+    size_t count = 0;
+    const oa_store_part *parts = oa_attempt_write(h->attempt, &count);
+    CHECK(count == 0 || h->is_success);
+    if (count > 0)
+        oa_attempt_confirm(h->attempt, answers, read_answers(h, parts, count, answers));
 }
 
 static void take(host *h) {
@@ -227,15 +272,15 @@ static void take(host *h) {
         return;
     h->attempt = attempt;
     h->is_rendered = h->is_answered = h->is_success = false;
+    if (h->has_store)
+        ask_store(h);
 }
 
 static void render(host *h) {
     if (h->attempt == NULL || h->is_rendered)
         return;
     if (oa_attempt_render(h->attempt) != OA_OK) {
-        oa_attempt *attempt = h->attempt;
-        h->attempt = NULL;
-        oa_dispatcher_give_back(h->core, h->now, attempt);
+        end_attempt(h);
         return;
     }
     h->is_rendered = true;
@@ -296,9 +341,9 @@ static void give_back(host *h) {
         return;
     if (h->is_success)
         deliver(h, oa_attempt_body(h->attempt));
-    oa_attempt *attempt = h->attempt;
-    h->attempt = NULL;
-    oa_dispatcher_give_back(h->core, h->now, attempt);
+    if (h->has_store && h->is_answered && next_byte(h) >= 32)
+        write_store(h);
+    end_attempt(h);
 }
 
 /* ---- Notices ---- */
@@ -309,7 +354,8 @@ static void end_flush(host *h, const oa_flush_notice *notice) {
     CHECK(!t->is_done);
     t->is_done = true;
     const oa_flush_report *report = &notice->report;
-    CHECK(report->delivered + report->dropped + report->pending == t->undelivered);
+    const uint64_t reported = report->delivered + report->dropped + report->pending;
+    CHECK(h->has_store ? reported <= t->undelivered : reported == t->undelivered);
     CHECK(t != h->close || report->pending == 0);
 }
 
@@ -467,6 +513,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     oa_mem_set_gate(allow);
     fail_in = 0;
     const unsigned shape = next_byte(&h);
+    h.has_store = shape % 4 == 1;
     const struct format *format = &FORMATS[shape / 3 % FORMAT_COUNT];
     const oa_config config = {
         .api_key = str("0123456789abcdef0123456789abcdef"),
@@ -480,6 +527,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .debug = shape % 2 == 0,
         .report_drops = shape % 8 != 0,
         .dedupe = shape % 4 < 2,
+        .store = h.has_store,
         .min_id_length = 1,
         .flush_queue_size = 2 + shape / 4,
         .flush_max_retries = 1 + shape % 5,
@@ -491,7 +539,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .max_queue_bytes = shape % 7 == 0 ? 8192 : 1 << 20,
         .max_body_bytes = shape % 5 == 0 ? 1500 : 1000000,
         .dedupe_window_ms = 86400000,
-        .dedupe_refresh_ms = 3600000,
+        .dedupe_refresh_ms = h.has_store ? 3600000 : 86400000,
         .dedupe_max_entries = 100,
         .seed = shape,
     };

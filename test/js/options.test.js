@@ -49,7 +49,12 @@ test('the defaults', () => {
     requestTimeoutMillis: 10_000,
     maxQueueBytes: 64 * 1024 * 1024,
     compression: true,
-    dedupe: { windowMillis: 86_400_000, refreshMillis: 3_600_000, maxEntries: 1_000_000 },
+    dedupe: {
+      windowMillis: 86_400_000,
+      refreshMillis: 3_600_000,
+      maxEntries: 1_000_000,
+      store: null,
+    },
     format: {
       sendsIdentify: true,
       sendsEvent: true,
@@ -297,12 +302,14 @@ describe('dedupe', () => {
       windowMillis: 86_400_000,
       refreshMillis: 3_600_000,
       maxEntries: 1_000_000,
+      store: null,
     });
     const given = { windowMillis: 1000, refreshMillis: 2000, maxEntries: 1 };
     assert.deepEqual(resolve({ dedupe: given }).dedupe, {
       windowMillis: 1000,
       refreshMillis: 2000,
       maxEntries: 1,
+      store: null,
     });
   });
 
@@ -328,6 +335,58 @@ describe('dedupe', () => {
     assert.equal(
       refusal(() => resolve({ dedupe: { ttl: 5 } })),
       "unknown option 'dedupe.ttl': did you mean 'dedupe.windowMillis'?",
+    );
+  });
+});
+
+describe('dedupe.store', () => {
+  const refused = (store) => refusal(() => resolve({ dedupe: { store } }));
+  const client = { sendCommand: () => {} };
+  const send = () => {};
+
+  it('is completed', () => {
+    const rest = { prefix: 'oa', buckets: 1, timeoutMillis: 50 };
+    assert.deepEqual(resolve({ dedupe: { store: { client } } }).dedupe.store, {
+      client,
+      send: null,
+      ...rest,
+    });
+    const given = { send, prefix: 'shop', buckets: 16, timeoutMillis: 100 };
+    assert.deepEqual(resolve({ dedupe: { store: given } }).dedupe.store, {
+      client: null,
+      ...given,
+    });
+  });
+
+  it('has a client, or a function that sends, and not both', () => {
+    const start =
+      "option 'dedupe.store': expected an object with the application's client of Redis or Valkey, ";
+    for (const value of ['redis://localhost', null, 5, [], send]) {
+      assert.ok(refused(value).startsWith(start), refused(value));
+    }
+    assert.ok(refused({}).endsWith('got neither'));
+    assert.ok(refused({ client, send }).endsWith('got both'));
+    assert.ok(refused(client).endsWith('got the client itself: pass it as { client }'));
+  });
+
+  it('is refused with the name of the part that is wrong', () => {
+    for (const value of [null, {}, 'redis://localhost', send, { get() {} }]) {
+      assert.match(
+        refused({ client: value }),
+        /^option 'dedupe\.store\.client': expected a client of redis, ioredis/,
+      );
+    }
+    assert.match(refused({ send: {} }), /^option 'dedupe\.store\.send': expected a function/);
+    for (const prefix of ['', '{x}', 'a b', 'x'.repeat(65), 5, null]) {
+      assert.match(refused({ client, prefix }), /^option 'dedupe\.store\.prefix': /);
+    }
+    for (const buckets of [0, 1025, 1.5, '16']) {
+      assert.match(refused({ client, buckets }), /^option 'dedupe\.store\.buckets': /);
+    }
+    assert.match(refused({ client, timeoutMillis: 0 }), /^option 'dedupe\.store\.timeoutMillis': /);
+    assert.equal(
+      refused({ client, timeout: 5 }),
+      "unknown option 'dedupe.store.timeout': did you mean 'dedupe.store.timeoutMillis'?",
     );
   });
 });

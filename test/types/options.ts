@@ -27,7 +27,11 @@ createDispatcher({
   requestTimeoutMillis: 2000,
   maxQueueBytes: 2 ** 20,
   compression: false,
-  dedupe: { windowMillis: 3_600_000, refreshMillis: 600_000 },
+  dedupe: {
+    windowMillis: 3_600_000,
+    refreshMillis: 600_000,
+    store: { send: async (argv, routingKey) => argv.concat(routingKey), buckets: 16 },
+  },
   eventType: false,
   propertyPrefix: '',
   disabledValue: 'variation',
@@ -144,6 +148,13 @@ createDispatcher({ apiKey, flushQueueSize: '5' });
 createDispatcher({ apiKey, dedupe: true });
 // @ts-expect-error unknown
 createDispatcher({ apiKey, dedupe: { windowMs: 5 } });
+// @ts-expect-error
+createDispatcher({ apiKey, dedupe: { store: 'redis://localhost' } });
+// @ts-expect-error
+createDispatcher({ apiKey, dedupe: { store: { client: {} } } });
+// @ts-expect-error
+createDispatcher({ apiKey, dedupe: { store: { send: (argv: string[]) => argv } } });
+
 // @ts-expect-error no such type
 createDispatcher({ apiKey, decisionTypes: ['flags'] });
 // @ts-expect-error neither all nor experiments

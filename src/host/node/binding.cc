@@ -82,8 +82,8 @@ class CallContext {
     napi_async_context used_;
 };
 
-/* Call a handler of the shim, unless they are collected, and return whether its result is true. They
- * do not throw; if one does, the exception ends here. */
+/* Call a handler of the shim, unless they are collected. They do not throw; if one does, the
+ * exception ends here. Returns whether its result is true. */
 bool CallHandler(Host *host, const char *name, size_t argc, const napi_value *argv) {
     napi_value object = host->handlers.Value();
     napi_value function = nullptr;
@@ -167,33 +167,11 @@ bool OnStoreReady(void *data) {
     return CallHandler(host, "storeReady", 0, nullptr);
 }
 
-/* store(id, writes, keys, buckets, texts, counts, expiries) -> whether an answer is to come. */
 bool OnStore(void *data, const oa_uv_store_call *call) {
     Host *host = static_cast<Host *>(data);
-    Napi::Env env = host->env;
-    Napi::HandleScope scope(env);
-    Napi::Array keys = Napi::Array::New(env, call->count);
-    Napi::Array buckets = Napi::Array::New(env, call->count);
-    Napi::Array texts = Napi::Array::New(env, call->count);
-    Napi::Array counts = Napi::Array::New(env, call->count);
-    Napi::Array expiries = Napi::Array::New(env, call->count);
-    for (uint32_t i = 0; i < call->count; i++) {
-        Napi::HandleScope inner(env);
-        const oa_store_part &part = call->parts[i];
-        keys.Set(i, ToString(env, {part.key, sizeof(part.key)}));
-        buckets.Set(i, part.bucket);
-        texts.Set(i, ToString(env, part.text));
-        counts.Set(i, static_cast<double>(part.pair_count));
-        expiries.Set(i, static_cast<double>(part.expires_ms));
-    }
-    const napi_value argv[] = {Napi::Number::New(env, call->id),
-                               Napi::Boolean::New(env, call->writes),
-                               keys,
-                               buckets,
-                               texts,
-                               counts,
-                               expiries};
-    return CallHandler(host, "store", 7, argv);
+    Napi::HandleScope scope(host->env);
+    const napi_value argv[] = {ToStoreCall(host->env, *call)};
+    return CallHandler(host, "store", 1, argv);
 }
 
 /* ---- The end of a host ---- */
@@ -515,13 +493,6 @@ Dispatcher::~Dispatcher() {
     End(host_);
 }
 
-oa_str ToStr(const Napi::Value &value, std::string *memory) {
-    if (!value.IsString())
-        return {nullptr, 0};
-    *memory = value.As<Napi::String>().Utf8Value();
-    return {memory->data(), memory->size()};
-}
-
 Napi::Value Dispatcher::AddVariant(const Napi::CallbackInfo &info) {
     std::string texts[3];
     uint32_t id = 0;
@@ -565,12 +536,7 @@ void OnFlush(Host *host, const oa_flush_notice &flush) {
         /* Node 26 runs an await's continuation only when a callback scope closes. */
         const CallContext context(host);
         Napi::CallbackScope scope(env, context);
-        Napi::Object object = Napi::Object::New(env);
-        object.Set("delivered", static_cast<double>(flush.report.delivered));
-        object.Set("dropped", static_cast<double>(flush.report.dropped));
-        object.Set("pending", static_cast<double>(flush.report.pending));
-        object.Set("durationMillis", static_cast<double>(flush.report.duration_ms));
-        call->deferred.Resolve(object);
+        call->deferred.Resolve(ToReport(env, flush.report));
     }
     if (call->closes)
         host->context.reset();
@@ -597,15 +563,13 @@ Napi::Value Dispatcher::SetTrust(const Napi::CallbackInfo &info) {
     return Napi::String::New(info.Env(), oa_status_name(status));
 }
 
-/* answerStore(id, answers): an Int32Array, or null. */
+/* answerStore(id, answers): an Int32Array. */
 void Dispatcher::AnswerStore(const Napi::CallbackInfo &info) {
-    const uint32_t id = info[0].ToNumber().Uint32Value();
-    if (!info[1].IsTypedArray()) {
-        oa_uv_answer_store(host_->uv, id, nullptr, 0);
+    if (host_ == nullptr) /* the environment ends, and an answer is on its way */
         return;
-    }
     const Napi::Int32Array answers = info[1].As<Napi::Int32Array>();
-    oa_uv_answer_store(host_->uv, id, answers.Data(), answers.ElementLength());
+    oa_uv_answer_store(host_->uv, info[0].ToNumber().Uint32Value(), answers.Data(),
+                       answers.ElementLength());
 }
 
 Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
@@ -616,15 +580,9 @@ Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
     exports.Set("Dispatcher", Dispatcher::Define(env));
-    Napi::Array names = Napi::Array::New(env, OA_STATUS_COUNT);
-    Napi::Array messages = Napi::Array::New(env, OA_STATUS_COUNT);
-    for (uint32_t i = 0; i < OA_STATUS_COUNT; i++) {
-        names.Set(i, oa_status_name(static_cast<oa_status>(i)));
-        messages.Set(i, oa_status_message(static_cast<oa_status>(i)));
-    }
     exports.Set("configKeys", ConfigKeys(env));
-    exports.Set("statusNames", names);
-    exports.Set("statusMessages", messages);
+    exports.Set("statusNames", ToStatuses(env, oa_status_name));
+    exports.Set("statusMessages", ToStatuses(env, oa_status_message));
     Napi::Object versions = Napi::Object::New(env);
     versions.Set("curl", oa_curl_version());
     versions.Set("cjson", oa_cjson_version());

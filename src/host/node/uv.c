@@ -6,8 +6,8 @@
  * there is no lock; what crosses is a cancel (see curl.c). In a small pool it comes back after each
  * slice of the POST, and is queued again behind what waits (see places.h).
  *
- * With a store of exposures the attempt stays on the loop while the store is asked, before it goes to
- * the pool, and while it is written to, after it came back: see `stage`.
+ * With a store of exposures the attempt stays on the loop while the store is asked, before it goes
+ * to the pool, and while it is written to, after it came back: see `stage`.
  *
  * The timer keeps the loop alive only while a flush is awaited or drops are being told; an attempt
  * in the pool always does.
@@ -184,8 +184,8 @@ static void end_attempt(oa_uv *uv) {
     arm(uv, 0);
 }
 
-/* Begin a call to the store, if it may be called, and there is something to say. Returns whether its
- * answer is to come. */
+/* Begin a call to the store, if it may be called, and there is something to say. Returns whether
+ * its answer is to come. */
 static bool call_store(oa_uv *uv, stage at) {
     uv->stage = at;
     if (!uv->has_store || !uv->handlers.store_ready(uv->handlers.data) || uv->is_ending)

@@ -26,8 +26,8 @@ typedef struct oa_uv_store_call {
     size_t count;
 } oa_uv_store_call;
 
-/* What the host reports to its owner. `data` is passed back; all of them are required, the two for a
- * store only with one. */
+/* What the host reports to its owner. `data` is passed back; all of them are required, the two for
+ * a store only with one. */
 typedef struct oa_uv_handlers {
     void *data;
     void (*notice)(void *data, const oa_notice *notice); /* any but CANCEL */

@@ -4,9 +4,20 @@
 #ifndef OA_HOST_VALUES_H
 #define OA_HOST_VALUES_H
 
+#include <string>
+
 #include <napi.h>
 
 #include "oa.h"
+#include "uv.h"
+
+/* A string, in `memory`; absent for anything else. */
+inline oa_str ToStr(const Napi::Value &value, std::string *memory) {
+    if (!value.IsString())
+        return {nullptr, 0};
+    *memory = value.As<Napi::String>().Utf8Value();
+    return {memory->data(), memory->size()};
+}
 
 inline napi_value ToString(napi_env env, oa_str str) {
     napi_value value = nullptr;
@@ -103,6 +114,50 @@ inline Napi::Object ToStats(Napi::Env env, const oa_stats &stats) {
     } else {
         object.Set("lastError", env.Null());
     }
+    return object;
+}
+
+inline Napi::Object ToReport(Napi::Env env, const oa_flush_report &report) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("delivered", static_cast<double>(report.delivered));
+    object.Set("dropped", static_cast<double>(report.dropped));
+    object.Set("pending", static_cast<double>(report.pending));
+    object.Set("durationMillis", static_cast<double>(report.duration_ms));
+    return object;
+}
+
+/* What `text` says of each status, in their order. */
+inline Napi::Array ToStatuses(Napi::Env env, const char *(*text)(oa_status)) {
+    Napi::Array array = Napi::Array::New(env, OA_STATUS_COUNT);
+    for (uint32_t i = 0; i < OA_STATUS_COUNT; i++)
+        array.Set(i, text(static_cast<oa_status>(i)));
+    return array;
+}
+
+/* A call to the store: the last five members have an item for each part. */
+inline Napi::Object ToStoreCall(Napi::Env env, const oa_uv_store_call &call) {
+    Napi::Array keys = Napi::Array::New(env, call.count);
+    Napi::Array buckets = Napi::Array::New(env, call.count);
+    Napi::Array texts = Napi::Array::New(env, call.count);
+    Napi::Array counts = Napi::Array::New(env, call.count);
+    Napi::Array expiries = Napi::Array::New(env, call.count);
+    for (uint32_t i = 0; i < call.count; i++) {
+        Napi::HandleScope scope(env);
+        const oa_store_part &part = call.parts[i];
+        keys.Set(i, ToString(env, {part.key, sizeof(part.key)}));
+        buckets.Set(i, part.bucket);
+        texts.Set(i, ToString(env, part.text));
+        counts.Set(i, static_cast<double>(part.pair_count));
+        expiries.Set(i, static_cast<double>(part.expires_ms));
+    }
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("id", call.id);
+    object.Set("writes", call.writes);
+    object.Set("keys", keys);
+    object.Set("buckets", buckets);
+    object.Set("texts", texts);
+    object.Set("counts", counts);
+    object.Set("expiries", expiries);
     return object;
 }
 

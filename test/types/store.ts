@@ -1,0 +1,27 @@
+/** The clients of Redis and Valkey, with their own types. */
+
+import { GlideClient, GlideClusterClient } from '@valkey/valkey-glide';
+import { Cluster, Redis } from 'ioredis';
+import { Valkey } from 'iovalkey';
+import { createClient, createCluster } from 'redis';
+
+import { createDispatcher, type ExposureStore } from '../../lib/index.js';
+
+declare const glide: GlideClient;
+declare const glideCluster: GlideClusterClient;
+
+const stores: ExposureStore[] = [
+  { client: createClient() },
+  { client: createCluster({ rootNodes: [] }), buckets: 16 },
+  { client: new Redis() },
+  { client: new Cluster([]), buckets: 16, prefix: 'shop', timeoutMillis: 100 },
+  { client: new Valkey() },
+  { client: glide },
+  { client: glideCluster },
+];
+
+for (const store of stores) {
+  const { store: counts } = createDispatcher({ apiKey: 'key', dedupe: { store } }).stats();
+  const repeats: number | undefined = counts?.repeats;
+  void repeats;
+}
