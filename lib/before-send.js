@@ -64,18 +64,18 @@ class BeforeSend {
       '$identify',
       `"user_properties":{"$set":{${set}}}`,
     );
-    const exposure = build(
-      sendsExposure,
-      '$exposure',
-      groups,
-      `"event_properties":{${join(exposureMembers(decision), eventProperties)}}`,
-    );
     const event = build(
       sendsEvent,
       this.#options.eventType,
       groups,
       `"event_properties":{${join(eventMembers(decision), eventProperties)}}`,
       eventSetsProperty && `"user_properties":{${set}}`,
+    );
+    const exposure = build(
+      sendsExposure,
+      '$exposure',
+      groups,
+      `"event_properties":{${join(exposureMembers(decision), eventProperties)}}`,
     );
     // An event that sets the property is sent with a $identify only to set it again.
     const isForLater = identify && !sendsIdentify;

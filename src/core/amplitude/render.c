@@ -237,8 +237,19 @@ void oa_render_insert_id(const oa_frame *frame, oa_hash identity, const oa_varia
     out[OA_HASH_HEX_BYTES] = '\0';
 }
 
-/* The events of a record, in the order in which they are sent. */
-typedef enum event_rank { RANK_IDENTIFY, RANK_EXPOSURE, RANK_EVENT, RANKS = 4 } event_rank;
+/* The events of a record, in the order in which they are sent: what sets the properties comes
+ * first. */
+typedef enum event_rank {
+    RANK_IDENTIFY,
+    RANK_EXPOSURE,
+    RANK_EVENT,
+    RANK_EXPOSURE_AFTER, /* an event that sets the property */
+    RANKS,
+} event_rank;
+
+static event_rank rank_of_exposure(const oa_frame *frame) {
+    return frame->event_sets_property ? RANK_EXPOSURE_AFTER : RANK_EXPOSURE;
+}
 
 /* Append `,"event_id":...`: what orders the events of a user in one millisecond. It is 31 bits. */
 static void append_event_id(oa_buf *text, const oa_record *record, event_rank rank) {
@@ -364,9 +375,12 @@ static void append_all_rendered(run *r) {
     };
     if (has_identify(frame, record))
         append_rendered(r, oa_record_user_properties(record), &ids[0], RANK_IDENTIFY);
+    const bool sends_event = has_event(frame, record);
+    if (sends_event && frame->event_sets_property)
+        append_rendered(r, oa_record_event_properties(record), &ids[2], RANK_EVENT);
     if (has_exposure(frame, record))
-        append_rendered(r, oa_record_fields(record), &ids[1], RANK_EXPOSURE);
-    if (has_event(frame, record))
+        append_rendered(r, oa_record_fields(record), &ids[1], rank_of_exposure(frame));
+    if (sends_event && !frame->event_sets_property)
         append_rendered(r, oa_record_event_properties(record), &ids[2], RANK_EVENT);
 }
 
@@ -420,7 +434,7 @@ static void append_exposure(run *r, size_t at) {
     const oa_record *record = r->records[at];
     oa_buf *text = &r->body->text;
     start_event(r, &frame->exposure_head, at, 1);
-    append_id(text, exposure_id(frame, r->identity, record), record, RANK_EXPOSURE);
+    append_id(text, exposure_id(frame, r->identity, record), record, rank_of_exposure(frame));
     append_middle(r, record);
     oa_buf_append_str(text, record->variant->exposure_json);
     append_members(text, oa_record_event_properties(record));
