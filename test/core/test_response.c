@@ -118,12 +118,12 @@ static oa_outcome answer(request *r, int status, const char *body) {
     return answer_bytes(r, status, str(body));
 }
 
-/* The marks as letters: Keep, Invalid, Quota, Throttled, Alone. */
+/* The marks as letters: Keep, Invalid, Quota, Throttled, Alone; others are none of an answer's. */
 static const char *marks(const request *r) {
     static char letters[64];
     for (size_t i = 0; i < r->batch->count; i++) {
         assert_in_range(r->batch->marks[i], OA_MARK_KEEP, OA_MARK_ALONE);
-        letters[i] = "KIQTA"[r->batch->marks[i]];
+        letters[i] = "KIQT???A"[r->batch->marks[i]];
     }
     letters[r->batch->count] = '\0';
     return letters;
