@@ -20,9 +20,7 @@ function toMembers(properties, ownNames, maxDepth = MAX_DEPTH) {
       `it returned ${Array.isArray(properties) ? 'an array' : `a ${typeof properties}`} where an object is expected`,
     );
   }
-  if (isDeeper(properties, maxDepth)) {
-    throw new Error(`it is nested more than ${maxDepth} levels deep, or contains itself`);
-  }
+  checkDepth(properties, maxDepth);
   const plain = typeof properties.toJSON === 'function' ? properties.toJSON('') : properties;
   const json = JSON.stringify(withoutOwn(plain, ownNames)); // throws for a BigInt, and says so
   if (json === undefined || json[0] !== '{') {
@@ -46,11 +44,26 @@ function withoutOwn(properties, ownNames) {
   return rest;
 }
 
+/** Throw an Error if a value is nested too deeply, which it also is if it contains itself. */
+function checkDepth(value, maxDepth = MAX_DEPTH) {
+  if (isDeeper(value, maxDepth)) {
+    throw new Error(`it is nested more than ${maxDepth} levels deep, or contains itself`);
+  }
+}
+
 function isDeeper(value, levels) {
   if (typeof value !== 'object' || value === null) {
     return false;
   }
-  return levels === 0 || Object.values(value).some((member) => isDeeper(member, levels - 1));
+  if (levels === 0) {
+    return true;
+  }
+  for (const name of Object.keys(value)) {
+    if (isDeeper(value[name], levels - 1)) {
+      return true;
+    }
+  }
+  return false;
 }
 
-module.exports = { MAX_DEPTH, toMembers };
+module.exports = { MAX_DEPTH, checkDepth, toMembers };

@@ -13,14 +13,21 @@ const { isObject } = require('./checks.js');
 const { constantFields } = require('./event-fields.js');
 const { LIBRARY } = require('./library.js');
 const { STATUS, STATUS_BITS, describeOutcome, leftOutOf, outcomeOf } = require('./outcomes.js');
-const { MAX_DEPTH, toMembers } = require('./properties.js');
+const { checkDepth } = require('./properties.js');
 const { reasonOf } = require('./reason.js');
 const { isText } = require('./text.js');
 
-/** What the addon adds, or what is appended to the members. */
-const ADDED_LATER = ['user_id', 'device_id', 'insert_id', 'event_id'];
-/** Of Amplitude's SDK, which does not send them either. */
-const NEVER_SENT = { extra: undefined, delay: undefined };
+/** What the addon adds, what is rendered by itself, and two fields of Amplitude's SDK that it does not send either. */
+const NOT_COPIED = new Set([
+  'user_id',
+  'device_id',
+  'event_id',
+  'insert_id',
+  'time',
+  'library',
+  'extra',
+  'delay',
+]);
 /** Types that describe a user or a group. */
 const PROFILE_EVENT_TYPES = new Set(['$identify', '$groupidentify']);
 const OPERATIONS = new Set([
@@ -36,7 +43,8 @@ const OPERATIONS = new Set([
   '$clearAll',
 ]);
 
-const CHECKS = {
+/** By name: whether a value is fine, and what it has to be. */
+const CHECKS = Object.entries({
   event_type: [(value) => isText(value, 1), 'text of 1 to 1024 characters'],
   user_id: [isString, 'a string'],
   device_id: [isString, 'a string'],
@@ -45,18 +53,23 @@ const CHECKS = {
   event_properties: [isObject, 'an object'],
   user_properties: [isObject, 'an object'],
   group_properties: [isObject, 'an object'],
-};
+});
 
 function isString(value) {
   return typeof value === 'string';
 }
 
+const member = (name, value) => `${JSON.stringify(name)}:${JSON.stringify(value)}`;
+
+const toNamedMember = ([name, value]) => [name, member(name, value)];
+
 class Tracked {
   #log;
   #track;
   #beforeSend;
-  #constants;
-  #groups;
+  #library = member('library', LIBRARY);
+  #constants; // [name, member] of the fields that an event has unless it has its own
+  #fields; // the same with the groups, which profiles have not
   #counts = { ignored: 0, invalid: 0 };
   leftOutIds = 0;
 
@@ -65,8 +78,11 @@ class Tracked {
     this.#log = log;
     this.#track = track;
     this.#beforeSend = beforeSend;
-    this.#constants = constantFields(options);
-    this.#groups = options.groups === null ? {} : { groups: options.groups };
+    this.#constants = Object.entries(constantFields(options)).map(toNamedMember);
+    this.#fields =
+      options.groups === null
+        ? this.#constants
+        : [...this.#constants, toNamedMember(['groups', options.groups])];
   }
 
   /** How many were not accepted. */
@@ -100,17 +116,9 @@ class Tracked {
   /** Return the ids of an event and all of its other members; null if beforeSend keeps it out. */
   #render(given) {
     check(given);
-    const event = {
-      ...this.#constants,
-      ...(PROFILE_EVENT_TYPES.has(given.event_type) ? {} : this.#groups),
-      ...given,
-      ...NEVER_SENT,
-      time: given.time ?? Date.now(),
-      library: LIBRARY,
-    };
-    const insertId = `"insert_id":${JSON.stringify(given.insert_id ?? randomUUID())}`;
-    const members = toMembers(event, ADDED_LATER, MAX_DEPTH + 1);
     const { user_id: userId, device_id: deviceId } = given;
+    const insertId = member('insert_id', given.insert_id ?? randomUUID());
+    const members = this.#membersOf(given);
     if (this.#beforeSend === null) {
       return { userId, deviceId, members: `${members},${insertId}` };
     }
@@ -118,6 +126,26 @@ class Tracked {
     const ids = JSON.stringify({ user_id: userId || undefined, device_id: deviceId || undefined });
     const changed = this.#beforeSend.call({ ...JSON.parse(ids), ...JSON.parse(`{${members}}`) });
     return changed && { ...changed, members: `${changed.members},${insertId}` };
+  }
+
+  /** Render an event without its ids. Its members are rendered one by one, because a copy of it would cost more. */
+  #membersOf(given) {
+    let members = `${member('time', given.time ?? Date.now())},${this.#library}`;
+    const isProfile = PROFILE_EVENT_TYPES.has(given.event_type);
+    for (const [name, text] of isProfile ? this.#constants : this.#fields) {
+      if (given[name] === undefined) {
+        members += `,${text}`;
+      }
+    }
+    for (const name of Object.keys(given)) {
+      if (!NOT_COPIED.has(name)) {
+        const value = given[name];
+        checkDepth(value);
+        const json = JSON.stringify(value); // throws for a BigInt, and says so
+        members += json === undefined ? '' : `,${JSON.stringify(name)}:${json}`;
+      }
+    }
+    return members;
   }
 
   /** Count and log a result of the addon, which counts what it has accepted. */
@@ -192,9 +220,8 @@ function toOperations(properties) {
 }
 
 function check(event) {
-  for (const name of Object.keys(CHECKS)) {
+  for (const [name, [isValid, expected]] of CHECKS) {
     const value = event[name];
-    const [isValid, expected] = CHECKS[name];
     const isAbsent = (value === undefined || value === null) && name !== 'event_type';
     if (!isAbsent && !isValid(value)) {
       throw new Error(`its ${name} is not ${expected}`);
