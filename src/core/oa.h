@@ -1,5 +1,5 @@
 /*
- * oa.h: the public surface of the core, and all of it that a host includes.
+ * oa.h: the public surface of the core. A host includes this, and cohort.h.
  *
  * A dispatcher takes decisions of Optimizely and delivers each one to Amplitude: as a `$identify`
  * and an `Experiment Viewed` event, or in another format. It is a state machine that performs no
@@ -45,6 +45,7 @@ extern "C" {
     X(NOMEM, "no_memory", "memory ran out")                                                        \
     X(TOO_LARGE, "too_large", "larger than its bound")                                             \
     X(MALFORMED, "malformed", "not in the expected format")                                        \
+    X(FOREIGN, "foreign", "made with another key, or by another version")                          \
     X(UNAVAILABLE, "unavailable", "a library refused to start")
 
 typedef enum oa_status {

@@ -1,0 +1,269 @@
+/*
+ * cohort.h: which users are in which cohorts: the second public surface of the core, for hosts.
+ *
+ * A table is immutable and answers for all cohorts at once. A build reads the members of one cohort
+ * from bytes that a host received, and makes the next table out of them and the present one. An
+ * overlay holds changes of single users in front of a table, until a build merges them.
+ *
+ *     bytes -> build_feed ... build_end -> build_finish(present table, overlay) -> next table
+ *     user id -> oa_cohort_print -> table_find -> overlay_apply -> a set of cohorts
+ *     table_image -> (a file, chunks in a store) -> table_open
+ *
+ * Cohorts are numbered from 0, in the order in which the application lists them. A user is known by
+ * a *print*: 57 bits of a keyed hash of the id. So a table holds no ids, and a look-up of a user that
+ * is in no cohort is answered wrongly once in 2^57 / users: 1.4e10 for 10 million users.
+ *
+ * The key is derived from a text. A fleet that shares images gives the same text in each process:
+ * the secret key of the Amplitude project, or where there is none, the API key. Prints that were
+ * made with the secret key cannot be turned into ids by trying ids.
+ *
+ * Thread: a table may be read by many threads at once. A build and an overlay are used by one at a
+ * time, on any thread; a build is independent of what else happens until build_finish(). No
+ * function blocks or calls back.
+ */
+#ifndef OA_COHORT_H
+#define OA_COHORT_H
+
+#include "hash.h"
+#include "oa.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    OA_COHORT_MAX = 128,       /* cohorts in a table; Optimizely has 100 attributes in a project */
+    OA_COHORT_NAME_BYTES = 64, /* the longest id of a cohort */
+    OA_COHORT_ID_BYTES = 4096, /* the longest id of a user: 1024 characters */
+    OA_COHORT_PRINT_BITS = 57,
+};
+
+/* ---- Users and sets of cohorts ---- */
+
+/* A set of cohorts: bit n of word n / 64 is cohort n. */
+typedef struct oa_cohort_set {
+    uint64_t words[OA_COHORT_MAX / 64];
+} oa_cohort_set;
+
+static inline bool oa_cohort_set_has(const oa_cohort_set *set, size_t cohort) {
+    return (set->words[cohort / 64] >> cohort % 64 & 1) != 0;
+}
+
+static inline void oa_cohort_set_put(oa_cohort_set *set, size_t cohort, bool is_in) {
+    const uint64_t bit = UINT64_C(1) << cohort % 64;
+    set->words[cohort / 64] = (set->words[cohort / 64] & ~bit) | (is_in ? bit : 0);
+}
+
+/* Derive the key of all prints from `text`. Borrows. */
+void oa_cohort_key_init(oa_hash_key *key, oa_str text);
+
+/* Return the print of a user id in UTF-8. Borrows. Cost: 5 ns for an id of 20 bytes. */
+uint64_t oa_cohort_print(const oa_hash_key *key, oa_str user_id);
+
+/* ---- A table ---- */
+
+typedef struct oa_cohort_table oa_cohort_table;
+
+/*
+ * Set *out to the cohorts that a user is in, as far as they are loaded; empty for an unknown user.
+ * Cost: two cache misses, whatever the number of cohorts.
+ */
+void oa_cohort_table_find(const oa_cohort_table *table, uint64_t print, oa_cohort_set *out);
+
+/* Start to fetch what oa_cohort_table_find() will read first, while the caller does other work. */
+void oa_cohort_table_prefetch(const oa_cohort_table *table, uint64_t print);
+
+/* What a table has of one cohort. */
+typedef struct oa_cohort_info {
+    oa_str name;         /* Amplitude's id of the cohort; lent by the table */
+    bool is_loaded;      /* false: nothing is known, and a user without it is not "not a member" */
+    uint64_t members;    /* distinct; 0 is a valid answer of a cohort that is loaded */
+    int64_t modified_ms; /* lastModified and lastComputed, as received; 0: not given */
+    int64_t computed_ms;
+    int64_t fetched_ms; /* when its members were read, by the host's clock */
+} oa_cohort_info;
+
+/* Return the number of cohorts of a table. */
+size_t oa_cohort_table_cohorts(const oa_cohort_table *table);
+
+/* Lend what the table has of cohort `cohort`, until the table is freed. */
+const oa_cohort_info *oa_cohort_table_info(const oa_cohort_table *table, size_t cohort);
+
+/* Return the cohorts that are loaded. */
+oa_cohort_set oa_cohort_table_loaded(const oa_cohort_table *table);
+
+/* Return the number of distinct users. */
+uint64_t oa_cohort_table_users(const oa_cohort_table *table);
+
+/* Take a table. Bytes that it was opened on stay. NULL is fine. */
+void oa_cohort_table_free(oa_cohort_table *table);
+
+/*
+ * Lend the bytes of a table: one contiguous image, which may be written anywhere, in pieces, and be
+ * opened on any machine. It holds no ids. Valid until the table is freed.
+ */
+oa_str oa_cohort_table_image(const oa_cohort_table *table);
+
+/*
+ * Check an image, and return a table that reads it where it is.
+ *
+ * Ownership: borrows the key for the call, and `image` until the table is freed. Returns *out owned.
+ * Errors: OA_MALFORMED: no image, or a damaged one; OA_FOREIGN: one that another key or another version
+ * made; OA_NOMEM. Whatever happens to the bytes later, a look-up reads none outside of them. Cost:
+ * reads all of it, 10 GB/s.
+ */
+oa_status oa_cohort_table_open(const oa_hash_key *key, oa_str image, oa_cohort_table **out)
+    __attribute__((warn_unused_result));
+
+/* ---- Changes of single users ---- */
+
+typedef struct oa_cohort_overlay oa_cohort_overlay;
+
+/* Create an overlay for at most `max_changes`. Returns *out owned. Errors: OA_NOMEM. */
+oa_status oa_cohort_overlay_new(size_t max_changes, oa_cohort_overlay **out)
+    __attribute__((warn_unused_result));
+
+/* Take an overlay. NULL is fine. */
+void oa_cohort_overlay_free(oa_cohort_overlay *overlay);
+
+/*
+ * Note that a user enters or leaves a cohort, according to a message of `time` (its computed_time).
+ *
+ * Messages may come late: of the same user and cohort, the latest time counts. Errors: OA_REPEAT:
+ * a later one is known, nothing has changed; OA_TOO_LARGE: full, merge it first; OA_NOMEM.
+ */
+oa_status oa_cohort_overlay_put(oa_cohort_overlay *overlay, uint64_t print, size_t cohort,
+                                bool is_in, int64_t time) __attribute__((warn_unused_result));
+
+/* Change *set, which a table gave for this user, to what it is with the changes. */
+void oa_cohort_overlay_apply(const oa_cohort_overlay *overlay, uint64_t print, oa_cohort_set *set);
+
+/*
+ * Forget the changes of a cohort up to and including `time`.
+ *
+ * A merge leaves the overlay as it is: with or without the merged changes in front of the new
+ * table, answers are the same. Those that are kept go on to reject late messages. Forget by age, or
+ * up to the moment at which a whole cohort was computed, once its members are in the table.
+ */
+void oa_cohort_overlay_forget(oa_cohort_overlay *overlay, size_t cohort, int64_t time);
+
+/* Return the number of changes. */
+size_t oa_cohort_overlay_count(const oa_cohort_overlay *overlay);
+
+/* Copy an overlay, for a build on another thread. Borrows; returns *out owned. Errors: OA_NOMEM. */
+oa_status oa_cohort_overlay_copy(const oa_cohort_overlay *overlay, oa_cohort_overlay **out)
+    __attribute__((warn_unused_result));
+
+/* ---- The next table ---- */
+
+/* How the bytes of a build are to be read. */
+typedef enum oa_cohort_format {
+    OA_COHORT_JSON,  /* {"cohortId": ..., "memberIds": ["...", ...]}, or an array of ids */
+    OA_COHORT_CSV,   /* a header line with a column user_id, RFC 4180 */
+    OA_COHORT_LINES, /* an id on each line */
+} oa_cohort_format;
+
+/* What the ids of a build do to the cohort. */
+typedef enum oa_cohort_change {
+    OA_COHORT_REPLACE, /* they are its members, and nobody else */
+    OA_COHORT_ENTER,   /* they are added */
+    OA_COHORT_LEAVE,   /* they are removed */
+} oa_cohort_change;
+
+/* The next table: which cohorts it has, and which of them is read now. Everything is borrowed. */
+typedef struct oa_cohort_plan {
+    const oa_hash_key *key;
+    const oa_str *names; /* of all cohorts, in order, 1 to OA_COHORT_MAX, all different */
+    size_t name_count;
+    oa_cohort_set loaded; /* count as loaded from now on, even if no members were read yet */
+    size_t cohort;        /* the one that is read */
+    oa_cohort_change change;
+    oa_cohort_format format;
+    uint64_t max_members; /* ids of a body; 0: as many as fit, 2^31 */
+} oa_cohort_plan;
+
+typedef struct oa_cohort_build oa_cohort_build;
+
+/*
+ * Begin to read the members of one cohort.
+ *
+ * Ownership: copies the plan; returns *out owned. Errors: OA_NOMEM, OA_TOO_LARGE (too many cohorts,
+ * a name that is too long).
+ */
+oa_status oa_cohort_build_new(const oa_cohort_plan *plan, oa_cohort_build **out)
+    __attribute__((warn_unused_result));
+
+/* Take a build. NULL is fine. */
+void oa_cohort_build_free(oa_cohort_build *build);
+
+/*
+ * Read more bytes, cut anywhere.
+ *
+ * Borrows. Errors: OA_MALFORMED, see oa_cohort_build_problem(); OA_TOO_LARGE: more than max_members;
+ * OA_NOMEM. All are final: the same status comes again. Cost: 50 ns an id. Memory: 5.3 bytes an id,
+ * and 2.2 MB.
+ */
+oa_status oa_cohort_build_feed(oa_cohort_build *build, oa_str bytes)
+    __attribute__((warn_unused_result));
+
+/*
+ * The body is complete. Errors: OA_MALFORMED: it was cut off, or is no cohort, and as for feed. A
+ * body without a field memberIds, or with null, is an empty cohort if it has a cohortId and no size
+ * above 0. Of CSV and lines, a cut within the last line may go unseen: compare the length.
+ */
+oa_status oa_cohort_build_end(oa_cohort_build *build) __attribute__((warn_unused_result));
+
+/* What is wrong with the bytes, for people; static storage; NULL: nothing. */
+const char *oa_cohort_build_problem(const oa_cohort_build *build);
+
+/* What a build has read so far. */
+typedef struct oa_cohort_meta {
+    char cohort_id[OA_COHORT_NAME_BYTES + 1];  /* empty: absent, or too long to be one */
+    char group_type[OA_COHORT_NAME_BYTES + 1]; /* "User"; empty: absent */
+    int64_t last_modified;                     /* 0: absent */
+    int64_t last_computed;
+    int64_t size; /* as announced, often before the members; -1: absent */
+    uint64_t bytes;
+    uint64_t ids;    /* repeats included */
+    uint64_t no_ids; /* empty ones and those of more than OA_COHORT_ID_BYTES: left out */
+} oa_cohort_meta;
+
+/* Lend what a build has read so far, until it is freed. Empty members for CSV and lines. */
+const oa_cohort_meta *oa_cohort_build_meta(const oa_cohort_build *build);
+
+/* What a build changes in its cohort. before = stayed + left; members = stayed + entered. */
+typedef struct oa_cohort_delta {
+    uint64_t before; /* members in the present table with its overlay */
+    uint64_t members;
+    uint64_t entered;
+    uint64_t stayed;
+    uint64_t left; /* a share of `before` that is suspicious is a reason to drop the new table */
+} oa_cohort_delta;
+
+/*
+ * Make the next table: the present one, with the overlay merged into it, then with the ids that were
+ * read. Call it once, after build_end. The present table goes on to be read meanwhile.
+ *
+ * Ownership: borrows `present` and `overlay` (NULL: none); takes what the build has read; returns
+ * *out owned, of which every cohort that `present` has under the same name is kept. Writes *delta.
+ * Errors: OA_NOMEM, OA_TOO_LARGE (more than 2^31 users). Cost: 20 ns an id, and 10 for each user of
+ * `present`. Memory: the new table, and what is not yet merged of the ids.
+ */
+oa_status oa_cohort_build_finish(oa_cohort_build *build, const oa_cohort_table *present,
+                                 const oa_cohort_overlay *overlay, int64_t fetched_ms,
+                                 oa_cohort_delta *delta, oa_cohort_table **out)
+    __attribute__((warn_unused_result));
+
+/*
+ * Make the next table without reading anything: merge an overlay, or add and remove cohorts. Of the
+ * plan, key, names and loaded are looked at. Otherwise as oa_cohort_build_finish().
+ */
+oa_status oa_cohort_merge(const oa_cohort_plan *plan, const oa_cohort_table *present,
+                          const oa_cohort_overlay *overlay, oa_cohort_table **out)
+    __attribute__((warn_unused_result));
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
