@@ -1,11 +1,12 @@
 /*
  * cohort_runs.c: runs of 131,072 sorted prints, as Elias-Fano codes.  [one owner]
  *
- * The upper 17 bits of a print are its bucket. A run states for each bucket how many prints it has,
- * as that many ones and a zero, and the lower 40 bits of each print, in 5 bytes:
+ * The upper 17 bits of a print are its bucket, and are not stored. A run has a one for each print,
+ * and a zero behind each bucket; so print n of bucket b is at bit n + b:
  *
- *   buckets   1 0 | 0 | 1 1 0 | ...        2 bits a print in a full run
- *   rests     aaaaa     bbbbb ccccc ...
+ *   prints   a of bucket 0      b, c of bucket 2
+ *   bits     1 0 0 1 1 0 ...    2 bits a print in a full run
+ *   rests    aaaaa bbbbb ccccc  the lower 40 bits, in 5 bytes
  *
  * Both are kept in chunks of 16 KB, which are freed as soon as they are read. All runs are read
  * side by side, some buckets at a time (a range), into the buffer, which is sorted and given out.
@@ -25,6 +26,7 @@ enum {
     REST_BYTES = REST_BITS / 8,
     CHUNK_BYTES = 16384,
     CHUNK_BITS = CHUNK_BYTES * 8,
+    WORD_BITS = 64,
     CHUNK_RESTS = CHUNK_BYTES / REST_BYTES,
     BIT_CHUNKS = (RUN_PRINTS + BUCKETS) / CHUNK_BITS,
     REST_CHUNKS = (RUN_PRINTS + CHUNK_RESTS - 1) / CHUNK_RESTS,
@@ -35,9 +37,10 @@ enum {
 };
 
 typedef struct run {
-    uint8_t *bits[BIT_CHUNKS];
+    uint64_t *bits[BIT_CHUNKS];
     uint8_t *rests[REST_CHUNKS];
-    uint32_t bit_at; /* the next bit and rest to be written, later read */
+    uint32_t count;
+    uint32_t bit_at; /* what is read next */
     uint32_t rest_at;
 } run;
 
@@ -79,17 +82,23 @@ oa_status oa_cohort_runs_new(oa_cohort_runs **out) {
     return OA_OK;
 }
 
-static void free_chunk(uint8_t **chunk) {
-    if (*chunk != NULL)
-        oa_mem_free_pages(*chunk, CHUNK_BYTES);
-    *chunk = NULL;
+/* Free the first chunks of a run, and no others. */
+static void free_chunks(run *r, uint32_t bit_chunks, uint32_t rest_chunks) {
+    for (uint32_t i = 0; i < bit_chunks; i++) {
+        if (r->bits[i] != NULL)
+            oa_mem_free_pages(r->bits[i], CHUNK_BYTES);
+        r->bits[i] = NULL;
+    }
+    for (uint32_t i = 0; i < rest_chunks; i++) {
+        if (r->rests[i] != NULL)
+            oa_mem_free_pages(r->rests[i], CHUNK_BYTES);
+        r->rests[i] = NULL;
+    }
 }
 
 static void run_free(run *r) {
-    for (size_t i = 0; i < BIT_CHUNKS; i++)
-        free_chunk(&r->bits[i]);
-    for (size_t i = 0; i < REST_CHUNKS; i++)
-        free_chunk(&r->rests[i]);
+    if (r != NULL)
+        free_chunks(r, BIT_CHUNKS, REST_CHUNKS);
     oa_mem_free(r);
 }
 
@@ -151,55 +160,42 @@ static size_t sort(uint64_t *prints, uint64_t *spare, size_t count, uint32_t top
 
 /* ---- Writing a run ---- */
 
-static uint8_t *chunk_of(uint8_t **chunk) {
-    if (*chunk == NULL)
-        *chunk = oa_mem_alloc_pages(CHUNK_BYTES);
-    return *chunk;
-}
-
-/* Append `ones` ones and a zero. */
-static bool put_bits(run *r, uint32_t ones) {
-    for (uint32_t i = 0; i <= ones; i++, r->bit_at++) {
-        uint8_t *chunk = chunk_of(&r->bits[r->bit_at / CHUNK_BITS]);
-        if (chunk == NULL)
-            return false;
-        const uint32_t bit = r->bit_at % CHUNK_BITS;
-        if (bit % 8 == 0)
-            chunk[bit / 8] = 0;
-        chunk[bit / 8] |= (uint8_t)((i < ones) << bit % 8);
+/* Return a run with room for `count` prints; NULL: memory ran out. */
+static run *run_new(size_t count) {
+    run *r = oa_mem_calloc(1, sizeof(*r));
+    if (r == NULL)
+        return NULL;
+    r->count = (uint32_t)count;
+    bool is_there = true;
+    for (size_t i = 0; i * CHUNK_BITS < count + BUCKETS && is_there; i++) {
+        r->bits[i] = oa_mem_alloc_pages(CHUNK_BYTES);
+        is_there = r->bits[i] != NULL;
+        if (is_there)
+            memset(r->bits[i], 0, CHUNK_BYTES);
     }
-    return true;
-}
-
-static bool put_rest(run *r, uint64_t print) {
-    uint8_t *chunk = chunk_of(&r->rests[r->rest_at / CHUNK_RESTS]);
-    if (chunk == NULL)
-        return false;
-    uint8_t *at = chunk + r->rest_at % CHUNK_RESTS * REST_BYTES;
-    at[0] = (uint8_t)print;
-    at[1] = (uint8_t)(print >> 8);
-    at[2] = (uint8_t)(print >> 16);
-    at[3] = (uint8_t)(print >> 24);
-    at[4] = (uint8_t)(print >> 32);
-    r->rest_at++;
-    return true;
-}
-
-/* Encode sorted prints. */
-static bool encode(run *r, const uint64_t *prints, size_t count) {
-    size_t at = 0;
-    for (uint64_t bucket = 0; bucket < BUCKETS; bucket++) {
-        const size_t begin = at;
-        for (; at < count && prints[at] >> REST_BITS == bucket; at++) {
-            if (!put_rest(r, prints[at]))
-                return false;
-        }
-        if (!put_bits(r, (uint32_t)(at - begin)))
-            return false;
+    for (size_t i = 0; i * CHUNK_RESTS < count && is_there; i++) {
+        r->rests[i] = oa_mem_alloc_pages(CHUNK_BYTES);
+        is_there = r->rests[i] != NULL;
     }
-    r->bit_at = 0;
-    r->rest_at = 0;
-    return true;
+    if (is_there)
+        return r;
+    run_free(r);
+    return NULL;
+}
+
+/* Encode sorted prints, each once. */
+static void encode(run *r, const uint64_t *prints) {
+    for (uint32_t i = 0; i < r->count; i++) {
+        const uint64_t print = prints[i];
+        const uint32_t bit = (uint32_t)(print >> REST_BITS) + i;
+        r->bits[bit / CHUNK_BITS][bit % CHUNK_BITS / WORD_BITS] |= UINT64_C(1) << bit % WORD_BITS;
+        uint8_t *rest = r->rests[i / CHUNK_RESTS] + i % CHUNK_RESTS * REST_BYTES;
+        rest[0] = (uint8_t)print;
+        rest[1] = (uint8_t)(print >> 8);
+        rest[2] = (uint8_t)(print >> 16);
+        rest[3] = (uint8_t)(print >> 24);
+        rest[4] = (uint8_t)(print >> 32);
+    }
 }
 
 static bool list_has_room(oa_cohort_runs *runs) {
@@ -218,13 +214,10 @@ static bool list_has_room(oa_cohort_runs *runs) {
 static oa_status flush(oa_cohort_runs *runs) {
     const size_t count = sort(runs->prints, runs->spare, runs->count, PRINT_BITS);
     runs->count = count; /* if it fails, nothing but repeats is lost */
-    run *r = list_has_room(runs) ? oa_mem_calloc(1, sizeof(*r)) : NULL;
+    run *r = list_has_room(runs) ? run_new(count) : NULL;
     if (r == NULL)
         return OA_NOMEM;
-    if (!encode(r, runs->prints, count)) {
-        run_free(r);
-        return OA_NOMEM;
-    }
+    encode(r, runs->prints);
     runs->list[runs->run_count++] = r;
     runs->total += count;
     runs->count = 0;
@@ -252,39 +245,35 @@ oa_status oa_cohort_runs_end(oa_cohort_runs *runs) {
     return status;
 }
 
-static uint64_t read_rest(run *r) {
-    const uint32_t place = r->rest_at % CHUNK_RESTS;
-    uint8_t **chunk = &r->rests[r->rest_at / CHUNK_RESTS];
-    const uint8_t *at = *chunk + place * REST_BYTES;
-    const uint64_t rest = (uint64_t)at[0] | (uint64_t)at[1] << 8 | (uint64_t)at[2] << 16 |
-                          (uint64_t)at[3] << 24 | (uint64_t)at[4] << 32;
-    r->rest_at++;
-    if (place == CHUNK_RESTS - 1)
-        free_chunk(chunk);
-    return rest;
+/* The lower bits of print `at`. */
+static inline uint64_t rest_of(const run *r, uint32_t at) {
+    const uint8_t *rest = r->rests[at / CHUNK_RESTS] + at % CHUNK_RESTS * REST_BYTES;
+    return (uint64_t)rest[0] | (uint64_t)rest[1] << 8 | (uint64_t)rest[2] << 16 |
+           (uint64_t)rest[3] << 24 | (uint64_t)rest[4] << 32;
 }
 
-/* Append a run's prints of the buckets from runs->bucket to `end`. */
+/* Append a run's prints of the buckets below `end`, which were not read yet. */
 static oa_status decode(oa_cohort_runs *runs, run *r, uint32_t end) {
-    uint64_t bucket = runs->bucket;
-    while (bucket < end) {
-        const uint32_t place = r->bit_at % CHUNK_BITS;
-        uint8_t **chunk = &r->bits[r->bit_at / CHUNK_BITS];
-        const bool is_print = ((*chunk)[place / 8] >> place % 8 & 1) != 0;
-        r->bit_at++;
-        if (place == CHUNK_BITS - 1)
-            free_chunk(chunk);
-        if (!is_print) {
-            bucket++;
+    while (r->rest_at < r->count) {
+        const uint64_t *words = r->bits[r->bit_at / CHUNK_BITS];
+        const uint64_t word = words[r->bit_at % CHUNK_BITS / WORD_BITS] >> r->bit_at % WORD_BITS;
+        if (word == 0) {
+            r->bit_at = (r->bit_at / WORD_BITS + 1) * WORD_BITS;
             continue;
         }
+        r->bit_at += (uint32_t)__builtin_ctzll(word);
+        const uint64_t bucket = r->bit_at - r->rest_at;
+        if (bucket >= end)
+            break;
         if (runs->count == runs->room) {
             const oa_status status = resize(runs, runs->room * 2);
             if (status != OA_OK)
                 return status;
         }
-        runs->prints[runs->count++] = bucket << REST_BITS | read_rest(r);
+        runs->prints[runs->count++] = bucket << REST_BITS | rest_of(r, r->rest_at++);
+        r->bit_at++;
     }
+    free_chunks(r, r->bit_at / CHUNK_BITS, r->rest_at / CHUNK_RESTS);
     return OA_OK;
 }
 
