@@ -70,9 +70,6 @@ typedef struct oa_cohort_table oa_cohort_table;
  */
 void oa_cohort_table_find(const oa_cohort_table *table, uint64_t print, oa_cohort_set *out);
 
-/* Start to fetch what oa_cohort_table_find() will read first, while the caller does other work. */
-void oa_cohort_table_prefetch(const oa_cohort_table *table, uint64_t print);
-
 /* What a table has of one cohort. */
 typedef struct oa_cohort_info {
     oa_str name;         /* Amplitude's id of the cohort; lent by the table */

@@ -151,8 +151,6 @@ static void look_up(const char *what, oa_cohort_table *const *tables, size_t cou
     uint64_t found = 0;
     const double begin = cpu_s();
     for (size_t i = 0; i < PRINTS; i++) {
-        for (size_t n = 0; count > 1 && n < count; n++)
-            oa_cohort_table_prefetch(tables[n], prints[i]);
         uint64_t set = 0;
         for (size_t n = 0; n < count; n++) {
             oa_cohort_set answer;
@@ -242,7 +240,7 @@ static void eight_cohorts(uint64_t users) {
     printf("  %-44s %6.2f bytes a user in RSS, built in %.2f s CPU\n", "a table for each",
            (memory("VmRSS:") - before) / (double)users, cpu);
     look_up("one table: all cohorts of a user", &one, 1, 0, users);
-    look_up("a table for each, all prefetched", each, COHORTS, 0, users);
+    look_up("a table for each: all cohorts of a user", each, COHORTS, 0, users);
     look_up("one table: a user of none", &one, 1, UINT64_C(1) << 40, users);
     look_up("a table for each: a user of none", each, COHORTS, UINT64_C(1) << 40, users);
     oa_cohort_table_free(one);
