@@ -1,8 +1,8 @@
 /*
  * cohort_build.c: from the bytes of a body to the next table.  [one owner]
  *
- * A reader finds ids, an id becomes a print, prints are kept in runs, and in the end a merge makes a
- * table of them. An id exists only between the first two of these.
+ * A reader finds ids, an id becomes a print, prints are kept in runs, and in the end a merge makes
+ * a table of them. An id exists only between the first two of these.
  */
 #include <string.h>
 

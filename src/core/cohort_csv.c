@@ -1,5 +1,5 @@
 /*
- * cohort_csv.c: the ids of a CSV file (RFC 4180), or of a list with an id on each line.  [one owner]
+ * cohort_csv.c: the ids of a CSV file (RFC 4180), or of a list, an id on each line.  [one owner]
  *
  * A CSV file begins with a header line that has a column `user_id`; "User ID" is the same. Every
  * line has as many fields as the header, which tells a file that was cut off in most places. Empty

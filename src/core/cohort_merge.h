@@ -1,6 +1,7 @@
 /*
- * cohort_merge.h: the next table out of the present one, an overlay and what was read.  [any
- * thread, one owner of the runs]
+ * cohort_merge.h: the next table out of the present one, an overlay and what was read.
+ *
+ * Thread: any; the runs have one owner, the present table any number of readers.
  */
 #ifndef OA_COHORT_MERGE_H
 #define OA_COHORT_MERGE_H

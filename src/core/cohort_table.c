@@ -12,18 +12,18 @@
  *   +----+----+----+----+----+-----     |
  *          |                            v
  *          v   +-----------+-----+-----------+-----+-----
- *   users      | remainder | set | remainder | set |    sorted; 5 bytes and 1 for up to 8 cohorts;
- *              +-----------+-----+-----------+-----+-----      of a single cohort no set is stored
+ *   users      | remainder | set | remainder | set |    sorted; 5 bytes, and 1 for 2 to 8 cohorts;
+ *              +-----------+-----+-----------+-----+-----     of a single cohort no set is stored
  *
- * So 10 million members of one cohort take 5.4 bytes each, and 6.4 in 8 cohorts. A look-up reads an
- * offset and then a bucket. A table for each cohort takes less for users that are in one of them,
- * but three times as much for users that are in four of eight, and more than twice the time.
+ * So 10 million members of one cohort take 5.4 bytes each, and 6.4 in 8 cohorts. A look-up reads
+ * an offset and then a bucket. A table for each cohort takes less for users that are in one of
+ * them, but three times as much for users that are in four of eight, and more than twice the time.
  *
  * Larger buckets, in which a user is looked for where it would be if prints were exactly evenly
  * spread, save 0.4 bytes and are not faster: the place that is read depends on more.
  *
- * All 57 bits can be told from an entry and its place. So tables of any size are merged exactly, and
- * a wrong answer stays as improbable after any number of merges.
+ * All 57 bits can be told from an entry and its place. So tables of any size are merged exactly,
+ * and a wrong answer stays as improbable after any number of merges.
  *
  * The image, in which every number is little-endian, and which is read byte by byte, so that it may
  * begin anywhere and be read on any machine:

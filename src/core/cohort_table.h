@@ -1,6 +1,7 @@
 /*
- * cohort_table.h: how a table of cohorts is written, and read in order.  [one writer, then any
- * number of readers]
+ * cohort_table.h: how a table of cohorts is written, and read in order.
+ *
+ * Thread: one owner while it is written, then any number of readers.
  *
  * The rest of the interface, what a host may use, is in cohort.h.
  */
@@ -15,8 +16,8 @@ enum { OA_COHORT_MAX_USERS = INT32_MAX };
  * Begin a table. `infos` describes its cohorts, without their members, which are counted.
  *
  * `max_users` bounds how many are added, and `likely_users` chooses the number of buckets. Copies
- * infos; returns *out owned, to be sealed or freed. Errors: OA_NOMEM, OA_TOO_LARGE. Cost: memory for
- * max_users is asked for; pages that are not written to cost nothing.
+ * infos; returns *out owned, to be sealed or freed. Errors: OA_NOMEM, OA_TOO_LARGE. Cost: memory
+ * for max_users is asked for; pages that are not written to cost nothing.
  */
 oa_status oa_cohort_table_begin(const oa_cohort_info *infos, size_t count, uint64_t max_users,
                                 uint64_t likely_users, oa_cohort_table **out)

@@ -1,10 +1,11 @@
 /*
- * cohort.c: membership in numbers: memory, building, look-ups, wrong answers.
+ * cohort.c: membership in numbers: memory, building, look-ups, wrong answers; without Node.
  *
  *     cohort [members in millions, 10] [wrong answers: look-ups in millions, 100]
  *
- * Ids have 20 bytes, as the body of Amplitude's cohort API has them. Memory is what the system
- * counts for the process (VmRSS, VmHWM), on pages of its own, as in the addon.
+ * It prints a JSON object. Times are CPU. Ids have 20 bytes, in the body of a cohort API that is fed
+ * in pieces of 64 KB. Memory is what the system counts for the process (VmRSS, VmHWM), on pages of
+ * its own, as in the addon.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,105 +145,96 @@ static uint64_t *some_prints(uint64_t first, uint64_t count) {
     return prints;
 }
 
-/* Look-ups one after the other: each needs the answer of the one before. Prints ns of each. */
-static void look_up(const char *what, oa_cohort_table *const *tables, size_t count, uint64_t first,
+static void tell(const char *name, double value) {
+    static bool has_one;
+    printf("%s\"%s\": %.6g", has_one ? ",\n  " : "{\n  ", name, value);
+    has_one = true;
+}
+
+/* Look-ups one after the other: each waits for the answer of the one before. Tells ns of each. */
+static void look_up(const char *name, oa_cohort_table *const *tables, size_t count, uint64_t first,
                     uint64_t users) {
     uint64_t *prints = some_prints(first, users);
-    uint64_t found = 0;
     const double begin = cpu_s();
     for (size_t i = 0; i < PRINTS; i++) {
-        uint64_t set = 0;
+        uint64_t all = 0;
         for (size_t n = 0; n < count; n++) {
-            oa_cohort_set answer;
-            oa_cohort_table_find(tables[n], prints[i], &answer);
-            set |= answer.words[0] << n;
+            oa_cohort_set set;
+            oa_cohort_table_find(tables[n], prints[i], &set);
+            all |= set.words[0] << n;
         }
-        found += (uint64_t)__builtin_popcountll(set);
-        if (i + 1 < PRINTS) /* the next one depends on this answer */
-            prints[i + 1] ^= set >> 63;
+        if (i + 1 < PRINTS)
+            prints[i + 1] ^= all >> 63;
     }
-    const double ns = (cpu_s() - begin) / PRINTS * 1e9;
-    printf("  %-44s %6.0f ns   (%.2f cohorts found)\n", what, ns, (double)found / PRINTS);
+    tell(name, (cpu_s() - begin) / PRINTS * 1e9);
     free(prints);
 }
 
-/* One cohort: its memory, its refresh, its image, its wrong answers. */
-static void one_cohort(uint64_t members, uint64_t probes) {
-    timing t;
-    oa_cohort_table *table = NULL;
-    const double before = memory("VmRSS:");
-    forget_peak();
-    table = build(NULL, 1, 0, 0, members, 1, &t);
-    const double own = memory("VmRSS:") - before, first_peak = memory("VmHWM:") - before;
-    printf("one cohort of %.0f million members, ids of 20 bytes\n", (double)members / 1e6);
-    printf("  %-44s %6.2f bytes a member in RSS, %.2f in the image\n", "memory",
-           own / (double)members, (double)oa_cohort_table_image(table).len / (double)members);
-    printf("  %-44s %6.2f s CPU: %.2f reading %.0f MB of JSON, %.2f merging\n", "first load",
-           t.read_s + t.merge_s, t.read_s, (double)members * (ID_BYTES + 3) / 1e6, t.merge_s);
-    printf("  %-44s %6.2f MB\n", "  its peak beyond the table", (first_peak - own) / 1e6);
-
-    forget_peak();
-    const double start = memory("VmRSS:");
-    oa_cohort_table *next = build(table, 1, 0, members / 20, members, 1, &t);
-    printf("  %-44s %6.2f s CPU: %.2f reading, %.2f merging\n", "refresh, 5 % others",
-           t.read_s + t.merge_s, t.read_s, t.merge_s);
-    printf("  %-44s %6.2f MB\n", "  its peak beyond both tables",
-           (memory("VmHWM:") - start - (memory("VmRSS:") - start)) / 1e6);
-    oa_cohort_table_free(table);
-    table = next;
-
-    const double open = cpu_s();
-    oa_cohort_table *opened = NULL;
-    check(oa_cohort_table_open(&key, oa_cohort_table_image(table), &opened));
-    printf("  %-44s %6.2f ms CPU\n", "an image in memory checked and opened", (cpu_s() - open) * 1e3);
-    oa_cohort_table_free(opened);
-
-    look_up("look-up of a member", &table, 1, members / 20, members);
-    look_up("look-up of another user", &table, 1, UINT64_C(1) << 40, members);
+/* Wrong answers about members, and about prints that no member has. */
+static void look_for_wrong_answers(const oa_cohort_table *table, uint64_t first, uint64_t members,
+                                   uint64_t probes) {
     uint64_t missing = 0, wrong = 0;
+    oa_cohort_set set;
     for (uint64_t n = 0; n < members; n++) {
-        oa_cohort_set set;
-        oa_cohort_table_find(table, print_of(members / 20 + n), &set);
+        oa_cohort_table_find(table, print_of(first + n), &set);
         missing += set.words[0] != 1;
     }
-    /* Hashes of others: what a print of an id is, without the cost of writing and hashing ids. */
-    for (uint64_t n = 0; n < probes; n++) {
-        oa_cohort_set set;
+    for (uint64_t n = 0; n < probes; n++) { /* as hashes of ids are, without ids */
         oa_cohort_table_find(table, mixed(n + (UINT64_C(1) << 50)) >> 7, &set);
         wrong += set.words[0] != 0;
     }
-    printf("  %-44s %6llu of %.0f million; %llu members missing\n", "wrong answers",
-           (unsigned long long)wrong, (double)probes / 1e6, (unsigned long long)missing);
+    tell("membersMissing", (double)missing);
+    tell("probes", (double)probes);
+    tell("wrongMembers", (double)wrong);
+}
+
+static void one_cohort(uint64_t members, uint64_t probes) {
+    timing t;
+    const double before = memory("VmRSS:");
+    oa_cohort_table *table = build(NULL, 1, 0, 0, members, 1, &t);
+    tell("members", (double)members);
+    tell("bodyBytes", (double)members * (ID_BYTES + 3));
+    tell("bytesPerMember", (memory("VmRSS:") - before) / (double)members);
+    tell("imageBytesPerMember", (double)oa_cohort_table_image(table).len / (double)members);
+    tell("loadSeconds", t.read_s + t.merge_s);
+
+    forget_peak();
+    oa_cohort_table *next = build(table, 1, 0, members / 20, members, 1, &t);
+    tell("refreshReadSeconds", t.read_s);
+    tell("refreshMergeSeconds", t.merge_s);
+    tell("refreshPeakBytes", memory("VmHWM:") - memory("VmRSS:")); /* beyond both tables */
+    oa_cohort_table_free(table);
+    table = next;
+
+    const double begin = cpu_s();
+    oa_cohort_table *opened = NULL;
+    check(oa_cohort_table_open(&key, oa_cohort_table_image(table), &opened));
+    tell("openMillis", (cpu_s() - begin) * 1e3);
+    oa_cohort_table_free(opened);
+
+    look_up("memberNanos", &table, 1, members / 20, members);
+    look_up("otherNanos", &table, 1, UINT64_C(1) << 40, members);
+    look_for_wrong_answers(table, members / 20, members, probes);
     oa_cohort_table_free(table);
 }
 
-/* Eight cohorts, each with every second user: one table, and a table for each. */
+/* Eight cohorts, each with every second user: in one table, and in a table for each. */
 static void eight_cohorts(uint64_t users) {
     timing t;
     oa_cohort_table *one = NULL, *each[COHORTS];
-    double cpu = 0, before = memory("VmRSS:");
+    double before = memory("VmRSS:");
     for (size_t i = 0; i < COHORTS; i++) {
         oa_cohort_table *next = build(one, COHORTS, i, i % 2, users, 2, &t);
         oa_cohort_table_free(one);
         one = next;
-        cpu += t.read_s + t.merge_s;
     }
-    const double own = memory("VmRSS:") - before;
-    printf("8 cohorts, %.0f million users, each in 4 of them\n", (double)users / 1e6);
-    printf("  %-44s %6.2f bytes a user in RSS, built in %.2f s CPU\n", "one table for all",
-           own / (double)oa_cohort_table_users(one), cpu);
+    tell("eightBytesPerUser", (memory("VmRSS:") - before) / (double)users);
     before = memory("VmRSS:");
-    cpu = 0;
-    for (size_t i = 0; i < COHORTS; i++) {
+    for (size_t i = 0; i < COHORTS; i++)
         each[i] = build(NULL, 1, 0, i % 2, users, 2, &t);
-        cpu += t.read_s + t.merge_s;
-    }
-    printf("  %-44s %6.2f bytes a user in RSS, built in %.2f s CPU\n", "a table for each",
-           (memory("VmRSS:") - before) / (double)users, cpu);
-    look_up("one table: all cohorts of a user", &one, 1, 0, users);
-    look_up("a table for each: all cohorts of a user", each, COHORTS, 0, users);
-    look_up("one table: a user of none", &one, 1, UINT64_C(1) << 40, users);
-    look_up("a table for each: a user of none", each, COHORTS, UINT64_C(1) << 40, users);
+    tell("eightTablesBytesPerUser", (memory("VmRSS:") - before) / (double)users);
+    look_up("eightNanos", &one, 1, 0, users);
+    look_up("eightTablesNanos", each, COHORTS, 0, users);
     oa_cohort_table_free(one);
     for (size_t i = 0; i < COHORTS; i++)
         oa_cohort_table_free(each[i]);
@@ -255,5 +247,6 @@ int main(int argc, char **argv) {
     oa_cohort_key_init(&key, (oa_str){"a secret key", 12});
     one_cohort(millions * 1000000, probes * 1000000);
     eight_cohorts(millions * 1000000);
+    printf("\n}\n");
     return 0;
 }

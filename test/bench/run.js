@@ -26,6 +26,7 @@ const BENCHMARKS = [
   'stall',
   'fairness',
   'growth',
+  'cohort',
 ];
 
 function parse() {

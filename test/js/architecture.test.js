@@ -135,6 +135,23 @@ checkRules(
       found: ['src/host/new.c -> buf.h'],
     },
     {
+      title: 'membership and delivery do not know each other',
+      find: forbiddenIncludes((file, name, isOwn) => {
+        const isCohort = /^cohort/.test(moduleOf(file));
+        const included = moduleOf(name);
+        return (
+          isCore(file) &&
+          isOwn &&
+          (isCohort ? !/^(cohort\w*|hash|mem|oa)$/.test(included) : /^cohort/.test(included))
+        );
+      }),
+      breach: {
+        'src/core/cohort_new.c': '#include "queue.h"\n#include "mem.h"',
+        'src/core/queue.c': '#include "cohort.h"',
+      },
+      found: ['src/core/cohort_new.c -> queue.h', 'src/core/queue.c -> cohort.h'],
+    },
+    {
       title: 'each library has one user',
       find: forbiddenIncludes(
         (file, name, isOwn) => !isOwn && name in LIBRARIES && LIBRARIES[name] !== file,
