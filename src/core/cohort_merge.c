@@ -60,7 +60,6 @@ static void describe(merge *m, const oa_cohort_table *present, const oa_cohort_i
     for (size_t i = 0; i < plan->name_count; i++)
         infos[i] = (oa_cohort_info){.name = plan->names[i]};
     const size_t count = present == NULL ? 0 : oa_cohort_table_cohorts(present);
-    m->places_differ = count > plan->name_count;
     for (size_t i = 0; i < count; i++) {
         const oa_cohort_info *info = oa_cohort_table_info(present, i);
         const size_t place = place_of(plan, info->name);

@@ -230,8 +230,6 @@ oa_str oa_cohort_table_image(const oa_cohort_table *table) { return table->image
 static void read_user(oa_cohort_cursor *cursor) {
     const oa_cohort_table *table = cursor->table;
     cursor->print = UINT64_MAX;
-    if (cursor->at >= table->user_count)
-        return;
     while (cursor->at >= cursor->end) {
         if (++cursor->bucket >> table->bucket_bits != 0)
             return;

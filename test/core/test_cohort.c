@@ -253,6 +253,16 @@ static void cohorts_keep_their_members_when_the_list_changes(void **state) {
     }
     assert_int_equal(oa_cohort_table_users(next), 300);
     assert_int_equal(oa_cohort_table_loaded(next).words[0], 5);
+    const oa_str swapped[] = {str("c1"), str("c0"), str("c2"), str("c3")};
+    oa_cohort_table *other = NULL;
+    plan = plan_of(4, 0);
+    plan.names = swapped;
+    assert_int_equal(oa_cohort_merge(&plan, table, NULL, &other), OA_OK);
+    for (uint64_t user = 0; user < 600; user++) {
+        const uint64_t set = cohorts_of(table, user);
+        assert_int_equal(cohorts_of(other, user), (set & 12) | (set & 1) << 1 | (set >> 1 & 1));
+    }
+    oa_cohort_table_free(other);
     oa_cohort_table_free(table);
     oa_cohort_table_free(next);
     plan = plan_of(1, 0); /* down to one, of which no sets are stored */
