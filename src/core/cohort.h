@@ -57,7 +57,7 @@ static inline void oa_cohort_set_put(oa_cohort_set *set, size_t cohort, bool is_
 /* Derive the key of all prints from `text`. Borrows. */
 void oa_cohort_key_init(oa_hash_key *key, oa_str text);
 
-/* Return the print of a user id in UTF-8. Borrows. Cost: 5 ns for an id of 20 bytes. */
+/* Return the print of a user id in UTF-8. Borrows. Cost: one hash. */
 uint64_t oa_cohort_print(const oa_hash_key *key, oa_str user_id);
 
 /* ---- A table ---- */
@@ -127,7 +127,8 @@ void oa_cohort_overlay_free(oa_cohort_overlay *overlay);
  * Note that a user enters or leaves a cohort, according to a message of `time` (its computed_time).
  *
  * Messages may come late: of the same user and cohort, the latest time counts. Errors: OA_REPEAT:
- * a later one is known, nothing has changed; OA_TOO_LARGE: full, merge it first; OA_NOMEM.
+ * a later one is known, nothing has changed; OA_TOO_LARGE: full, merge it first, or no cohort has
+ * this number; OA_NOMEM.
  */
 oa_status oa_cohort_overlay_put(oa_cohort_overlay *overlay, uint64_t print, size_t cohort,
                                 bool is_in, int64_t time) __attribute__((warn_unused_result));
@@ -243,7 +244,7 @@ typedef struct oa_cohort_delta {
  *
  * Ownership: borrows `present` and `overlay` (NULL: none); takes what the build has read; returns
  * *out owned, of which every cohort that `present` has under the same name is kept. Writes *delta.
- * Errors: OA_NOMEM, OA_TOO_LARGE (more than 2^31 users). Cost: 20 ns an id, and 10 for each user of
+ * Errors: OA_NOMEM, OA_TOO_LARGE (more than 2^31 users). Cost: 30 ns an id, and 5 for each user of
  * `present`. Memory: the new table, and what is not yet merged of the ids.
  */
 oa_status oa_cohort_build_finish(oa_cohort_build *build, const oa_cohort_table *present,

@@ -77,6 +77,8 @@ static oa_status grow(oa_cohort_overlay *overlay) {
 
 oa_status oa_cohort_overlay_put(oa_cohort_overlay *overlay, uint64_t print, size_t cohort,
                                 bool is_in, int64_t time) {
+    if (cohort >= OA_COHORT_MAX)
+        return OA_TOO_LARGE;
     time = time > MAX_TIME ? MAX_TIME : time < -MAX_TIME ? -MAX_TIME : time;
     const oa_cohort_note note = {print << COHORT_BITS | cohort, time * 2 + is_in};
     oa_cohort_note *slot = overlay->slot_count == 0 ? NULL : slot_of(overlay, note.key);

@@ -197,6 +197,8 @@ void oa_cohort_table_find(const oa_cohort_table *table, uint64_t print, oa_cohor
     const uint64_t rest = print & low_bits(table->rest_bits);
     uint64_t begin, end;
     bucket_bounds(table, print >> table->rest_bits, &begin, &end);
+    if (begin >= end)
+        return;
     const uint8_t *user = table->users + begin * table->stride;
     for (; begin < end; begin++, user += table->stride) {
         const uint64_t found = load64(user) & table->rest_mask;

@@ -358,6 +358,7 @@ static void the_latest_change_counts(void **state) {
     assert_int_equal(oa_cohort_overlay_count(overlay), 3);
     put(overlay, 1, 1, false, INT64_MAX);
     put(overlay, 9, 127, false, INT64_MIN);
+    assert_int_equal(oa_cohort_overlay_put(overlay, print_of(9), 128, true, 1), OA_TOO_LARGE);
     assert_int_equal(applied(overlay, 1, 7), 1);
     oa_cohort_overlay_free(overlay);
 }
