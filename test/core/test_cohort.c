@@ -55,6 +55,41 @@ static void repeats_count_once(void **state) {
     oa_cohort_table_free(table);
 }
 
+/* Pages that are in use; those of tables are left out. */
+static size_t page_bytes, most_page_bytes;
+enum { LARGE_BYTES = 1 << 20 };
+
+static void *count_pages(size_t size) {
+    page_bytes += size < LARGE_BYTES ? size : 0;
+    most_page_bytes = page_bytes > most_page_bytes ? page_bytes : most_page_bytes;
+    return malloc(size);
+}
+
+static void uncount_pages(void *pointer, size_t size) {
+    page_bytes -= size < LARGE_BYTES ? size : 0;
+    free(pointer);
+}
+
+static void what_is_read_is_small_and_freed_while_it_is_merged(void **state) {
+    (void)state;
+    enum { USERS = 1000000 };
+    oa_set_pages((oa_pages){count_pages, uncount_pages});
+    const oa_cohort_plan plan = plan_of(1, 0);
+    oa_cohort_build *build = NULL;
+    oa_cohort_delta delta;
+    oa_cohort_table *table = NULL;
+    assert_int_equal(oa_cohort_build_new(&plan, &build), OA_OK);
+    assert_int_equal(feed_users(build, 0, USERS, 1), OA_OK);
+    assert_int_equal(oa_cohort_build_end(build), OA_OK);
+    assert_true(most_page_bytes < USERS * 6);
+    assert_int_equal(oa_cohort_build_finish(build, NULL, NULL, 0, &delta, &table), OA_OK);
+    assert_true(page_bytes < most_page_bytes / 15); /* the build is still there */
+    oa_cohort_build_free(build);
+    oa_cohort_table_free(table);
+    assert_int_equal(page_bytes, 0);
+    oa_set_pages((oa_pages){NULL, NULL});
+}
+
 static void a_large_body_is_refused(void **state) {
     (void)state;
     oa_cohort_plan plan = plan_of(1, 0);
@@ -503,6 +538,7 @@ int main(void) {
         cmocka_unit_test(members_are_found_and_others_are_not),
         cmocka_unit_test(a_member_takes_few_bytes),
         cmocka_unit_test(repeats_count_once),
+        cmocka_unit_test(what_is_read_is_small_and_freed_while_it_is_merged),
         cmocka_unit_test(a_large_body_is_refused),
         cmocka_unit_test(a_build_is_finished_once_and_after_its_end),
         cmocka_unit_test(a_body_that_is_wrong_says_why),
