@@ -149,6 +149,7 @@ static void tell(const char *name, double value) {
     static bool has_one;
     printf("%s\"%s\": %.6g", has_one ? ",\n  " : "{\n  ", name, value);
     has_one = true;
+    fflush(stdout);
 }
 
 /* Look-ups one after the other: each waits for the answer of the one before. Tells ns of each. */
