@@ -245,7 +245,7 @@ typedef struct oa_cohort_delta {
  * Ownership: borrows `present` and `overlay` (NULL: none); takes what the build has read; returns
  * *out owned, of which every cohort that `present` has under the same name is kept. Writes *delta.
  * Errors: OA_NOMEM, OA_TOO_LARGE (more than 2^31 users). Cost: 30 ns an id, and 5 for each user of
- * `present`. Memory: the new table, and what is not yet merged of the ids.
+ * `present`. Memory: the new table, what is not yet merged of the ids, and 0.3 bytes an id.
  */
 oa_status oa_cohort_build_finish(oa_cohort_build *build, const oa_cohort_table *present,
                                  const oa_cohort_overlay *overlay, int64_t fetched_ms,
