@@ -47,7 +47,7 @@ const nativeFiles = new Map(
 );
 
 /** Headers that include no other header of the core but oa.h, and leaves, which may also allocate. */
-const PURE = ['backoff', 'chance', 'fit', 'ids', 'limits'];
+const PURE = ['backoff', 'chance', 'crc32', 'fit', 'huffman', 'ids', 'limits'];
 const LEAVES = ['buf', 'hash', 'mem', 'status'];
 /** The machine, from the top: what is further down is called by what is further up. */
 const MACHINE = ['dispatcher', 'deliver', 'fleet', 'verdict', 'drop', 'notices'];
@@ -55,6 +55,10 @@ const STANDARD = /^(assert|ctype|inttypes|stdarg|stdbool|stddef|stdint|stdio|std
 const LIBRARIES = {
   'cjson/cJSON.h': 'src/core/amplitude/response.c',
   'xxhash.h': 'src/core/hash.c',
+  // What a processor can do: these come with the compiler, and need no operating system.
+  'arm_acle.h': 'src/core/crc32.c',
+  'cpuid.h': 'src/core/crc32.c',
+  'immintrin.h': 'src/core/crc32.c',
   'curl/curl.h': 'src/host/curl.c',
   'zlib.h': 'src/host/gzip.c',
   'napi.h': 'src/host/node/values.h', // which binding.cc includes
@@ -98,7 +102,8 @@ function callsUp(files) {
 }
 
 // Those of the compiler begin with a double underscore, and are not ours: __attribute__, __cplusplus.
-const COMPILERS_NAME = /^__(cplusplus|[A-Za-z]+__|has_[a-z_]+|builtin_[a-z_]+)$/;
+const COMPILERS_NAME =
+  /^__(cplusplus|\w+__|has_[a-z_]+|builtin_[a-z_]+|ARM_FEATURE_[A-Z0-9]+|crc32[bd]|get_cpuid|m128i)$/;
 
 checkRules(
   [

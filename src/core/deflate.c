@@ -1,0 +1,175 @@
+#include "deflate.h"
+
+#include "bits.h"
+#include "buf.h"
+#include "crc32.h"
+#include "deflate_block.h"
+#include "mem.h"
+
+enum {
+    MAX_DISTANCE = 32768,
+    WORTH_COPY = 5, /* a shorter copy takes about as many bits as its bytes */
+    MAX_COPIES = 1 << 17,
+    KEEP_BYTES = 1 << 20, /* larger buffers are freed when nothing is pending */
+};
+
+typedef struct text_copy {
+    uint32_t at;
+    uint32_t len;
+    uint32_t distance;
+} text_copy;
+
+struct oa_deflate {
+    text_copy *copies;
+    size_t copy_count;
+    size_t copy_cap;
+    oa_buf out;
+    oa_crc32 crc;
+    oa_deflate_block block;
+};
+
+oa_deflate *oa_deflate_new(void) {
+    oa_deflate *deflate = oa_mem_calloc(1, sizeof(*deflate));
+    if (deflate == NULL)
+        return NULL;
+    oa_crc32_init(&deflate->crc);
+    oa_deflate_block_init(&deflate->block);
+    oa_buf_init(&deflate->out, SIZE_MAX / 2);
+    return deflate;
+}
+
+void oa_deflate_free(oa_deflate *deflate) {
+    if (deflate == NULL)
+        return;
+    oa_buf_clear(&deflate->out);
+    oa_mem_free(deflate->copies);
+    oa_mem_free(deflate);
+}
+
+void oa_deflate_begin(oa_deflate *deflate) { deflate->copy_count = 0; }
+
+static bool grow_copies(oa_deflate *deflate) {
+    enum { FIRST_CAPACITY = 64 };
+    const size_t cap = deflate->copy_cap == 0 ? FIRST_CAPACITY : 2 * deflate->copy_cap;
+    text_copy *copies =
+        cap > MAX_COPIES ? NULL : oa_mem_realloc(deflate->copies, cap * sizeof(copies[0]));
+    if (copies == NULL)
+        return false;
+    deflate->copies = copies;
+    deflate->copy_cap = cap;
+    return true;
+}
+
+void oa_deflate_copy(oa_deflate *deflate, size_t at, size_t from, size_t len) {
+    if (from >= at || at - from > MAX_DISTANCE || at > OA_DEFLATE_MAX_BYTES ||
+        len > OA_DEFLATE_MAX_BYTES)
+        return;
+    const uint32_t distance = (uint32_t)(at - from);
+    if (deflate->copy_count > 0) {
+        text_copy *last = &deflate->copies[deflate->copy_count - 1];
+        if (last->distance == distance && (size_t)last->at + last->len == at) {
+            last->len += (uint32_t)len;
+            return;
+        }
+    }
+    if (deflate->copy_count == deflate->copy_cap && !grow_copies(deflate))
+        return;
+    deflate->copies[deflate->copy_count++] = (text_copy){(uint32_t)at, (uint32_t)len, distance};
+}
+
+void oa_deflate_cut(oa_deflate *deflate, size_t at) {
+    for (; deflate->copy_count > 0; deflate->copy_count--) {
+        text_copy *last = &deflate->copies[deflate->copy_count - 1];
+        if (last->at >= at)
+            continue;
+        if (last->len > at - last->at)
+            last->len = (uint32_t)(at - last->at);
+        break;
+    }
+}
+
+void oa_deflate_trim(oa_deflate *deflate) {
+    oa_buf_shrink(&deflate->out, KEEP_BYTES);
+    if (deflate->copy_cap * sizeof(deflate->copies[0]) <= KEEP_BYTES)
+        return;
+    oa_mem_free(deflate->copies);
+    deflate->copies = NULL;
+    deflate->copy_cap = deflate->copy_count = 0;
+}
+
+static inline uint64_t load_64(const unsigned char *from) {
+    return from[0] | (uint64_t)from[1] << 8 | (uint64_t)from[2] << 16 | (uint64_t)from[3] << 24 |
+           (uint64_t)from[4] << 32 | (uint64_t)from[5] << 40 | (uint64_t)from[6] << 48 |
+           (uint64_t)from[7] << 56;
+}
+
+/* Return where the text from `at` on, before `len`, ends to be the same as `distance` before. */
+static size_t end_of_same(const unsigned char *text, size_t len, size_t at, size_t distance) {
+    for (; len - at >= 8; at += 8) {
+        const uint64_t differs = load_64(text + at) ^ load_64(text + at - distance);
+        if (differs != 0)
+            return at + (size_t)__builtin_ctzll(differs) / 8;
+    }
+    while (at < len && text[at] == text[at - distance])
+        at++;
+    return at;
+}
+
+/* Return how much of `left` bytes one copy takes. What it leaves is not too short for another. */
+static size_t part_of(size_t left) {
+    if (left <= OA_DEFLATE_MAX_COPY)
+        return left;
+    return left - OA_DEFLATE_MAX_COPY >= OA_DEFLATE_MIN_COPY ? OA_DEFLATE_MAX_COPY
+                                                             : left - OA_DEFLATE_MIN_COPY;
+}
+
+/* Write the text as blocks. False without memory. */
+static bool put_blocks(oa_deflate *deflate, const unsigned char *text, size_t len, oa_bits *bits) {
+    oa_deflate_block *block = &deflate->block;
+    oa_deflate_block_begin(block, text, 0);
+    size_t done = 0; /* all before is in blocks */
+    for (size_t i = 0; i < deflate->copy_count; i++) {
+        const text_copy *copy = &deflate->copies[i];
+        const size_t next = i + 1 < deflate->copy_count ? copy[1].at : len;
+        size_t end = copy->at + copy->len;
+        if (end < next && next <= len)
+            end = end_of_same(text, len, end, copy->distance);
+        if (end > len)
+            end = len;
+        size_t at = copy->at > done ? copy->at : done;
+        if (end < at + WORTH_COPY)
+            continue;
+        for (size_t part; at < end; at += part, done = at) {
+            part = part_of(end - at);
+            if (oa_deflate_block_is_full(block)) {
+                if (!oa_deflate_block_end(block, done, false, bits))
+                    return false;
+                oa_deflate_block_begin(block, text, done);
+            }
+            oa_deflate_block_add(block, at - done, part, copy->distance);
+        }
+    }
+    return oa_deflate_block_end(block, len, true, bits);
+}
+
+oa_str oa_deflate_gzip(oa_deflate *deflate, oa_str text) {
+    /* Deflated; no name, no time; of no operating system. */
+    static const unsigned char head[10] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255};
+    const oa_str absent = {NULL, 0};
+    if (text.len > OA_DEFLATE_MAX_BYTES)
+        return absent;
+    oa_bits bits;
+    oa_buf_reset(&deflate->out);
+    oa_buf_append(&deflate->out, (const char *)head, sizeof(head));
+    if (oa_buf_status(&deflate->out) != OA_OK)
+        return absent;
+    oa_bits_begin(&bits, &deflate->out);
+    if (!put_blocks(deflate, (const unsigned char *)text.data, text.len, &bits) ||
+        !oa_bits_reserve(&bits, 8 + 2 * 32))
+        return absent;
+    oa_bits_align(&bits);
+    oa_bits_put_32(&bits, oa_crc32_add(&deflate->crc, 0, text.data, text.len));
+    oa_bits_put_32(&bits, (uint32_t)text.len);
+    oa_bits_end(&bits);
+    return (oa_str){deflate->out.data, deflate->out.len};
+}
