@@ -37,13 +37,22 @@ static void set_factors(uint64_t factors[2], unsigned distance) {
     factors[1] = (uint64_t)power_of_x(8 * distance - 32) << 1;
 }
 
-static bool processor_can_fold(void) {
+static oa_crc32_way best_way(void) {
+    oa_crc32_way way = OA_CRC32_TABLES;
 #if defined(__x86_64__)
+    enum { SAVES_AVX = 6 }; /* the operating system keeps these registers, in XCR0 */
     unsigned a = 0, b = 0, c = 0, d = 0;
-    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_PCLMUL) != 0;
-#else
-    return false;
+    if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & bit_PCLMUL) == 0)
+        return way;
+    way = OA_CRC32_FOLD;
+    if ((c & bit_OSXSAVE) == 0)
+        return way;
+    __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+    if ((a & SAVES_AVX) == SAVES_AVX && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
+        (b & bit_AVX2) != 0 && (c & bit_VPCLMULQDQ) != 0)
+        way = OA_CRC32_FOLD_WIDE;
 #endif
+    return way;
 }
 
 void oa_crc32_init(oa_crc32 *crc) {
@@ -59,9 +68,11 @@ void oa_crc32_init(oa_crc32 *crc) {
             crc->table[behind][byte] = value >> 8 ^ crc->table[0][value & 0xff];
         }
     }
-    crc->can_fold = processor_can_fold();
-    set_factors(crc->far, 64);
-    set_factors(crc->near, 16);
+    crc->way = best_way();
+    set_factors(crc->past_16, 16);
+    set_factors(crc->past_64, 64);
+    set_factors(crc->past_128, 128);
+    set_factors(crc->past_128 + 2, 128);
 }
 
 #if defined(__ARM_FEATURE_CRC32) && defined(__aarch64__)
@@ -104,14 +115,14 @@ static uint32_t divide(const oa_crc32 *crc, uint32_t state, const unsigned char 
 
 #if defined(__x86_64__)
 
-enum { FOLD_BYTES = 64 };
+enum { FOLD_BYTES = 64, WIDE_BYTES = 128 };
 
-/* Move 16 bytes by the distance of `factors`, and add the 16 that are there. */
+/* Move 16 bytes by as much as `factors` do, and add those that are there. */
 __attribute__((target("pclmul"))) static inline __m128i move(__m128i bytes, __m128i factors,
-                                                             __m128i there) {
+                                                             __m128i onto) {
     const __m128i first = _mm_clmulepi64_si128(bytes, factors, 0x00);
     const __m128i second = _mm_clmulepi64_si128(bytes, factors, 0x11);
-    return _mm_xor_si128(_mm_xor_si128(first, second), there);
+    return _mm_xor_si128(_mm_xor_si128(first, second), onto);
 }
 
 /*
@@ -122,8 +133,8 @@ __attribute__((target("pclmul"))) static inline __m128i move(__m128i bytes, __m1
  */
 __attribute__((target("pclmul"))) static uint32_t fold(const oa_crc32 *crc, uint32_t state,
                                                        const unsigned char *data, size_t len) {
-    const __m128i far = _mm_loadu_si128((const __m128i *)(const void *)crc->far);
-    const __m128i near = _mm_loadu_si128((const __m128i *)(const void *)crc->near);
+    const __m128i past_64 = _mm_loadu_si128((const __m128i *)(const void *)crc->past_64);
+    const __m128i past_16 = _mm_loadu_si128((const __m128i *)(const void *)crc->past_16);
     const __m128i *from = (const __m128i *)(const void *)data;
     __m128i lane[4];
     for (int i = 0; i < 4; i++)
@@ -131,12 +142,38 @@ __attribute__((target("pclmul"))) static uint32_t fold(const oa_crc32 *crc, uint
     lane[0] = _mm_xor_si128(lane[0], _mm_cvtsi32_si128((int)state));
     for (from += 4, len -= FOLD_BYTES; len >= FOLD_BYTES; from += 4, len -= FOLD_BYTES)
         for (int i = 0; i < 4; i++)
-            lane[i] = move(lane[i], far, _mm_loadu_si128(from + i));
+            lane[i] = move(lane[i], past_64, _mm_loadu_si128(from + i));
     for (int i = 1; i < 4; i++)
-        lane[i] = move(lane[i - 1], near, lane[i]);
+        lane[i] = move(lane[i - 1], past_16, lane[i]);
     unsigned char last[16];
     _mm_storeu_si128((__m128i *)(void *)last, lane[3]);
     state = divide(crc, 0, last, sizeof(last));
+    return divide(crc, state, (const unsigned char *)from, len);
+}
+
+/* The same with lanes of 32 bytes, of at least WIDE_BYTES: the last 128 are for fold(). */
+__attribute__((target("avx2,vpclmulqdq"))) static inline __m256i
+move_wide(__m256i bytes, __m256i factors, __m256i onto) {
+    const __m256i first = _mm256_clmulepi64_epi128(bytes, factors, 0x00);
+    const __m256i second = _mm256_clmulepi64_epi128(bytes, factors, 0x11);
+    return _mm256_xor_si256(_mm256_xor_si256(first, second), onto);
+}
+
+__attribute__((target("avx2,vpclmulqdq"))) static uint32_t
+fold_wide(const oa_crc32 *crc, uint32_t state, const unsigned char *data, size_t len) {
+    const __m256i past_128 = _mm256_loadu_si256((const __m256i *)(const void *)crc->past_128);
+    const __m256i *from = (const __m256i *)(const void *)data;
+    __m256i lane[4];
+    for (int i = 0; i < 4; i++)
+        lane[i] = _mm256_loadu_si256(from + i);
+    lane[0] = _mm256_xor_si256(lane[0], _mm256_set_epi32(0, 0, 0, 0, 0, 0, 0, (int)state));
+    for (from += 4, len -= WIDE_BYTES; len >= WIDE_BYTES; from += 4, len -= WIDE_BYTES)
+        for (int i = 0; i < 4; i++)
+            lane[i] = move_wide(lane[i], past_128, _mm256_loadu_si256(from + i));
+    unsigned char last[WIDE_BYTES];
+    for (int i = 0; i < 4; i++)
+        _mm256_storeu_si256((__m256i *)(void *)(last + 32 * i), lane[i]);
+    state = fold(crc, 0, last, sizeof(last));
     return divide(crc, state, (const unsigned char *)from, len);
 }
 
@@ -144,7 +181,9 @@ __attribute__((target("pclmul"))) static uint32_t fold(const oa_crc32 *crc, uint
 
 uint32_t oa_crc32_add(const oa_crc32 *crc, uint32_t sum, const void *data, size_t len) {
 #if defined(__x86_64__)
-    if (crc->can_fold && len >= FOLD_BYTES)
+    if (crc->way == OA_CRC32_FOLD_WIDE && len >= WIDE_BYTES)
+        return ~fold_wide(crc, ~sum, data, len);
+    if (crc->way >= OA_CRC32_FOLD && len >= FOLD_BYTES)
         return ~fold(crc, ~sum, data, len);
 #endif
     return ~divide(crc, ~sum, data, len);

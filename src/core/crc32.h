@@ -3,7 +3,7 @@
  * [any thread]
  *
  * x86 multiplies without carries where the processor can, and ARM has an instruction for it, used
- * where the compiler may assume it; everywhere else eight tables take eight bytes at a time.
+ * where the compiler may assume it. Everywhere else tables take eight bytes at a time.
  */
 #ifndef OA_CRC32_H
 #define OA_CRC32_H
@@ -12,14 +12,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* How a sum is made: the later ones are faster, and not every processor has them. */
+typedef enum oa_crc32_way {
+    OA_CRC32_TABLES,
+    OA_CRC32_FOLD,      /* x86: products without carries, two at a time */
+    OA_CRC32_FOLD_WIDE, /* and four at a time */
+} oa_crc32_way;
+
 typedef struct oa_crc32 {
-    bool can_fold;    /* whether the processor multiplies without carries */
-    uint64_t far[2];  /* what moves 16 bytes past 48 others, */
-    uint64_t near[2]; /* and past none: see fold() */
+    oa_crc32_way way;
+    /* Factors that move bytes: see set_factors(). */
+    uint64_t past_16[2];
+    uint64_t past_64[2];
+    uint64_t past_128[4];
     uint32_t table[8][256];
 } oa_crc32;
 
-/* Make the tables, and look at the processor. Cost: about 10 us. */
+/* Make the tables, and choose the fastest way. Cost: about 10 us. */
 void oa_crc32_init(oa_crc32 *crc);
 
 /*

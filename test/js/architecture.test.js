@@ -103,7 +103,7 @@ function callsUp(files) {
 
 // Those of the compiler begin with a double underscore, and are not ours: __attribute__, __cplusplus.
 const COMPILERS_NAME =
-  /^__(cplusplus|\w+__|has_[a-z_]+|builtin_[a-z_]+|ARM_FEATURE_[A-Z0-9]+|crc32[bd]|get_cpuid|m128i)$/;
+  /^__(cplusplus|\w+__|has_[a-z_]+|builtin_[a-z_]+|ARM_FEATURE_[A-Z0-9]+|crc32[bd]|get_cpuid(_count)?|m(128|256)i)$/;
 
 checkRules(
   [
