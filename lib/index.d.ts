@@ -154,7 +154,10 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
    */
   maxQueueBytes?: number | undefined;
 
-  /** Compress request bodies of 2 KB and more with gzip. Default: `true` for Amplitude's own hosts, otherwise `false`. */
+  /**
+   * Compress request bodies with gzip. A server that refuses that with 400 or 415, and takes the same uncompressed, gets no
+   * compressed ones any more. Default: `true`.
+   */
   compression?: boolean | undefined;
 
   /** Send an exposure once in a window; `false` sends every decision. Default: 24 h, 1,000,000 entries. */

@@ -316,7 +316,7 @@ const TABLE = {
   flushTimeoutMillis: { check: millis(0), default: 10_000 },
   requestTimeoutMillis: { check: millis(1), default: 10_000 },
   maxQueueBytes: { check: integer(1024, Number.MAX_SAFE_INTEGER, 'bytes'), default: 64 * MIB },
-  compression: { check: boolean, default: null },
+  compression: { check: boolean, default: true },
   dedupe: { check: dedupe, default: Object.freeze(resolveTable(DEDUPE_TABLE, {}, 'dedupe.')) },
   format: { check: format, default: null },
   eventType: { check: eventType, default: 'Experiment Viewed' },
@@ -418,7 +418,7 @@ function resolveSend(send, includeRollouts) {
  *
  * It has every option by its name. `null` means none, the console for `logger`, and for `logLevel` that the logger
  * decides. In addition,
- * - `serverUrl` is the URL to post to; `compression` is decided, and `caFile` is absolute;
+ * - `serverUrl` is the URL to post to, and `caFile` is absolute;
  * - `send` is decided, and `includeRollouts` says the same;
  * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
  * - `format` is what a decision becomes, see partsOf(), and `eventType` is null where it is not sent;
@@ -452,7 +452,6 @@ function resolveOptions(options, env = process.env) {
   resolved.isAmplitude = isAmplitude(url.hostname);
   resolved.send = resolveSend(resolved.send, resolved.includeRollouts);
   resolved.includeRollouts = resolved.send === 'all';
-  resolved.compression ??= resolved.isAmplitude;
   resolved.warnings = [];
   resolved.proxy = (resolved.proxy ?? proxyFromEnvironment(env, url, resolved.warnings)) || null;
   resolved.noProxy = (resolved.noProxy ?? allSet(env, ['no_proxy', 'NO_PROXY'])[0]?.[1]) || null;

@@ -10,27 +10,27 @@ const MANAGERS = {
     systems: 'Debian, Ubuntu',
     install: ['apt-get update', 'apt-get install -y'],
     build:
-      'build-essential python3 pkg-config libcurl4-openssl-dev libcjson-dev libxxhash-dev zlib1g-dev',
-    run: { libcurl: 'libcurl4', libcjson: 'libcjson1', libz: 'zlib1g' },
+      'build-essential python3 pkg-config libcurl4-openssl-dev libcjson-dev libxxhash-dev',
+    run: { libcurl: 'libcurl4', libcjson: 'libcjson1' },
   },
   dnf: {
     systems: 'Fedora, RHEL',
     install: ['dnf install -y'],
     build:
-      'gcc gcc-c++ make python3 pkgconf-pkg-config libcurl-devel cjson-devel xxhash-devel zlib-devel',
-    run: { libcurl: 'libcurl', libcjson: 'cjson', libz: 'zlib' },
+      'gcc gcc-c++ make python3 pkgconf-pkg-config libcurl-devel cjson-devel xxhash-devel',
+    run: { libcurl: 'libcurl', libcjson: 'cjson' },
   },
   apk: {
     systems: 'Alpine',
     install: ['apk add'],
-    build: 'build-base python3 pkgconf curl-dev cjson-dev xxhash-dev zlib-dev',
-    run: { libcurl: 'libcurl', libcjson: 'cjson', libz: 'zlib' },
+    build: 'build-base python3 pkgconf curl-dev cjson-dev xxhash-dev',
+    run: { libcurl: 'libcurl', libcjson: 'cjson' },
   },
   brew: {
     systems: 'macOS',
     install: ['brew install'],
-    build: 'pkgconf curl cjson xxhash zlib',
-    run: { libcurl: 'curl', libcjson: 'cjson', libz: 'zlib' },
+    build: 'pkgconf curl cjson xxhash',
+    run: { libcurl: 'curl', libcjson: 'cjson' },
   },
 };
 

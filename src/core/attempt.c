@@ -12,9 +12,10 @@ void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame, bool is_amplitu
 
 void oa_attempt_clear(oa_attempt *attempt) { oa_body_clear(&attempt->body); }
 
-void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_bytes) {
+void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_bytes, bool gzip) {
     attempt->batch = batch;
     attempt->max_body_bytes = max_body_bytes;
+    attempt->gzip = gzip;
     attempt->body.carried = attempt->body.event_count = 0;
     attempt->outcome = OA_OUTCOME_ABORTED;
     attempt->sent = false;
@@ -27,8 +28,8 @@ void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_byte
 }
 
 oa_status oa_attempt_render(oa_attempt *attempt) {
-    const oa_status status =
-        oa_render(attempt->frame, attempt->batch, attempt->max_body_bytes, &attempt->body);
+    const oa_status status = oa_render(attempt->frame, attempt->batch, attempt->max_body_bytes,
+                                       attempt->gzip, &attempt->body);
     if (status == OA_OK)
         return OA_OK;
     attempt->outcome = OA_OUTCOME_NOMEM;
@@ -36,14 +37,16 @@ oa_status oa_attempt_render(oa_attempt *attempt) {
     return status;
 }
 
+bool oa_attempt_is_gzip(const oa_attempt *attempt) { return attempt->body.packed.data != NULL; }
+
 oa_str oa_attempt_body(const oa_attempt *attempt) {
-    return (oa_str){attempt->body.text.data, attempt->body.text.len};
+    const oa_body *body = &attempt->body;
+    return oa_attempt_is_gzip(attempt) ? body->packed : (oa_str){body->text.data, body->text.len};
 }
 
 void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer) {
     const oa_body *body = &attempt->body;
     attempt->sent = true;
-    attempt->gzip = answer->gzip;
     attempt->sent_bytes = answer->sent_bytes;
     attempt->duration_ms = answer->duration_ms;
     if (answer->aborted)

@@ -20,12 +20,12 @@ struct oa_attempt {
     oa_batch *batch;   /* owned while there is one */
     size_t max_body_bytes;
     oa_store *store; /* lent; NULL: there is none */
+    bool gzip; /* the body may be compressed */
 
     /* Set by the taker. */
     oa_body body;
     oa_outcome outcome;
-    bool sent; /* a request was begun */
-    bool gzip;
+    bool sent;         /* a request was begun */
     int status_code;   /* 0: no answer */
     char message[400]; /* what went wrong, in one line */
     size_t sent_bytes;
@@ -39,6 +39,6 @@ void oa_attempt_init(oa_attempt *attempt, const oa_frame *frame, bool is_amplitu
 void oa_attempt_clear(oa_attempt *attempt);
 
 /* Take a batch, before the attempt is lent out. Without an answer it counts as aborted. */
-void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_bytes);
+void oa_attempt_begin(oa_attempt *attempt, oa_batch *batch, size_t max_body_bytes, bool gzip);
 
 #endif

@@ -217,7 +217,7 @@ oa_attempt *oa_dispatcher_take_attempt(oa_dispatcher *d, oa_now now) {
         d->soon = true; /* all of it went to parked users: a flush need not wait for more */
         return NULL;
     }
-    oa_attempt_begin(&d->attempt, batch, d->fit.bytes);
+    oa_attempt_begin(&d->attempt, batch, d->fit.bytes, oa_coding_is_gzip(d->coding));
     d->is_out = true;
     return &d->attempt;
 }
@@ -247,8 +247,8 @@ static void log_attempt(oa_dispatcher *d) {
                    "request %" PRIu64 ": %zu decisions, %zu events, %zu bytes%s -> %d in %" PRIu64
                    " ms %s",
                    d->stats.requests_sent, attempt->body.carried, attempt->body.event_count,
-                   attempt->sent_bytes, attempt->gzip ? " (gzip)" : "", attempt->status_code,
-                   attempt->duration_ms, attempt->message);
+                   attempt->sent_bytes, oa_attempt_is_gzip(attempt) ? " (gzip)" : "",
+                   attempt->status_code, attempt->duration_ms, attempt->message);
     log_carried(d);
 }
 
@@ -260,7 +260,7 @@ static void tell_attempt(oa_dispatcher *d) {
         .decision_count = attempt->body.carried,
         .event_count = attempt->body.event_count,
         .body_bytes = attempt->sent_bytes,
-        .gzip = attempt->gzip,
+        .gzip = oa_attempt_is_gzip(attempt),
         .again = attempt->batch->again,
         .status_code = attempt->status_code,
         .duration_ms = attempt->duration_ms,
@@ -310,7 +310,7 @@ static void finish_closing(oa_dispatcher *d, oa_now now) {
     }
     oa_park_clear(&d->park);
     d->phase = OA_PHASE_CLOSED;
-    oa_body_trim(&d->attempt.body);
+    oa_body_clear(&d->attempt.body);
     oa_exposure_free(d->exposure);
     d->exposure = NULL;
     oa_arena_clear(&d->arena);

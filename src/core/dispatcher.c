@@ -75,6 +75,7 @@ static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
     d->event_counts = oa_frame_event_counts(d->frame);
     oa_attempt_init(&d->attempt, d->frame, config->is_amplitude);
     d->attempt.store = d->store;
+    d->coding = config->compression ? OA_CODING_GZIP : OA_CODING_PLAIN;
     return OA_OK;
 }
 

@@ -122,6 +122,7 @@ typedef struct oa_now {
     FLAG(opt_out, "optOut")                                                                        \
     FLAG(debug, "debug")              /* whether debug lines are wanted */                         \
     FLAG(report_drops, "reportDrops") /* whether dropped decisions are described in notices */     \
+    FLAG(compression, "compression")  /* of request bodies, where the server takes it */           \
     FLAG(dedupe, "dedupe")                                                                         \
     FLAG(store, "store") /* whether the host has a store of exposures: see below */                \
     NUMBER(uint32_t, min_id_length, "minIdLength")         /* characters */                        \
@@ -351,8 +352,14 @@ void oa_attempt_confirm(oa_attempt *attempt, const int32_t *answers, size_t coun
  */
 oa_status oa_attempt_render(oa_attempt *attempt) __attribute__((warn_unused_result));
 
-/* Lend the rendered body, a JSON text, until the attempt is given back. Thread: any. */
+/*
+ * Lend the rendered body, a JSON text or the gzip of one, until the attempt is given back. Thread:
+ * any.
+ */
 oa_str oa_attempt_body(const oa_attempt *attempt);
+
+/* Whether the rendered body is compressed: `Content-Encoding: gzip`. Thread: any. */
+bool oa_attempt_is_gzip(const oa_attempt *attempt);
 
 /* The longest answer that is read; a list of 2000 throttled users of 1024 characters fits. */
 enum { OA_ANSWER_MAX_BYTES = 4 * 1024 * 1024 };
@@ -361,7 +368,6 @@ enum { OA_ANSWER_MAX_BYTES = 4 * 1024 * 1024 };
 typedef struct oa_answer {
     int status_code;      /* HTTP status of a complete answer; 0: none came */
     bool aborted;         /* the host ended the request by itself; the rest is not looked at */
-    bool gzip;            /* how the body was sent */
     size_t sent_bytes;    /* the body, as sent */
     uint64_t duration_ms; /* of the request */
     uint32_t retry_after_seconds; /* of the header, whichever form it had; 0: absent */

@@ -26,6 +26,7 @@
 #include "attempt.h"
 #include "batch.h"
 #include "chance.h"
+#include "coding.h"
 #include "exposure.h"
 #include "fit.h"
 #include "flush.h"
@@ -93,6 +94,7 @@ struct oa_dispatcher {
     oa_flushes flushes;
     oa_fit fit;
     oa_health health;
+    oa_coding coding;
     size_t refused_alone; /* decisions, since the last success; see apply_refused() */
     bool probe_aside;     /* the next probe is one that failed before, if there is one */
     oa_notices notices;

@@ -527,6 +527,21 @@ static void apply_refused(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t 
         apply_refused_alone(d, now, batch, is_blamed, reason);
 }
 
+/* Whether the answer may be due to the compression alone: the same is sent again without it. */
+static bool doubts_gzip(oa_dispatcher *d) {
+    const oa_outcome outcome = d->attempt.outcome;
+    const bool was_read = outcome == OA_OUTCOME_ACCEPTED || outcome == OA_OUTCOME_LISTED ||
+                          outcome == OA_OUTCOME_BAD_API_KEY;
+    const oa_coding_verdict verdict = oa_coding_judge(&d->coding, oa_attempt_is_gzip(&d->attempt),
+                                                      was_read, d->attempt.status_code);
+    if (verdict == OA_CODING_ENDS)
+        oa_notices_log(&d->notices, OA_LOG_WARN, "compression",
+                       "%s does not take compressed requests, and takes others; none is compressed "
+                       "from now on. Set compression to false to avoid the attempt",
+                       d->server_name);
+    return verdict == OA_CODING_COMPARE;
+}
+
 void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
     oa_batch *batch = d->attempt.batch;
     const size_t carried = d->attempt.body.carried;
@@ -537,6 +552,10 @@ void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
     /* Where it is cut, earlier attempts may have grouped other records: see identify_id(). */
     if (carried < batch->count)
         oa_batch_regroup(batch, batch->count);
+    if (doubts_gzip(d)) {
+        put_back(d, batch, true);
+        return;
+    }
     switch (outcome) {
     case OA_OUTCOME_ACCEPTED:
         apply_accepted(d, now, batch, carried);

@@ -249,7 +249,7 @@ static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
 
 void oa_curl_begin(oa_curl *curl, oa_now now, oa_str body, bool gzip) {
     reset_answer(curl);
-    curl->answer = (oa_answer){.gzip = gzip, .sent_bytes = body.len};
+    curl->answer = (oa_answer){.sent_bytes = body.len};
     curl->began = now;
     set_request(curl, body, gzip,
                 curl->is_suspect || oa_curl_is_stale(curl->used, curl->old_at_ms, now));

@@ -80,8 +80,7 @@ owner *owner_new(const peer *p) {
 owner *owner_start(owner *o) {
     const oa_uv_handlers handlers = {
         o, on_notice, on_trust_needed, on_busy, on_destroyed, on_store_ready, on_store};
-    assert_int_equal(
-        oa_uv_new(&o->loop, &o->config, &o->curl_config, o->compression, handlers, &o->uv), OA_OK);
+    assert_int_equal(oa_uv_new(&o->loop, &o->config, &o->curl_config, handlers, &o->uv), OA_OK);
     assert_int_equal(oa_dispatcher_add_variant(oa_uv_core(o->uv), str("f"), str("a"), str("r"),
                                                true, &o->variant),
                      OA_OK);

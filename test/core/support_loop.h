@@ -25,7 +25,6 @@ typedef struct owner {
     uv_async_t alive; /* keeps the loop alive, since a dispatcher does not */
     oa_config config;
     oa_curl_config curl_config;
-    bool compression;
     char url[64];
     oa_uv *uv;
     uint32_t variant;

@@ -3,6 +3,7 @@
 
 #include "mem.h"
 #include "support.h"
+#include "support_gzip.h"
 
 typedef struct fixture {
     oa_hash_key key;
@@ -97,8 +98,10 @@ static oa_record *add(fixture *f, const char *user, size_t flag) {
 
 /* Render, and check that owners and events agree with the body. Returns it parsed. */
 static cJSON *render(fixture *f, size_t max_body_bytes) {
-    assert_int_equal(oa_render(f->frame, f->batch, max_body_bytes, &f->body), OA_OK);
+    assert_int_equal(oa_render(f->frame, f->batch, max_body_bytes, true, &f->body), OA_OK);
     const oa_body *r = &f->body;
+    if (r->packed.data != NULL)
+        expect_gzip(r->packed, (oa_str){r->text.data, r->text.len});
     cJSON *body = cJSON_ParseWithLength(r->text.data, r->text.len);
     assert_non_null(body);
     assert_string_equal(cJSON_GetObjectItem(body, "api_key")->valuestring, "k\"ey");
@@ -185,7 +188,7 @@ static void the_limit_cuts_where_it_must(void **state) {
 
 /* Render without the checks of render(); returns the body parsed. */
 static cJSON *render_as_it_is(fixture *f, size_t max_body_bytes) {
-    assert_int_equal(oa_render(f->frame, f->batch, max_body_bytes, &f->body), OA_OK);
+    assert_int_equal(oa_render(f->frame, f->batch, max_body_bytes, true, &f->body), OA_OK);
     cJSON *body = cJSON_ParseWithLength(f->body.text.data, f->body.text.len);
     assert_non_null(body);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(body, "events")), f->body.event_count);
@@ -268,11 +271,13 @@ static void a_lack_of_memory_is_reported(void **state) {
     for (;; nth++) {
         oa_body_clear(&f->body);
         memory_fail(nth);
-        const oa_status status = oa_render(f->frame, f->batch, 1 << 20, &f->body);
+        const oa_status status = oa_render(f->frame, f->batch, 1 << 20, true, &f->body);
+        const bool failed = memory_refusals() > 0;
         memory_fail(0);
-        if (status == OA_OK)
+        if (!failed)
             break;
-        assert_int_equal(status, OA_NOMEM);
+        /* What only the compression needs is done without. */
+        assert_true(status == OA_NOMEM || status == OA_OK);
         cJSON_Delete(render(f, 1 << 20)); /* and the next time it works */
         assert_int_equal(f->body.carried, 200);
     }

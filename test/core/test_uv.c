@@ -62,7 +62,7 @@ static void large_bodies_are_compressed(void **state) {
     for (int compression = 0; compression < 2; compression++) {
         peer *p = PEER({.text = OK});
         owner *o = owner_new(p);
-        o->compression = compression;
+        o->config.compression = compression;
         owner_start(o);
         say_many(o, 50);
         expect_flush(o, 50);

@@ -50,6 +50,7 @@ static void a_large_body_arrives_whole(void **state) {
     owner *o = owner_new(p);
     o->config.max_body_bytes = MOST_REQUEST_BYTES - 4096;
     o->config.max_queue_bytes = 4 * MOST_REQUEST_BYTES;
+    o->config.compression = false;
     o->config.flush_queue_size = 2 * COUNT;
     owner_start(o);
     char user[16];

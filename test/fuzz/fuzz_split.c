@@ -94,7 +94,7 @@ static void send_all(oa_frame *frame, oa_batch *batch, size_t limit, uint8_t hal
     oa_batch_list_push_front(&ready, batch);
     uint64_t next_seq = 0;
     while ((batch = oa_batch_list_pop(&ready)) != NULL) {
-        CHECK(oa_render(frame, batch, limit, &body) == OA_OK);
+        CHECK(oa_render(frame, batch, limit, false, &body) == OA_OK);
         check_body(batch, limit);
         size_t at = body.carried;
         if (halve_each > 0 && batch->count > 1 && next_seq % halve_each == 0)

@@ -151,9 +151,62 @@ void oa_body_init(oa_body *body) {
     oa_buf_init(&body->text, SIZE_MAX / 2);
 }
 
-void oa_body_clear(oa_body *body) { oa_buf_clear(&body->text); }
+void oa_body_clear(oa_body *body) {
+    oa_buf_clear(&body->text);
+    oa_trail_free(body->trail);
+    body->trail = NULL;
+    body->packed = (oa_str){NULL, 0};
+}
 
-void oa_body_trim(oa_body *body) { oa_buf_shrink(&body->text, KEEP_BODY_BYTES); }
+void oa_body_trim(oa_body *body) {
+    body->packed = (oa_str){NULL, 0};
+    oa_buf_shrink(&body->text, KEEP_BODY_BYTES);
+    if (body->trail != NULL)
+        oa_trail_trim(body->trail);
+}
+
+/* ---- parts of a body ---- */
+
+/* Append a part that is the same in every body: its address stands for its bytes. */
+static inline void append_constant(oa_body *body, oa_role role, const char *data, size_t len) {
+    if (body->packs)
+        oa_trail_constant(body->trail, role, data, len, body->text.len);
+    oa_buf_append(&body->text, data, len);
+}
+
+#define APPEND_LITERAL(body, role, literal)                                                        \
+    append_constant((body), (role), "" literal, sizeof(literal) - 1)
+
+static void append_buf(oa_body *body, oa_role role, const oa_buf *constant) {
+    append_constant(body, role, constant->data, constant->len);
+}
+
+static void append_str(oa_body *body, oa_role role, oa_str constant) {
+    append_constant(body, role, constant.data, constant.len);
+}
+
+/* Append further members of an object, if there are any: they resemble those of others. */
+static void append_more(oa_body *body, oa_role role, oa_str members) {
+    if (members.len == 0)
+        return;
+    if (body->packs)
+        oa_trail_like(body->trail, role, body->text.len);
+    append_members(&body->text, members);
+}
+
+/* Append `len` bytes of the body again. */
+static void append_again(oa_body *body, size_t from, size_t len) {
+    if (body->packs)
+        oa_trail_repeat(body->trail, body->text.len, from, len);
+    oa_buf_repeat(&body->text, from, len);
+}
+
+static void cut_back(oa_body *body, size_t len, size_t event_count) {
+    oa_buf_truncate(&body->text, len);
+    body->event_count = event_count;
+    if (body->packs)
+        oa_trail_cut(body->trail, len);
+}
 
 /* Events that are not of the configured type, which has a hash in frame->event_kind. */
 enum { KIND_IDENTIFY = 'i', KIND_EXPOSURE = 'x' };
@@ -284,14 +337,14 @@ static void append_ids(oa_buf *text, const oa_record *record) {
 static void append_origin(oa_body *body, const oa_record *record) {
     oa_buf *text = &body->text;
     append_ids(text, record);
-    append_members(text, oa_record_fields(record));
-    OA_BUF_LITERAL(text, ",\"time\":");
+    append_more(body, OA_ROLE_FIELDS, oa_record_fields(record));
+    APPEND_LITERAL(body, OA_ROLE_TIME, ",\"time\":");
     if (record->time_ms != body->time_ms || body->time_len == 0) {
         body->time_len = oa_buf_format_int(record->time_ms, body->time);
         body->time_ms = record->time_ms;
     }
     oa_buf_append(text, body->time, body->time_len);
-    OA_BUF_LITERAL(text, ",\"insert_id\":\"");
+    APPEND_LITERAL(body, OA_ROLE_ID, ",\"insert_id\":\"");
 }
 
 /* Records of one user that are rendered together. */
@@ -390,9 +443,9 @@ static void start_event(run *r, const oa_buf *head, size_t at, size_t count) {
     oa_body *body = r->body;
     const oa_record *record = r->records[at];
     own_event(r, at, count);
-    oa_buf_append(&body->text, head->data, head->len);
+    append_buf(body, OA_ROLE_HEAD, head);
     if (r->origin_len > 0 && record->time_ms == r->origin_ms) {
-        oa_buf_repeat(&body->text, r->origin_at, r->origin_len);
+        append_again(body, r->origin_at, r->origin_len);
         return;
     }
     r->origin_at = body->text.len;
@@ -407,13 +460,13 @@ static void append_identify(run *r) {
     start_event(r, &frame->identify_head, 0, r->count);
     append_id(text, shared_id(frame, r->identity, r->records, r->count), r->records[0],
               RANK_IDENTIFY);
-    oa_buf_append(text, frame->identify_middle.data, frame->identify_middle.len);
+    append_buf(r->body, OA_ROLE_MIDDLE, &frame->identify_middle);
     for (size_t i = 0; i < r->count; i++) {
         if (i > 0)
             OA_BUF_LITERAL(text, ",");
-        oa_buf_append_str(text, r->records[i]->variant->set_json);
+        append_str(r->body, OA_ROLE_SET, r->records[i]->variant->set_json);
     }
-    append_members(text, oa_record_user_properties(r->records[0]));
+    append_more(r->body, OA_ROLE_USER_PROPERTIES, oa_record_user_properties(r->records[0]));
     OA_BUF_LITERAL(text, "}}},");
 }
 
@@ -426,7 +479,7 @@ static bool has_groups(const oa_record *record) {
 static void append_middle(run *r, const oa_record *record) {
     const oa_frame *frame = r->frame;
     const oa_buf *middle = has_groups(record) ? &frame->bare_middle : &frame->event_middle;
-    oa_buf_append(&r->body->text, middle->data, middle->len);
+    append_buf(r->body, OA_ROLE_MIDDLE, middle);
 }
 
 static void append_exposure(run *r, size_t at) {
@@ -436,8 +489,8 @@ static void append_exposure(run *r, size_t at) {
     start_event(r, &frame->exposure_head, at, 1);
     append_id(text, exposure_id(frame, r->identity, record), record, rank_of_exposure(frame));
     append_middle(r, record);
-    oa_buf_append_str(text, record->variant->exposure_json);
-    append_members(text, oa_record_event_properties(record));
+    append_str(r->body, OA_ROLE_VARIANT, record->variant->exposure_json);
+    append_more(r->body, OA_ROLE_EVENT_PROPERTIES, oa_record_event_properties(record));
     OA_BUF_LITERAL(text, "}},");
 }
 
@@ -449,12 +502,12 @@ static void append_event(run *r, size_t at) {
     start_event(r, &frame->event_head, at, 1);
     append_id(text, event_id(frame, r->identity, record), record, RANK_EVENT);
     append_middle(r, record);
-    oa_buf_append_str(text, variant->event_json);
-    append_members(text, oa_record_event_properties(record));
+    append_str(r->body, OA_ROLE_VARIANT, variant->event_json);
+    append_more(r->body, OA_ROLE_EVENT_PROPERTIES, oa_record_event_properties(record));
     if (frame->event_sets_property) {
         OA_BUF_LITERAL(text, "},\"user_properties\":{");
-        oa_buf_append_str(text, variant->set_json);
-        append_members(text, oa_record_user_properties(record));
+        append_str(r->body, OA_ROLE_SET, variant->set_json);
+        append_more(r->body, OA_ROLE_USER_PROPERTIES, oa_record_user_properties(record));
     }
     OA_BUF_LITERAL(text, "}},");
 }
@@ -530,7 +583,8 @@ static bool is_over(const oa_frame *frame, const oa_buf *text, size_t max_bytes)
     return text->len - 1 + frame->tail.len > max_bytes;
 }
 
-oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_bytes, oa_body *body) {
+static oa_status render_text(const oa_frame *frame, const oa_batch *batch, size_t max_bytes,
+                             oa_body *body) {
     oa_buf *text = &body->text;
     body->carried = body->event_count = 0;
     oa_buf_reset(text);
@@ -549,13 +603,11 @@ oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_byt
             return OA_NOMEM;
         while (is_over(frame, text, max_bytes) && length > 1) {
             length /= 2;
-            oa_buf_truncate(text, len_before);
-            body->event_count = events_before;
+            cut_back(body, len_before, events_before);
             append_run(frame, records, length, body);
         }
         if (is_over(frame, text, max_bytes) && body->carried > 0) {
-            oa_buf_truncate(text, len_before);
-            body->event_count = events_before;
+            cut_back(body, len_before, events_before);
             break;
         }
         body->carried += length;
@@ -563,4 +615,25 @@ oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_byt
     oa_buf_truncate(text, text->len - 1); /* the last comma */
     oa_buf_append(text, frame->tail.data, frame->tail.len);
     return oa_buf_status(text) == OA_OK ? OA_OK : OA_NOMEM;
+}
+
+/* Get ready to compress the text. Without memory for that it is sent as it is. */
+static void begin_packing(oa_body *body) {
+    if (body->trail == NULL)
+        body->trail = oa_trail_new();
+    body->packs = body->trail != NULL;
+    if (body->packs)
+        oa_trail_begin(body->trail);
+}
+
+oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_bytes, bool gzip,
+                    oa_body *body) {
+    body->packed = (oa_str){NULL, 0};
+    body->packs = false;
+    if (gzip)
+        begin_packing(body);
+    const oa_status status = render_text(frame, batch, max_bytes, body);
+    if (status == OA_OK && body->packs && body->text.len >= OA_GZIP_MIN_BYTES)
+        body->packed = oa_trail_gzip(body->trail, (oa_str){body->text.data, body->text.len});
+    return status;
 }

@@ -25,6 +25,7 @@
 #include "batch.h"
 #include "buf.h"
 #include "oa.h"
+#include "trail.h"
 
 /* The constant parts of all bodies of a dispatcher. */
 typedef struct oa_frame oa_frame;
@@ -53,10 +54,16 @@ bool oa_frame_sends_rendered(const oa_frame *frame, const oa_decision *decision)
 /* How many events a record that came rendered adds to a body. */
 uint8_t oa_frame_count_rendered(const oa_frame *frame, const oa_record *record);
 
+/* Smaller bodies are not compressed: they fit into a packet as they are. */
+enum { OA_GZIP_MIN_BYTES = 256 };
+
 /* A rendered body, and what is in it. The next one reuses its memory. */
 typedef struct oa_body {
     oa_buf text;
-    size_t carried; /* records of the batch that it holds, from the first on */
+    oa_str packed;   /* the text as gzip, lent by the trail; absent: it is not compressed */
+    bool packs;      /* whether the trail follows the text that is being rendered */
+    oa_trail *trail; /* NULL until it is needed */
+    size_t carried;  /* records of the batch that it holds, from the first on */
     size_t event_count;
     oa_event_owner owners[OA_REQUEST_MAX_EVENTS];
     char time[OA_BUF_INT_BYTES]; /* the last one, as text: many decisions share a millisecond */
@@ -72,11 +79,12 @@ void oa_body_clear(oa_body *body);
 void oa_body_trim(oa_body *body);
 
 /*
- * Render as many records of the batch as fit into `max_bytes`, at least one.
+ * Render as many records of the batch as fit into `max_bytes` before compression, at least one.
+ * With `gzip`, compress the text if that pays, and if there is memory for it.
  * Errors: OA_NOMEM.
  */
-oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_bytes, oa_body *body)
-    __attribute__((warn_unused_result));
+oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_bytes, bool gzip,
+                    oa_body *body) __attribute__((warn_unused_result));
 
 /*
  * Write the 32 hexadecimal digits and a NUL of the insert_id of a decision's event, or of its

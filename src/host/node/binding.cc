@@ -276,9 +276,6 @@ class ConfigReader {
     size_t count_ = 0;
 };
 
-/* Whether bodies are compressed: the one option that is neither the core's nor libcurl's. */
-constexpr const char *kCompression = "compression";
-
 #define READ_TEXT(member, key) config.member = options.Text(key);
 #define READ_FLAG(member, key) config.member = options.Flag(key);
 #define READ_NUMBER(type, member, key) config.member = options.Number<type>(key);
@@ -303,7 +300,7 @@ Napi::Array ConfigKeys(Napi::Env env) {
     const char *const keys[] = {
 #define KEY(member, key) key,
 #define NUMBER_KEY(type, member, key) key,
-        OA_CONFIG_MAP(KEY, KEY, NUMBER_KEY) OA_CURL_CONFIG_MAP(KEY, KEY, NUMBER_KEY) kCompression,
+        OA_CONFIG_MAP(KEY, KEY, NUMBER_KEY) OA_CURL_CONFIG_MAP(KEY, KEY, NUMBER_KEY)
 #undef NUMBER_KEY
 #undef KEY
     };
@@ -455,7 +452,6 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
     ConfigReader options(info[0].As<Napi::Object>());
     const oa_config config = ReadConfig(options, loop);
     const oa_curl_config curl_config = ReadCurlConfig(options, config.library);
-    const bool compression = options.Flag(kCompression);
     if (!options.Missing().empty()) {
         Napi::TypeError::New(env, "the addon's options lack " + options.Missing())
             .ThrowAsJavaScriptException();
@@ -464,8 +460,7 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
     Host *host = new Host(env);
     const oa_uv_handlers handlers = {host,        OnNotice,     OnTrustNeeded, OnBusy,
                                      OnDestroyed, OnStoreReady, OnStore};
-    const oa_status status =
-        oa_uv_new(loop, &config, &curl_config, compression, handlers, &host->uv);
+    const oa_status status = oa_uv_new(loop, &config, &curl_config, handlers, &host->uv);
     if (status != OA_OK) {
         delete host;
         ThrowStatus(env, status);

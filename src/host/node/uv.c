@@ -2,7 +2,7 @@
  * uv.c: the loop's side of an attempt, and the pool's.
  *
  * pump() does whatever is due, from the timer or when the pool gives an attempt back. While an
- * attempt is in the pool, it belongs to the thread there with the connection and the compressor, so
+ * attempt is in the pool, it belongs to the thread there with the connection, so
  * there is no lock; what crosses is a cancel (see curl.c). In a small pool it comes back after each
  * slice of the POST, and is queued again behind what waits (see places.h).
  *
@@ -18,7 +18,6 @@
 #include <sys/mman.h>
 
 #include "../clock.h"
-#include "../gzip.h"
 #include "places.h"
 
 enum {
@@ -42,7 +41,6 @@ struct oa_uv {
     uv_work_t work;
     oa_dispatcher *core;
     oa_curl *curl; /* NULL once it is closed */
-    oa_gzip *gzip; /* NULL: no compression */
     oa_uv_handlers handlers;
     oa_place place;
     stage stage;
@@ -135,14 +133,8 @@ static void arm(oa_uv *uv, uint64_t least_ms) {
 static bool begin(oa_uv *uv) {
     if (oa_attempt_render(uv->attempt) != OA_OK)
         return false;
-    oa_str body = oa_attempt_body(uv->attempt);
-    bool gzip = false;
-    if (uv->gzip != NULL && body.len >= OA_GZIP_MIN_BYTES) {
-        const oa_str packed = oa_gzip_pack(uv->gzip, body);
-        gzip = packed.data != NULL; /* without memory for it, the body is sent uncompressed */
-        body = gzip ? packed : body;
-    }
-    oa_curl_begin(uv->curl, oa_clock_now(), body, gzip);
+    oa_curl_begin(uv->curl, oa_clock_now(), oa_attempt_body(uv->attempt),
+                  oa_attempt_is_gzip(uv->attempt));
     uv->is_posting = true;
     return true;
 }
@@ -271,8 +263,6 @@ static void end_wait(oa_uv *uv, const oa_flush_notice *flush) {
     uv->close_ticket = NULL;
     oa_curl_free(uv->curl);
     uv->curl = NULL;
-    oa_gzip_free(uv->gzip);
-    uv->gzip = NULL;
 }
 
 static void tell(oa_uv *uv, const oa_notice *notice) {
@@ -314,14 +304,12 @@ static void pump(oa_uv *uv) {
     } while (uv->came_back && !uv->is_ending);
     if (!uv->is_ending)
         start(uv);
-    if (uv->attempt == NULL && uv->gzip != NULL)
-        oa_gzip_trim(uv->gzip);
 }
 
 /* ---- What the owner calls ---- */
 
 oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_config *curl_config,
-                    bool compression, oa_uv_handlers handlers, oa_uv **out) {
+                    oa_uv_handlers handlers, oa_uv **out) {
     uv_once(&once, set_pages);
     oa_uv *uv = calloc(1, sizeof(*uv));
     if (uv == NULL)
@@ -333,8 +321,6 @@ oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_conf
     oa_status status = oa_dispatcher_new(config, &uv->core);
     if (status == OA_OK)
         status = oa_curl_new(curl_config, &uv->curl);
-    if (status == OA_OK && compression && (uv->gzip = oa_gzip_new()) == NULL)
-        status = OA_NOMEM;
     if (status != OA_OK) {
         oa_curl_free(uv->curl);
         oa_dispatcher_free(uv->core);
@@ -353,7 +339,6 @@ static void on_timer_closed(uv_handle_t *handle) {
     const oa_uv_handlers handlers = uv->handlers;
     oa_place_release(&uv->place);
     oa_curl_free(uv->curl);
-    oa_gzip_free(uv->gzip);
     oa_dispatcher_free(uv->core);
     free(uv);
     handlers.destroyed(handlers.data);

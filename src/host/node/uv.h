@@ -43,13 +43,12 @@ typedef struct oa_uv_handlers {
 typedef struct oa_uv oa_uv;
 
 /*
- * Create a dispatcher on `loop`; `compression` asks for gzip.
+ * Create a dispatcher on `loop`.
  * Ownership: borrows the loop until it is destroyed; copies all else; returns *out owned, for
  * oa_uv_destroy(). Errors: OA_NOMEM, OA_UNAVAILABLE (libcurl).
  */
 oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_config *curl_config,
-                    bool compression, oa_uv_handlers handlers, oa_uv **out)
-    __attribute__((warn_unused_result));
+                    oa_uv_handlers handlers, oa_uv **out) __attribute__((warn_unused_result));
 
 /*
  * Take the host: cancel what is in progress, free everything, call `destroyed`, and no other
