@@ -9,15 +9,13 @@ const MANAGERS = {
   apt: {
     systems: 'Debian, Ubuntu',
     install: ['apt-get update', 'apt-get install -y'],
-    build:
-      'build-essential python3 pkg-config libcurl4-openssl-dev libcjson-dev libxxhash-dev',
+    build: 'build-essential python3 pkg-config libcurl4-openssl-dev libcjson-dev libxxhash-dev',
     run: { libcurl: 'libcurl4', libcjson: 'libcjson1' },
   },
   dnf: {
     systems: 'Fedora, RHEL',
     install: ['dnf install -y'],
-    build:
-      'gcc gcc-c++ make python3 pkgconf-pkg-config libcurl-devel cjson-devel xxhash-devel',
+    build: 'gcc gcc-c++ make python3 pkgconf-pkg-config libcurl-devel cjson-devel xxhash-devel',
     run: { libcurl: 'libcurl', libcjson: 'cjson' },
   },
   apk: {

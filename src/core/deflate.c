@@ -1,5 +1,7 @@
 #include "deflate.h"
 
+#include <string.h>
+
 #include "bits.h"
 #include "buf.h"
 #include "crc32.h"
@@ -7,16 +9,17 @@
 #include "mem.h"
 
 enum {
-    MAX_DISTANCE = 32768,
     WORTH_COPY = 5, /* a shorter copy takes about as many bits as its bytes */
     MAX_COPIES = 1 << 17,
     KEEP_BYTES = 1 << 20, /* larger buffers are freed when nothing is pending */
 };
 
+/* A copy, or a guess where a span resembles another. */
 typedef struct text_copy {
     uint32_t at;
     uint32_t len;
     uint32_t distance;
+    uint32_t resembled; /* length of the other span; 0: it is a copy */
 } text_copy;
 
 struct oa_deflate {
@@ -60,21 +63,36 @@ static bool grow_copies(oa_deflate *deflate) {
     return true;
 }
 
-void oa_deflate_copy(oa_deflate *deflate, size_t at, size_t from, size_t len) {
-    if (from >= at || at - from > MAX_DISTANCE || at > OA_DEFLATE_MAX_BYTES ||
-        len > OA_DEFLATE_MAX_BYTES)
+static void add(oa_deflate *deflate, oa_span span, size_t distance, size_t resembled) {
+    if (deflate->copy_count == deflate->copy_cap && !grow_copies(deflate))
         return;
-    const uint32_t distance = (uint32_t)(at - from);
+    deflate->copies[deflate->copy_count++] = (text_copy){(uint32_t)span.from, (uint32_t)span.len,
+                                                         (uint32_t)distance, (uint32_t)resembled};
+}
+
+static bool is_out_of_reach(size_t at, size_t from, size_t len) {
+    return from >= at || at - from > OA_DEFLATE_WINDOW || at > OA_DEFLATE_MAX_BYTES ||
+           len > OA_DEFLATE_MAX_BYTES;
+}
+
+void oa_deflate_copy(oa_deflate *deflate, size_t at, size_t from, size_t len) {
+    if (is_out_of_reach(at, from, len))
+        return;
     if (deflate->copy_count > 0) {
         text_copy *last = &deflate->copies[deflate->copy_count - 1];
-        if (last->distance == distance && (size_t)last->at + last->len == at) {
+        if (last->distance == at - from && (size_t)last->at + last->len == at &&
+            last->resembled == 0) {
             last->len += (uint32_t)len;
             return;
         }
     }
-    if (deflate->copy_count == deflate->copy_cap && !grow_copies(deflate))
+    add(deflate, (oa_span){at, len}, at - from, 0);
+}
+
+void oa_deflate_guess(oa_deflate *deflate, oa_span span, oa_span before) {
+    if (is_out_of_reach(span.from, before.from, span.len) || before.len > span.from - before.from)
         return;
-    deflate->copies[deflate->copy_count++] = (text_copy){(uint32_t)at, (uint32_t)len, distance};
+    add(deflate, span, span.from - before.from, before.len);
 }
 
 void oa_deflate_cut(oa_deflate *deflate, size_t at) {
@@ -123,33 +141,77 @@ static size_t part_of(size_t left) {
                                                              : left - OA_DEFLATE_MIN_COPY;
 }
 
+/* Where the writing of blocks is. */
+typedef struct progress {
+    oa_deflate_block *block;
+    const unsigned char *text;
+    size_t len;
+    size_t done; /* all before is in blocks */
+    oa_bits *bits;
+} progress;
+
+/* Add the bytes up to `end`, from `at` on as copies, if that pays. False without memory. */
+static bool put_copy(progress *p, size_t at, size_t end, size_t distance) {
+    if (at < p->done)
+        at = p->done;
+    if (end < at + WORTH_COPY)
+        return true;
+    for (size_t part; at < end; at += part, p->done = at) {
+        part = part_of(end - at);
+        if (oa_deflate_block_is_full(p->block)) {
+            if (!oa_deflate_block_end(p->block, p->done, false, p->bits))
+                return false;
+            oa_deflate_block_begin(p->block, p->text, p->done);
+        }
+        oa_deflate_block_add(p->block, at - p->done, part, (uint32_t)distance);
+    }
+    return true;
+}
+
+/* Return where the next quotation mark is from `at` on, or `end`. */
+static size_t next_mark(const unsigned char *text, size_t at, size_t end) {
+    const unsigned char *mark = at < end ? memchr(text + at, '"', end - at) : NULL;
+    return mark == NULL ? end : (size_t)(mark - text);
+}
+
+static bool put_guess(progress *p, const text_copy *guess) {
+    const size_t end = guess->at + guess->len < p->len ? guess->at + guess->len : p->len;
+    const size_t from_end = guess->at - guess->distance + guess->resembled;
+    size_t at = guess->at;
+    size_t from = at - guess->distance;
+    while (at < end && from < from_end) {
+        const size_t same_end = end_of_same(p->text, p->len, at, at - from);
+        if (at - from <= OA_DEFLATE_WINDOW && !put_copy(p, at, same_end, at - from))
+            return false;
+        from = next_mark(p->text, from + (same_end - at) + 1, from_end);
+        at = next_mark(p->text, same_end + 1, end);
+    }
+    return true;
+}
+
 /* Write the text as blocks. False without memory. */
 static bool put_blocks(oa_deflate *deflate, const unsigned char *text, size_t len, oa_bits *bits) {
-    oa_deflate_block *block = &deflate->block;
-    oa_deflate_block_begin(block, text, 0);
-    size_t done = 0; /* all before is in blocks */
+    progress p = {&deflate->block, text, len, 0, bits};
+    oa_deflate_block_begin(p.block, text, 0);
     for (size_t i = 0; i < deflate->copy_count; i++) {
         const text_copy *copy = &deflate->copies[i];
         const size_t next = i + 1 < deflate->copy_count ? copy[1].at : len;
         size_t end = copy->at + copy->len;
+        if (copy->at >= len)
+            break;
+        if (copy->resembled > 0) {
+            if (!put_guess(&p, copy))
+                return false;
+            continue;
+        }
         if (end < next && next <= len)
             end = end_of_same(text, len, end, copy->distance);
         if (end > len)
             end = len;
-        size_t at = copy->at > done ? copy->at : done;
-        if (end < at + WORTH_COPY)
-            continue;
-        for (size_t part; at < end; at += part, done = at) {
-            part = part_of(end - at);
-            if (oa_deflate_block_is_full(block)) {
-                if (!oa_deflate_block_end(block, done, false, bits))
-                    return false;
-                oa_deflate_block_begin(block, text, done);
-            }
-            oa_deflate_block_add(block, at - done, part, copy->distance);
-        }
+        if (!put_copy(&p, copy->at, end, copy->distance))
+            return false;
     }
-    return oa_deflate_block_end(block, len, true, bits);
+    return oa_deflate_block_end(p.block, len, true, bits);
 }
 
 oa_str oa_deflate_gzip(oa_deflate *deflate, oa_str text) {

@@ -21,7 +21,10 @@
 
 #include "oa.h"
 
-enum { OA_DEFLATE_MAX_BYTES = 1 << 30 };
+enum {
+    OA_DEFLATE_MAX_BYTES = 1 << 30,
+    OA_DEFLATE_WINDOW = 32768, /* as far back as a copy may be */
+};
 
 typedef struct oa_deflate oa_deflate;
 
@@ -34,13 +37,26 @@ void oa_deflate_free(oa_deflate *deflate);
 /* Begin a new text: forget all copies. */
 void oa_deflate_begin(oa_deflate *deflate);
 
+/* Bytes `from` to `from + len` of a text. */
+typedef struct oa_span {
+    size_t from;
+    size_t len;
+} oa_span;
+
 /*
  * Note that the `len` bytes of the text from `at` on are those from `from` on, which is before
- * `at`. Copies come in the order of `at`. What follows a copy is compared, and belongs to it as far
- * as it is the same. Left out, which costs bytes only, are those that stood more than 32,768 bytes
- * before, and those that there is no memory for.
+ * `at`. What follows a copy is compared, and belongs to it as far as it is the same.
+ *
+ * Copies and guesses come in the order of `at`. Left out, which costs bytes only, are those that
+ * stood more than 32,768 bytes before, and those that there is no memory for.
  */
 void oa_deflate_copy(oa_deflate *deflate, size_t at, size_t from, size_t len);
+
+/*
+ * Note that a span of the text, of JSON, resembles one before it: they are compared, and after each
+ * difference again from the next quotation mark on.
+ */
+void oa_deflate_guess(oa_deflate *deflate, oa_span span, oa_span before);
 
 /* Forget what was noted from byte `at` of the text on: it was cut back to there. */
 void oa_deflate_cut(oa_deflate *deflate, size_t at);

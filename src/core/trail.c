@@ -20,8 +20,7 @@ typedef struct place {
 
 struct oa_trail {
     oa_deflate *deflate;
-    bool has_role[OA_ROLE_COUNT];
-    size_t role_at[OA_ROLE_COUNT];
+    oa_span roles[OA_ROLE_COUNT]; /* the last part in each; of 0 bytes: there is none */
     place places[PLACES];
 };
 
@@ -46,7 +45,7 @@ void oa_trail_free(oa_trail *trail) {
 
 void oa_trail_begin(oa_trail *trail) {
     oa_deflate_begin(trail->deflate);
-    memset(trail->has_role, 0, sizeof(trail->has_role));
+    memset(trail->roles, 0, sizeof(trail->roles));
     memset(trail->places, 0, sizeof(trail->places));
 }
 
@@ -64,20 +63,18 @@ static place *find_place(oa_trail *trail, const char *constant, size_t len) {
 
 void oa_trail_constant(oa_trail *trail, oa_role role, const char *constant, size_t len, size_t at) {
     place *last = find_place(trail, constant, len);
-    if (last->constant == constant && last->len == len)
+    if (last->constant == constant && last->len == len && at - last->at <= OA_DEFLATE_WINDOW)
         oa_deflate_copy(trail->deflate, at, last->at, len);
-    else if (trail->has_role[role])
-        oa_deflate_copy(trail->deflate, at, trail->role_at[role], 0);
+    else if (trail->roles[role].len > 0)
+        oa_deflate_guess(trail->deflate, (oa_span){at, len}, trail->roles[role]);
     *last = (place){constant, (uint32_t)len, (uint32_t)at};
-    trail->has_role[role] = true;
-    trail->role_at[role] = at;
+    trail->roles[role] = (oa_span){at, len};
 }
 
-void oa_trail_like(oa_trail *trail, oa_role role, size_t at) {
-    if (trail->has_role[role])
-        oa_deflate_copy(trail->deflate, at, trail->role_at[role], 0);
-    trail->has_role[role] = true;
-    trail->role_at[role] = at;
+void oa_trail_like(oa_trail *trail, oa_role role, size_t at, size_t len) {
+    if (trail->roles[role].len > 0)
+        oa_deflate_guess(trail->deflate, (oa_span){at, len}, trail->roles[role]);
+    trail->roles[role] = (oa_span){at, len};
 }
 
 void oa_trail_repeat(oa_trail *trail, size_t at, size_t from, size_t len) {
@@ -87,7 +84,8 @@ void oa_trail_repeat(oa_trail *trail, size_t at, size_t from, size_t len) {
 void oa_trail_cut(oa_trail *trail, size_t at) {
     oa_deflate_cut(trail->deflate, at);
     for (size_t i = 0; i < OA_ROLE_COUNT; i++)
-        trail->has_role[i] &= trail->role_at[i] < at;
+        if (trail->roles[i].from + trail->roles[i].len > at)
+            trail->roles[i].len = 0;
     for (size_t i = 0; i < PLACES; i++) {
         place *last = &trail->places[i];
         if (last->constant != NULL && (size_t)last->at + last->len > at)

@@ -42,8 +42,8 @@ void oa_trail_begin(oa_trail *trail);
  */
 void oa_trail_constant(oa_trail *trail, oa_role role, const char *constant, size_t len, size_t at);
 
-/* Note that a part begins at byte `at` which probably resembles the last one in its role. */
-void oa_trail_like(oa_trail *trail, oa_role role, size_t at);
+/* Note a part of `len` bytes from `at` on, which probably resembles the last one in its role. */
+void oa_trail_like(oa_trail *trail, oa_role role, size_t at, size_t len);
 
 /* Note that the `len` bytes from `at` on are those from `from` on. */
 void oa_trail_repeat(oa_trail *trail, size_t at, size_t from, size_t len);

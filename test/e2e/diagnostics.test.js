@@ -85,7 +85,7 @@ test('the debug log traces a decision', async (t) => {
   const lines = logger.lines.filter(({ level }) => level === 'debug').map(({ message }) => message);
   assert.match(lines[0], /^decision \(flag\) of user_1 on checkout_flow = one_page: queued$/);
   assert.match(lines[1], /suppressed/);
-  assert.match(lines[2], /^request 1: 1 decisions, 2 events, \d+ bytes -> 200/);
+  assert.match(lines[2], /^request 1: 1 decisions, 2 events, \d+ bytes \(gzip\) -> 200/);
   assert.equal(lines[3], 'request 1 carried the decision of user_1 on checkout_flow');
 });
 

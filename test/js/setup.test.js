@@ -94,7 +94,10 @@ describe('setup', { skip }, () => {
     assert.equal(log, undefined);
     const commands = said.split('\n').filter((line) => line.startsWith('    '));
     assert.equal(commands.length, 1, said);
-    assert.match(commands[0], /apt-get update && .*apt-get install -y .*libcjson-dev.*libcmocka-dev.*zlib1g-dev/);
+    assert.match(
+      commands[0],
+      /apt-get update && .*apt-get install -y .*libcjson-dev.*libcmocka-dev.*zlib1g-dev/,
+    );
     assert.match(said, /Now run the same command again\.\n$/);
   });
 });

@@ -190,7 +190,7 @@ static void append_more(oa_body *body, oa_role role, oa_str members) {
     if (members.len == 0)
         return;
     if (body->packs)
-        oa_trail_like(body->trail, role, body->text.len);
+        oa_trail_like(body->trail, role, body->text.len + 1, members.len);
     append_members(&body->text, members);
 }
 
