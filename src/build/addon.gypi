@@ -25,6 +25,7 @@
         '../core/cohort_runs.c',
         '../core/cohort_table.c',
         '../core/coding.c',
+        '../core/copies.c',
         '../core/crc32.c',
         '../core/deflate.c',
         '../core/deflate_block.c',

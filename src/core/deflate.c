@@ -9,23 +9,11 @@
 #include "mem.h"
 
 enum {
-    WORTH_COPY = 5, /* a shorter copy takes about as many bits as its bytes */
-    MAX_COPIES = 1 << 17,
-    KEEP_BYTES = 1 << 20, /* larger buffers are freed when nothing is pending */
+    WORTH_COPY = 5,       /* a shorter copy takes about as many bits as its bytes */
+    KEEP_BYTES = 1 << 20, /* a larger buffer is freed when nothing is pending */
 };
 
-/* A copy, or a guess where a span resembles another. */
-typedef struct text_copy {
-    uint32_t at;
-    uint32_t len;
-    uint32_t distance;
-    uint32_t resembled; /* length of the other span; 0: it is a copy */
-} text_copy;
-
 struct oa_deflate {
-    text_copy *copies;
-    size_t copy_count;
-    size_t copy_cap;
     oa_buf out;
     oa_crc32 crc;
     oa_deflate_block block;
@@ -45,75 +33,10 @@ void oa_deflate_free(oa_deflate *deflate) {
     if (deflate == NULL)
         return;
     oa_buf_clear(&deflate->out);
-    oa_mem_free(deflate->copies);
     oa_mem_free(deflate);
 }
 
-void oa_deflate_begin(oa_deflate *deflate) { deflate->copy_count = 0; }
-
-static bool grow_copies(oa_deflate *deflate) {
-    enum { FIRST_CAPACITY = 64 };
-    const size_t cap = deflate->copy_cap == 0 ? FIRST_CAPACITY : 2 * deflate->copy_cap;
-    text_copy *copies =
-        cap > MAX_COPIES ? NULL : oa_mem_realloc(deflate->copies, cap * sizeof(copies[0]));
-    if (copies == NULL)
-        return false;
-    deflate->copies = copies;
-    deflate->copy_cap = cap;
-    return true;
-}
-
-static void add(oa_deflate *deflate, oa_span span, size_t distance, size_t resembled) {
-    if (deflate->copy_count == deflate->copy_cap && !grow_copies(deflate))
-        return;
-    deflate->copies[deflate->copy_count++] = (text_copy){(uint32_t)span.from, (uint32_t)span.len,
-                                                         (uint32_t)distance, (uint32_t)resembled};
-}
-
-static bool is_out_of_reach(size_t at, size_t from, size_t len) {
-    return from >= at || at - from > OA_DEFLATE_WINDOW || at > OA_DEFLATE_MAX_BYTES ||
-           len > OA_DEFLATE_MAX_BYTES;
-}
-
-void oa_deflate_copy(oa_deflate *deflate, size_t at, size_t from, size_t len) {
-    if (is_out_of_reach(at, from, len))
-        return;
-    if (deflate->copy_count > 0) {
-        text_copy *last = &deflate->copies[deflate->copy_count - 1];
-        if (last->distance == at - from && (size_t)last->at + last->len == at &&
-            last->resembled == 0) {
-            last->len += (uint32_t)len;
-            return;
-        }
-    }
-    add(deflate, (oa_span){at, len}, at - from, 0);
-}
-
-void oa_deflate_guess(oa_deflate *deflate, oa_span span, oa_span before) {
-    if (is_out_of_reach(span.from, before.from, span.len) || before.len > span.from - before.from)
-        return;
-    add(deflate, span, span.from - before.from, before.len);
-}
-
-void oa_deflate_cut(oa_deflate *deflate, size_t at) {
-    for (; deflate->copy_count > 0; deflate->copy_count--) {
-        text_copy *last = &deflate->copies[deflate->copy_count - 1];
-        if (last->at >= at)
-            continue;
-        if (last->len > at - last->at)
-            last->len = (uint32_t)(at - last->at);
-        break;
-    }
-}
-
-void oa_deflate_trim(oa_deflate *deflate) {
-    oa_buf_shrink(&deflate->out, KEEP_BYTES);
-    if (deflate->copy_cap * sizeof(deflate->copies[0]) <= KEEP_BYTES)
-        return;
-    oa_mem_free(deflate->copies);
-    deflate->copies = NULL;
-    deflate->copy_cap = deflate->copy_count = 0;
-}
+void oa_deflate_trim(oa_deflate *deflate) { oa_buf_shrink(&deflate->out, KEEP_BYTES); }
 
 static inline uint64_t load_64(const unsigned char *from) {
     return from[0] | (uint64_t)from[1] << 8 | (uint64_t)from[2] << 16 | (uint64_t)from[3] << 24 |
@@ -151,7 +74,7 @@ typedef struct progress {
 } progress;
 
 /* Add the bytes up to `end`, from `at` on as copies, if that pays. False without memory. */
-static bool put_copy(progress *p, size_t at, size_t end, size_t distance) {
+static inline bool put_copy(progress *p, size_t at, size_t end, size_t distance) {
     if (at < p->done)
         at = p->done;
     if (end < at + WORTH_COPY)
@@ -174,14 +97,14 @@ static size_t next_mark(const unsigned char *text, size_t at, size_t end) {
     return mark == NULL ? end : (size_t)(mark - text);
 }
 
-static bool put_guess(progress *p, const text_copy *guess) {
+static bool put_guess(progress *p, const oa_copy *guess) {
     const size_t end = guess->at + guess->len < p->len ? guess->at + guess->len : p->len;
     const size_t from_end = guess->at - guess->distance + guess->resembled;
     size_t at = guess->at;
     size_t from = at - guess->distance;
     while (at < end && from < from_end) {
         const size_t same_end = end_of_same(p->text, p->len, at, at - from);
-        if (at - from <= OA_DEFLATE_WINDOW && !put_copy(p, at, same_end, at - from))
+        if (at - from <= OA_COPIES_WINDOW && !put_copy(p, at, same_end, at - from))
             return false;
         from = next_mark(p->text, from + (same_end - at) + 1, from_end);
         at = next_mark(p->text, same_end + 1, end);
@@ -190,12 +113,13 @@ static bool put_guess(progress *p, const text_copy *guess) {
 }
 
 /* Write the text as blocks. False without memory. */
-static bool put_blocks(oa_deflate *deflate, const unsigned char *text, size_t len, oa_bits *bits) {
-    progress p = {&deflate->block, text, len, 0, bits};
+static bool put_blocks(oa_deflate_block *block, const unsigned char *text, size_t len,
+                       const oa_copies *copies, oa_bits *bits) {
+    progress p = {block, text, len, 0, bits};
     oa_deflate_block_begin(p.block, text, 0);
-    for (size_t i = 0; i < deflate->copy_count; i++) {
-        const text_copy *copy = &deflate->copies[i];
-        const size_t next = i + 1 < deflate->copy_count ? copy[1].at : len;
+    for (size_t i = 0; i < copies->count; i++) {
+        const oa_copy *copy = &copies->items[i];
+        const size_t next = i + 1 < copies->count ? copy[1].at : len;
         size_t end = copy->at + copy->len;
         if (copy->at >= len)
             break;
@@ -214,11 +138,11 @@ static bool put_blocks(oa_deflate *deflate, const unsigned char *text, size_t le
     return oa_deflate_block_end(p.block, len, true, bits);
 }
 
-oa_str oa_deflate_gzip(oa_deflate *deflate, oa_str text) {
+oa_str oa_deflate_gzip(oa_deflate *deflate, oa_str text, const oa_copies *copies) {
     /* Deflated; no name, no time; of no operating system. */
     static const unsigned char head[10] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255};
     const oa_str absent = {NULL, 0};
-    if (text.len > OA_DEFLATE_MAX_BYTES)
+    if (text.len > OA_COPIES_MAX_TEXT)
         return absent;
     oa_bits bits;
     oa_buf_reset(&deflate->out);
@@ -226,7 +150,7 @@ oa_str oa_deflate_gzip(oa_deflate *deflate, oa_str text) {
     if (oa_buf_status(&deflate->out) != OA_OK)
         return absent;
     oa_bits_begin(&bits, &deflate->out);
-    if (!put_blocks(deflate, (const unsigned char *)text.data, text.len, &bits) ||
+    if (!put_blocks(&deflate->block, (const unsigned char *)text.data, text.len, copies, &bits) ||
         !oa_bits_reserve(&bits, 8 + 2 * 32))
         return absent;
     oa_bits_align(&bits);

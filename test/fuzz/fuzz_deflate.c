@@ -17,6 +17,7 @@ static char text[MOST];
 static char again[MOST + 1];
 static size_t len;
 static oa_deflate *deflater;
+static oa_copies copies;
 
 static void check(bool condition) {
     if (!condition)
@@ -35,7 +36,7 @@ static void add_copy(size_t distance, size_t count) {
     if (distance == 0 || distance > len)
         return;
     count = at_most(count, MOST - len);
-    oa_deflate_copy(deflater, len, len - distance, count);
+    oa_copies_add(&copies, len, len - distance, count);
     for (size_t i = 0; i < count; i++, len++)
         text[len] = text[len - distance];
 }
@@ -56,7 +57,7 @@ static int read_back(oa_str packed) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (deflater == NULL)
         check((deflater = oa_deflate_new()) != NULL);
-    oa_deflate_begin(deflater);
+    copies.count = 0;
     len = 0;
     bool wrong = false;
     while (size >= 4) {
@@ -70,11 +71,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             add_literals(data, count);
             data += count;
             size -= count;
-        } else if (kind < 12) {
+        } else if (kind < 11) {
             add_copy(a, kind < 10 ? b : b * 37);
+        } else if (kind == 11) {
+            const size_t count = at_most(b, size);
+            oa_copies_guess(&copies, (oa_span){len, count}, (oa_span){a, data[-4]});
+            add_literals(data, count);
+            data += count;
+            size -= count;
         } else if (kind == 12) {
             len = at_most(len, 3 * a);
-            oa_deflate_cut(deflater, len);
+            oa_copies_cut(&copies, len);
         } else if (kind == 13) {
             for (size_t i = 0; i < 4 * b; i++)
                 add_copy(at_most(a, len), i % 40);
@@ -82,10 +89,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             add_literals(data, size);
         } else {
             wrong = true;
-            oa_deflate_copy(deflater, a, b, len);
+            oa_copies_add(&copies, a, b, len);
         }
     }
-    const oa_str packed = oa_deflate_gzip(deflater, (oa_str){text, len});
+    const oa_str packed = oa_deflate_gzip(deflater, (oa_str){text, len}, &copies);
     check(packed.data != NULL);
     const int status = read_back(packed);
     check(status == Z_STREAM_END || wrong);
