@@ -154,10 +154,7 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
    */
   maxQueueBytes?: number | undefined;
 
-  /**
-   * Compress request bodies with gzip. A server that refuses that with 400 or 415, and takes the same uncompressed, gets no
-   * compressed ones any more. Default: `true`.
-   */
+  /** Compress request bodies with gzip, until a server refuses that with 400 or 415. Default: `true`. */
   compression?: boolean | undefined;
 
   /** Send an exposure once in a window; `false` sends every decision. Default: 24 h, 1,000,000 entries. */

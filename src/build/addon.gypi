@@ -10,6 +10,7 @@
     {
       'target_name': 'optimizely_amplitude',
       'sources': [
+        '../core/amplitude/body.c',
         '../core/amplitude/ids.c',
         '../core/amplitude/render.c',
         '../core/amplitude/response.c',

@@ -20,7 +20,7 @@ struct oa_attempt {
     oa_batch *batch;   /* owned while there is one */
     size_t max_body_bytes;
     oa_store *store; /* lent; NULL: there is none */
-    bool gzip; /* the body may be compressed */
+    bool gzip;       /* the body may be compressed */
 
     /* Set by the taker. */
     oa_body body;

@@ -17,11 +17,15 @@ typedef enum oa_role {
     OA_ROLE_FIELDS,
     OA_ROLE_TIME,
     OA_ROLE_ID,
+    OA_ROLE_EVENT_ID,
     OA_ROLE_MIDDLE,
     OA_ROLE_SET,
     OA_ROLE_USER_PROPERTIES,
     OA_ROLE_VARIANT,
     OA_ROLE_EVENT_PROPERTIES,
+    OA_ROLE_IDENTIFY, /* and the others: a whole event */
+    OA_ROLE_EXPOSURE,
+    OA_ROLE_EVENT,
     OA_ROLE_COUNT
 } oa_role;
 

@@ -4,8 +4,6 @@
 
 #include "mem.h"
 
-enum { KEEP_BODY_BYTES = 1 << 20 }; /* a larger buffer is freed when nothing is pending */
-
 struct oa_frame {
     oa_hash_key hash_key;
     uint64_t nonce;
@@ -146,68 +144,6 @@ oa_event_counts oa_frame_event_counts(const oa_frame *frame) {
     return (oa_event_counts){(uint8_t)(frame->sends_identify + next), next};
 }
 
-void oa_body_init(oa_body *body) {
-    memset(body, 0, sizeof(*body));
-    oa_buf_init(&body->text, SIZE_MAX / 2);
-}
-
-void oa_body_clear(oa_body *body) {
-    oa_buf_clear(&body->text);
-    oa_trail_free(body->trail);
-    body->trail = NULL;
-    body->packed = (oa_str){NULL, 0};
-}
-
-void oa_body_trim(oa_body *body) {
-    body->packed = (oa_str){NULL, 0};
-    oa_buf_shrink(&body->text, KEEP_BODY_BYTES);
-    if (body->trail != NULL)
-        oa_trail_trim(body->trail);
-}
-
-/* ---- parts of a body ---- */
-
-/* Append a part that is the same in every body: its address stands for its bytes. */
-static inline void append_constant(oa_body *body, oa_role role, const char *data, size_t len) {
-    if (body->packs)
-        oa_trail_constant(body->trail, role, data, len, body->text.len);
-    oa_buf_append(&body->text, data, len);
-}
-
-#define APPEND_LITERAL(body, role, literal)                                                        \
-    append_constant((body), (role), "" literal, sizeof(literal) - 1)
-
-static void append_buf(oa_body *body, oa_role role, const oa_buf *constant) {
-    append_constant(body, role, constant->data, constant->len);
-}
-
-static void append_str(oa_body *body, oa_role role, oa_str constant) {
-    append_constant(body, role, constant.data, constant.len);
-}
-
-/* Append further members of an object, if there are any: they resemble those of others. */
-static void append_more(oa_body *body, oa_role role, oa_str members) {
-    if (members.len == 0)
-        return;
-    if (body->packs)
-        oa_trail_like(body->trail, role, body->text.len + 1, members.len);
-    append_members(&body->text, members);
-}
-
-/* Append `len` bytes of the body again. */
-static void append_again(oa_body *body, size_t from, size_t len) {
-    if (body->packs)
-        oa_trail_repeat(body->trail, body->text.len, from, len);
-    oa_buf_repeat(&body->text, from, len);
-}
-
-static void cut_back(oa_body *body, size_t len, size_t event_count) {
-    oa_buf_truncate(&body->text, len);
-    body->event_count = event_count;
-    if (body->packs)
-        oa_trail_cut(body->trail, len);
-}
-
 /* Events that are not of the configured type, which has a hash in frame->event_kind. */
 enum { KIND_IDENTIFY = 'i', KIND_EXPOSURE = 'x' };
 
@@ -304,21 +240,33 @@ static event_rank rank_of_exposure(const oa_frame *frame) {
     return frame->event_sets_property ? RANK_EXPOSURE_AFTER : RANK_EXPOSURE;
 }
 
-/* Append `,"event_id":...`: what orders the events of a user in one millisecond. It is 31 bits. */
+/* Append the event_id: it orders the events of a user in one millisecond, and has 31 bits. */
 static void append_event_id(oa_buf *text, const oa_record *record, event_rank rank) {
-    OA_BUF_LITERAL(text, ",\"event_id\":");
     oa_buf_append_int(text, (int64_t)((record->seq * RANKS + rank) & INT32_MAX));
 }
 
 /* Append the rest of an insert_id, and what follows it. */
-static void append_id(oa_buf *text, oa_hash hash, const oa_record *record, event_rank rank) {
+static void append_id(oa_body *body, oa_hash hash, const oa_record *record, event_rank rank) {
+    oa_buf *text = &body->text;
     char *to = oa_buf_reserve(text, OA_HASH_HEX_BYTES);
     if (to == NULL)
         return;
     oa_hash_hex(hash, to);
     text->len += OA_HASH_HEX_BYTES;
-    OA_BUF_LITERAL(text, "\"");
+    OA_BODY_LITERAL(body, OA_ROLE_EVENT_ID, "\",\"event_id\":");
     append_event_id(text, record, rank);
+}
+
+static void append_part(oa_body *body, oa_role role, const oa_buf *part) {
+    oa_body_append_constant(body, role, (oa_str){part->data, part->len});
+}
+
+/* Append further members of an object, if there are any. */
+static void append_more(oa_body *body, oa_role role, oa_str members) {
+    if (members.len == 0)
+        return;
+    OA_BUF_LITERAL(&body->text, ",");
+    oa_body_append_like(body, role, members);
 }
 
 /* Append `,"user_id":"...","device_id":"..."`. */
@@ -338,13 +286,13 @@ static void append_origin(oa_body *body, const oa_record *record) {
     oa_buf *text = &body->text;
     append_ids(text, record);
     append_more(body, OA_ROLE_FIELDS, oa_record_fields(record));
-    APPEND_LITERAL(body, OA_ROLE_TIME, ",\"time\":");
+    OA_BODY_LITERAL(body, OA_ROLE_TIME, ",\"time\":");
     if (record->time_ms != body->time_ms || body->time_len == 0) {
         body->time_len = oa_buf_format_int(record->time_ms, body->time);
         body->time_ms = record->time_ms;
     }
     oa_buf_append(text, body->time, body->time_len);
-    APPEND_LITERAL(body, OA_ROLE_ID, ",\"insert_id\":\"");
+    OA_BODY_LITERAL(body, OA_ROLE_ID, ",\"insert_id\":\"");
 }
 
 /* Records of one user that are rendered together. */
@@ -398,17 +346,24 @@ static void own_event(run *r, size_t at, size_t count) {
 
 /* Append an event that came rendered; `id` is that of a decision. */
 static void append_rendered(run *r, oa_str members, const oa_hash *id, event_rank rank) {
+    static const oa_role roles[RANKS] = {
+        [RANK_IDENTIFY] = OA_ROLE_IDENTIFY,
+        [RANK_EXPOSURE] = OA_ROLE_EXPOSURE,
+        [RANK_EVENT] = OA_ROLE_EVENT,
+        [RANK_EXPOSURE_AFTER] = OA_ROLE_EXPOSURE,
+    };
     oa_buf *text = &r->body->text;
     const oa_record *record = r->records[0];
     own_event(r, 0, 1);
     OA_BUF_LITERAL(text, "{");
-    oa_buf_append_str(text, members);
+    oa_body_append_like(r->body, roles[rank], members);
     append_ids(text, record);
     if (id == NULL) {
+        OA_BODY_LITERAL(r->body, OA_ROLE_EVENT_ID, ",\"event_id\":");
         append_event_id(text, record, rank);
     } else {
-        OA_BUF_LITERAL(text, ",\"insert_id\":\"");
-        append_id(text, *id, record, rank);
+        OA_BODY_LITERAL(r->body, OA_ROLE_ID, ",\"insert_id\":\"");
+        append_id(r->body, *id, record, rank);
     }
     OA_BUF_LITERAL(text, "},");
 }
@@ -443,9 +398,9 @@ static void start_event(run *r, const oa_buf *head, size_t at, size_t count) {
     oa_body *body = r->body;
     const oa_record *record = r->records[at];
     own_event(r, at, count);
-    append_buf(body, OA_ROLE_HEAD, head);
+    append_part(body, OA_ROLE_HEAD, head);
     if (r->origin_len > 0 && record->time_ms == r->origin_ms) {
-        append_again(body, r->origin_at, r->origin_len);
+        oa_body_repeat(body, r->origin_at, r->origin_len);
         return;
     }
     r->origin_at = body->text.len;
@@ -458,13 +413,13 @@ static void append_identify(run *r) {
     const oa_frame *frame = r->frame;
     oa_buf *text = &r->body->text;
     start_event(r, &frame->identify_head, 0, r->count);
-    append_id(text, shared_id(frame, r->identity, r->records, r->count), r->records[0],
+    append_id(r->body, shared_id(frame, r->identity, r->records, r->count), r->records[0],
               RANK_IDENTIFY);
-    append_buf(r->body, OA_ROLE_MIDDLE, &frame->identify_middle);
+    append_part(r->body, OA_ROLE_MIDDLE, &frame->identify_middle);
     for (size_t i = 0; i < r->count; i++) {
         if (i > 0)
             OA_BUF_LITERAL(text, ",");
-        append_str(r->body, OA_ROLE_SET, r->records[i]->variant->set_json);
+        oa_body_append_constant(r->body, OA_ROLE_SET, r->records[i]->variant->set_json);
     }
     append_more(r->body, OA_ROLE_USER_PROPERTIES, oa_record_user_properties(r->records[0]));
     OA_BUF_LITERAL(text, "}}},");
@@ -479,7 +434,7 @@ static bool has_groups(const oa_record *record) {
 static void append_middle(run *r, const oa_record *record) {
     const oa_frame *frame = r->frame;
     const oa_buf *middle = has_groups(record) ? &frame->bare_middle : &frame->event_middle;
-    append_buf(r->body, OA_ROLE_MIDDLE, middle);
+    append_part(r->body, OA_ROLE_MIDDLE, middle);
 }
 
 static void append_exposure(run *r, size_t at) {
@@ -487,9 +442,9 @@ static void append_exposure(run *r, size_t at) {
     const oa_record *record = r->records[at];
     oa_buf *text = &r->body->text;
     start_event(r, &frame->exposure_head, at, 1);
-    append_id(text, exposure_id(frame, r->identity, record), record, rank_of_exposure(frame));
+    append_id(r->body, exposure_id(frame, r->identity, record), record, rank_of_exposure(frame));
     append_middle(r, record);
-    append_str(r->body, OA_ROLE_VARIANT, record->variant->exposure_json);
+    oa_body_append_constant(r->body, OA_ROLE_VARIANT, record->variant->exposure_json);
     append_more(r->body, OA_ROLE_EVENT_PROPERTIES, oa_record_event_properties(record));
     OA_BUF_LITERAL(text, "}},");
 }
@@ -500,13 +455,13 @@ static void append_event(run *r, size_t at) {
     const oa_variant *variant = record->variant;
     oa_buf *text = &r->body->text;
     start_event(r, &frame->event_head, at, 1);
-    append_id(text, event_id(frame, r->identity, record), record, RANK_EVENT);
+    append_id(r->body, event_id(frame, r->identity, record), record, RANK_EVENT);
     append_middle(r, record);
-    append_str(r->body, OA_ROLE_VARIANT, variant->event_json);
+    oa_body_append_constant(r->body, OA_ROLE_VARIANT, variant->event_json);
     append_more(r->body, OA_ROLE_EVENT_PROPERTIES, oa_record_event_properties(record));
     if (frame->event_sets_property) {
         OA_BUF_LITERAL(text, "},\"user_properties\":{");
-        append_str(r->body, OA_ROLE_SET, variant->set_json);
+        oa_body_append_constant(r->body, OA_ROLE_SET, variant->set_json);
         append_more(r->body, OA_ROLE_USER_PROPERTIES, oa_record_user_properties(record));
     }
     OA_BUF_LITERAL(text, "}},");
@@ -586,8 +541,6 @@ static bool is_over(const oa_frame *frame, const oa_buf *text, size_t max_bytes)
 static oa_status render_text(const oa_frame *frame, const oa_batch *batch, size_t max_bytes,
                              oa_body *body) {
     oa_buf *text = &body->text;
-    body->carried = body->event_count = 0;
-    oa_buf_reset(text);
     oa_buf_append(text, frame->head.data, frame->head.len);
     while (body->carried < batch->count) {
         oa_record *const *records = batch->records + body->carried;
@@ -603,11 +556,11 @@ static oa_status render_text(const oa_frame *frame, const oa_batch *batch, size_
             return OA_NOMEM;
         while (is_over(frame, text, max_bytes) && length > 1) {
             length /= 2;
-            cut_back(body, len_before, events_before);
+            oa_body_cut(body, len_before, events_before);
             append_run(frame, records, length, body);
         }
         if (is_over(frame, text, max_bytes) && body->carried > 0) {
-            cut_back(body, len_before, events_before);
+            oa_body_cut(body, len_before, events_before);
             break;
         }
         body->carried += length;
@@ -617,23 +570,11 @@ static oa_status render_text(const oa_frame *frame, const oa_batch *batch, size_
     return oa_buf_status(text) == OA_OK ? OA_OK : OA_NOMEM;
 }
 
-/* Get ready to compress the text. Without memory for that it is sent as it is. */
-static void begin_packing(oa_body *body) {
-    if (body->trail == NULL)
-        body->trail = oa_trail_new();
-    body->packs = body->trail != NULL;
-    if (body->packs)
-        oa_trail_begin(body->trail);
-}
-
 oa_status oa_render(const oa_frame *frame, const oa_batch *batch, size_t max_bytes, bool gzip,
                     oa_body *body) {
-    body->packed = (oa_str){NULL, 0};
-    body->packs = false;
-    if (gzip)
-        begin_packing(body);
+    oa_body_begin(body, gzip);
     const oa_status status = render_text(frame, batch, max_bytes, body);
-    if (status == OA_OK && body->packs && body->text.len >= OA_GZIP_MIN_BYTES)
-        body->packed = oa_trail_gzip(body->trail, (oa_str){body->text.data, body->text.len});
+    if (status == OA_OK)
+        oa_body_end(body);
     return status;
 }

@@ -20,12 +20,9 @@
 #ifndef OA_RENDER_H
 #define OA_RENDER_H
 
-#include "amplitude/limits.h"
-#include "amplitude/response.h"
+#include "amplitude/body.h"
 #include "batch.h"
-#include "buf.h"
 #include "oa.h"
-#include "trail.h"
 
 /* The constant parts of all bodies of a dispatcher. */
 typedef struct oa_frame oa_frame;
@@ -53,30 +50,6 @@ bool oa_frame_sends_rendered(const oa_frame *frame, const oa_decision *decision)
 
 /* How many events a record that came rendered adds to a body. */
 uint8_t oa_frame_count_rendered(const oa_frame *frame, const oa_record *record);
-
-/* Smaller bodies are not compressed: they fit into a packet as they are. */
-enum { OA_GZIP_MIN_BYTES = 256 };
-
-/* A rendered body, and what is in it. The next one reuses its memory. */
-typedef struct oa_body {
-    oa_buf text;
-    oa_str packed;   /* the text as gzip, lent by the trail; absent: it is not compressed */
-    bool packs;      /* whether the trail follows the text that is being rendered */
-    oa_trail *trail; /* NULL until it is needed */
-    size_t carried;  /* records of the batch that it holds, from the first on */
-    size_t event_count;
-    oa_event_owner owners[OA_REQUEST_MAX_EVENTS];
-    char time[OA_BUF_INT_BYTES]; /* the last one, as text: many decisions share a millisecond */
-    size_t time_len;
-    int64_t time_ms;
-} oa_body;
-
-void oa_body_init(oa_body *body);
-
-void oa_body_clear(oa_body *body);
-
-/* Give back the memory of an unusually large body. */
-void oa_body_trim(oa_body *body);
 
 /*
  * Render as many records of the batch as fit into `max_bytes` before compression, at least one.
