@@ -10,6 +10,7 @@ const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
 const { faults, startAmplitude } = require('../support/amplitude/server.js');
 const { connect, connectRow } = require('../support/dispatcher/harness.js');
+const { recordingLogger } = require('../support/dispatcher/loggers.js');
 const { createNotification } = require('../support/optimizely/sdk.js');
 const {
   EVENT_TYPE,
@@ -544,10 +545,37 @@ function profiles() {
   });
 }
 
+function compression() {
+  for (const status of [400, 415]) {
+    it(`is given up for a server that answers ${status} to it, and costs no decision`, async (t) => {
+      const logger = recordingLogger();
+      const { amplitude, decide, flush } = await start(t, { logger });
+      amplitude.setFault((req) =>
+        req.headers['content-encoding'] === 'gzip'
+          ? { status, body: { code: status, error: 'what is this?' } }
+          : undefined,
+      );
+      for (const userId of ['user_1', 'user_2', 'user_3']) {
+        decide(createNotification(userId));
+        assert.equal((await flush()).delivered, 1);
+      }
+      assert.deepEqual(
+        amplitude.requests.map(({ headers }) => headers['content-encoding']),
+        ['gzip', undefined, undefined, undefined],
+      );
+      assert.equal(
+        logger.lines.filter(({ message }) => /compressed requests/.test(message)).length,
+        1,
+      );
+    });
+  }
+}
+
 describe('whatever fails', CONCURRENT, () => {
   describe('one among many', CONCURRENT, oneAmongMany);
   describe('delivers', CONCURRENT, matrix);
   describe('profiles', CONCURRENT, profiles);
   describe('flushMaxRetries', CONCURRENT, retries);
   describe('maxQueueBytes', CONCURRENT, bounds);
+  describe('compression', CONCURRENT, compression);
 });
