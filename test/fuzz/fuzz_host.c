@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <zlib.h>
+
 #include "mem.h"
 #include "oa.h"
 
@@ -286,6 +288,22 @@ static void render(host *h) {
     h->is_rendered = true;
 }
 
+/* The body as the server reads it: compressed ones have to be the gzip of something. */
+static oa_str read_body(host *h) {
+    static char text[4 << 20];
+    const oa_str body = oa_attempt_body(h->attempt);
+    if (!oa_attempt_is_gzip(h->attempt))
+        return body;
+    z_stream zip = {.next_in = (Bytef *)(uintptr_t)body.data,
+                    .avail_in = (uInt)body.len,
+                    .next_out = (Bytef *)text,
+                    .avail_out = sizeof(text)};
+    CHECK(inflateInit2(&zip, 15 + 16) == Z_OK);
+    CHECK(inflate(&zip, Z_FINISH) == Z_STREAM_END && zip.avail_in == 0);
+    inflateEnd(&zip);
+    return (oa_str){text, zip.total_out};
+}
+
 static void answer(host *h) {
     static const struct {
         int status;
@@ -340,7 +358,7 @@ static void give_back(host *h) {
     if (h->attempt == NULL)
         return;
     if (h->is_success)
-        deliver(h, oa_attempt_body(h->attempt));
+        deliver(h, read_body(h));
     if (h->has_store && h->is_answered && next_byte(h) >= 32)
         write_store(h);
     end_attempt(h);
@@ -536,6 +554,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .max_age_ms = shape % 3 == 0   ? 2000
                       : shape % 3 == 1 ? 600000
                                        : 86400000,
+        .compression = shape % 2 == 0,
         .max_queue_bytes = shape % 7 == 0 ? 8192 : 1 << 20,
         .max_body_bytes = shape % 5 == 0 ? 1500 : 1000000,
         .dedupe_window_ms = 86400000,
