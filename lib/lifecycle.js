@@ -15,14 +15,28 @@ const { shared } = require('./shared.js');
 /** Of all copies of this package; `entries` has { beforeExit, exit }, functions, for each native dispatcher. */
 const state = shared('lifecycle.1', () => ({ entries: new Map(), listeners: null }));
 
-const forgotten = new FinalizationRegistry(({ native, timeoutMillis }) => {
+/** How often one that the application forgot, and that cannot deliver, is looked at. */
+const FORGOTTEN_MILLIS = 10_000;
+
+const forgotten = new FinalizationRegistry(async ({ native, timeoutMillis }) => {
   if (state.entries.has(native)) {
-    native
-      .close(timeoutMillis)
-      .catch(() => {})
-      .finally(() => forget(native));
+    await native.flush(timeoutMillis, true).catch(() => {});
+    await retire(native);
   }
 });
+
+/** Close a forgotten dispatcher once it has delivered everything: an outage is no reason to drop it. */
+async function retire(native) {
+  if (!state.entries.has(native)) {
+    return;
+  }
+  if (native.stats().pending > 0) {
+    setTimeout(retire, FORGOTTEN_MILLIS, native).unref();
+    return;
+  }
+  await native.close(0).catch(() => {});
+  forget(native);
+}
 
 /** Look after a dispatcher, until remove(). `owner` and `log` are held weakly: they may lead to each other. */
 function add(owner, native, { log, timeoutMillis }) {

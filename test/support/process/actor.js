@@ -146,6 +146,15 @@ const ENDINGS = {
     }
     say('collected');
   },
+
+  /** Collect garbage a few times, as many as it takes to find forgotten dispatchers. */
+  async collectSome() {
+    for (let i = 0; i < 20; i++) {
+      global.gc();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    say('collected');
+  },
 };
 
 function end({ workers: forWorkers, main }) {
