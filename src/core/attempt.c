@@ -1,5 +1,6 @@
 #include "attempt.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,8 +50,12 @@ void oa_attempt_answer(oa_attempt *attempt, const oa_answer *answer) {
     attempt->sent = true;
     attempt->sent_bytes = answer->sent_bytes;
     attempt->duration_ms = answer->duration_ms;
-    if (answer->aborted)
+    if (answer->aborted) {
+        snprintf(attempt->message, sizeof(attempt->message),
+                 "no answer within %" PRIu64 " ms, when a flush ended the request",
+                 answer->duration_ms);
         return;
+    }
     attempt->status_code = answer->status_code;
     attempt->retry_after_seconds = answer->retry_after_seconds;
     if (answer->status_code == 0) {

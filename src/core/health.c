@@ -47,6 +47,7 @@ bool oa_health_recovered(oa_health *health) {
     const bool was_troubled = health->trouble != OA_TROUBLE_NONE;
     health->trouble = OA_TROUBLE_NONE;
     health->failures = 0;
+    health->silences = 0;
     return was_troubled;
 }
 

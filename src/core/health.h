@@ -22,6 +22,7 @@ typedef struct oa_health {
     oa_trouble trouble;
     uint32_t failures;     /* in a row */
     uint32_t witnesses;    /* of them, those of batches that had not failed before */
+    uint32_t silences;     /* requests in a row that a flush ended after a long wait */
     int64_t since_ms;      /* wall clock; when the first of them came */
     uint64_t began_at_ms;  /* monotonic; likewise */
     uint64_t failed_at_ms; /* monotonic; when the last of them came */

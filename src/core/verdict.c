@@ -17,6 +17,8 @@ enum {
     ROUNDS = 3,           /* in a pause of throttled users, for those that were throttled again */
     SLOW_LISTS = 3,       /* answers in a row that list less than a twentieth */
     LIST_MIN_EVENTS = 32, /* a batch is halved for its lists down to this */
+    SILENCE_MS = 400,     /* without an answer, until a flush ended the request */
+    SILENCES = 3,         /* of these in a row: it is an outage */
     PACE_MIN_MS = 50,
     PACE_SPAN_MS = 150,
 };
@@ -542,6 +544,20 @@ static bool doubts_gzip(oa_dispatcher *d) {
     return verdict == OA_CODING_COMPARE;
 }
 
+/*
+ * A flush ended the request. That says nothing against its decisions, and little of the server; but
+ * where each invocation of a function ends like this, no request lives until its own timeout, and
+ * somebody has to be told.
+ */
+static void note_silence(oa_dispatcher *d, oa_now now) {
+    if (d->phase != OA_PHASE_OPEN || d->attempt.duration_ms < SILENCE_MS)
+        return;
+    if (++d->health.silences < SILENCES)
+        return;
+    note_error(d, now);
+    fail(d, now, OA_TROUBLE_OUTAGE);
+}
+
 void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
     oa_batch *batch = d->attempt.batch;
     const size_t carried = d->attempt.body.carried;
@@ -581,6 +597,7 @@ void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
         break;
     case OA_OUTCOME_ABORTED:
         put_back(d, batch, d->attempt.sent || batch->again);
+        note_silence(d, now);
         break;
     case OA_OUTCOME_NOMEM:
         oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);

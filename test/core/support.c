@@ -213,8 +213,11 @@ static void end_attempt(world *w, const oa_answer *given) {
 static void cancel(world *w) {
     assert_non_null(w->attempt); /* the core asks for it only while one is out */
     w->server.cancels++;
-    w->server.arrivals[w->server.count - 1].aborted = true;
-    const oa_answer none = {.aborted = true, .sent_bytes = oa_attempt_body(w->attempt).len};
+    arrival *last = &w->server.arrivals[w->server.count - 1];
+    last->aborted = true;
+    const oa_answer none = {.aborted = true,
+                            .sent_bytes = oa_attempt_body(w->attempt).len,
+                            .duration_ms = w->now.monotonic_ms - last->at.monotonic_ms};
     end_attempt(w, &none);
 }
 

@@ -345,6 +345,47 @@ static void a_flush_with_abort_puts_the_request_back(void **state) {
     world_end(w);
 }
 
+/* A function that is frozen after each invocation never sees a request time out. */
+static void flushes_that_end_silent_requests_find_an_outage(void **state) {
+    (void)state;
+    world *w = world_start(world_new());
+    w->server.otherwise.silent = true;
+    decide(w, "ann", "f", "a");
+    for (int invocation = 1; invocation <= 4; invocation++) {
+        const ticket *t = flush_abort(w, 500);
+        settle(w);
+        advance(w, 500);
+        EXPECT_REPORT(t, 0, 0, 1);
+        assert_int_equal(stats_of(w).failures_in_a_row, invocation < 3 ? 0 : invocation - 2);
+        assert_int_equal(stats_of(w).has_error, invocation >= 3);
+        assert_int_equal(w->server.count, invocation);
+        advance(w, 8000); /* frozen */
+    }
+    assert_int_equal(w->drop_count, 0);
+    assert_int_equal(stats_of(w).health, OA_HEALTH_RETRYING);
+    assert_non_null(strstr(stats_of(w).error_message, "no answer within 500 ms"));
+    world_end(w);
+}
+
+/* A short flush says nothing, and an answer in between ends the count. */
+static void flushes_that_wait_little_find_none(void **state) {
+    (void)state;
+    for (int is_short = 0; is_short < 2; is_short++) {
+        world *w = world_start(world_new());
+        for (int n = 0; n < 8; n++) {
+            PLAN(w, .status = 200, .silent = is_short || n % 3 < 2);
+            decide(w, "ann", "f", n % 2 == 0 ? "a" : "b");
+            const uint64_t wait_ms = is_short ? 399 : 500;
+            flush_abort(w, wait_ms);
+            settle(w);
+            advance(w, wait_ms);
+        }
+        assert_int_equal(stats_of(w).health, OA_HEALTH_OK);
+        assert_false(stats_of(w).has_error);
+        world_end(w);
+    }
+}
+
 static void without_another_flush_the_interval_sends_what_was_put_back(void **state) {
     (void)state;
     world *w = world_start(world_new());
@@ -461,6 +502,8 @@ int main(void) {
         cmocka_unit_test(overlapping_flushes_have_numbers_of_their_own),
         cmocka_unit_test(a_deadline_leaves_the_rest_pending),
         cmocka_unit_test(a_flush_with_abort_puts_the_request_back),
+        cmocka_unit_test(flushes_that_end_silent_requests_find_an_outage),
+        cmocka_unit_test(flushes_that_wait_little_find_none),
         cmocka_unit_test(without_another_flush_the_interval_sends_what_was_put_back),
         cmocka_unit_test(nothing_starts_after_a_flush_with_abort),
         cmocka_unit_test(a_flush_goes_on_when_another_one_aborts),
