@@ -9,26 +9,28 @@ const MANAGERS = {
   apt: {
     systems: 'Debian, Ubuntu',
     install: ['apt-get update', 'apt-get install -y'],
-    build: 'build-essential python3 pkg-config libcurl4-openssl-dev libcjson-dev libxxhash-dev',
-    run: { libcurl: 'libcurl4', libcjson: 'libcjson1' },
+    build:
+      'build-essential python3 pkg-config libcurl4-openssl-dev libcjson-dev libxxhash-dev zlib1g-dev',
+    run: { libcurl: 'libcurl4', libcjson: 'libcjson1', libz: 'zlib1g' },
   },
   dnf: {
     systems: 'Fedora, RHEL',
     install: ['dnf install -y'],
-    build: 'gcc gcc-c++ make python3 pkgconf-pkg-config libcurl-devel cjson-devel xxhash-devel',
-    run: { libcurl: 'libcurl', libcjson: 'cjson' },
+    build:
+      'gcc gcc-c++ make python3 pkgconf-pkg-config libcurl-devel cjson-devel xxhash-devel zlib-devel',
+    run: { libcurl: 'libcurl', libcjson: 'cjson', libz: 'zlib' },
   },
   apk: {
     systems: 'Alpine',
     install: ['apk add'],
-    build: 'build-base python3 pkgconf curl-dev cjson-dev xxhash-dev',
-    run: { libcurl: 'libcurl', libcjson: 'cjson' },
+    build: 'build-base python3 pkgconf curl-dev cjson-dev xxhash-dev zlib-dev',
+    run: { libcurl: 'libcurl', libcjson: 'cjson', libz: 'zlib' },
   },
   brew: {
     systems: 'macOS',
     install: ['brew install'],
-    build: 'pkgconf curl cjson xxhash',
-    run: { libcurl: 'curl', libcjson: 'cjson' },
+    build: 'pkgconf curl cjson xxhash zlib',
+    run: { libcurl: 'curl', libcjson: 'cjson', libz: 'zlib' },
   },
 };
 

@@ -133,7 +133,7 @@ function advice(messages) {
   const { buildAdvice, libraryAdvice } = require('./system.js');
   const text = messages.join('\n');
   const lines = [];
-  for (const library of ['libcurl', 'libcjson']) {
+  for (const library of ['libcurl', 'libcjson', 'libz']) {
     // glibc and musl name the file that they did not find, macOS the library that was not loaded.
     const lacks = new RegExp(
       `${library}[\\w.-]*: (cannot open shared object|No such file)|not loaded: \\S*${library}`,

@@ -52,6 +52,7 @@
         '../core/verdict.c',
         '../host/clock.c',
         '../host/curl.c',
+        '../host/gunzip.c',
         '../host/node/binding.cc',
         '../host/node/places.c',
         '../host/node/uv.c',

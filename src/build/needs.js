@@ -28,8 +28,8 @@ const TOOLS = {
   'pkg-config': [PKG_CONFIG],
 };
 
-/** Each with the oldest version that has what we use: CURLOPT_CAINFO_BLOB, a stable XXH3. */
-const LIBRARIES = { libcurl: '7.77.0', libcjson: '1.7.0', libxxhash: '0.8.0' };
+/** Each with the oldest version that has what we use: CURLOPT_CAINFO_BLOB, a stable XXH3, gzip headers. */
+const LIBRARIES = { libcurl: '7.77.0', libcjson: '1.7.0', libxxhash: '0.8.0', zlib: '1.2.1' };
 
 /** Where src/release/stage.js puts the headers of node-addon-api. In a clone they are in node_modules. */
 const PACKED_ADDON_API = path.join(__dirname, 'node-addon-api');

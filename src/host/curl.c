@@ -1,7 +1,7 @@
 /*
  * curl.c: one easy handle on one multi handle. The multi's poll can be woken from another thread
  * within a millisecond, which no callback of the easy interface can, and it keeps the connection
- * warm between POSTs. A handle may move between threads but be used by one at a time; only
+ * warm between exchanges. A handle may move between threads but be used by one at a time; only
  * curl_multi_wakeup() is made for another thread, and `cancelled` is the only other thing shared.
  *
  * libcurl must not read the environment (a pool thread would race with writes to process.env), so
@@ -34,6 +34,8 @@ enum {
     CLOCK_JUMP_MS = 5 * 1000, /* the clocks disagree by this much: the machine was frozen */
     UPLOAD_BUFFER_BYTES = 512 * 1024,
     MAX_LOCATION_BYTES = 200,
+    DOWNLOAD_BUFFER_BYTES = 256 * 1024,
+    LOW_SPEED_BYTES = 1024, /* a second; a GET that stays below it is a silence */
     FIRST_BODY_BYTES = 1024,
     KEEP_BODY_BYTES = 64 * 1024,
 };
@@ -43,6 +45,9 @@ struct oa_curl {
     CURL *easy;
     struct curl_slist *headers;
     struct curl_slist *gzip_headers;
+    struct curl_slist *get_headers; /* of the GET that is under way */
+    oa_curl_sink sink;              /* likewise; NULL for a POST */
+    void *sink_data;
     char *body; /* of the answer */
     size_t body_len;
     size_t body_cap;
@@ -56,6 +61,7 @@ struct oa_curl {
     oa_now used;          /* when the last POST ended; 0 before the first */
     uint64_t old_at_ms;   /* when the connection is to be replaced */
     bool is_suspect;      /* the last exchange speaks against its connection */
+    uint64_t request_timeout_ms;
     /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs.
      * It carries no other data, so sequential consistency is more than enough. */
     atomic_bool cancelled;
@@ -90,9 +96,18 @@ static bool grow_body(oa_curl *curl, size_t need) {
     return true;
 }
 
+/* Only the body of a 200 is what was asked for. */
+static size_t give_to_sink(oa_curl *curl, const char *data, size_t count) {
+    long status = 0;
+    curl_easy_getinfo(curl->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status != 200 || curl->sink(curl->sink_data, data, count) ? count : 0;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *user) {
     (void)size; /* always 1 */
     oa_curl *curl = user;
+    if (curl->sink != NULL)
+        return give_to_sink(curl, data, count);
     if (count > curl->body_cap - curl->body_len && !grow_body(curl, curl->body_len + count))
         return 0;
     memcpy(curl->body + curl->body_len, data, count);
@@ -186,7 +201,9 @@ static void explain(oa_curl *curl, CURLcode code) {
     /* It may quote the URL of a proxy, with credentials. */
     if (text[0] == '\0' || strchr(text, '@') != NULL)
         text = curl_easy_strerror(code);
-    if (code == CURLE_WRITE_ERROR)
+    if (code == CURLE_WRITE_ERROR && curl->sink != NULL)
+        text = "the answer is not wanted";
+    else if (code == CURLE_WRITE_ERROR)
         text = curl->body_is_too_large ? "the answer is too large" : "out of memory for the answer";
     snprintf(curl->reason, sizeof(curl->reason), "%s: %s%s", curl->host, text,
              trust_advice(curl, code));
@@ -210,7 +227,7 @@ static void read_answer(oa_curl *curl, oa_answer *out) {
         note_location(curl, url);
 }
 
-/* ---- A POST ---- */
+/* ---- An exchange ---- */
 
 bool oa_curl_is_stale(oa_now used, uint64_t old_at_ms, oa_now now) {
     const int64_t wall_ms = now.wall_ms - used.wall_ms;
@@ -247,14 +264,78 @@ static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
 }
 
+static bool add_header(struct curl_slist **list, const char *header) {
+    struct curl_slist *longer = curl_slist_append(*list, header);
+    if (longer == NULL)
+        return false;
+    *list = longer;
+    return true;
+}
+
+/* Set an option to a string that is not NUL-terminated; an absent one gives `fallback`. */
+static CURLcode set_string(CURL *easy, CURLoption option, oa_str value, const char *fallback) {
+    if (value.data == NULL)
+        return curl_easy_setopt(easy, option, fallback);
+    char *text = malloc(value.len + 1);
+    if (text == NULL)
+        return CURLE_OUT_OF_MEMORY;
+    memcpy(text, value.data, value.len);
+    text[value.len] = '\0';
+    const CURLcode code = curl_easy_setopt(easy, option, text);
+    free(text);
+    return code;
+}
+
+/* Whether the next exchange needs a new connection. */
+static bool wants_fresh(const oa_curl *curl, oa_now now) {
+    return curl->is_suspect || oa_curl_is_stale(curl->used, curl->old_at_ms, now);
+}
+
+/* Give the request to libcurl. */
+static void add(oa_curl *curl, oa_now now) {
+    curl->began = now;
+    curl->is_added = curl_multi_add_handle(curl->multi, curl->easy) == CURLM_OK;
+    curl->code = curl->is_added ? CURLE_ABORTED_BY_CALLBACK : CURLE_OUT_OF_MEMORY;
+}
+
 void oa_curl_begin(oa_curl *curl, oa_now now, oa_str body, bool gzip) {
     reset_answer(curl);
     curl->answer = (oa_answer){.sent_bytes = body.len};
+    set_request(curl, body, gzip, wants_fresh(curl, now));
+    add(curl, now);
+}
+
+static CURLcode set_get(oa_curl *curl, const oa_get *get, oa_now now) {
+    CURL *easy = curl->easy;
+    curl_slist_free_all(curl->get_headers);
+    curl->get_headers = NULL;
+    for (size_t i = 0; i < get->header_count; i++)
+        if (!add_header(&curl->get_headers, get->headers[i]))
+            return CURLE_OUT_OF_MEMORY;
+    /* The whole may take minutes; what must not take long is a silence. */
+    const long silence_s = (long)((curl->request_timeout_ms + 999) / 1000);
+    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, curl->get_headers);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 0L);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)LOW_SPEED_BYTES);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, silence_s);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)DOWNLOAD_BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, wants_fresh(curl, now) ? 1L : 0L);
+    return set_string(easy, CURLOPT_URL, get->url, NULL);
+}
+
+void oa_curl_begin_get(oa_curl *curl, oa_now now, const oa_get *get) {
+    reset_answer(curl);
+    curl->answer = (oa_answer){0};
+    curl->sink = get->sink;
+    curl->sink_data = get->data;
+    if (set_get(curl, get, now) == CURLE_OK) {
+        add(curl, now);
+        return;
+    }
     curl->began = now;
-    set_request(curl, body, gzip,
-                curl->is_suspect || oa_curl_is_stale(curl->used, curl->old_at_ms, now));
-    curl->is_added = curl_multi_add_handle(curl->multi, curl->easy) == CURLM_OK;
-    curl->code = curl->is_added ? CURLE_ABORTED_BY_CALLBACK : CURLE_OUT_OF_MEMORY;
+    curl->is_added = false;
+    curl->code = CURLE_OUT_OF_MEMORY;
 }
 
 /* The code of a POST for which libcurl has nothing more to do. */
@@ -338,14 +419,6 @@ oa_status oa_curl_trust(oa_curl *curl, oa_str pem) {
     return OA_OK;
 }
 
-static bool add_header(struct curl_slist **list, const char *header) {
-    struct curl_slist *longer = curl_slist_append(*list, header);
-    if (longer == NULL)
-        return false;
-    *list = longer;
-    return true;
-}
-
 static bool make_headers(oa_curl *curl) {
     /* "Expect:" switches 100-continue off: it costs a round trip, or a second where it is not
      * known. */
@@ -355,20 +428,6 @@ static bool make_headers(oa_curl *curl) {
            add_header(&curl->gzip_headers, "Accept: */*") &&
            add_header(&curl->gzip_headers, "Expect:") &&
            add_header(&curl->gzip_headers, "Content-Encoding: gzip");
-}
-
-/* Set an option to a string that is not NUL-terminated; an absent one gives `fallback`. */
-static CURLcode set_string(CURL *easy, CURLoption option, oa_str value, const char *fallback) {
-    if (value.data == NULL)
-        return curl_easy_setopt(easy, option, fallback);
-    char *text = malloc(value.len + 1);
-    if (text == NULL)
-        return CURLE_OUT_OF_MEMORY;
-    memcpy(text, value.data, value.len);
-    text[value.len] = '\0';
-    const CURLcode code = curl_easy_setopt(easy, option, text);
-    free(text);
-    return code;
 }
 
 static CURLcode set_protocol(CURL *easy) {
@@ -452,6 +511,7 @@ void oa_curl_free(oa_curl *curl) {
         curl_multi_cleanup(curl->multi);
     curl_slist_free_all(curl->headers);
     curl_slist_free_all(curl->gzip_headers);
+    curl_slist_free_all(curl->get_headers);
     free(curl->body);
     free(curl);
 }
@@ -464,6 +524,7 @@ oa_status oa_curl_new(const oa_curl_config *config, oa_curl **out) {
     if (curl == NULL)
         return OA_NOMEM;
     atomic_init(&curl->cancelled, false);
+    curl->request_timeout_ms = config->request_timeout_ms;
     copy_host(curl, config->server_url);
     curl->has_ca_file = config->ca_file.data != NULL;
     curl->multi = curl_multi_init();

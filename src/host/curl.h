@@ -1,9 +1,9 @@
 /*
- * curl.h: sends a body to the server. The only user of libcurl.
+ * curl.h: sends a body to the server, or fetches one. The only user of libcurl.
  *
- * HTTP/1.1, one warm connection, verified TLS, no redirects. One POST at a time, in slices:
+ * HTTP/1.1, one warm connection, verified TLS, no redirects. One exchange at a time, in slices:
  *
- *     begin -> run, until it is over or no longer wanted -> end
+ *     begin or begin_get -> run, until it is over or no longer wanted -> end
  *
  * Thread: one call at a time, on any thread, but oa_curl_cancel(), which may come at any time.
  */
@@ -54,7 +54,26 @@ oa_status oa_curl_trust(oa_curl *curl, oa_str pem) __attribute__((warn_unused_re
  */
 void oa_curl_begin(oa_curl *curl, oa_now now, oa_str body, bool gzip);
 
-/* Go on with the POST for `slice_ms` at most. Return whether it is over; a cancelled one is. */
+/* Takes bytes of a body as they come. Returns whether more of it is wanted. Borrows. */
+typedef bool (*oa_curl_sink)(void *data, const char *bytes, size_t len);
+
+/* What a GET asks for. */
+typedef struct oa_get {
+    oa_str url;
+    const char *const *headers; /* lines */
+    size_t header_count;
+    oa_curl_sink sink; /* gets the body of a 200 as it is on the wire, during oa_curl_run() */
+    void *data;        /* its first argument */
+} oa_get;
+
+/*
+ * Begin a GET, over a connection that is chosen likewise. A handle is used for POSTs or for GETs.
+ * The answer has no body; `request_timeout_ms` bounds a silence of the server, not the whole, which
+ * may take minutes. Ownership: copies the strings.
+ */
+void oa_curl_begin_get(oa_curl *curl, oa_now now, const oa_get *get);
+
+/* Go on with the exchange for `slice_ms` at most. Return whether it is over; a cancelled one is. */
 bool oa_curl_run(oa_curl *curl, uint64_t slice_ms);
 
 /*

@@ -73,7 +73,7 @@ function writeSbom(root, dir, sources, system) {
       `${rule}\n${part.title} ${part.version}\n${part.home}\n${rule}\n\n${fs.readFileSync(path.join(part.dir, part.text), 'utf8').trim()}\n`,
   );
   const head =
-    'The prebuilt addons in this folder contain code of the following projects.\nThey contain no OpenSSL or libuv: they use those of Node.\n';
+    'The prebuilt addons in this folder contain code of the following projects.\nThey contain no OpenSSL, zlib or libuv: they use those of Node.\n';
   fs.writeFileSync(path.join(dir, 'LICENSES'), [head, ...texts].join('\n'));
 }
 

@@ -31,6 +31,8 @@ static bool read_request(peer *p, int fd) {
         const char *length = strstr(p->request, "Content-Length: ");
         if (need == SIZE_MAX && body != NULL && length != NULL)
             need = (size_t)(body + 4 - p->request) + strtoul(length + 16, NULL, 10);
+        else if (need == SIZE_MAX && body != NULL && memcmp(p->request, "GET ", 4) == 0)
+            need = (size_t)(body + 4 - p->request);
     }
     return true;
 }

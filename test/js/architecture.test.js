@@ -53,14 +53,15 @@ const LEAVES = ['buf', 'hash', 'mem', 'status'];
 const MACHINE = ['dispatcher', 'deliver', 'fleet', 'verdict', 'drop', 'notices'];
 const STANDARD = /^(assert|ctype|inttypes|stdarg|stdbool|stddef|stdint|stdio|stdlib|string)\.h$/;
 const LIBRARIES = {
-  'cjson/cJSON.h': 'src/core/amplitude/response.c',
-  'xxhash.h': 'src/core/hash.c',
+  'cjson/cJSON.h': ['src/core/amplitude/response.c'],
+  'xxhash.h': ['src/core/hash.c'],
   // What a processor can do: these come with the compiler, and need no operating system.
-  'arm_acle.h': 'src/core/crc32.c',
-  'cpuid.h': 'src/core/crc32.c',
-  'immintrin.h': 'src/core/crc32.c',
-  'curl/curl.h': 'src/host/curl.c',
-  'napi.h': 'src/host/node/values.h', // which binding.cc includes
+  'arm_acle.h': ['src/core/crc32.c'],
+  'cpuid.h': ['src/core/crc32.c'],
+  'immintrin.h': ['src/core/crc32.c'],
+  'curl/curl.h': ['src/host/curl.c'],
+  'zlib.h': ['src/host/gunzip.c'],
+  'napi.h': ['src/host/node/values.h'], // which the bindings include
 };
 
 const isCore = (file) => file.startsWith('src/core/');
@@ -114,7 +115,7 @@ checkRules(
           isCore(file) &&
           (isOwn
             ? !nativeFiles.has(`src/core/${name}`)
-            : !STANDARD.test(name) && LIBRARIES[name] !== file),
+            : !STANDARD.test(name) && !LIBRARIES[name]?.includes(file)),
       ),
       breach: {
         'src/core/new.c': '#include <uv.h>\n#include <time.h>\n#include "../host/curl.h"\n',
@@ -158,7 +159,7 @@ checkRules(
     {
       title: 'each library has one user',
       find: forbiddenIncludes(
-        (file, name, isOwn) => !isOwn && name in LIBRARIES && LIBRARIES[name] !== file,
+        (file, name, isOwn) => !isOwn && name in LIBRARIES && !LIBRARIES[name].includes(file),
       ),
       breach: { 'src/core/new.c': '#include <cjson/cJSON.h>' },
       found: ['src/core/new.c -> cjson/cJSON.h'],

@@ -94,10 +94,7 @@ describe('setup', { skip }, () => {
     assert.equal(log, undefined);
     const commands = said.split('\n').filter((line) => line.startsWith('    '));
     assert.equal(commands.length, 1, said);
-    assert.match(
-      commands[0],
-      /apt-get update && .*apt-get install -y .*libcjson-dev.*libcmocka-dev.*zlib1g-dev/,
-    );
+    assert.match(commands[0], /apt-get update && .*apt-get install -y .*zlib1g-dev.*libcmocka-dev/);
     assert.match(said, /Now run the same command again\.\n$/);
   });
 });

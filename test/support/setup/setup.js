@@ -30,13 +30,13 @@ const SHOWN_LINES = 30; // of the log, when a program fails
 
 /** What the tests need in addition to what compiling the addon needs. */
 const TEST = {
-  libraries: { cmocka: '1.1.0', libuv: '1.20.0', zlib: '1.2.1' },
+  libraries: { cmocka: '1.1.0', libuv: '1.20.0' },
   tools: { openssl: ['openssl'], 'redis-server': ['redis-server'] },
   packages: {
-    apt: 'libcmocka-dev libuv1-dev zlib1g-dev openssl redis-server',
-    dnf: 'libcmocka-devel libuv-devel zlib-devel openssl redis libasan libubsan',
-    apk: 'cmocka-dev libuv-dev zlib-dev openssl redis',
-    brew: 'cmocka libuv zlib openssl redis',
+    apt: 'libcmocka-dev libuv1-dev openssl redis-server',
+    dnf: 'libcmocka-devel libuv-devel openssl redis libasan libubsan',
+    apk: 'cmocka-dev libuv-dev openssl redis',
+    brew: 'cmocka libuv openssl redis',
   },
 };
 
