@@ -49,6 +49,8 @@ const nativeFiles = new Map(
 /** Headers that include no other header of the core but oa.h, and leaves, which may also allocate. */
 const PURE = ['backoff', 'chance', 'coding', 'crc32', 'fit', 'huffman', 'ids', 'limits'];
 const LEAVES = ['buf', 'hash', 'mem', 'status'];
+/** What hosts see of the core. */
+const SURFACES = ['oa.h', 'cohort.h'];
 /** The machine, from the top: what is further down is called by what is further up. */
 const MACHINE = ['dispatcher', 'deliver', 'fleet', 'verdict', 'drop', 'notices'];
 const STANDARD = /^(assert|ctype|inttypes|stdarg|stdbool|stddef|stdint|stdio|stdlib|string)\.h$/;
@@ -61,7 +63,7 @@ const LIBRARIES = {
   'immintrin.h': ['src/core/crc32.c'],
   'curl/curl.h': ['src/host/curl.c'],
   'zlib.h': ['src/host/gunzip.c'],
-  'napi.h': ['src/host/node/values.h'], // which the bindings include
+  'napi.h': ['src/host/node/values.h', 'src/host/node/cohorts.h'], // for binding.cc and cohorts.cc
 };
 
 const isCore = (file) => file.startsWith('src/core/');

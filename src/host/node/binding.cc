@@ -1,6 +1,6 @@
 /*
- * binding.cc: the only file with Node-API or C++. It translates between JavaScript and uv.h, and
- * decides nothing. [loop]
+ * binding.cc: the addon. It translates between JavaScript and uv.h, and decides nothing; what
+ * concerns cohorts is in cohorts.cc, and there is no other C++. [loop]
  *
  * Lifetimes. A Host owns a dispatcher on the loop and what ties it to its environment. It ends when
  * its JavaScript object is collected or its environment is torn down, whichever comes first; an
@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 
+#include "cohorts.h"
 #include "oa.h"
 #include "uv.h"
 #include "values.h"
@@ -575,6 +576,7 @@ Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
     exports.Set("Dispatcher", Dispatcher::Define(env));
+    exports.Set("Cohorts", oa::DefineCohorts(env));
     exports.Set("configKeys", ConfigKeys(env));
     exports.Set("statusNames", ToStatuses(env, oa_status_name));
     exports.Set("statusMessages", ToStatuses(env, oa_status_message));

@@ -1,0 +1,79 @@
+/*
+ * load.h: reads the members of one cohort from a server, or from a file, into a build.
+ *
+ * Blocks until it is over: minutes for a large cohort. Thread: any; the connection is used by one
+ * load at a time.
+ */
+#ifndef OA_HOST_LOAD_H
+#define OA_HOST_LOAD_H
+
+#include "cohort.h"
+#include "curl.h"
+#include "oa.h"
+
+#ifdef __cplusplus
+extern "C" {
+#else
+#include <stdatomic.h>
+#endif
+
+/* How a load came to its end. */
+#define OA_LOAD_END_MAP(X)                                                                         \
+    X(LOADED, "loaded")       /* the new members are in use */                                     \
+    X(ANSWERED, "answered")   /* the server answered something else than 200 */                    \
+    X(HELD, "held")           /* fewer members than min_members: the present ones are kept */      \
+    X(TOO_MANY, "too_many")   /* more members than max_members */                                  \
+    X(MALFORMED, "malformed") /* the body is not a cohort, or was cut off */                       \
+    X(FAILED, "failed")       /* there was no answer, or no file, or no memory */                  \
+    X(CANCELLED, "cancelled")
+
+typedef enum oa_load_end {
+#define OA_LOAD_END_ENUM(name, text) OA_LOAD_##name,
+    OA_LOAD_END_MAP(OA_LOAD_END_ENUM)
+#undef OA_LOAD_END_ENUM
+} oa_load_end;
+
+/* Return its name for JavaScript. Static storage. */
+const char *oa_load_end_name(oa_load_end end);
+
+/* One load. Of `url` and `path` one is given. */
+typedef struct oa_load {
+    size_t cohort;
+    oa_cohort_format format;
+    oa_str url;
+    const char *const *headers; /* lines */
+    size_t header_count;
+    oa_str path;
+    uint64_t max_members;
+    uint64_t min_members;
+} oa_load;
+
+typedef struct oa_load_report {
+    oa_load_end end;
+    char message[512]; /* why it is not LOADED; empty for ANSWERED */
+    int status_code;   /* 0: there was no answer */
+    uint32_t retry_after_seconds;
+    oa_cohort_meta meta; /* what was read until then; `bytes` are those of the text */
+    oa_cohort_delta delta;
+    uint64_t wire_bytes; /* as they came, compressed or not */
+    uint64_t duration_ms;
+} oa_load_report;
+
+#ifndef __cplusplus
+/*
+ * Read the members that `load` asks for, and return a build that is complete, owned; or NULL, and
+ * say why in *report. It ends within milliseconds once *cancelled is set, and oa_curl_cancel() was
+ * called. Borrows all; `curl` may be NULL for a file.
+ */
+oa_cohort_build *oa_load_read(const oa_load *load, const oa_cohort_plan *plan, oa_curl *curl,
+                              const atomic_bool *cancelled, oa_load_report *report);
+
+/* End a report with a message. Copies. */
+void oa_load_say(oa_load_report *report, oa_load_end end, const char *message);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

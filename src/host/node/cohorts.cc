@@ -1,0 +1,323 @@
+/*
+ * cohorts.cc: translates between JavaScript and loader.h, and decides nothing. [loop]
+ *
+ * Lifetimes are those of binding.cc: a Host owns a loader and what ties it to its environment. It
+ * ends when its JavaScript object is collected or its environment is torn down; the thread of a
+ * load has to end first, so an async cleanup hook keeps the environment until it has.
+ *
+ * The hot call (find) is raw Node-API. It writes the set into an Uint32Array of the caller, because
+ * reading that costs JavaScript nothing, and returning a number of 64 bits would.
+ */
+#include "cohorts.h"
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "loader.h"
+
+namespace {
+
+constexpr size_t kIdBytes = 4096;
+
+class Cohorts;
+struct LoadCall;
+
+struct Host {
+    explicit Host(napi_env e) : env(e), context(e, "optimizely-amplitude") {}
+
+    Napi::Env env;
+    Napi::AsyncContext context;
+    oa_loader *loader = nullptr;
+    napi_async_cleanup_hook_handle hook = nullptr;
+    Napi::Reference<Napi::Uint32Array> array; /* keeps `words` */
+    oa_cohort_set *words = nullptr;           /* where find() writes */
+    Cohorts *wrapper = nullptr;               /* until it is collected */
+    LoadCall *call = nullptr;                 /* the load that is under way */
+    bool ending = false;
+};
+
+/* A promise of a report. */
+struct LoadCall {
+    explicit LoadCall(Napi::Env env) : deferred(env) {}
+    Napi::Promise::Deferred deferred;
+};
+
+class Cohorts : public Napi::ObjectWrap<Cohorts> {
+  public:
+    static Napi::Function Define(Napi::Env env) {
+        return DefineClass(env, "Cohorts",
+                           {
+                               InstanceMethod<&Cohorts::Load>("load"),
+                               InstanceMethod<&Cohorts::Cancel>("cancel"),
+                               InstanceMethod<&Cohorts::Abort>("abort"),
+                               InstanceMethod<&Cohorts::Clear>("clear"),
+                               InstanceMethod<&Cohorts::SetTrust>("setTrust"),
+                               InstanceMethod<&Cohorts::Stats>("stats"),
+                           });
+    }
+
+    explicit Cohorts(const Napi::CallbackInfo &info);
+    ~Cohorts() override;
+
+    /* The environment ends before this object is collected. */
+    void Forget() { host_ = nullptr; }
+
+  private:
+    Napi::Value Load(const Napi::CallbackInfo &info);
+    void Cancel(const Napi::CallbackInfo &info);
+    void Abort(const Napi::CallbackInfo &info);
+    void Clear(const Napi::CallbackInfo &info);
+    Napi::Value SetTrust(const Napi::CallbackInfo &info);
+    Napi::Value Stats(const Napi::CallbackInfo &info);
+
+    Host *host_ = nullptr;
+};
+
+/* Reads an object of the shim, and keeps its strings until they are copied. */
+class Reader {
+  public:
+    explicit Reader(Napi::Object object) : object_(object) { texts_.reserve(kMostTexts); }
+
+    oa_str Text(const char *key) { return Text(object_.Get(key)); }
+
+    oa_str Text(const Napi::Value &value) {
+        if (!value.IsString() || texts_.size() == kMostTexts)
+            return {nullptr, 0};
+        texts_.push_back(value.As<Napi::String>().Utf8Value());
+        return {texts_.back().data(), texts_.back().size()};
+    }
+
+    /* A whole number from 0, validated by the shim. */
+    uint64_t Number(const char *key) {
+        const double value = object_.Get(key).ToNumber().DoubleValue();
+        return value > 0 ? static_cast<uint64_t>(value) : 0;
+    }
+
+    std::vector<oa_str> Texts(const char *key) {
+        std::vector<oa_str> list;
+        Napi::Value value = object_.Get(key);
+        if (!value.IsArray())
+            return list;
+        Napi::Array array = value.As<Napi::Array>();
+        for (uint32_t i = 0; i < array.Length(); i++)
+            list.push_back(Text(array.Get(i)));
+        return list;
+    }
+
+  private:
+    static constexpr size_t kMostTexts = OA_COHORT_MAX + 16; /* so that none of them moves */
+    Napi::Object object_;
+    std::vector<std::string> texts_;
+};
+
+void ThrowStatus(Napi::Env env, oa_status status) {
+    Napi::Error error = Napi::Error::New(env, oa_status_message(status));
+    error.Set("code", Napi::String::New(env, "ERR_OA_NATIVE"));
+    error.ThrowAsJavaScriptException();
+}
+
+/* ---- The hot call ---- */
+
+/* Whether a string has half of a surrogate pair, which UTF-8 cannot hold: Node-API replaces it by
+ * U+FFFD, which would merge users. */
+bool HasLoneSurrogate(napi_env env, napi_value value) {
+    size_t count = 0;
+    napi_get_value_string_utf16(env, value, nullptr, 0, &count);
+    std::vector<char16_t> units(count + 1);
+    napi_get_value_string_utf16(env, value, units.data(), units.size(), &count);
+    for (size_t i = 0; i < count; i++) {
+        const bool high = units[i] >= 0xD800 && units[i] < 0xDC00;
+        const bool low = units[i] >= 0xDC00 && units[i] < 0xE000;
+        if (low || (high && (i + 1 == count || units[i + 1] < 0xDC00 || units[i + 1] >= 0xE000)))
+            return true;
+        i += high;
+    }
+    return false;
+}
+
+/* find(userId): write the cohorts that a user is in, bit by bit. No cohort has an id that is too
+ * long, or that UTF-8 cannot hold. */
+napi_value Find(napi_env env, napi_callback_info info) {
+    napi_value id = nullptr;
+    size_t argc = 1;
+    void *data = nullptr;
+    napi_get_cb_info(env, info, &argc, &id, nullptr, &data);
+    Host *host = static_cast<Host *>(data);
+    char bytes[kIdBytes + 4];
+    size_t len = 0;
+    *host->words = {};
+    if (napi_get_value_string_utf8(env, id, bytes, sizeof(bytes), &len) != napi_ok ||
+        len > OA_COHORT_ID_BYTES)
+        return nullptr;
+    if (std::memchr(bytes, 0xEF, len) != nullptr && HasLoneSurrogate(env, id))
+        return nullptr;
+    oa_loader_find(host->loader, {bytes, len}, host->words);
+    return nullptr;
+}
+
+/* ---- Loads ---- */
+
+Napi::Object ToReport(Napi::Env env, const oa_load_report &report) {
+    Napi::Object object = Napi::Object::New(env);
+    const auto set = [&](const char *name, auto value) {
+        object.Set(name, static_cast<double>(value));
+    };
+    object.Set("end", oa_load_end_name(report.end));
+    object.Set("message", report.message);
+    set("statusCode", report.status_code);
+    set("retryAfterMillis", report.retry_after_seconds * 1000.0);
+    set("lastModified", report.meta.last_modified);
+    set("announced", report.meta.size);
+    set("skipped", report.meta.no_ids);
+    set("before", report.delta.before);
+    set("size", report.delta.members);
+    set("entered", report.delta.entered);
+    set("left", report.delta.left);
+    set("bytes", report.wire_bytes);
+    set("durationMillis", report.duration_ms);
+    return object;
+}
+
+void OnLoaded(void *data, void *ticket, const oa_load_report *report) {
+    Host *host = static_cast<Host *>(data);
+    LoadCall *call = static_cast<LoadCall *>(ticket);
+    Napi::Env env = host->env;
+    Napi::HandleScope handles(env);
+    host->call = nullptr;
+    oa_loader_ref(host->loader, false);
+    {
+        /* Node 26 runs an await's continuation only when a callback scope closes. */
+        Napi::CallbackScope scope(env, host->context);
+        call->deferred.Resolve(ToReport(env, *report));
+    }
+    if (host->wrapper != nullptr)
+        host->wrapper->Unref();
+    delete call;
+}
+
+/* load(request): a promise of a report. */
+Napi::Value Cohorts::Load(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    Reader request(info[0].As<Napi::Object>());
+    const std::vector<oa_str> headers = request.Texts("headers");
+    std::vector<const char *> lines;
+    for (const oa_str &header : headers)
+        lines.push_back(header.data);
+    oa_load load = {};
+    load.cohort = static_cast<size_t>(request.Number("cohort"));
+    load.format = static_cast<oa_cohort_format>(request.Number("format"));
+    load.url = request.Text("url");
+    load.path = request.Text("path");
+    load.headers = lines.data();
+    load.header_count = lines.size();
+    load.max_members = request.Number("maxMembers");
+    load.min_members = request.Number("minMembers");
+    LoadCall *call = new LoadCall(env);
+    Napi::Promise promise = call->deferred.Promise();
+    const oa_status status = oa_loader_start(host_->loader, &load, call);
+    if (status == OA_OK) {
+        host_->call = call;
+        Ref(); /* what awaits a report keeps this object */
+    } else {
+        call->deferred.Reject(Napi::Error::New(env, oa_status_message(status)).Value());
+        delete call;
+    }
+    return promise;
+}
+
+/* cancel(): the load ends soon, and keeps the loop alive until then. */
+void Cohorts::Cancel(const Napi::CallbackInfo &) {
+    if (host_->call != nullptr)
+        oa_loader_ref(host_->loader, true);
+    oa_loader_cancel(host_->loader);
+}
+
+void Cohorts::Abort(const Napi::CallbackInfo &) { oa_loader_abort(host_->loader); }
+
+void Cohorts::Clear(const Napi::CallbackInfo &) { oa_loader_clear(host_->loader); }
+
+Napi::Value Cohorts::SetTrust(const Napi::CallbackInfo &info) {
+    const std::string pem = info[0].As<Napi::String>().Utf8Value();
+    const oa_status status = oa_loader_set_trust(host_->loader, {pem.data(), pem.size()});
+    return Napi::String::New(info.Env(), oa_status_name(status));
+}
+
+Napi::Value Cohorts::Stats(const Napi::CallbackInfo &info) {
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("users", static_cast<double>(oa_loader_users(host_->loader)));
+    object.Set("bytes", static_cast<double>(oa_loader_bytes(host_->loader)));
+    object.Set("needsTrust", oa_loader_needs_trust(host_->loader));
+    return object;
+}
+
+/* ---- The beginning and the end ---- */
+
+void End(Host *host) {
+    if (host->ending)
+        return;
+    host->ending = true;
+    delete host->call; /* whatever awaits it goes with the environment */
+    host->call = nullptr;
+    oa_loader_destroy(host->loader);
+}
+
+void OnDestroyed(void *data) {
+    Host *host = static_cast<Host *>(data);
+    if (host->wrapper != nullptr)
+        host->wrapper->Forget();
+    napi_remove_async_cleanup_hook(host->hook);
+    delete host;
+}
+
+Cohorts::Cohorts(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Cohorts>(info) {
+    Napi::Env env = info.Env();
+    uv_loop_t *loop = nullptr;
+    napi_get_uv_event_loop(env, &loop);
+    Reader options(info[0].As<Napi::Object>());
+    const std::vector<oa_str> names = options.Texts("names");
+    Napi::Uint32Array array = info[1].As<Napi::Uint32Array>();
+    if (array.ByteLength() != sizeof(oa_cohort_set)) {
+        Napi::TypeError::New(env, "the array has another size than a set of cohorts")
+            .ThrowAsJavaScriptException();
+        return;
+    }
+    oa_loader_config config = {};
+    config.key_text = options.Text("keyText");
+    config.names = names.data();
+    config.name_count = names.size();
+    config.curl.server_url = options.Text("serverUrl");
+    config.curl.proxy = options.Text("proxy");
+    config.curl.ca_file = options.Text("caFile");
+    config.curl.user_agent = options.Text("userAgent");
+    config.curl.request_timeout_ms = options.Number("silenceMillis");
+    Host *host = new Host(env);
+    const oa_loader_handlers handlers = {host, OnLoaded, OnDestroyed};
+    const oa_status status = oa_loader_new(loop, &config, handlers, &host->loader);
+    if (status != OA_OK) {
+        delete host;
+        ThrowStatus(env, status);
+        return;
+    }
+    host_ = host;
+    host->wrapper = this;
+    host->array = Napi::Persistent(array);
+    host->words = static_cast<oa_cohort_set *>(static_cast<void *>(array.Data()));
+    napi_add_async_cleanup_hook(
+        env, [](napi_async_cleanup_hook_handle, void *arg) { End(static_cast<Host *>(arg)); }, host,
+        &host->hook);
+    napi_value find = nullptr;
+    napi_create_function(env, "find", NAPI_AUTO_LENGTH, Find, host, &find);
+    Value().Set("find", find);
+}
+
+Cohorts::~Cohorts() {
+    if (host_ == nullptr)
+        return;
+    host_->wrapper = nullptr;
+    End(host_);
+}
+
+} // namespace
+
+Napi::Function oa::DefineCohorts(Napi::Env env) { return Cohorts::Define(env); }

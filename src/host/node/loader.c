@@ -1,0 +1,371 @@
+/*
+ * loader.c: a load is a thread that ends with it.
+ *
+ *     thread   wait for the turn -> read -> make the table -> PUBLISHED, wait
+ *     loop                                                        take it -> SWAPPED
+ *     thread                                                      free the old table -> DONE
+ *     loop                                                        join, report
+ *
+ * The thread frees the old table because giving back the memory of a large one takes milliseconds.
+ * While it runs, it owns the job, the connection and what it builds; it reads the present table,
+ * which only changes while it waits. `phase` says whose turn it is, and `cancelled` is the only
+ * other thing that both touch.
+ */
+#include "loader.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../clock.h"
+
+enum { MAX_HEADERS = 8 };
+
+enum { IDLE, RUNNING, PUBLISHED, SWAPPED, DONE };
+
+/* What a thread works on. Its strings are its own. */
+typedef struct load_job {
+    oa_load load;
+    const char *headers[MAX_HEADERS];
+    void *ticket;
+    oa_load_report report;
+} load_job;
+
+struct oa_loader {
+    uv_loop_t *loop; /* borrowed */
+    uv_async_t async;
+    uv_thread_t thread;
+    uv_sem_t swapped;
+    oa_loader_handlers handlers;
+    oa_hash_key key;
+    oa_str *names; /* all in one piece of memory */
+    size_t name_count;
+    oa_curl *curl;
+    bool needs_trust;
+    bool is_ending;
+    bool is_aborted;
+    /* Written by the thread for PUBLISHED and DONE, and by the loop for all others; what was
+     * written before it is seen by the other. */
+    atomic_int phase;
+    /* Written by the loop; read by the thread, which may see it late. */
+    atomic_bool cancelled;
+    oa_cohort_table *table; /* in use; NULL: none yet */
+    oa_cohort_table *next;  /* PUBLISHED: to be used; SWAPPED: to be freed */
+    load_job job;
+};
+
+/* ---- The turn: one load at a time in the process ---- */
+
+static uv_once_t once = UV_ONCE_INIT;
+static uv_mutex_t turn_mutex; /* guards is_taken */
+static uv_cond_t turn_cond;
+static bool is_taken;
+static bool has_turn; /* the two above could be made */
+
+static void make_turn(void) {
+    has_turn = uv_mutex_init(&turn_mutex) == 0 && uv_cond_init(&turn_cond) == 0;
+}
+
+/* Wait for the turn; false when the load is cancelled before. */
+static bool take_turn(const oa_loader *loader) {
+    uv_mutex_lock(&turn_mutex);
+    while (is_taken && !atomic_load(&loader->cancelled))
+        uv_cond_wait(&turn_cond, &turn_mutex);
+    const bool is_mine = !atomic_load(&loader->cancelled);
+    is_taken |= is_mine;
+    uv_mutex_unlock(&turn_mutex);
+    return is_mine;
+}
+
+static void wake_waiting(bool gives_turn) {
+    uv_mutex_lock(&turn_mutex);
+    is_taken = is_taken && !gives_turn;
+    uv_cond_broadcast(&turn_cond);
+    uv_mutex_unlock(&turn_mutex);
+}
+
+/* ---- The thread ---- */
+
+/* Have the loop take the table, and free the one that it replaces. */
+static void publish(oa_loader *loader, oa_cohort_table *table) {
+    loader->next = table;
+    atomic_store(&loader->phase, PUBLISHED);
+    uv_async_send(&loader->async);
+    uv_sem_wait(&loader->swapped);
+    if (atomic_load(&loader->phase) == SWAPPED)
+        loader->job.report.end = OA_LOAD_LOADED;
+    else
+        oa_load_say(&loader->job.report, OA_LOAD_CANCELLED, "");
+    oa_cohort_table_free(loader->next);
+    loader->next = NULL;
+}
+
+/* Make the next table out of the members that were read. */
+static void make_table(oa_loader *loader, oa_cohort_build *build) {
+    const oa_load *load = &loader->job.load;
+    oa_load_report *report = &loader->job.report;
+    oa_cohort_table *table = NULL;
+    const oa_status status = oa_cohort_build_finish(build, loader->table, NULL, oa_clock_wall_ms(),
+                                                    &report->delta, &table);
+    if (status != OA_OK) {
+        oa_load_say(report, OA_LOAD_FAILED, oa_status_message(status));
+    } else if (report->delta.members < load->min_members) {
+        oa_load_say(report, OA_LOAD_HELD, "");
+        oa_cohort_table_free(table);
+    } else {
+        publish(loader, table);
+    }
+}
+
+static void perform(oa_loader *loader) {
+    const oa_load *load = &loader->job.load;
+    const oa_cohort_plan plan = {
+        .key = &loader->key,
+        .names = loader->names,
+        .name_count = loader->name_count,
+        .cohort = load->cohort,
+        .change = OA_COHORT_REPLACE,
+        .format = load->format,
+        .max_members = load->max_members,
+    };
+    oa_cohort_build *build =
+        oa_load_read(load, &plan, loader->curl, &loader->cancelled, &loader->job.report);
+    if (build != NULL)
+        make_table(loader, build);
+    oa_cohort_build_free(build);
+}
+
+static void on_thread(void *data) {
+    oa_loader *loader = data;
+    oa_load_report *report = &loader->job.report;
+    const uint64_t started_ms = oa_clock_now().monotonic_ms;
+    oa_load_say(report, OA_LOAD_CANCELLED, "");
+    if (take_turn(loader)) {
+        perform(loader);
+        wake_waiting(true);
+    }
+    report->duration_ms = oa_clock_now().monotonic_ms - started_ms;
+    atomic_store(&loader->phase, DONE);
+    uv_async_send(&loader->async);
+}
+
+/* ---- The loop ---- */
+
+static void clear_job(load_job *job) {
+    for (size_t i = 0; i < job->load.header_count; i++)
+        free((void *)(uintptr_t)job->headers[i]);
+    free((void *)(uintptr_t)job->load.url.data);
+    free((void *)(uintptr_t)job->load.path.data);
+    memset(job, 0, sizeof(*job));
+}
+
+static void on_closed(uv_handle_t *handle) {
+    oa_loader *loader = handle->data;
+    const oa_loader_handlers handlers = loader->handlers;
+    oa_cohort_table_free(loader->table);
+    oa_curl_free(loader->curl);
+    uv_sem_destroy(&loader->swapped);
+    free(loader->names);
+    free(loader);
+    handlers.destroyed(handlers.data);
+}
+
+static void finish(oa_loader *loader) {
+    uv_thread_join(&loader->thread);
+    const oa_load_report report = loader->job.report;
+    void *ticket = loader->job.ticket;
+    clear_job(&loader->job);
+    atomic_store(&loader->phase, IDLE);
+    if (loader->is_ending)
+        uv_close((uv_handle_t *)&loader->async, on_closed);
+    else
+        loader->handlers.loaded(loader->handlers.data, ticket, &report);
+}
+
+static void on_async(uv_async_t *async) {
+    oa_loader *loader = async->data;
+    if (loader->is_aborted)
+        return;
+    if (atomic_load(&loader->phase) == PUBLISHED) {
+        oa_cohort_table *old = loader->table;
+        loader->table = loader->next;
+        loader->next = old;
+        atomic_store(&loader->phase, SWAPPED);
+        uv_sem_post(&loader->swapped);
+    } else if (atomic_load(&loader->phase) == DONE) {
+        finish(loader);
+    }
+}
+
+/* ---- What the owner calls ---- */
+
+static oa_status copy_names(oa_loader *loader, const oa_loader_config *config) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < config->name_count; i++)
+        bytes += config->names[i].len;
+    loader->names = malloc(config->name_count * sizeof(oa_str) + bytes);
+    if (loader->names == NULL)
+        return OA_NOMEM;
+    char *at = (char *)(loader->names + config->name_count);
+    for (size_t i = 0; i < config->name_count; i++) {
+        const oa_str name = config->names[i];
+        memcpy(at, name.data, name.len);
+        loader->names[i] = (oa_str){at, name.len};
+        at += name.len;
+    }
+    loader->name_count = config->name_count;
+    return OA_OK;
+}
+
+oa_status oa_loader_new(uv_loop_t *loop, const oa_loader_config *config,
+                        oa_loader_handlers handlers, oa_loader **out) {
+    uv_once(&once, make_turn);
+    if (!has_turn)
+        return OA_UNAVAILABLE;
+    if (config->name_count > OA_COHORT_MAX)
+        return OA_TOO_LARGE;
+    oa_loader *loader = calloc(1, sizeof(*loader));
+    if (loader == NULL)
+        return OA_NOMEM;
+    loader->loop = loop;
+    loader->handlers = handlers;
+    oa_cohort_key_init(&loader->key, config->key_text);
+    atomic_init(&loader->phase, IDLE);
+    atomic_init(&loader->cancelled, false);
+    loader->needs_trust = oa_curl_needs_trust(&config->curl);
+    oa_status status = copy_names(loader, config);
+    if (status == OA_OK && config->curl.server_url.data != NULL)
+        status = oa_curl_new(&config->curl, &loader->curl);
+    if (status == OA_OK && uv_sem_init(&loader->swapped, 0) != 0)
+        status = OA_UNAVAILABLE;
+    if (status == OA_OK && uv_async_init(loop, &loader->async, on_async) != 0) {
+        uv_sem_destroy(&loader->swapped);
+        status = OA_UNAVAILABLE;
+    }
+    if (status != OA_OK) {
+        oa_curl_free(loader->curl);
+        free(loader->names);
+        free(loader);
+        return status;
+    }
+    loader->async.data = loader;
+    uv_unref((uv_handle_t *)&loader->async);
+    *out = loader;
+    return OA_OK;
+}
+
+static bool is_busy(const oa_loader *loader) { return atomic_load(&loader->phase) != IDLE; }
+
+void oa_loader_cancel(oa_loader *loader) {
+    if (!is_busy(loader))
+        return;
+    atomic_store(&loader->cancelled, true);
+    if (loader->curl != NULL)
+        oa_curl_cancel(loader->curl);
+    wake_waiting(false);
+}
+
+void oa_loader_abort(oa_loader *loader) {
+    if (loader->is_aborted)
+        return;
+    loader->is_aborted = true;
+    if (!is_busy(loader))
+        return;
+    oa_loader_cancel(loader);
+    uv_sem_post(&loader->swapped); /* whether it waits for the loop already or not */
+    uv_thread_join(&loader->thread);
+    clear_job(&loader->job);
+    atomic_store(&loader->phase, IDLE);
+}
+
+void oa_loader_clear(oa_loader *loader) {
+    if (is_busy(loader))
+        return;
+    oa_cohort_table_free(loader->table);
+    loader->table = NULL;
+}
+
+void oa_loader_destroy(oa_loader *loader) {
+    loader->is_ending = true;
+    if (is_busy(loader))
+        oa_loader_cancel(loader); /* it comes to on_async() */
+    else
+        uv_close((uv_handle_t *)&loader->async, on_closed);
+}
+
+void oa_loader_find(const oa_loader *loader, oa_str user_id, oa_cohort_set *out) {
+    if (loader->table != NULL)
+        oa_cohort_table_find(loader->table, oa_cohort_print(&loader->key, user_id), out);
+    else
+        *out = (oa_cohort_set){{0}};
+}
+
+/* Put a copy in place of a string. */
+static bool own(oa_str *text) {
+    if (text->data != NULL)
+        text->data = strndup(text->data, text->len);
+    return text->data != NULL;
+}
+
+static oa_status copy_load(load_job *job, const oa_load *load) {
+    if (load->header_count > MAX_HEADERS)
+        return OA_TOO_LARGE;
+    job->load = *load;
+    job->load.headers = job->headers;
+    job->load.header_count = 0;
+    const bool is_owned = own(load->url.data != NULL ? &job->load.url : &job->load.path);
+    for (size_t i = 0; is_owned && i < load->header_count; i++) {
+        job->headers[i] = strdup(load->headers[i]);
+        if (job->headers[i] == NULL)
+            return OA_NOMEM;
+        job->load.header_count++;
+    }
+    return is_owned ? OA_OK : OA_NOMEM;
+}
+
+oa_status oa_loader_start(oa_loader *loader, const oa_load *load, void *ticket) {
+    if (is_busy(loader) || loader->is_ending || loader->is_aborted)
+        return OA_CLOSED;
+    if (load->url.data != NULL && loader->curl == NULL)
+        return OA_UNAVAILABLE;
+    const oa_status status = copy_load(&loader->job, load);
+    if (status != OA_OK) {
+        clear_job(&loader->job);
+        return status;
+    }
+    loader->job.ticket = ticket;
+    atomic_store(&loader->cancelled, false);
+    if (loader->curl != NULL)
+        oa_curl_rearm(loader->curl);
+    atomic_store(&loader->phase, RUNNING);
+    if (uv_thread_create(&loader->thread, on_thread, loader) == 0)
+        return OA_OK;
+    atomic_store(&loader->phase, IDLE);
+    clear_job(&loader->job);
+    return OA_UNAVAILABLE;
+}
+
+void oa_loader_ref(oa_loader *loader, bool is_ref) {
+    if (is_ref)
+        uv_ref((uv_handle_t *)&loader->async);
+    else
+        uv_unref((uv_handle_t *)&loader->async);
+}
+
+bool oa_loader_needs_trust(const oa_loader *loader) { return loader->needs_trust; }
+
+oa_status oa_loader_set_trust(oa_loader *loader, oa_str pem) {
+    if (loader->curl == NULL || is_busy(loader))
+        return OA_CLOSED;
+    const oa_status status = oa_curl_trust(loader->curl, pem);
+    loader->needs_trust = false;
+    return status;
+}
+
+uint64_t oa_loader_users(const oa_loader *loader) {
+    return loader->table == NULL ? 0 : oa_cohort_table_users(loader->table);
+}
+
+uint64_t oa_loader_bytes(const oa_loader *loader) {
+    return loader->table == NULL ? 0 : oa_cohort_table_image(loader->table).len;
+}

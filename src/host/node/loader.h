@@ -1,0 +1,95 @@
+/*
+ * loader.h: the table of cohorts that an environment of Node looks users up in, and the thread that
+ * makes the next one.
+ *
+ * A load downloads or reads the members of one cohort, which may take minutes, so it has a thread
+ * of its own and not one of libuv's pool. The loop only takes the finished table: one pointer
+ * changes. In the whole process one load is under way at a time, whoever asks for it, so that the
+ * memory that loads need on top of the tables is bounded; the others wait on their threads.
+ *
+ * Thread: every function is called on the loop's thread, and handlers are called there, from the
+ * loop and never from inside a call.
+ */
+#ifndef OA_HOST_LOADER_H
+#define OA_HOST_LOADER_H
+
+#include <uv.h>
+
+#include "../load.h"
+#include "cohort.h"
+#include "oa.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a loader is made from. */
+typedef struct oa_loader_config {
+    oa_str key_text;     /* see oa_cohort_key_init() */
+    const oa_str *names; /* of the cohorts, in order */
+    size_t name_count;
+    oa_curl_config curl; /* request_timeout_ms bounds a silence */
+} oa_loader_config;
+
+typedef struct oa_loader_handlers {
+    void *data;                                                             /* passed back */
+    void (*loaded)(void *data, void *ticket, const oa_load_report *report); /* borrows */
+    void (*destroyed)(void *data); /* the end of oa_loader_destroy() */
+} oa_loader_handlers;
+
+typedef struct oa_loader oa_loader;
+
+/*
+ * Create a loader whose cohorts are not loaded yet.
+ * Ownership: borrows the loop until it is destroyed; copies the config; returns *out owned. Errors:
+ * OA_NOMEM, OA_TOO_LARGE (see oa_cohort_build_new()).
+ */
+oa_status oa_loader_new(uv_loop_t *loop, const oa_loader_config *config,
+                        oa_loader_handlers handlers, oa_loader **out)
+    __attribute__((warn_unused_result));
+
+/*
+ * Take the loader: cancel what is under way, free everything, call `destroyed`, and no other
+ * handler. The loop must keep running until then.
+ */
+void oa_loader_destroy(oa_loader *loader);
+
+/* Set *out to the cohorts that a user is in, as far as they are loaded. Borrows the id. The hot
+ * call. */
+void oa_loader_find(const oa_loader *loader, oa_str user_id, oa_cohort_set *out);
+
+/*
+ * Start a load; `loaded` is called once, at its end, with `ticket`. Copies. Errors: OA_CLOSED: one
+ * is under way, or the loader was aborted; OA_NOMEM; OA_UNAVAILABLE: libcurl, or no thread.
+ */
+oa_status oa_loader_start(oa_loader *loader, const oa_load *load, void *ticket)
+    __attribute__((warn_unused_result));
+
+/* Have the load that is under way end within milliseconds, unless its table is being made. */
+void oa_loader_cancel(oa_loader *loader);
+
+/* Cancel it and wait for its thread, without a report: the process is exiting. */
+void oa_loader_abort(oa_loader *loader);
+
+/* Free the table, when no load is under way: nothing is known then. */
+void oa_loader_clear(oa_loader *loader);
+
+/* Whether the load that is under way keeps the loop alive; it does not before this is called. */
+void oa_loader_ref(oa_loader *loader, bool is_ref);
+
+/* Whether oa_loader_set_trust() is to be called before the first load. */
+bool oa_loader_needs_trust(const oa_loader *loader);
+
+/* Set the CA certificates to trust; see oa_curl_trust(). Errors: also OA_CLOSED: a load is under
+ * way. */
+oa_status oa_loader_set_trust(oa_loader *loader, oa_str pem) __attribute__((warn_unused_result));
+
+/* Return the distinct users, and the bytes, of the table in use; 0 where there is none. */
+uint64_t oa_loader_users(const oa_loader *loader);
+uint64_t oa_loader_bytes(const oa_loader *loader);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
