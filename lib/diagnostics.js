@@ -2,7 +2,8 @@
 
 /**
  * The channels of node:diagnostics_channel that publish for all dispatchers of a process:
- * `optimizely-amplitude:decision`, `:request` and `:drop`. They cost nothing without subscribers.
+ * `optimizely-amplitude:decision`, `:request` and `:drop`; and for all audiences, `:cohort`. They cost nothing without
+ * subscribers.
  */
 
 const { channel } = require('node:diagnostics_channel');
@@ -11,4 +12,5 @@ module.exports = {
   decision: channel('optimizely-amplitude:decision'),
   request: channel('optimizely-amplitude:request'),
   drop: channel('optimizely-amplitude:drop'),
+  cohort: channel('optimizely-amplitude:cohort'),
 };

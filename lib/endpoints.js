@@ -19,9 +19,18 @@ const ORIGINS = Object.freeze({
   EU: 'https://api.eu.amplitude.com',
 });
 
-/** The second one is an older name of the zone US. */
+/** The API from which Amplitude's own server SDKs download cohorts, in each zone. An Evaluation Proxy has it, too. */
+const COHORT_ORIGINS = Object.freeze({
+  US: 'https://cohort-v2.lab.amplitude.com',
+  EU: 'https://cohort-v2.lab.eu.amplitude.com',
+});
+const COHORT_PATH = '/sdk/v1/cohort/';
+
+/** The last one is an older name of the zone US. */
 const HOSTS = new Set([
-  ...Object.values(ORIGINS).map((origin) => origin.slice('https://'.length)),
+  ...[...Object.values(ORIGINS), ...Object.values(COHORT_ORIGINS)].map((origin) =>
+    origin.slice('https://'.length),
+  ),
   'api.amplitude.com',
 ]);
 
@@ -31,4 +40,12 @@ const endpointOf = (zone, api) => ORIGINS[zone] + api.path;
 /** Whether a host is one of Amplitude's own. */
 const isAmplitude = (hostname) => HOSTS.has(hostname);
 
-module.exports = { BATCH, HTTP_V2, ORIGINS, endpointOf, isAmplitude };
+module.exports = {
+  BATCH,
+  COHORT_ORIGINS,
+  COHORT_PATH,
+  HTTP_V2,
+  ORIGINS,
+  endpointOf,
+  isAmplitude,
+};

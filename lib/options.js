@@ -107,8 +107,8 @@ function format(value) {
   return Object.freeze(formats);
 }
 
-function apiKey(value) {
-  const expected = 'the API key of the Amplitude project';
+/** Make the check of a key of Amplitude. */
+const key = (expected) => (value) => {
   if (UNSET.has(value)) {
     const got = value ? `the word ${JSON.stringify(value)}` : describe(value);
     throw new Unexpected(expected, `${got}: is its environment variable set?`);
@@ -126,7 +126,9 @@ function apiKey(value) {
     throw new Unexpected(expected, `a string of ${value.length} characters`);
   }
   return value;
-}
+};
+
+const apiKey = key('the API key of the Amplitude project');
 
 function parseUrl(value) {
   try {
@@ -458,4 +460,4 @@ function resolveOptions(options, env = process.env) {
   return Object.freeze(resolved);
 }
 
-module.exports = { resolveOptions };
+module.exports = { describeKey, describeUrl, key, parseUrl, resolveOptions };

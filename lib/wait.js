@@ -18,6 +18,7 @@ function readWait(options, defaultMillis, log) {
   return { timeoutMillis: readTimeout(timeoutMillis, defaultMillis, log), abort: abort === true };
 }
 
+/** Return a timeout that a timer takes. */
 function readTimeout(timeoutMillis, defaultMillis, log) {
   if (timeoutMillis === undefined) {
     return defaultMillis;
@@ -32,4 +33,4 @@ function readTimeout(timeoutMillis, defaultMillis, log) {
   return Math.min(Math.floor(timeoutMillis), MAX_TIMER_MILLIS);
 }
 
-module.exports = { readWait };
+module.exports = { readTimeout, readWait };

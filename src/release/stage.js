@@ -65,7 +65,14 @@ function bundle(folder, names, options) {
 
 /** Bundle lib/index.js, and remove the modules that only the bundle needs. */
 function bundleIndex(folder) {
-  const others = ['cli/main', 'cli/collector/index', 'cli/doctor/index', 'lambda', ...LAZY];
+  const others = [
+    'audiences',
+    'cli/main',
+    'cli/collector/index',
+    'cli/doctor/index',
+    'lambda',
+    ...LAZY,
+  ];
   const needed = bundle(folder, others, {
     outdir: folder,
     write: false,

@@ -1,0 +1,3 @@
+export * from './audiences.js';
+declare const api: typeof import('./audiences.js');
+export default api;

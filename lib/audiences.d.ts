@@ -1,0 +1,157 @@
+import type { Logger } from './index.js';
+
+/** A client of the Optimizely SDK v4, v5 or v6: the member that is used here. */
+export interface UserContextClient {
+  createUserContext(userId: never, attributes?: never): unknown;
+}
+
+export interface AudiencesOptions<Name extends string = string> {
+  /**
+   * Which cohort becomes which attribute: `{ attribute: cohort }`, at most 100. With the source `amplitude` a cohort is
+   * the id that is in the address of its page, such as `7khm89cz`; with `file` it is the path of a file.
+   */
+  cohorts: Record<Name, string>;
+
+  /**
+   * Where the members come from. `amplitude` (the default) downloads them from Amplitude, or from an Evaluation Proxy.
+   * `file` reads files that something else replaces: `.json` as Amplitude's API sends it or an array of ids, `.csv` with
+   * a column `user_id`, `.txt` with an id on each line; each may be compressed, as `.csv.gz`.
+   */
+  source?: 'amplitude' | 'file' | undefined;
+
+  /** The API key of the Amplitude project. Required for the source `amplitude`. */
+  apiKey?: string | undefined;
+
+  /** The secret key of the same project. Required for the source `amplitude`. */
+  secretKey?: string | undefined;
+
+  /** Where the project is: `US` (the default) or `EU`. */
+  serverZone?: 'US' | 'EU' | undefined;
+
+  /** The URL of an Evaluation Proxy, or of another server with this API: `/sdk/v1/cohort/` is added to it. */
+  serverUrl?: string | undefined;
+
+  /**
+   * How often each cohort is asked for, in ms. Default: 60000, which is the least on Amplitude's own hosts. What has not
+   * changed is not downloaded again.
+   */
+  pollIntervalMillis?: number | undefined;
+
+  /** Members are `stale` when they were not confirmed for so long, in ms; they are still used. Default: 3 hours. */
+  staleAfterMillis?: number | undefined;
+
+  /** Members are not used any more when they were not confirmed for so long, in ms. Default: they always are. */
+  maxStaleMillis?: number | undefined;
+
+  /** A cohort with more members is refused. Default: 50 million; each takes about 9 bytes of memory. */
+  maxMembers?: number | undefined;
+
+  /**
+   * Keep the members of a cohort that loses more than this share of them at once: true for half. They are kept until
+   * the cohort has more again, but no longer than `staleAfterMillis`. Default: false.
+   */
+  holdShrink?: boolean | number | undefined;
+
+  /** Called when a cohort has other members, or is in another state. */
+  onChange?: ((change: CohortChange<Name>) => void) | undefined;
+
+  /** The URL of a proxy, or `''` for none. Default: the usual environment variables. */
+  proxy?: string | undefined;
+
+  /** Hosts that are reached without the proxy, separated by commas. Default: the usual environment variables. */
+  noProxy?: string | undefined;
+
+  /** A file of CA certificates (PEM) to trust instead of those that Node.js trusts. */
+  caFile?: string | undefined;
+
+  /** Where the log goes. Default: warnings and errors go to the console. */
+  logger?: Logger | undefined;
+}
+
+/**
+ * - `loading`: nothing is known yet; the attribute is left out.
+ * - `refused`: nothing is known, and the source has said why; the attribute is left out.
+ * - `fresh`: the members are those of the source.
+ * - `stale`: they were not confirmed for `staleAfterMillis`; they are used.
+ * - `held`: the source has so many fewer that the previous ones are kept; see `holdShrink`.
+ * - `expired`: they were not confirmed for `maxStaleMillis`; the attribute is left out.
+ */
+export type CohortState = 'loading' | 'refused' | 'fresh' | 'stale' | 'held' | 'expired';
+
+export interface CohortStatus {
+  cohortId: string;
+  state: CohortState;
+  /** The number of members; null before they are loaded. */
+  size: number | null;
+  /** When the source says that the cohort has changed, in ms since the epoch; null when it did not say. */
+  lastModified: number | null;
+  /** How long ago the source had these members; null before they are loaded. */
+  ageMillis: number | null;
+  source: 'amplitude' | 'file';
+  /** The bytes of the last download, as they came. */
+  bytes: number;
+  /** Why the last refresh failed; null when it did not. `statusCode` is 0 without an answer, and for a file. */
+  lastError: { message: string; statusCode: number; time: number } | null;
+}
+
+export interface AudiencesStatus<Name extends string = string> {
+  cohorts: Record<Name, CohortStatus>;
+  /** The users that are in at least one of the cohorts. */
+  users: number;
+  /** The memory of all members. */
+  bytes: number;
+}
+
+export interface CohortChange<Name extends string = string> {
+  attribute: Name;
+  cohortId: string;
+  state: CohortState;
+  previousState: CohortState;
+  size: number | null;
+  previousSize: number | null;
+}
+
+export interface Audiences<Name extends string = string> {
+  /**
+   * Wait until each cohort is loaded, or refused; for `timeoutMillis` at most, 10000 by default. Never rejects, and
+   * resolves with what is there then.
+   */
+  ready(options?: { timeoutMillis?: number | undefined }): Promise<AudiencesStatus<Name>>;
+
+  /** Whether a user is in the cohort of an attribute; undefined while that is not known. */
+  has(userId: string, attribute: Name): boolean | undefined;
+
+  /**
+   * Return a new object: the attributes of a user's cohorts, without those that are not known, and `attributes`, which
+   * come first where both have the same name.
+   */
+  attributes<A extends object = {}>(
+    userId: string,
+    attributes?: A,
+  ): Partial<Record<Name, boolean>> & A;
+
+  /**
+   * Add the attributes to each user that `createUserContext()` of a client creates: those that the audiences of its
+   * datafile name. Returns a function that ends this. Throws a TypeError with code `ERR_OA_CLIENT`, and an Error with
+   * code `ERR_OA_CLOSED` after close().
+   */
+  attach(optimizelyClient: UserContextClient): () => void;
+
+  /** What is known of each cohort. */
+  status(): AudiencesStatus<Name>;
+
+  /** Stop refreshing, and free all members: nothing is known any more. */
+  close(): Promise<void>;
+
+  /** As `close()`, for `await using`. Exists where Node.js has the symbol: not before 18.18. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Create audiences, which begin to load at once. They keep no process alive.
+ *
+ * Throws a TypeError with code `ERR_OA_OPTION` that names a bad option.
+ */
+export function createAudiences<Name extends string>(
+  options: AudiencesOptions<Name>,
+): Audiences<Name>;

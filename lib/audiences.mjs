@@ -1,0 +1,4 @@
+import api from './audiences.js';
+
+export const { createAudiences } = api;
+export default api;

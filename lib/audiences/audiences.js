@@ -1,0 +1,248 @@
+'use strict';
+
+/**
+ * The audiences that the application holds.
+ *
+ *     refresher --outcome--> cohort (its state) --> membership (what is known) <-- attributes(), has(), clients
+ */
+
+const channels = require('../diagnostics.js');
+const { createLog } = require('../log.js');
+const { isPromise, reasonOf } = require('../reason.js');
+const { readTimeout } = require('../wait.js');
+const { AmplitudeSource } = require('./amplitude.js');
+const { Clients } = require('./clients.js');
+const { Cohort } = require('./cohort.js');
+const { FileSource } = require('./files.js');
+const { Membership } = require('./membership.js');
+const { createNative, release } = require('./native.js');
+const { Refresher } = require('./refresher.js');
+
+const DEFAULT_READY_MILLIS = 10_000;
+const SOURCES = { amplitude: AmplitudeSource, file: FileSource };
+
+class Audiences {
+  #options;
+  #log;
+  #source;
+  #native;
+  #cohorts;
+  #membership;
+  #refresher;
+  #clients;
+  #told = new Map(); // cohort -> the state that was told
+  #waiting = new Set(); // those that await ready()
+  #closing = null;
+
+  constructor(options) {
+    this.#options = options;
+    this.#log = createLog(options.logger);
+    this.#source = new SOURCES[options.source](options);
+    this.#cohorts = options.cohorts.map((entry, slot) => new Cohort(entry, slot, options));
+    const names = this.#cohorts.map((cohort) => this.#source.nameOf(cohort));
+    const { native, words } = createNative(options, names);
+    const attributes = this.#cohorts.map(({ attribute }) => attribute);
+    this.#native = native;
+    this.#membership = new Membership(native.find, words, attributes, () => this.#know());
+    this.#clients = new Clients(this.#membership, attributes, this.#log);
+    this.#refresher = new Refresher({
+      native,
+      source: this.#source,
+      options,
+      log: this.#log,
+      onOutcome: (cohort, outcome) => this.#take(cohort, outcome),
+    });
+    this.#refresher.start(this.#cohorts);
+  }
+
+  has(userId, attribute) {
+    return this.#membership.has(userId, attribute);
+  }
+
+  attributes(userId, attributes) {
+    return { ...this.#membership.of(userId), ...attributes };
+  }
+
+  attach(optimizelyClient) {
+    if (this.#closing !== null) {
+      throw Object.assign(new Error('attach() after close(): create new audiences'), {
+        code: 'ERR_OA_CLOSED',
+      });
+    }
+    return this.#clients.attach(optimizelyClient);
+  }
+
+  ready(options) {
+    const timeoutMillis = readTimeout(options?.timeoutMillis, DEFAULT_READY_MILLIS, this.#log);
+    return new Promise((resolve) => {
+      // It keeps the process alive, because something waits for it.
+      const timer = setTimeout(() => settle(), timeoutMillis);
+      const settle = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(settle);
+        resolve(this.status());
+      };
+      this.#waiting.add(settle);
+      this.#settleIfReady();
+    });
+  }
+
+  status() {
+    const now = Date.now();
+    const { users, bytes } = this.#native.stats();
+    return {
+      cohorts: Object.fromEntries(
+        this.#cohorts.map((cohort) => [
+          cohort.attribute,
+          {
+            cohortId: cohort.id,
+            state: cohort.stateAt(now),
+            size: cohort.size,
+            lastModified: cohort.lastModified,
+            ageMillis: cohort.ageAt(now),
+            source: this.#source.name,
+            bytes: cohort.bytes,
+            lastError: cohort.lastError && { ...cohort.lastError },
+          },
+        ]),
+      ),
+      users,
+      bytes,
+    };
+  }
+
+  close() {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Take the outcome of a refresh. */
+  #take(cohort, outcome) {
+    const previousSize = cohort.size;
+    cohort.take(outcome, Date.now());
+    this.#know();
+    this.#report(cohort, outcome);
+    const { entered = 0, left = 0 } = outcome;
+    const isOther = outcome.kind === 'loaded' && entered + left > 0;
+    this.#cohorts.forEach((each) => this.#tell(each, each === cohort && isOther, previousSize));
+    this.#settleIfReady();
+  }
+
+  /** Tell the membership of which cohorts the members are known, and until when. */
+  #know() {
+    const now = Date.now();
+    for (const cohort of this.#cohorts) {
+      this.#membership.setKnown(cohort.attribute, cohort.isKnownAt(now));
+    }
+    this.#membership.expiresAt = Math.min(
+      ...this.#cohorts.filter((each) => each.isKnownAt(now)).map(({ expiresAt }) => expiresAt),
+    );
+  }
+
+  /** Publish what a refresh came to, and log what went wrong. */
+  #report(cohort, outcome) {
+    const { attribute, id: cohortId } = cohort;
+    const { kind, message = '', statusCode = 0, size, bytes = 0, durationMillis = 0 } = outcome;
+    const state = cohort.stateAt(Date.now());
+    channels.cohort.publish({
+      attribute,
+      cohortId,
+      source: this.#source.name,
+      outcome: kind,
+      state,
+      statusCode,
+      size: cohort.size,
+      bytes,
+      durationMillis,
+      message,
+    });
+    const name = `cohort ${cohortId} of attribute '${attribute}'`;
+    if (kind === 'failed' || kind === 'refused') {
+      this.#log.warn(`failed ${attribute}`, `${name}: ${message}; ${this.#consequence(cohort)}`);
+    } else if (kind === 'held') {
+      this.#log.warn(
+        `held ${attribute}`,
+        `${name}: it has ${size} members now, and had ${cohort.size}: those are kept until it has more again, ` +
+          'or staleAfterMillis are over',
+      );
+    } else if (this.#log.debugEnabled) {
+      this.#log.debug(`${name}: ${kind}, ${cohort.size} members, ${bytes} bytes`);
+    }
+    if (outcome.skipped > 0) {
+      this.#log.warn(
+        `skipped ${attribute}`,
+        `${name}: ${outcome.skipped} of its ids are empty, or too long for an id, and are left out`,
+      );
+    }
+  }
+
+  #consequence(cohort) {
+    if (!cohort.isKnownAt(Date.now())) {
+      return 'the attribute is left out until the cohort is loaded';
+    }
+    return `its members of ${Math.round(cohort.ageAt(Date.now()) / 1000)} s ago are used`;
+  }
+
+  /** Tell of a cohort that is in another state, or has other members. */
+  #tell(cohort, hasOtherMembers, previousSize) {
+    const state = cohort.stateAt(Date.now());
+    const previousState = this.#told.get(cohort) ?? 'loading';
+    if (state === previousState && !hasOtherMembers) {
+      return;
+    }
+    this.#told.set(cohort, state);
+    const { attribute, id: cohortId, size } = cohort;
+    if (state === 'stale' || state === 'expired') {
+      const consequence =
+        state === 'stale' ? 'they are still used' : 'the attribute is left out until it is loaded';
+      this.#log.warn(
+        `${state} ${attribute}`,
+        `cohort ${cohortId} of attribute '${attribute}': its members are ` +
+          `${Math.round(cohort.ageAt(Date.now()) / 1000)} s old; ${consequence}`,
+      );
+    }
+    try {
+      isPromise(
+        this.#options.onChange?.({
+          attribute,
+          cohortId,
+          state,
+          previousState,
+          size,
+          previousSize: hasOtherMembers ? previousSize : size,
+        }),
+      );
+    } catch (error) {
+      this.#log.error('onChange', `onChange threw: ${reasonOf(error)}`);
+    }
+  }
+
+  /** Ready means that nothing is still to come: each cohort is loaded, or refused. */
+  #settleIfReady() {
+    const now = Date.now();
+    if (this.#cohorts.every((cohort) => cohort.stateAt(now) !== 'loading')) {
+      this.#waiting.forEach((settle) => settle());
+    }
+  }
+
+  async #close() {
+    this.#clients.close();
+    this.#membership.forgetAll();
+    await this.#refresher.stop();
+    this.#waiting.forEach((settle) => settle());
+    release(this.#native);
+  }
+}
+
+/** `await using`, where it exists: since Node 18.18. */
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(Audiences.prototype, Symbol.asyncDispose, {
+    async value() {
+      await this.close();
+    },
+    configurable: true,
+    writable: true,
+  });
+}
+
+module.exports = { Audiences };

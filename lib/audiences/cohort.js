@@ -1,0 +1,126 @@
+'use strict';
+
+/**
+ * One cohort: what is known of it, and what follows from the outcome of a refresh. Pure.
+ *
+ * loading   nothing is known yet
+ * refused   nothing is known, and the source has said why: it is asked seldom
+ * fresh     the members are those that the source had staleAfterMillis ago, or later
+ * stale     they are older; they are still used
+ * held      the source has so many fewer members that the present ones are kept for staleAfterMillis
+ * expired   they are older than maxStaleMillis, and not used any more
+ */
+
+class Cohort {
+  attribute;
+  id;
+  slot;
+  format;
+  size = null;
+  lastModified = null; // when the source changed it, in ms
+  bytes = 0; // of the last load
+  confirmedAt = null; // when the source was known to have these members; null: none are loaded
+  held = null; // { since, version, size } of the members that are not taken
+  isRefused = false;
+  failures = 0; // in a row
+  lastError = null;
+  #version = null; // by which the source knows that its members are the latest
+  #options;
+
+  constructor({ attribute, id, format = 'json' }, slot, options) {
+    this.attribute = attribute;
+    this.id = id;
+    this.format = format;
+    this.slot = slot;
+    this.#options = options;
+  }
+
+  get isLoaded() {
+    return this.confirmedAt !== null;
+  }
+
+  /** The age of the members; null when there are none. */
+  ageAt(now) {
+    return this.isLoaded ? Math.max(0, now - this.confirmedAt) : null;
+  }
+
+  /** When the members are used no longer; Infinity for never. */
+  get expiresAt() {
+    const { maxStaleMillis } = this.#options;
+    return this.isLoaded && maxStaleMillis !== null
+      ? this.confirmedAt + maxStaleMillis + 1
+      : Infinity;
+  }
+
+  stateAt(now) {
+    if (!this.isLoaded) {
+      return this.isRefused ? 'refused' : 'loading';
+    }
+    if (now >= this.expiresAt) {
+      return 'expired';
+    }
+    if (this.held !== null) {
+      return 'held';
+    }
+    return this.ageAt(now) > this.#options.staleAfterMillis ? 'stale' : 'fresh';
+  }
+
+  isKnownAt(now) {
+    return this.isLoaded && now < this.expiresAt;
+  }
+
+  /** Whether a smaller cohort is held back now: for staleAfterMillis, and then it is believed. */
+  #holdsAt(now) {
+    return (
+      this.isLoaded &&
+      (this.held === null || now - this.held.since < this.#options.staleAfterMillis)
+    );
+  }
+
+  /** The fewest members that are taken. */
+  minMembersAt(now) {
+    const { holdShrink } = this.#options;
+    return holdShrink < 1 && this.#holdsAt(now) ? Math.ceil(this.size * (1 - holdShrink)) : 0;
+  }
+
+  /** The version that need not be sent again; null when any is wanted. */
+  knownVersionAt(now) {
+    if (this.held !== null) {
+      return this.#holdsAt(now) ? this.held.version : null;
+    }
+    return this.#version;
+  }
+
+  /**
+   * Take the outcome of a refresh: `kind` is loaded, unchanged, held, refused or failed. `confirmedAt` is when the
+   * source had these members.
+   */
+  take(outcome, now) {
+    const { kind, confirmedAt = now } = outcome;
+    if (kind === 'refused' || kind === 'failed') {
+      this.failures++;
+      this.isRefused = kind === 'refused';
+      this.lastError = {
+        message: outcome.message,
+        statusCode: outcome.statusCode ?? 0,
+        time: now,
+      };
+      return;
+    }
+    this.failures = 0;
+    this.isRefused = false;
+    if (kind === 'loaded') {
+      const { size, lastModified, bytes, version } = outcome;
+      Object.assign(this, { size, lastModified, bytes, held: null, lastError: null, confirmedAt });
+      this.#version = version;
+    } else if (kind === 'held') {
+      const { size, version } = outcome;
+      this.held = { since: this.held?.since ?? now, version, size };
+    } else if (this.held === null) {
+      this.confirmedAt = confirmedAt;
+      this.lastError = null;
+    }
+  }
+}
+
+module.exports = { Cohort };

@@ -1,0 +1,238 @@
+'use strict';
+
+/**
+ * The options of createAudiences(): what they may be, and what they are when they are left out. Those of a connection
+ * and of the log are a dispatcher's, and are checked by its code.
+ *
+ * No message contains a key or the credentials of a URL.
+ */
+
+const path = require('node:path');
+
+const {
+  Unexpected,
+  callback,
+  checked,
+  describe,
+  integer,
+  isObject,
+  list,
+  millis,
+  oneOf,
+  optionError,
+  resolveTable,
+} = require('../checks.js');
+const { COHORT_ORIGINS, COHORT_PATH, isAmplitude } = require('../endpoints.js');
+const dispatcherOptions = require('../options.js');
+const { isText } = require('../text.js');
+
+const MINUTE_MILLIS = 60 * 1000;
+const HOUR_MILLIS = 60 * MINUTE_MILLIS;
+
+/** Optimizely's limit for a project. */
+const MAX_ATTRIBUTES = 100;
+/** Optimizely's limit for the key of an attribute. */
+const MAX_ATTRIBUTE_LENGTH = 64;
+/** Optimizely keeps these for itself. */
+const RESERVED_PREFIX = '$opt_';
+/** The largest cohort that Amplitude offers for local evaluation. */
+const MAX_MEMBERS = 50_000_000;
+/** The least that is asked for the same cohort on Amplitude's own hosts; its own SDKs keep to it. */
+const MIN_POLL_MILLIS = MINUTE_MILLIS;
+const HALF = 0.5;
+
+/** How the members in a file are written, by the end of its name. */
+const FORMATS = Object.freeze({ '.json': 'json', '.csv': 'csv', '.txt': 'lines' });
+
+/** The options that a dispatcher has, too. */
+const SHARED = ['proxy', 'noProxy', 'caFile', 'logger'];
+
+// ---- checks -----------------------------------------------------------------------------------------
+
+function attributeName(name) {
+  if (!isText(name, 1) || name.length > MAX_ATTRIBUTE_LENGTH || name.startsWith(RESERVED_PREFIX)) {
+    throw new Unexpected(
+      `keys of attributes of Optimizely (1 to ${MAX_ATTRIBUTE_LENGTH} characters, not beginning with ${RESERVED_PREFIX})`,
+      describe(name),
+    );
+  }
+}
+
+/** `{ attribute: cohort }`, as a frozen array of both; what a cohort may be depends on the source. */
+function cohorts(value) {
+  const expected = "an object { attribute: cohort }, such as { amplitude_power_user: '7khm89cz' }";
+  if (!isObject(value) || Object.keys(value).length === 0) {
+    throw new Unexpected(expected);
+  }
+  const entries = Object.entries(value);
+  if (entries.length > MAX_ATTRIBUTES) {
+    throw new Unexpected(`at most ${MAX_ATTRIBUTES} attributes`, `${entries.length} of them`);
+  }
+  const seen = new Map();
+  for (const [attribute, cohort] of entries) {
+    attributeName(attribute);
+    if (typeof cohort !== 'string') {
+      throw new Unexpected(expected, `${describe(cohort)} for '${attribute}'`);
+    }
+    if (seen.has(cohort)) {
+      throw new Unexpected(
+        'another cohort for each attribute',
+        `the same for '${seen.get(cohort)}' and '${attribute}'`,
+      );
+    }
+    seen.set(cohort, attribute);
+  }
+  return Object.freeze(
+    entries.map(([attribute, cohort]) => Object.freeze({ attribute, id: cohort })),
+  );
+}
+
+/** The base of the cohort API, without a slash at its end. */
+function serverUrl(value) {
+  const expected = 'the http or https URL of an Evaluation Proxy, or of another server of cohorts';
+  const url = dispatcherOptions.parseUrl(value);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new Unexpected(expected, dispatcherOptions.describeUrl(value));
+  }
+  if (url.username !== '' || url.password !== '' || url.search !== '') {
+    throw new Unexpected(
+      `${expected}, without user name, password and query`,
+      'a URL that has them',
+    );
+  }
+  return url.origin + url.pathname.replace(/\/+$/, '');
+}
+
+/** The share of its members that a cohort may lose at once; 1 for any. */
+function holdShrink(value) {
+  if (typeof value === 'boolean') {
+    return value ? HALF : 1;
+  }
+  if (!(typeof value === 'number' && value > 0 && value < 1)) {
+    throw new Unexpected('true, false, or a share of the members above 0 and below 1');
+  }
+  return value;
+}
+
+const same = (value) => value;
+
+const TABLE = {
+  cohorts: { check: cohorts, required: true },
+  source: { check: oneOf('amplitude', 'file'), default: 'amplitude' },
+  apiKey: { check: same, default: null },
+  secretKey: {
+    check: dispatcherOptions.key('the secret key of the Amplitude project'),
+    describe: dispatcherOptions.describeKey,
+    default: null,
+  },
+  serverZone: { check: oneOf(...Object.keys(COHORT_ORIGINS)), default: 'US' },
+  serverUrl: { check: serverUrl, default: null },
+  pollIntervalMillis: { check: millis(1), default: MINUTE_MILLIS },
+  staleAfterMillis: { check: millis(1), default: 3 * HOUR_MILLIS },
+  maxStaleMillis: { check: millis(1), default: null },
+  maxMembers: { check: integer(1, 2 ** 31 - 1, 'members'), default: MAX_MEMBERS },
+  holdShrink: { check: holdShrink, default: 1 },
+  onChange: { check: callback, default: null },
+  ...Object.fromEntries(SHARED.map((name) => [name, { check: same, default: undefined }])),
+};
+
+// ---- what depends on the source ---------------------------------------------------------------------
+
+function checkCohortIds(resolved) {
+  const wrong = resolved.cohorts.find(({ id }) => !/^[\w-]{1,64}$/.test(id));
+  if (wrong !== undefined) {
+    throw optionError(
+      `option 'cohorts': expected the id of a cohort for '${wrong.attribute}', such as '7khm89cz' in the address ` +
+        `of its page in Amplitude, got ${describe(wrong.id)}`,
+    );
+  }
+}
+
+/** Return the cohorts with absolute paths, because the working directory may change, and the format of each file. */
+function withFiles(resolved) {
+  return resolved.cohorts.map(({ attribute, id }) => {
+    const format = FORMATS[path.extname(id.replace(/\.gz$/, ''))];
+    if (format === undefined || id.includes('\0')) {
+      throw optionError(
+        `option 'cohorts': expected the path of a file for '${attribute}' that ends with ` +
+          `${list(Object.keys(FORMATS))}, or one of these and '.gz', got ${describe(id)}`,
+      );
+    }
+    return Object.freeze({ attribute, id: path.resolve(id), format });
+  });
+}
+
+function checkIntervals({
+  serverUrl: base,
+  source,
+  pollIntervalMillis,
+  staleAfterMillis,
+  ...rest
+}) {
+  if (
+    source === 'amplitude' &&
+    pollIntervalMillis < MIN_POLL_MILLIS &&
+    isAmplitude(new URL(base).hostname)
+  ) {
+    throw optionError(
+      `option 'pollIntervalMillis': expected at least ${MIN_POLL_MILLIS} on Amplitude's own hosts, got ${pollIntervalMillis}`,
+    );
+  }
+  const ages = { staleAfterMillis, maxStaleMillis: rest.maxStaleMillis ?? Infinity };
+  for (const [name, age] of Object.entries(ages)) {
+    if (age <= pollIntervalMillis) {
+      throw optionError(
+        `option '${name}': expected more than pollIntervalMillis (${pollIntervalMillis}), because members are not ` +
+          `confirmed more often, got ${age}`,
+      );
+    }
+  }
+}
+
+/** The options of the connection and of the log, by the code that checks a dispatcher's. */
+function resolveShared(options, resolved, env) {
+  const given = Object.fromEntries(SHARED.map((name) => [name, options[name]]));
+  const isFile = resolved.source === 'file';
+  return dispatcherOptions.resolveOptions(
+    {
+      ...given,
+      apiKey: isFile ? 'none' : options.apiKey,
+      serverUrl: isFile ? undefined : resolved.serverUrl + COHORT_PATH,
+    },
+    env,
+  );
+}
+
+/**
+ * Check the options of createAudiences(), fill in what is left out, and return a frozen object.
+ *
+ * It has every option by its name; `null` means none. In addition,
+ * - `cohorts` is an array of { attribute, id }, and of a `format` for files, whose ids are absolute paths;
+ * - `serverUrl` is the base of the cohort API; null for files;
+ * - `holdShrink` is a share of the members, 1 for none held;
+ * - `proxy`, `noProxy` and `caFile` are those that apply, as for a dispatcher.
+ *
+ * Throws a TypeError with code ERR_OA_OPTION that names the option and says what is expected.
+ */
+function resolveOptions(options, env = process.env) {
+  if (!isObject(options)) {
+    throw optionError(
+      'createAudiences() expects its options, createAudiences({ apiKey: ..., secretKey: ..., cohorts: ... }), got ' +
+        (typeof options === 'string' ? 'a string' : describe(options)),
+    );
+  }
+  const resolved = resolveTable(TABLE, options);
+  if (resolved.source === 'file') {
+    resolved.cohorts = Object.freeze(withFiles(resolved));
+    resolved.serverUrl = null;
+  } else {
+    checkCohortIds(resolved);
+    resolved.serverUrl ??= COHORT_ORIGINS[resolved.serverZone];
+    resolved.secretKey ?? checked(TABLE.secretKey, undefined, "option 'secretKey'");
+  }
+  checkIntervals(resolved);
+  const { proxy, noProxy, caFile, logger } = resolveShared(options, resolved, env);
+  return Object.freeze({ ...resolved, proxy, noProxy, caFile, logger });
+}
+
+module.exports = { resolveOptions };

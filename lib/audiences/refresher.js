@@ -1,0 +1,169 @@
+'use strict';
+
+/**
+ * Refreshes cohorts, one after another, each when it is due: pollIntervalMillis after it was confirmed, with a jitter,
+ * so that the processes of a fleet do not ask at the same moment; after a failure with an exponential back-off; and as
+ * a server's Retry-After says.
+ */
+
+const { reasonOf } = require('../reason.js');
+const { FORMATS, trust } = require('./native.js');
+
+const FIRST_RETRY_MILLIS = 1000;
+const MAX_RETRY_MILLIS = 5 * 60 * 1000;
+/** The next try of what is refused until somebody changes something. */
+const REFUSED_MILLIS = 5 * 60 * 1000;
+/** By so much more than an interval is waited at most. */
+const JITTER = 0.2;
+/** The longest sleep of a timer. */
+const MAX_SLEEP_MILLIS = 24 * 60 * 60 * 1000;
+
+class Refresher {
+  #native;
+  #source;
+  #options;
+  #log;
+  #onOutcome;
+  #random;
+  #due = new Map(); // cohort -> when, by #clock()
+  #pausedUntil = 0; // for all cohorts
+  #isStopped = false;
+  #wake = null; // ends the sleep
+  #running = null;
+
+  /** `onOutcome(cohort, outcome)` is called after each refresh. */
+  constructor({ native, source, options, log, onOutcome, random = Math.random }) {
+    this.#native = native;
+    this.#source = source;
+    this.#options = options;
+    this.#log = log;
+    this.#onOutcome = onOutcome;
+    this.#random = random;
+  }
+
+  start(cohorts) {
+    cohorts.forEach((cohort) => this.#due.set(cohort, 0));
+    this.#running = this.#run();
+  }
+
+  /** Stop, and cancel the load that is under way; resolves when nothing goes on any more. */
+  async stop() {
+    this.#isStopped = true;
+    this.#wake?.();
+    this.#native.cancel();
+    await this.#running;
+  }
+
+  /** Monotonic. */
+  #clock() {
+    return performance.now();
+  }
+
+  async #run() {
+    while (!this.#isStopped) {
+      const [cohort, due] = this.#next();
+      const wait = Math.max(due, this.#pausedUntil) - this.#clock();
+      if (wait > 0) {
+        await this.#sleep(wait);
+      } else {
+        await this.#refresh(cohort);
+      }
+    }
+  }
+
+  #next() {
+    let next = [null, Infinity];
+    for (const entry of this.#due) {
+      if (entry[1] < next[1]) {
+        next = entry;
+      }
+    }
+    return next;
+  }
+
+  /** Nothing is kept alive by it. */
+  #sleep(millis) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, Math.min(Math.ceil(millis), MAX_SLEEP_MILLIS));
+      timer.unref?.();
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  async #refresh(cohort) {
+    let outcome;
+    try {
+      outcome = await this.#load(cohort);
+    } catch (error) {
+      outcome = { kind: 'failed', message: reasonOf(error) };
+    }
+    if (this.#isStopped) {
+      return;
+    }
+    this.#onOutcome(cohort, outcome);
+    const delay = this.#delayAfter(cohort, outcome);
+    this.#due.set(cohort, this.#clock() + delay);
+    if (outcome.isForAll) {
+      this.#pausedUntil = this.#clock() + delay;
+    }
+  }
+
+  async #load(cohort) {
+    const now = Date.now();
+    const request = await this.#source.request(cohort, now);
+    if (request.outcome !== undefined || this.#isStopped) {
+      return request.outcome;
+    }
+    trust(this.#native, this.#log);
+    const report = await this.#native.load({
+      ...request.load,
+      cohort: cohort.slot,
+      format: FORMATS[cohort.format],
+      maxMembers: this.#options.maxMembers,
+      minMembers: cohort.minMembersAt(now),
+    });
+    return { ...this.#read(report, request), durationMillis: report.durationMillis };
+  }
+
+  /** What a load came to. */
+  #read(report, request) {
+    const { size, before, entered, left, bytes, skipped, statusCode } = report;
+    const version = request.version ?? (report.lastModified || null);
+    const lastModified = request.lastModified ?? (report.lastModified || null);
+    switch (report.end) {
+      case 'loaded':
+      case 'held': {
+        const { confirmedAt } = request;
+        const members = { size, before, entered, left, bytes, skipped };
+        return { kind: report.end, ...members, version, lastModified, confirmedAt, statusCode };
+      }
+      case 'answered':
+        return this.#source.read(report);
+      case 'too_many':
+        return { kind: 'refused', message: 'it has more members than maxMembers', statusCode };
+      case 'malformed':
+        return { kind: 'failed', message: `that is no cohort: ${report.message}`, statusCode };
+      default:
+        return { kind: 'failed', message: report.message, statusCode };
+    }
+  }
+
+  #delayAfter(cohort, { kind, retryAfterMillis = 0 }) {
+    const { pollIntervalMillis } = this.#options;
+    let delay = pollIntervalMillis;
+    if (kind === 'failed') {
+      const first = Math.min(FIRST_RETRY_MILLIS, pollIntervalMillis);
+      const most = Math.max(MAX_RETRY_MILLIS, pollIntervalMillis);
+      // Between half of it and all of it.
+      delay = Math.min(first * 2 ** (cohort.failures - 1), most) / (1 + this.#random());
+    } else if (kind === 'refused') {
+      delay = Math.max(REFUSED_MILLIS, pollIntervalMillis);
+    }
+    return Math.max(delay, retryAfterMillis) * (1 + JITTER * this.#random());
+  }
+}
+
+module.exports = { Refresher };
