@@ -48,13 +48,16 @@ class AmplitudeSource {
         url: `${serverUrl}${COHORT_PATH}${cohort.id}?maxCohortSize=${maxMembers}${since}`,
         headers: this.#headers,
       },
+      hasVersion: version !== null,
     };
   }
 
-  /** The outcome of an answer that is not a cohort. */
-  read({ statusCode, retryAfterMillis }) {
+  /** The outcome of an answer that is not a cohort, to a request that named a version or did not. */
+  read({ statusCode, retryAfterMillis }, { hasVersion }) {
     if (statusCode === 204) {
-      return { kind: 'unchanged', statusCode };
+      return hasVersion
+        ? { kind: 'unchanged', statusCode }
+        : this.#failed('failed', statusCode, 'the answer has no members', 0);
     }
     if (statusCode === 429 || statusCode === 408 || statusCode >= 500) {
       const reason = statusCode === 429 ? 'it is asked too often' : 'the server fails';

@@ -34,13 +34,14 @@ class Audiences {
   #waiting = new Set(); // those that await ready()
   #closing = null;
 
-  constructor(options) {
+  /** `silenceMillis` is how long a server may say nothing; tests are less patient. */
+  constructor(options, { silenceMillis } = {}) {
     this.#options = options;
     this.#log = createLog(options.logger);
     this.#source = new SOURCES[options.source](options);
     this.#cohorts = options.cohorts.map((entry, slot) => new Cohort(entry, slot, options));
     const names = this.#cohorts.map((cohort) => this.#source.nameOf(cohort));
-    const { native, words } = createNative(options, names);
+    const { native, words } = createNative(options, names, silenceMillis);
     const attributes = this.#cohorts.map(({ attribute }) => attribute);
     this.#native = native;
     this.#membership = new Membership(native.find, words, attributes, () => this.#know());

@@ -141,7 +141,7 @@ class Refresher {
         return { kind: report.end, ...members, version, lastModified, confirmedAt, statusCode };
       }
       case 'answered':
-        return this.#source.read(report);
+        return this.#source.read(report, request);
       case 'too_many':
         return { kind: 'refused', message: 'it has more members than maxMembers', statusCode };
       case 'malformed':
