@@ -218,10 +218,11 @@ class Audiences {
     }
   }
 
-  /** Ready means that nothing is still to come: each cohort is loaded, or refused. */
+  /** Ready means that nothing is still to come: each cohort is loaded or refused, or all is closed. */
   #settleIfReady() {
     const now = Date.now();
-    if (this.#cohorts.every((cohort) => cohort.stateAt(now) !== 'loading')) {
+    const isReady = this.#cohorts.every((cohort) => cohort.stateAt(now) !== 'loading');
+    if (isReady || this.#closing !== null) {
       this.#waiting.forEach((settle) => settle());
     }
   }

@@ -34,6 +34,13 @@ async function start(t, { members = ['ann', 'bob'], tls, ...options } = {}) {
   return { server, ...started };
 }
 
+/** Create a client of a major of the SDK for one test. */
+function clientOf(t, major) {
+  const client = createClient(major, DATAFILE);
+  t.after(() => client.close());
+  return client;
+}
+
 /** What the datafile's two flags are for a user: [for power users, for all who are none]. */
 function flagsOf(client, userId, attributes) {
   const user = client.createUserContext(userId, attributes);
@@ -50,7 +57,7 @@ for (const major of MAJORS) {
         ...server.options,
         cohorts: { [POWER]: COHORT },
       });
-      const client = createClient(major, DATAFILE);
+      const client = clientOf(t, major);
       audiences.attach(client);
       await server.answered(COHORT, 2);
       assert.deepEqual(flagsOf(client, 'ann'), [false, false]);
@@ -71,7 +78,7 @@ for (const major of MAJORS) {
       server.set('unused', ['ann']);
       server.set('plans', ['ann']);
       await audiences.ready();
-      const client = createClient(major, DATAFILE);
+      const client = clientOf(t, major);
       const detach = audiences.attach(client);
       assert.equal(audiences.attach(client), detach);
       const given = Object.freeze({ plan: 'pro' });
@@ -119,9 +126,9 @@ for (const major of MAJORS) {
             return error.message;
           }
         });
-      const client = createClient(major, DATAFILE);
+      const client = clientOf(t, major);
       audiences.attach(client);
-      assert.deepEqual(results(client), results(createClient(major, DATAFILE)));
+      assert.deepEqual(results(client), results(clientOf(t, major)));
     });
   });
 }
