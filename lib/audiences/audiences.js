@@ -61,7 +61,7 @@ class Audiences {
   }
 
   attributes(userId, attributes) {
-    return { ...this.#membership.of(userId), ...attributes };
+    return this.#membership.add(userId, attributes);
   }
 
   attach(optimizelyClient) {

@@ -35,7 +35,7 @@ class Attachment {
         this.#onProject(project, this.#view.names);
       }
     }
-    return { ...this.#membership.of(userId, this.#view), ...attributes };
+    return this.#membership.add(userId, attributes, this.#view);
   }
 }
 
