@@ -290,6 +290,7 @@ void oa_loader_clear(oa_loader *loader) {
 
 void oa_loader_destroy(oa_loader *loader) {
     loader->is_ending = true;
+    uv_ref((uv_handle_t *)&loader->async); /* so that the loop waits for it */
     if (is_busy(loader))
         oa_loader_cancel(loader); /* it comes to on_async() */
     else
