@@ -10,6 +10,7 @@ const path = require('node:path');
 const { describe, it, test } = require('node:test');
 
 const { startAmplitude } = require('../support/amplitude/server.js');
+const { startCohortServer } = require('../support/audiences/server.js');
 const { startChild } = require('../support/process/child.js');
 const { request } = require('../support/network/request.js');
 
@@ -288,4 +289,33 @@ test('the list of examples has each of them, and how to run it', () => {
   for (const [file] of readme.matchAll(/\btest\/[\w/.]+\.m?js\b/g)) {
     assert.ok(fs.existsSync(path.join(ROOT, file)), file);
   }
+});
+
+describe('audiences.js', () => {
+  const AUDIENCES = path.join(EXAMPLES, 'audiences.js');
+  const EXPECTED = 'user_9: power_tools\nuser_2: guided_tour\n';
+
+  it('reads a file', async (t) => {
+    const child = startChild(t, [AUDIENCES, 'user_9', 'user_2']);
+    assert.deepEqual(await child.ended, { code: 0, signal: null });
+    assert.deepEqual([child.stdout, child.stderr], [EXPECTED, '']);
+  });
+
+  it('downloads a cohort, and gives neither flag without it', async (t) => {
+    const server = await startCohortServer(t);
+    const env = {
+      AMPLITUDE_API_KEY: server.options.apiKey,
+      AMPLITUDE_SECRET_KEY: server.options.secretKey,
+      AMPLITUDE_COHORTS_URL: server.url,
+      AMPLITUDE_COHORT: '7khm89cz',
+    };
+    const without = startChild(t, [AUDIENCES, 'user_9', 'user_2'], { env });
+    assert.deepEqual(await without.ended, { code: 0, signal: null });
+    assert.equal(without.stdout, 'user_9: nothing\nuser_2: nothing\n');
+    assert.match(without.stderr, /there is no such cohort/);
+    server.set('7khm89cz', ['user_9']);
+    const child = startChild(t, [AUDIENCES, 'user_9', 'user_2'], { env });
+    assert.deepEqual(await child.ended, { code: 0, signal: null });
+    assert.deepEqual([child.stdout, child.stderr], [EXPECTED, '']);
+  });
 });

@@ -29,7 +29,11 @@ function startAudiences(t, options) {
     }),
     { silenceMillis: SILENCE_MILLIS },
   );
-  t.after(() => audiences.close());
+  const alive = setInterval(() => {}, 1000); // audiences keep no process alive
+  t.after(() => {
+    clearInterval(alive);
+    return audiences.close();
+  });
   /** Resolves to the first change, told or to come, that is as described. */
   const changed = async (wanted) => {
     const matches = (change) =>
