@@ -16,8 +16,10 @@ const os = require('node:os');
 const path = require('node:path');
 const { after, before, describe, it, test } = require('node:test');
 
+const { createAudiences } = require('../../lib/audiences.js');
 const { createDispatcher } = require('../../lib/index.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
+const { startCohortServer } = require('../support/audiences/server.js');
 const { startChild } = require('../support/process/child.js');
 const { DATAFILE } = require('../support/optimizely/sdk.js');
 const { startRedis } = require('../support/store/redis.js');
@@ -452,6 +454,26 @@ describe('the code', () => {
     assert.deepEqual(types(sent()), DELIVERED);
   });
 
+  it('of audiences', async (t) => {
+    const server = await startCohortServer(t);
+    server.set('7khm89cz', ['user_9']);
+    const more = `
+exports.ready.then(([{ cohorts }]) => {
+  console.log(cohorts.amplitude_power_user.state, exports.audiences.attributes('user_9'));
+  return exports.audiences.close();
+});`;
+    const files = {
+      'audiences.js': `
+process.env.AMPLITUDE_COHORTS_URL = ${JSON.stringify(server.url)};
+process.env.AMPLITUDE_API_KEY = ${JSON.stringify(server.options.apiKey)};
+process.env.AMPLITUDE_SECRET_KEY = ${JSON.stringify(server.options.secretKey)};
+${code('audiences.js')}${more}`,
+      'optimizely.js': code('optimizely.js'),
+    };
+    const { stdout } = await run(t, files, 'audiences.js');
+    assert.equal(stdout, 'fresh { amplitude_power_user: true }\n');
+  });
+
   it('runs, all of it', () => assert.deepEqual([...BLOCKS.keys()].sort(), [...ran].sort()));
 });
 
@@ -525,6 +547,15 @@ describe('the documentation names', () => {
   });
 
   after(() => dispatcher.close());
+
+  it('every method of audiences', async () => {
+    const audiences = createAudiences({ source: 'file', cohorts: { name: 'none.csv' } });
+    const names = Object.getOwnPropertyNames(Object.getPrototypeOf(audiences));
+    names
+      .filter((name) => name !== 'constructor')
+      .forEach((name) => namesInRow('docs/audiences.md', name));
+    await audiences.close();
+  });
 
   const namesInRow = (page, name) =>
     assert.match(read(page), new RegExp(`^\\|[^|]*\`[^|]*(?<![\\w-])${name}\\b`, 'm'), name);
