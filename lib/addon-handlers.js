@@ -65,28 +65,7 @@ function createAddonHandlers({ onDrop, apiKey }, log, store, getNative) {
     },
 
     trustNeeded() {
-      if (process.env.NODE_TLS_REJECT_UNAUTHORIZED === '0') {
-        log.warn(
-          'verified',
-          'NODE_TLS_REJECT_UNAUTHORIZED=0 is not obeyed: certificates are verified; name the CA of your proxy or ' +
-            'server in caFile or NODE_EXTRA_CA_CERTS',
-        );
-      }
-      try {
-        const { trustedCertificates } = require('./trust.js'); // needed for https only
-        const status = getNative().setTrust(trustedCertificates());
-        if (status !== 'ok') {
-          log.warn(
-            'trust',
-            `libcurl refuses Node's list of CA certificates (${status}); the system's list is used`,
-          );
-        }
-      } catch (error) {
-        log.warn(
-          'trust',
-          `Node's CA certificates cannot be read (${reasonOf(error)}); the system's list is used`,
-        );
-      }
+      require('./trust.js').giveTrust(getNative(), log); // needed for https only
     },
   };
 }

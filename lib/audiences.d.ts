@@ -1,4 +1,4 @@
-import type { Logger } from './index.js';
+import type { DispatcherOptions } from './index.js';
 
 /** A client of the Optimizely SDK v4, v5 or v6: the member that is used here. */
 export interface UserContextClient {
@@ -65,7 +65,13 @@ export interface AudiencesOptions<Name extends string = string> {
   caFile?: string | undefined;
 
   /** Where the log goes. Default: warnings and errors go to the console. */
-  logger?: Logger | undefined;
+  logger?: DispatcherOptions['logger'];
+
+  /** A second name of `logger`. */
+  loggerProvider?: DispatcherOptions['loggerProvider'];
+
+  /** The least that is logged. Default: what the logger is set to, or `warn`. */
+  logLevel?: DispatcherOptions['logLevel'];
 }
 
 /**

@@ -73,4 +73,4 @@ function proxyFor({ proxy, noProxy, serverUrl }) {
   return isExempt(noProxy, new URL(serverUrl)) ? null : proxy;
 }
 
-module.exports = { createNative, nativeOptions };
+module.exports = { createNative, nativeOptions, proxyFor };

@@ -5,6 +5,8 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { reasonOf } = require('./reason.js');
+
 /** The folder of the OpenSSL that Node.js brings, and those of Debian's and Fedora's. */
 const OWN_FOLDER = '/etc/ssl';
 const SHARED_FOLDERS = ['/usr/lib/ssl', '/etc/pki/tls'];
@@ -74,4 +76,29 @@ function read(file) {
   }
 }
 
-module.exports = { opensslCertificates, trustedCertificates, usesOpensslStore };
+/** Give them to a native dispatcher, or table of cohorts, before its first request. Never throws. */
+function giveTrust(native, log) {
+  if (process.env.NODE_TLS_REJECT_UNAUTHORIZED === '0') {
+    log.warn(
+      'verified',
+      'NODE_TLS_REJECT_UNAUTHORIZED=0 is not obeyed: certificates are verified; name the CA of your proxy or ' +
+        'server in caFile or NODE_EXTRA_CA_CERTS',
+    );
+  }
+  try {
+    const status = native.setTrust(trustedCertificates());
+    if (status !== 'ok') {
+      log.warn(
+        'trust',
+        `libcurl refuses Node's list of CA certificates (${status}); the system's list is used`,
+      );
+    }
+  } catch (error) {
+    log.warn(
+      'trust',
+      `Node's CA certificates cannot be read (${reasonOf(error)}); the system's list is used`,
+    );
+  }
+}
+
+module.exports = { giveTrust, opensslCertificates, trustedCertificates, usesOpensslStore };

@@ -6,7 +6,7 @@
  */
 
 const { COHORT_PATH } = require('../endpoints.js');
-const { LIBRARY } = require('./native.js');
+const { LIBRARY } = require('../library.js');
 
 /** Answers that come again until something is changed, and what that may be. */
 const REFUSALS = {

@@ -37,7 +37,8 @@ class Audiences {
   /** `silenceMillis` is how long a server may say nothing; tests are less patient. */
   constructor(options, { silenceMillis } = {}) {
     this.#options = options;
-    this.#log = createLog(options.logger);
+    this.#log = createLog(options.logger, { level: options.logLevel });
+    options.warnings.forEach((message) => this.#log.warn(message, message));
     this.#source = new SOURCES[options.source](options);
     this.#cohorts = options.cohorts.map((entry, slot) => new Cohort(entry, slot, options));
     const names = this.#cohorts.map((cohort) => this.#source.nameOf(cohort));

@@ -2,13 +2,8 @@
 
 /** The clients whose users get attributes: those that the audiences of their datafile name, and no other. */
 
-const {
-  checkClient,
-  hasAttribute,
-  namesIn,
-  projectOf,
-  wrapUserContexts,
-} = require('../sdk/audiences.js');
+const { checkClient, hasAttribute, namesIn, wrapUserContexts } = require('../sdk/audiences.js');
+const { projectOf } = require('../sdk/config.js');
 
 /** Attributes of one client, chosen again when it has another datafile. */
 class Attachment {
@@ -22,12 +17,12 @@ class Attachment {
     this.#client = client;
     this.#membership = membership;
     this.#onProject = onProject;
-    this.#view = membership.view(null); // of a client that hides its datafile: all of them
+    this.#view = membership.view(null);
   }
 
   /** Add them to the attributes of a user; those that the application gives come first. */
   add(userId, attributes) {
-    const project = projectOf(this.#client);
+    const project = projectOf(this.#client) ?? null; // of a client that hides it, nothing is known
     if (project !== this.#project) {
       this.#project = project;
       this.#view = this.#membership.view(project === null ? null : namesIn(project));

@@ -2,11 +2,10 @@
 
 /** The addon's table of cohorts, made from the options, and what it needs of the process. */
 
-const { version } = require('../../package.json');
 const binding = require('../binding.js');
-const { reasonOf } = require('../reason.js');
-
-const LIBRARY = `optimizely-amplitude/${version}`;
+const { LIBRARY } = require('../library.js');
+const { proxyFor } = require('../native.js');
+const { shared } = require('../shared.js');
 
 /** 32-bit words of a set of cohorts: 128 bits, as the addon writes them. */
 const SET_WORDS = 4;
@@ -16,13 +15,11 @@ const SILENCE_MILLIS = 20_000;
 /** The numbers of the addon's formats. */
 const FORMATS = Object.freeze({ json: 0, csv: 1, lines: 2 });
 
-/** The tables whose loads are to be ended before the process is. */
-const alive = new Set();
-
-/** Nothing else ends a thread that uses OpenSSL before process.exit() frees what it uses. */
-function onExit() {
-  alive.forEach((native) => native.abort());
-}
+/** The tables whose loads are to be ended before the process is: a thread must not use OpenSSL while exit() frees it. */
+const { natives, onExit } = shared('cohorts.1', () => {
+  const all = new Set();
+  return { natives: all, onExit: () => all.forEach((native) => native.abort()) };
+});
 
 /** Make the table. `words` is where its find() writes the set of a user's cohorts. */
 function createNative(options, names, silenceMillis = SILENCE_MILLIS) {
@@ -33,49 +30,33 @@ function createNative(options, names, silenceMillis = SILENCE_MILLIS) {
       // What users are hashed with, so that the hashes are worth nothing to others.
       keyText: options.secretKey ?? options.apiKey ?? '',
       serverUrl: options.serverUrl,
-      proxy: options.proxy,
-      noProxy: options.noProxy,
+      proxy: proxyFor(options),
       caFile: options.caFile,
       userAgent: LIBRARY,
       silenceMillis,
     },
     words,
   );
-  if (alive.size === 0) {
+  if (natives.size === 0) {
     process.on('exit', onExit);
   }
-  alive.add(native);
+  natives.add(native);
   return { native, words };
 }
 
 /** Have its thread ended, and its memory freed. */
 function release(native) {
   native.clear();
-  if (alive.delete(native) && alive.size === 0) {
+  if (natives.delete(native) && natives.size === 0) {
     process.removeListener('exit', onExit);
   }
 }
 
 /** Give it Node's CA certificates, if it needs them for its first request. */
 function trust(native, log) {
-  if (!native.stats().needsTrust) {
-    return;
-  }
-  try {
-    const { trustedCertificates } = require('../trust.js'); // needed for https only
-    const status = native.setTrust(trustedCertificates());
-    if (status !== 'ok') {
-      log.warn(
-        'trust',
-        `libcurl refuses Node's list of CA certificates (${status}); the system's list is used`,
-      );
-    }
-  } catch (error) {
-    log.warn(
-      'trust',
-      `Node's CA certificates cannot be read (${reasonOf(error)}); the system's list is used`,
-    );
+  if (native.stats().needsTrust) {
+    require('../trust.js').giveTrust(native, log); // needed for https only
   }
 }
 
-module.exports = { FORMATS, LIBRARY, createNative, release, trust };
+module.exports = { FORMATS, createNative, release, trust };

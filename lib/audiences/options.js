@@ -45,7 +45,7 @@ const HALF = 0.5;
 const FORMATS = Object.freeze({ '.json': 'json', '.csv': 'csv', '.txt': 'lines' });
 
 /** The options that a dispatcher has, too. */
-const SHARED = ['proxy', 'noProxy', 'caFile', 'logger'];
+const SHARED = ['proxy', 'noProxy', 'caFile', 'logger', 'loggerProvider', 'logLevel'];
 
 // ---- checks -----------------------------------------------------------------------------------------
 
@@ -210,7 +210,8 @@ function resolveShared(options, resolved, env) {
  * - `cohorts` is an array of { attribute, id }, and of a `format` for files, whose ids are absolute paths;
  * - `serverUrl` is the base of the cohort API; null for files;
  * - `holdShrink` is a share of the members, 1 for none held;
- * - `proxy`, `noProxy` and `caFile` are those that apply, as for a dispatcher.
+ * - `proxy`, `noProxy` and `caFile` are those that apply, as for a dispatcher, and `warnings` says what is wrong with
+ *   those of the environment.
  *
  * Throws a TypeError with code ERR_OA_OPTION that names the option and says what is expected.
  */
@@ -231,8 +232,11 @@ function resolveOptions(options, env = process.env) {
     resolved.secretKey ?? checked(TABLE.secretKey, undefined, "option 'secretKey'");
   }
   checkIntervals(resolved);
-  const { proxy, noProxy, caFile, logger } = resolveShared(options, resolved, env);
-  return Object.freeze({ ...resolved, proxy, noProxy, caFile, logger });
+  const { warnings, ...shared } = resolveShared(options, resolved, env);
+  for (const name of SHARED) {
+    resolved[name] = shared[name];
+  }
+  return Object.freeze({ ...resolved, warnings });
 }
 
 module.exports = { resolveOptions };

@@ -4,15 +4,6 @@
 
 const { reasonOf } = require('../reason.js');
 
-/**
- * Return the project configuration of a client, by which it decides: null if it has none yet, or hides it, as a wrapper
- * of a client does. Each datafile has another one.
- */
-function projectOf(client) {
-  const project = client.projectConfigManager?.getConfig?.() ?? null;
-  return typeof project?.audiencesById === 'object' ? project : null;
-}
-
 /** Add the names of the attributes in a tree of conditions, such as ['and', { name: 'plan', ... }, ['not', ...]]. */
 function addNames(conditions, names) {
   if (Array.isArray(conditions)) {
@@ -25,7 +16,7 @@ function addNames(conditions, names) {
 /** The attributes that the audiences of a project name, as a Set. */
 function namesIn(project) {
   const names = new Set();
-  for (const { conditions } of Object.values(project.audiencesById)) {
+  for (const { conditions } of Object.values(project.audiencesById ?? {})) {
     addNames(conditions, names);
   }
   return names;
@@ -91,4 +82,4 @@ function checkClient(client) {
   );
 }
 
-module.exports = { checkClient, hasAttribute, namesIn, projectOf, wrapUserContexts };
+module.exports = { checkClient, hasAttribute, namesIn, wrapUserContexts };

@@ -172,8 +172,8 @@ static void on_closed(uv_handle_t *handle) {
 }
 
 static void finish(oa_loader *loader) {
-    /* It ends by itself, and touches nothing more: to join it is to wait until it is scheduled, which
-     * takes milliseconds on a busy machine. */
+    /* It ends by itself, and touches nothing more. To join it is to wait until it is scheduled,
+     * which takes milliseconds on a busy machine. */
     pthread_detach(loader->thread);
     const oa_load_report report = loader->job.report;
     void *ticket = loader->job.ticket;
