@@ -1,0 +1,268 @@
+/*
+ * loader.c: a load ends with one report, and the table answers for the loop at any moment; whatever
+ * is cancelled, aborted or destroyed meanwhile.
+ */
+#include <unistd.h>
+
+#include "../../src/host/node/loader.h"
+#include "support_peer.h"
+
+#define ID "7khm89cz"
+#define BODY(members)                                                                              \
+    "{\"cohortId\":\"" ID "\",\"groupType\":\"User\",\"lastModified\":17,\"memberIds\":[" members  \
+    "]}"
+#define ANSWER(length, members)                                                                    \
+    "HTTP/1.1 200 OK\r\nContent-Length: " length "\r\n\r\n" BODY(members)
+
+/* A loader of two cohorts on a loop of its own. */
+typedef struct fixture {
+    uv_loop_t loop;
+    oa_loader *loader;
+    oa_load_report report;
+    void *handle;
+    int reports;
+    bool is_destroyed;
+    char url[128];
+} fixture;
+
+static void on_loaded(void *data, void *handle, const oa_load_report *report) {
+    fixture *f = data;
+    f->report = *report;
+    f->handle = handle;
+    f->reports++;
+}
+
+static void on_destroyed(void *data) { ((fixture *)data)->is_destroyed = true; }
+
+static void start_with(fixture *f, uint16_t port, const char *key) {
+    memset(f, 0, sizeof(*f));
+    assert_int_equal(uv_loop_init(&f->loop), 0);
+    snprintf(f->url, sizeof(f->url), "http://127.0.0.1:%d/sdk/v1/cohort/" ID, port);
+    const oa_str names[] = {str("other"), str(ID)};
+    const oa_loader_config config = {
+        .key_text = str(key),
+        .names = names,
+        .name_count = 2,
+        .curl = {.server_url = str(f->url), .user_agent = str("test"), .request_timeout_ms = 60000},
+    };
+    const oa_loader_handlers handlers = {f, on_loaded, on_destroyed};
+    assert_int_equal(oa_loader_new(&f->loop, &config, handlers, &f->loader), OA_OK);
+    assert_false(oa_loader_needs_trust(f->loader));
+}
+
+static void start(fixture *f, uint16_t port) { start_with(f, port, "a secret"); }
+
+static void begin(fixture *f, oa_load load) {
+    static const char *const headers[] = {"Authorization: Basic a2V5"};
+    load.cohort = 1;
+    if (load.path.data == NULL)
+        load.url = str(f->url);
+    load.headers = headers;
+    load.header_count = 1;
+    assert_int_equal(oa_loader_start(f->loader, &load, &f->url), OA_OK);
+    assert_int_equal(oa_loader_start(f->loader, &load, NULL), OA_CLOSED); /* one is under way */
+    oa_loader_ref(f->loader, true);
+}
+
+/* Run the loop until the load that is under way has ended; return how. */
+static oa_load_end await_end(fixture *f) {
+    const int before = f->reports;
+    while (f->reports == before)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(f->reports, before + 1);
+    assert_ptr_equal(f->handle, &f->url);
+    return f->report.end;
+}
+
+static oa_load_end load(fixture *f, oa_load request) {
+    begin(f, request);
+    return await_end(f);
+}
+
+static bool has(const fixture *f, const char *user) {
+    oa_cohort_set set;
+    oa_loader_find(f->loader, str(user), &set);
+    assert_false(oa_cohort_set_has(&set, 0));
+    return oa_cohort_set_has(&set, 1);
+}
+
+static void end(fixture *f) {
+    oa_loader_destroy(f->loader);
+    while (!f->is_destroyed)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(uv_loop_close(&f->loop), 0);
+}
+
+static void a_table_follows_another(void **state) {
+    (void)state;
+    peer *p =
+        PEER({.text = ANSWER("86", "\"ann\",\"bob\"")}, {.text = "HTTP/1.1 204 No Content\r\n\r\n"},
+             {.text = ANSWER("86", "\"bob\",\"cat\"")}, {.text = ANSWER("75", "")});
+    fixture f;
+    start(&f, p->port);
+    assert_false(has(&f, "ann"));
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED);
+    assert_true(has(&f, "ann") && has(&f, "bob") && !has(&f, "cat"));
+    assert_int_equal(f.report.delta.members, 2);
+    assert_int_equal(f.report.meta.last_modified, 17);
+    assert_int_equal(f.report.wire_bytes, 86);
+    assert_int_equal(oa_loader_users(f.loader), 2);
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_ANSWERED);
+    assert_int_equal(f.report.status_code, 204);
+    assert_true(has(&f, "ann"));
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED);
+    assert_true(!has(&f, "ann") && has(&f, "bob") && has(&f, "cat"));
+    assert_int_equal(f.report.delta.entered, 1);
+    assert_int_equal(f.report.delta.left, 1);
+    assert_int_equal(load(&f, (oa_load){.min_members = 1}), OA_LOAD_HELD);
+    assert_true(has(&f, "cat"));
+    oa_loader_clear(f.loader);
+    assert_false(has(&f, "cat"));
+    assert_int_equal(oa_loader_users(f.loader), 0);
+    end(&f);
+    peer_join(p);
+    peer_free(p);
+}
+
+static void a_bad_body_changes_nothing(void **state) {
+    (void)state;
+    peer *p = PEER({.text = ANSWER("86", "\"ann\",\"bob\"")},
+                   {.text = ANSWER("82", "\"bob\",\"cat\""), .closes = true},
+                   {.text = ANSWER("86", "\"bob\",\"cat\"")});
+    fixture f;
+    start(&f, p->port);
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED);
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_MALFORMED);
+    assert_true(f.report.message[0] != '\0');
+    assert_int_equal(load(&f, (oa_load){.max_members = 1}), OA_LOAD_TOO_MANY);
+    assert_true(has(&f, "ann") && !has(&f, "cat"));
+    end(&f);
+    peer_join(p);
+    peer_free(p);
+}
+
+static void a_file_is_read(void **state) {
+    (void)state;
+    char path[] = "/tmp/oa-loader-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "ann\nbob\n", 8), 8);
+    close(fd);
+    fixture f;
+    start(&f, 1);
+    const oa_load file = {.path = str(path), .format = OA_COHORT_LINES};
+    assert_int_equal(load(&f, file), OA_LOAD_LOADED);
+    assert_true(has(&f, "ann") && has(&f, "bob") && !has(&f, "ann\n"));
+    unlink(path);
+    assert_int_equal(load(&f, file), OA_LOAD_FAILED);
+    assert_string_equal(f.report.message, "No such file or directory");
+    assert_int_equal(load(&f, (oa_load){.path = str("/tmp")}), OA_LOAD_FAILED);
+    assert_true(has(&f, "ann"));
+    end(&f);
+}
+
+/* Wait until the peer has the request. */
+static void await_request(const peer *p, size_t count) {
+    while (atomic_load(&p->requests) < count)
+        uv_sleep(1);
+}
+
+static void a_silent_load_is_cancelled(void **state) {
+    (void)state;
+    peer *p = PEER({.silent = true}, {.text = ANSWER("86", "\"ann\",\"bob\"")});
+    fixture f;
+    start(&f, p->port);
+    oa_loader_cancel(f.loader); /* none is under way */
+    begin(&f, (oa_load){0});
+    await_request(p, 1);
+    assert_int_equal(oa_loader_set_trust(f.loader, str("pem")), OA_CLOSED);
+    oa_loader_cancel(f.loader);
+    assert_int_equal(await_end(&f), OA_LOAD_CANCELLED);
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED);
+    end(&f);
+    peer_join(p);
+    peer_free(p);
+}
+
+static void a_loader_is_destroyed_at_any_moment(void **state) {
+    (void)state;
+    for (int round = 0; round < 12; round++) {
+        peer *p = PEER({.silent = round % 3 == 0, .text = ANSWER("86", "\"ann\",\"bob\"")});
+        fixture f;
+        start(&f, p->port);
+        begin(&f, (oa_load){0});
+        if (round % 3 != 1)
+            await_request(p, 1);
+        if (round % 2 == 0)
+            uv_run(&f.loop, UV_RUN_NOWAIT);
+        if (round > 5)
+            oa_loader_abort(f.loader);
+        end(&f);
+        if (atomic_load(&p->requests) == 0) { /* so that it ends */
+            const oa_curl_config config = {.server_url = str(f.url), .request_timeout_ms = 1000};
+            oa_curl *curl;
+            oa_answer last;
+            assert_int_equal(oa_curl_new(&config, &curl), OA_OK);
+            oa_curl_begin(curl, (oa_now){1, 1}, str(""), false);
+            oa_curl_run(curl, 300);
+            oa_curl_end(curl, (oa_now){2, 2}, &last);
+            oa_curl_free(curl);
+        }
+        peer_join(p);
+        peer_free(p);
+    }
+}
+
+static void a_process_exits_during_a_load(void **state) {
+    (void)state;
+    peer *p = PEER({.silent = true});
+    fixture f;
+    start(&f, p->port);
+    begin(&f, (oa_load){0});
+    await_request(p, 1);
+    oa_loader_abort(f.loader);
+    oa_loader_abort(f.loader);
+    assert_int_equal(oa_loader_start(f.loader, &(oa_load){.url = str(f.url)}, NULL), OA_CLOSED);
+    assert_int_equal(f.reports, 0);
+    end(&f);
+    peer_join(p);
+    peer_free(p);
+}
+
+static void loads_take_turns(void **state) {
+    (void)state;
+    peer *p = PEER({.silent = true}, {.text = ANSWER("86", "\"ann\",\"bob\"")});
+    fixture first;
+    fixture second;
+    start_with(&first, p->port, "one");
+    start_with(&second, p->port, "two");
+    begin(&first, (oa_load){0});
+    await_request(p, 1);
+    begin(&second, (oa_load){0});
+    oa_loader_cancel(second.loader); /* while it waits */
+    assert_int_equal(await_end(&second), OA_LOAD_CANCELLED);
+    begin(&second, (oa_load){0});
+    uv_sleep(20);
+    assert_int_equal(atomic_load(&p->requests), 1);
+    oa_loader_cancel(first.loader);
+    assert_int_equal(await_end(&first), OA_LOAD_CANCELLED);
+    assert_int_equal(await_end(&second), OA_LOAD_LOADED);
+    assert_true(has(&second, "ann") && !has(&first, "ann"));
+    end(&first);
+    end(&second);
+    peer_join(p);
+    peer_free(p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_table_follows_another),
+        cmocka_unit_test(a_bad_body_changes_nothing),
+        cmocka_unit_test(a_file_is_read),
+        cmocka_unit_test(a_silent_load_is_cancelled),
+        cmocka_unit_test(a_loader_is_destroyed_at_any_moment),
+        cmocka_unit_test(a_process_exits_during_a_load),
+        cmocka_unit_test(loads_take_turns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
