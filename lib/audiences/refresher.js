@@ -25,20 +25,27 @@ class Refresher {
   #log;
   #onOutcome;
   #random;
+  #clock; // monotonic, in ms
+  #sleep; // (millis, onWake) -> a promise; onWake gets a function that ends it
   #due = new Map(); // cohort -> when, by #clock()
   #pausedUntil = 0; // for all cohorts
   #isStopped = false;
   #wake = null; // ends the sleep
   #running = null;
 
-  /** `onOutcome(cohort, outcome)` is called after each refresh. */
-  constructor({ native, source, options, log, onOutcome, random = Math.random }) {
+  /** `onOutcome(cohort, outcome)` is called after each refresh. Tests have a time and a chance of their own. */
+  constructor(
+    { native, source, options, log, onOutcome },
+    { random = Math.random, clock = () => performance.now(), sleep = sleepQuietly } = {},
+  ) {
     this.#native = native;
     this.#source = source;
     this.#options = options;
     this.#log = log;
     this.#onOutcome = onOutcome;
     this.#random = random;
+    this.#clock = clock;
+    this.#sleep = sleep;
   }
 
   start(cohorts) {
@@ -54,17 +61,14 @@ class Refresher {
     await this.#running;
   }
 
-  /** Monotonic. */
-  #clock() {
-    return performance.now();
-  }
-
   async #run() {
     while (!this.#isStopped) {
       const [cohort, due] = this.#next();
       const wait = Math.max(due, this.#pausedUntil) - this.#clock();
       if (wait > 0) {
-        await this.#sleep(wait);
+        await this.#sleep(Math.min(Math.ceil(wait), MAX_SLEEP_MILLIS), (wake) => {
+          this.#wake = wake;
+        });
       } else {
         await this.#refresh(cohort);
       }
@@ -79,18 +83,6 @@ class Refresher {
       }
     }
     return next;
-  }
-
-  /** Nothing is kept alive by it. */
-  #sleep(millis) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.min(Math.ceil(millis), MAX_SLEEP_MILLIS));
-      timer.unref?.();
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 
   async #refresh(cohort) {
@@ -164,6 +156,18 @@ class Refresher {
     }
     return Math.max(delay, retryAfterMillis) * (1 + JITTER * this.#random());
   }
+}
+
+/** Sleep, and keep nothing alive. */
+function sleepQuietly(millis, onWake) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, millis);
+    timer.unref?.(); // fake timers may return something else
+    onWake(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }
 
 module.exports = { Refresher };
