@@ -72,7 +72,7 @@ class Cohort {
   /** Whether a smaller cohort is held back now: for staleAfterMillis, and then it is believed. */
   #holdsAt(now) {
     return (
-      this.isLoaded &&
+      this.isKnownAt(now) &&
       (this.held === null || now - this.held.since < this.#options.staleAfterMillis)
     );
   }
