@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "../clock.h"
+#include "../pages.h"
 
 enum { MAX_HEADERS = 8 };
 
@@ -222,6 +223,7 @@ static oa_status copy_names(oa_loader *loader, const oa_loader_config *config) {
 
 oa_status oa_loader_new(uv_loop_t *loop, const oa_loader_config *config,
                         oa_loader_handlers handlers, oa_loader **out) {
+    oa_pages_use();
     uv_once(&once, make_turn);
     if (!has_turn)
         return OA_UNAVAILABLE;

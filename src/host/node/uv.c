@@ -15,9 +15,9 @@
 #include "uv.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "../clock.h"
+#include "../pages.h"
 #include "places.h"
 
 enum {
@@ -58,26 +58,6 @@ struct oa_uv {
     bool has_drops; /* to tell, in the next turn */
     bool is_ending;
 };
-
-/* ---- Pages of memory for long queues ---- */
-
-static void *map_pages(size_t size) {
-    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return pages == MAP_FAILED ? NULL : pages;
-}
-
-static void unmap_pages(void *pointer, size_t size) { munmap(pointer, size); }
-
-static uv_once_t once = UV_ONCE_INIT;
-
-static void set_pages(void) {
-#ifndef OA_HEAP_ONLY /* sanitizers check only the heap */
-    oa_set_pages((oa_pages){map_pages, unmap_pages});
-#else
-    (void)map_pages;
-    (void)unmap_pages;
-#endif
-}
 
 /* ---- Time ---- */
 
@@ -310,7 +290,7 @@ static void pump(oa_uv *uv) {
 
 oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_config *curl_config,
                     oa_uv_handlers handlers, oa_uv **out) {
-    uv_once(&once, set_pages);
+    oa_pages_use();
     oa_uv *uv = calloc(1, sizeof(*uv));
     if (uv == NULL)
         return OA_NOMEM;
