@@ -52,6 +52,12 @@ export interface AudiencesOptions<Name extends string = string> {
    */
   holdShrink?: boolean | number | undefined;
 
+  /**
+   * Keep the members in a file of this directory, so that the next process has them at once, also while Amplitude
+   * does not answer. The directory is made; it belongs to one application. Default: none.
+   */
+  snapshot?: { directory: string } | undefined;
+
   /** Called when a cohort has other members, or is in another state. */
   onChange?: ((change: CohortChange<Name>) => void) | undefined;
 
@@ -93,7 +99,8 @@ export interface CohortStatus {
   lastModified: number | null;
   /** How long ago the source had these members; null before they are loaded. */
   ageMillis: number | null;
-  source: 'amplitude' | 'file';
+  /** Where the members come from; `snapshot` until the source has confirmed them. */
+  source: 'amplitude' | 'file' | 'snapshot';
   /** The bytes of the last download, as they came. */
   bytes: number;
   /** Why the last refresh failed; null when it did not. `statusCode` is 0 without an answer, and for a file. */

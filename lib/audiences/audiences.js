@@ -17,6 +17,7 @@ const { FileSource } = require('./files.js');
 const { Membership } = require('./membership.js');
 const { createNative, release } = require('./native.js');
 const { Refresher } = require('./refresher.js');
+const { refusalOf, snapshotPath } = require('./snapshot.js');
 
 const DEFAULT_READY_MILLIS = 10_000;
 const SOURCES = { amplitude: AmplitudeSource, file: FileSource };
@@ -42,7 +43,12 @@ class Audiences {
     this.#source = new SOURCES[options.source](options);
     this.#cohorts = options.cohorts.map((entry, slot) => new Cohort(entry, slot, options));
     const names = this.#cohorts.map((cohort) => this.#source.nameOf(cohort));
-    const { native, words } = createNative(options, names, silenceMillis);
+    const { native, words } = createNative(
+      options,
+      names,
+      snapshotPath(options, this.#log),
+      silenceMillis,
+    );
     const attributes = this.#cohorts.map(({ attribute }) => attribute);
     this.#native = native;
     this.#membership = new Membership(native.find, words, attributes, () => this.#know());
@@ -54,7 +60,25 @@ class Audiences {
       log: this.#log,
       onOutcome: (cohort, outcome) => this.#take(cohort, outcome),
     });
+    if (options.snapshot !== null) {
+      this.#restore();
+    }
     this.#refresher.start(this.#cohorts);
+  }
+
+  /** Start with the members of the last process. */
+  #restore() {
+    const restored = this.#native.restore(this.#cohorts.length);
+    if (typeof restored === 'string') {
+      const reason = refusalOf(restored);
+      if (reason !== null) {
+        this.#log.warn('restore', `the snapshot of cohorts is not used: ${reason}`);
+      }
+      return;
+    }
+    this.#cohorts.forEach((cohort, index) => restored[index] && cohort.restore(restored[index]));
+    this.#know();
+    queueMicrotask(() => this.#cohorts.forEach((cohort) => this.#tell(cohort, false, null)));
   }
 
   has(userId, attribute) {
@@ -102,7 +126,7 @@ class Audiences {
             size: cohort.size,
             lastModified: cohort.lastModified,
             ageMillis: cohort.ageAt(now),
-            source: this.#source.name,
+            source: cohort.isFromSnapshot ? 'snapshot' : this.#source.name,
             bytes: cohort.bytes,
             lastError: cohort.lastError && { ...cohort.lastError },
           },
@@ -169,6 +193,9 @@ class Audiences {
       );
     } else if (this.#log.debugEnabled) {
       this.#log.debug(`${name}: ${kind}, ${cohort.size} members, ${bytes} bytes`);
+    }
+    if (outcome.snapshotError) {
+      this.#log.warn('keep', `the snapshot cannot be written: ${outcome.snapshotError}`);
     }
     if (outcome.skipped > 0) {
       this.#log.warn(

@@ -22,6 +22,7 @@ class Cohort {
   confirmedAt = null; // when the source was known to have these members; null: none are loaded
   held = null; // { since, version, size } of the members that are not taken
   isRefused = false;
+  isFromSnapshot = false; // and not confirmed by the source yet
   failures = 0; // in a row
   lastError = null;
   #version = null; // by which the source knows that its members are the latest
@@ -91,6 +92,13 @@ class Cohort {
     return this.#version;
   }
 
+  /** Start with what a snapshot has: the members that the source had then. */
+  restore({ size, lastModified, confirmedAt }) {
+    Object.assign(this, { size, lastModified: lastModified || null, confirmedAt });
+    this.isFromSnapshot = true;
+    this.#version = this.lastModified;
+  }
+
   /**
    * Take the outcome of a refresh: `kind` is loaded, unchanged, held, refused or failed. `confirmedAt` is when the
    * source had these members.
@@ -113,11 +121,13 @@ class Cohort {
       const { size, lastModified, bytes, version } = outcome;
       Object.assign(this, { size, lastModified, bytes, held: null, lastError: null, confirmedAt });
       this.#version = version;
+      this.isFromSnapshot = false;
     } else if (kind === 'held') {
       const { size, version } = outcome;
       this.held = { since: this.held?.since ?? now, version, size };
     } else if (this.held === null) {
       this.confirmedAt = confirmedAt;
+      this.isFromSnapshot = false;
       this.lastError = null;
     }
   }

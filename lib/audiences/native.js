@@ -22,13 +22,14 @@ const { natives, onExit } = shared('cohorts.1', () => {
 });
 
 /** Make the table. `words` is where its find() writes the set of a user's cohorts. */
-function createNative(options, names, silenceMillis = SILENCE_MILLIS) {
+function createNative(options, names, snapshotPath, silenceMillis = SILENCE_MILLIS) {
   const words = new Uint32Array(SET_WORDS);
   const native = new binding.Cohorts(
     {
       names,
       // What users are hashed with, so that the hashes are worth nothing to others.
       keyText: options.secretKey ?? options.apiKey ?? '',
+      snapshotPath,
       serverUrl: options.serverUrl,
       proxy: proxyFor(options),
       caFile: options.caFile,

@@ -114,6 +114,24 @@ function holdShrink(value) {
   return value;
 }
 
+/** A directory of the application, as an absolute path. */
+function snapshot(value) {
+  const expected = 'an object { directory }, the path of a directory of this application';
+  if (!isObject(value)) {
+    throw new Unexpected(expected);
+  }
+  return Object.freeze(resolveTable(SNAPSHOT_TABLE, value, 'snapshot.'));
+}
+
+const SNAPSHOT_TABLE = { directory: { check: directory, required: true } };
+
+function directory(value) {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) {
+    throw new Unexpected('the path of a directory');
+  }
+  return path.resolve(value);
+}
+
 const same = (value) => value;
 
 const TABLE = {
@@ -132,6 +150,7 @@ const TABLE = {
   maxStaleMillis: { check: millis(1), default: null },
   maxMembers: { check: integer(1, 2 ** 31 - 1, 'members'), default: MAX_MEMBERS },
   holdShrink: { check: holdShrink, default: 1 },
+  snapshot: { check: snapshot, default: null },
   onChange: { check: callback, default: null },
   ...Object.fromEntries(SHARED.map((name) => [name, { check: same, default: undefined }])),
 };

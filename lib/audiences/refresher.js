@@ -122,14 +122,14 @@ class Refresher {
 
   /** What a load came to. */
   #read(report, request) {
-    const { size, before, entered, left, bytes, skipped, statusCode } = report;
+    const { size, before, entered, left, bytes, skipped, statusCode, snapshotError } = report;
     const version = request.version ?? (report.lastModified || null);
     const lastModified = request.lastModified ?? (report.lastModified || null);
     switch (report.end) {
       case 'loaded':
       case 'held': {
         const { confirmedAt } = request;
-        const members = { size, before, entered, left, bytes, skipped };
+        const members = { size, before, entered, left, bytes, skipped, snapshotError };
         return { kind: report.end, ...members, version, lastModified, confirmedAt, statusCode };
       }
       case 'answered':

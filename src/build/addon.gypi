@@ -60,6 +60,7 @@
         '../host/node/places.c',
         '../host/node/uv.c',
         '../host/pages.c',
+        '../host/snapshot.c',
       ],
       # libuv is Node's own: Node's headers include it, and Node's executable exports it.
       'include_dirs': ['../core', '<!@(node src/build/needs.js include)'],

@@ -57,6 +57,8 @@ typedef struct oa_load_report {
     oa_cohort_delta delta;
     uint64_t wire_bytes; /* as they came, compressed or not */
     uint64_t duration_ms;
+    char snapshot_error
+        [128]; /* why the new table was not written; empty: it was, or was not to be */
 } oa_load_report;
 
 #ifndef __cplusplus

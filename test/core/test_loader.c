@@ -34,7 +34,7 @@ static void on_loaded(void *data, void *handle, const oa_load_report *report) {
 
 static void on_destroyed(void *data) { ((fixture *)data)->is_destroyed = true; }
 
-static void start_with(fixture *f, uint16_t port, const char *key) {
+static void start_with(fixture *f, uint16_t port, const char *key, oa_str snapshot) {
     memset(f, 0, sizeof(*f));
     assert_int_equal(uv_loop_init(&f->loop), 0);
     snprintf(f->url, sizeof(f->url), "http://127.0.0.1:%d/sdk/v1/cohort/" ID, port);
@@ -43,6 +43,7 @@ static void start_with(fixture *f, uint16_t port, const char *key) {
         .key_text = str(key),
         .names = names,
         .name_count = 2,
+        .snapshot_path = snapshot,
         .curl = {.server_url = str(f->url), .user_agent = str("test"), .request_timeout_ms = 60000},
     };
     const oa_loader_handlers handlers = {f, on_loaded, on_destroyed};
@@ -50,7 +51,7 @@ static void start_with(fixture *f, uint16_t port, const char *key) {
     assert_false(oa_loader_needs_trust(f->loader));
 }
 
-static void start(fixture *f, uint16_t port) { start_with(f, port, "a secret"); }
+static void start(fixture *f, uint16_t port) { start_with(f, port, "a secret", (oa_str){NULL, 0}); }
 
 static void begin(fixture *f, oa_load load) {
     static const char *const headers[] = {"Authorization: Basic a2V5"};
@@ -161,6 +162,46 @@ static void a_file_is_read(void **state) {
     end(&f);
 }
 
+static void a_snapshot_is_there_for_the_next_one(void **state) {
+    (void)state;
+    char folder[] = "/tmp/oa-loader-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char path[64];
+    snprintf(path, sizeof(path), "%s/cohorts", folder);
+    peer *p =
+        PEER({.text = ANSWER("86", "\"ann\",\"bob\"")}, {.text = ANSWER("86", "\"bob\",\"cat\"")});
+    fixture f;
+    start_with(&f, p->port, "a secret", str(path));
+    assert_int_equal(oa_loader_restore(f.loader), OA_UNAVAILABLE); /* there is none yet */
+    assert_null(oa_loader_info(f.loader, 1));
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED);
+    assert_string_equal(f.report.snapshot_error, "");
+    assert_int_equal(oa_loader_restore(f.loader), OA_CLOSED);
+    end(&f);
+    start_with(&f, p->port, "another secret", str(path));
+    assert_int_equal(oa_loader_restore(f.loader), OA_FOREIGN);
+    end(&f);
+    start_with(&f, p->port, "a secret", str(path));
+    assert_int_equal(oa_loader_restore(f.loader), OA_OK);
+    assert_true(has(&f, "ann") && has(&f, "bob") && !has(&f, "cat"));
+    assert_false(oa_loader_info(f.loader, 0)->is_loaded);
+    assert_int_equal(oa_loader_info(f.loader, 1)->members, 2);
+    assert_int_equal(oa_loader_info(f.loader, 1)->modified_ms, 17);
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED); /* in place of what is mapped */
+    assert_true(!has(&f, "ann") && has(&f, "cat"));
+    end(&f);
+    start_with(&f, p->port, "a secret", str(path));
+    assert_int_equal(oa_loader_restore(f.loader), OA_OK);
+    assert_true(!has(&f, "ann") && has(&f, "cat"));
+    oa_loader_clear(f.loader);
+    assert_false(has(&f, "cat"));
+    end(&f);
+    peer_join(p);
+    peer_free(p);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0); /* nothing else was left there */
+}
+
 /* Wait until the peer has the request. */
 static void await_request(const peer *p, size_t count) {
     while (atomic_load(&p->requests) < count)
@@ -234,8 +275,8 @@ static void loads_take_turns(void **state) {
     peer *p = PEER({.silent = true}, {.text = ANSWER("86", "\"ann\",\"bob\"")});
     fixture first;
     fixture second;
-    start_with(&first, p->port, "one");
-    start_with(&second, p->port, "two");
+    start_with(&first, p->port, "one", (oa_str){NULL, 0});
+    start_with(&second, p->port, "two", (oa_str){NULL, 0});
     begin(&first, (oa_load){0});
     await_request(p, 1);
     begin(&second, (oa_load){0});
@@ -259,6 +300,7 @@ int main(void) {
         cmocka_unit_test(a_table_follows_another),
         cmocka_unit_test(a_bad_body_changes_nothing),
         cmocka_unit_test(a_file_is_read),
+        cmocka_unit_test(a_snapshot_is_there_for_the_next_one),
         cmocka_unit_test(a_silent_load_is_cancelled),
         cmocka_unit_test(a_loader_is_destroyed_at_any_moment),
         cmocka_unit_test(a_process_exits_during_a_load),

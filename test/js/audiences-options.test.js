@@ -31,6 +31,7 @@ describe('options that are left out', () => {
       maxStaleMillis: null,
       maxMembers: 50_000_000,
       holdShrink: 1,
+      snapshot: null,
       onChange: null,
       proxy: null,
       noProxy: null,
@@ -59,11 +60,13 @@ describe('options that are given', () => {
       staleAfterMillis: 200_000,
       maxStaleMillis: 300_000,
       maxMembers: 7,
+      snapshot: { directory: 'data' },
       onChange,
     });
     assert.equal(options.serverUrl, 'https://cohort-v2.lab.eu.amplitude.com');
     assert.equal(options.pollIntervalMillis, 120_000);
     assert.equal(options.onChange, onChange);
+    assert.deepEqual(options.snapshot, { directory: path.resolve('data') });
     assert.equal(Object.isFrozen(options) && Object.isFrozen(options.cohorts), true);
     for (const [given, share] of [
       [true, 0.5],
@@ -128,6 +131,9 @@ describe('a wrong option', () => {
     [{ maxMembers: 0 }, /^option 'maxMembers'/],
     [{ holdShrink: 1 }, /^option 'holdShrink': expected true, false, or a share/],
     [{ holdShrink: 'half' }, /^option 'holdShrink'/],
+    [{ snapshot: '/data' }, /^option 'snapshot': expected an object \{ directory \}/],
+    [{ snapshot: {} }, /^option 'snapshot\.directory': expected the path of a directory/],
+    [{ snapshot: { folder: '/data' } }, /^unknown option 'snapshot\.folder'/],
     [{ onChange: {} }, /^option 'onChange': expected a function/],
     [{ logger: {} }, /^option 'logger'/],
     [{ proxy: 'ftp://x' }, /^option 'proxy'/],

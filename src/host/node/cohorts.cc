@@ -52,6 +52,7 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
                                InstanceMethod<&Cohorts::Cancel>("cancel"),
                                InstanceMethod<&Cohorts::Abort>("abort"),
                                InstanceMethod<&Cohorts::Clear>("clear"),
+                               InstanceMethod<&Cohorts::Restore>("restore"),
                                InstanceMethod<&Cohorts::SetTrust>("setTrust"),
                                InstanceMethod<&Cohorts::Stats>("stats"),
                            });
@@ -68,6 +69,7 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
     void Cancel(const Napi::CallbackInfo &info);
     void Abort(const Napi::CallbackInfo &info);
     void Clear(const Napi::CallbackInfo &info);
+    Napi::Value Restore(const Napi::CallbackInfo &info);
     Napi::Value SetTrust(const Napi::CallbackInfo &info);
     Napi::Value Stats(const Napi::CallbackInfo &info);
 
@@ -176,6 +178,7 @@ Napi::Object ToReport(Napi::Env env, const oa_load_report &report) {
     set("left", report.delta.left);
     set("bytes", report.wire_bytes);
     set("durationMillis", report.duration_ms);
+    object.Set("snapshotError", report.snapshot_error);
     return object;
 }
 
@@ -237,6 +240,29 @@ void Cohorts::Abort(const Napi::CallbackInfo &) { oa_loader_abort(host_->loader)
 
 void Cohorts::Clear(const Napi::CallbackInfo &) { oa_loader_clear(host_->loader); }
 
+/* restore(count): an array with what the snapshot has of each cohort, null for one that it has not;
+ * or the name of the status when it cannot be used. */
+Napi::Value Cohorts::Restore(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    const oa_status status = oa_loader_restore(host_->loader);
+    if (status != OA_OK)
+        return Napi::String::New(env, oa_status_name(status));
+    Napi::Array list = Napi::Array::New(env);
+    for (uint32_t i = 0; i < info[0].ToNumber().Uint32Value(); i++) {
+        const oa_cohort_info *cohort = oa_loader_info(host_->loader, i);
+        if (!cohort->is_loaded) {
+            list.Set(i, env.Null());
+            continue;
+        }
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("size", static_cast<double>(cohort->members));
+        object.Set("lastModified", static_cast<double>(cohort->modified_ms));
+        object.Set("confirmedAt", static_cast<double>(cohort->fetched_ms));
+        list.Set(i, object);
+    }
+    return list;
+}
+
 Napi::Value Cohorts::SetTrust(const Napi::CallbackInfo &info) {
     const std::string pem = info[0].As<Napi::String>().Utf8Value();
     const oa_status status = oa_loader_set_trust(host_->loader, {pem.data(), pem.size()});
@@ -286,6 +312,7 @@ Cohorts::Cohorts(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Cohorts>(inf
     config.key_text = options.Text("keyText");
     config.names = names.data();
     config.name_count = names.size();
+    config.snapshot_path = options.Text("snapshotPath");
     config.curl.server_url = options.Text("serverUrl");
     config.curl.proxy = options.Text("proxy");
     config.curl.ca_file = options.Text("caFile");

@@ -13,13 +13,16 @@
  */
 #include "loader.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../clock.h"
 #include "../pages.h"
+#include "../snapshot.h"
 
 enum { MAX_HEADERS = 8 };
 
@@ -52,6 +55,9 @@ struct oa_loader {
     /* Written by the loop; read by the thread, which may see it late. */
     atomic_bool cancelled;
     oa_cohort_table *table; /* in use; NULL: none yet */
+    oa_snapshot mapped;     /* what it reads; empty: memory of its own */
+    oa_snapshot old;        /* SWAPPED: what the old one reads */
+    oa_str snapshot_path;   /* absent: none; owned */
     oa_cohort_table *next;  /* PUBLISHED: to be used; SWAPPED: to be freed */
     load_job job;
 };
@@ -100,6 +106,16 @@ static void publish(oa_loader *loader, oa_cohort_table *table) {
         oa_load_say(&loader->job.report, OA_LOAD_CANCELLED, "");
     oa_cohort_table_free(loader->next);
     loader->next = NULL;
+    oa_snapshot_close(&loader->old);
+}
+
+/* Keep the table for the next process. Without it, that has to download. */
+static void keep(oa_loader *loader) {
+    const oa_str image = oa_cohort_table_image(loader->table);
+    char *error = loader->job.report.snapshot_error;
+    if (oa_snapshot_write(loader->snapshot_path, image, &loader->cancelled) != OA_OK &&
+        !atomic_load(&loader->cancelled))
+        snprintf(error, sizeof(loader->job.report.snapshot_error), "%s", strerror(errno));
 }
 
 /* Make the next table out of the members that were read. */
@@ -116,6 +132,8 @@ static void make_table(oa_loader *loader, oa_cohort_build *build) {
         oa_cohort_table_free(table);
     } else {
         publish(loader, table);
+        if (report->end == OA_LOAD_LOADED && loader->snapshot_path.data != NULL)
+            keep(loader);
     }
 }
 
@@ -165,9 +183,11 @@ static void on_closed(uv_handle_t *handle) {
     oa_loader *loader = handle->data;
     const oa_loader_handlers handlers = loader->handlers;
     oa_cohort_table_free(loader->table);
+    oa_snapshot_close(&loader->mapped);
     oa_curl_free(loader->curl);
     uv_sem_destroy(&loader->swapped);
     free(loader->names);
+    free((void *)(uintptr_t)loader->snapshot_path.data);
     free(loader);
     handlers.destroyed(handlers.data);
 }
@@ -194,6 +214,8 @@ static void on_async(uv_async_t *async) {
         oa_cohort_table *old = loader->table;
         loader->table = loader->next;
         loader->next = old;
+        loader->old = loader->mapped;
+        loader->mapped = (oa_snapshot){0};
         atomic_store(&loader->phase, SWAPPED);
         uv_sem_post(&loader->swapped);
     } else if (atomic_load(&loader->phase) == DONE) {
@@ -202,6 +224,13 @@ static void on_async(uv_async_t *async) {
 }
 
 /* ---- What the owner calls ---- */
+
+/* Put a copy in place of a string. */
+static bool own(oa_str *text) {
+    if (text->data != NULL)
+        text->data = strndup(text->data, text->len);
+    return text->data != NULL;
+}
 
 static oa_status copy_names(oa_loader *loader, const oa_loader_config *config) {
     size_t bytes = 0;
@@ -239,6 +268,9 @@ oa_status oa_loader_new(uv_loop_t *loop, const oa_loader_config *config,
     atomic_init(&loader->cancelled, false);
     loader->needs_trust = oa_curl_needs_trust(&config->curl);
     oa_status status = copy_names(loader, config);
+    loader->snapshot_path = config->snapshot_path;
+    if (loader->snapshot_path.data != NULL && !own(&loader->snapshot_path))
+        status = OA_NOMEM;
     if (status == OA_OK && config->curl.server_url.data != NULL)
         status = oa_curl_new(&config->curl, &loader->curl);
     if (status == OA_OK && uv_sem_init(&loader->swapped, 0) != 0)
@@ -250,6 +282,7 @@ oa_status oa_loader_new(uv_loop_t *loop, const oa_loader_config *config,
     if (status != OA_OK) {
         oa_curl_free(loader->curl);
         free(loader->names);
+        free((void *)(uintptr_t)loader->snapshot_path.data);
         free(loader);
         return status;
     }
@@ -288,6 +321,46 @@ void oa_loader_clear(oa_loader *loader) {
         return;
     oa_cohort_table_free(loader->table);
     loader->table = NULL;
+    oa_snapshot_close(&loader->mapped);
+}
+
+/* Whether a table has the cohorts of this loader, in their order. */
+static bool has_same_names(const oa_loader *loader, const oa_cohort_table *table) {
+    bool is_same = oa_cohort_table_cohorts(table) == loader->name_count;
+    for (size_t i = 0; is_same && i < loader->name_count; i++) {
+        const oa_str name = oa_cohort_table_info(table, i)->name;
+        is_same = name.len == loader->names[i].len &&
+                  memcmp(name.data, loader->names[i].data, name.len) == 0;
+    }
+    return is_same;
+}
+
+oa_status oa_loader_restore(oa_loader *loader) {
+    if (is_busy(loader) || loader->table != NULL)
+        return OA_CLOSED;
+    if (loader->snapshot_path.data == NULL)
+        return OA_UNAVAILABLE;
+    oa_snapshot mapped;
+    oa_cohort_table *table = NULL;
+    oa_status status = oa_snapshot_open(loader->snapshot_path, &loader->key, &mapped, &table);
+    if (status != OA_OK)
+        return status;
+    if (!has_same_names(loader, table)) {
+        const oa_cohort_plan plan = {
+            .key = &loader->key, .names = loader->names, .name_count = loader->name_count};
+        oa_cohort_table *other = NULL;
+        status = oa_cohort_merge(&plan, table, NULL, &other);
+        oa_cohort_table_free(table);
+        oa_snapshot_close(&mapped);
+        table = other;
+    }
+    loader->table = table;
+    loader->mapped = mapped;
+    return status;
+}
+
+const oa_cohort_info *oa_loader_info(const oa_loader *loader, size_t cohort) {
+    return loader->table == NULL ? NULL : oa_cohort_table_info(loader->table, cohort);
 }
 
 void oa_loader_destroy(oa_loader *loader) {
@@ -304,13 +377,6 @@ void oa_loader_find(const oa_loader *loader, oa_str user_id, oa_cohort_set *out)
         oa_cohort_table_find(loader->table, oa_cohort_print(&loader->key, user_id), out);
     else
         *out = (oa_cohort_set){{0}};
-}
-
-/* Put a copy in place of a string. */
-static bool own(oa_str *text) {
-    if (text->data != NULL)
-        text->data = strndup(text->data, text->len);
-    return text->data != NULL;
 }
 
 static oa_status copy_load(load_job *job, const oa_load *load) {

@@ -28,7 +28,8 @@ typedef struct oa_loader_config {
     oa_str key_text;     /* see oa_cohort_key_init() */
     const oa_str *names; /* of the cohorts, in order */
     size_t name_count;
-    oa_curl_config curl; /* request_timeout_ms bounds a silence */
+    oa_str snapshot_path; /* where the table is kept for the next process; absent: nowhere */
+    oa_curl_config curl;  /* request_timeout_ms bounds a silence */
 } oa_loader_config;
 
 typedef struct oa_loader_handlers {
@@ -70,6 +71,17 @@ void oa_loader_cancel(oa_loader *loader);
 
 /* Cancel it and wait for its thread, without a report: the process is exiting. */
 void oa_loader_abort(oa_loader *loader);
+
+/*
+ * Start with the members of the snapshot: what it has of cohorts with the same names is loaded
+ * then. Errors: OA_UNAVAILABLE: there is none; OA_CLOSED: a load was started; and those of
+ * oa_cohort_table_open(). Cost: reads all of it, and when the cohorts are others, makes another
+ * table.
+ */
+oa_status oa_loader_restore(oa_loader *loader) __attribute__((warn_unused_result));
+
+/* Lend what the table in use has of a cohort; NULL where there is none. */
+const oa_cohort_info *oa_loader_info(const oa_loader *loader, size_t cohort);
 
 /* Free the table, when no load is under way: nothing is known then. */
 void oa_loader_clear(oa_loader *loader);

@@ -1,0 +1,60 @@
+'use strict';
+
+/** Where the members are kept for the next process: one file for each project in a directory of the application. */
+
+const { createHash } = require('node:crypto');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { reasonOf } = require('../reason.js');
+
+const HASH_LENGTH = 16;
+/** What a process left behind that was killed while it wrote. None takes so long. */
+const LEFT_BEHIND_MILLIS = 60 * 60 * 1000;
+
+/** Return the path of the file, after its directory was made; null without one. */
+function snapshotPath({ snapshot, source, serverUrl, apiKey }, log) {
+  if (snapshot === null) {
+    return null;
+  }
+  const { directory } = snapshot;
+  const project = createHash('sha256')
+    .update(JSON.stringify([source, serverUrl, apiKey]))
+    .digest('hex')
+    .slice(0, HASH_LENGTH);
+  try {
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    removeLeftBehind(directory);
+  } catch (error) {
+    log.warn('snapshot', `no snapshot can be kept in ${directory}: ${reasonOf(error)}`);
+  }
+  return path.join(directory, `cohorts-${project}.snapshot`);
+}
+
+function removeLeftBehind(directory) {
+  for (const name of fs.readdirSync(directory)) {
+    const file = path.join(directory, name);
+    if (
+      /^cohorts-.*\.tmp$/.test(name) &&
+      Date.now() - fs.statSync(file).mtimeMs > LEFT_BEHIND_MILLIS
+    ) {
+      fs.rmSync(file, { force: true });
+    }
+  }
+}
+
+/** Why a snapshot is not used, by the addon's status; null when there simply is none. */
+function refusalOf(status) {
+  switch (status) {
+    case 'unavailable':
+      return null;
+    case 'malformed':
+      return 'it is damaged';
+    case 'foreign':
+      return 'it was made with another key, or by another version of this package';
+    default:
+      return status;
+  }
+}
+
+module.exports = { refusalOf, snapshotPath };
