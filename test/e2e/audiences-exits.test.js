@@ -86,11 +86,16 @@ describe('a process', () => {
       }
       const inWorker = program(
         server,
-        `start(); require('node:worker_threads').parentPort.on('message', () => process.exit(3));`,
+        `start();
+        const { parentPort } = require('node:worker_threads');
+        parentPort.on('message', () => process.exit(3));
+        parentPort.postMessage('started');`,
       );
       const code = `
         const { Worker } = require('node:worker_threads');
         const workers = [1, 2, 3].map(() => new Worker(${JSON.stringify(inWorker)}, { eval: true }));
+        Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
+          .then(() => console.log('started'));
         process.once('message', async () => {
           const exits = workers.map((worker) => new Promise((resolve) => worker.on('exit', resolve)));
           workers[0].postMessage('exit');
@@ -100,12 +105,13 @@ describe('a process', () => {
           process.disconnect();
         });`;
       const child = startChild(t, ['-e', code]);
+      await child.printed('started');
       await server.asked('large');
       child.send(1);
       const end = await child.ended;
       assert.deepEqual(
         { ...end, stdout: child.stdout, stderr: child.stderr },
-        { ...NORMAL, stdout: '3 1 1\n' },
+        { ...NORMAL, stdout: 'started\n3 1 1\n' },
       );
     });
   }
