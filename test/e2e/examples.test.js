@@ -279,7 +279,7 @@ test('the list of examples has each of them, and how to run it', () => {
       .filter((name) => /\.m?js$/.test(name))
       .map((name) => path.posix.join(folder, name)),
   );
-  assert.equal(names.length, 13);
+  assert.equal(names.length, 14);
   for (const name of names.filter((name) => !name.startsWith('optimizely.'))) {
     assert.match(
       readme,
