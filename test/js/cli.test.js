@@ -46,6 +46,11 @@ describe('the command line', () => {
     "Unknown option '--prot'": ['collector', '--prot', '1'],
     "--port must be a number from 0 to 65535, not 'http'": ['collector', '--port', 'http'],
     "not '65536'": ['collector', '--port', '65536'],
+    '--cohort: expected a cohort such as power_users=Purchase:2/30d': [
+      'collector',
+      '--cohort',
+      'a=b',
+    ],
   };
   for (const [message, args] of Object.entries(mistakes)) {
     it(`refuses: ${args.join(' ') || 'nothing'}`, async (t) => {
@@ -116,6 +121,26 @@ describe('the command line', () => {
       const [, url] = /^Listening on (\S+)$/m.exec(text);
       return { child, exit, url, gone: once(child.stdout, 'close') };
     }
+
+    it('serves the cohorts that are given', PATIENCE, async (t) => {
+      const { child, exit, url } = await startCommand(t, process.execPath, [
+        ...[CLI, 'collector', '--port', '0'],
+        ...['--cohort', 'power_users=Purchase:2/30d', '--cohort', 'tried=Check out:1/7d'],
+      ]);
+      const { cohorts } = (await request(`${url}/api/cohorts`)).json;
+      assert.deepEqual(
+        cohorts.map(({ id, eventType, count, days }) => [id, eventType, count, days]),
+        [
+          ['power_users', 'Purchase', 2, 30],
+          ['tried', 'Check out', 1, 7],
+        ],
+      );
+      const headers = { Authorization: `Basic ${Buffer.from('any:keys').toString('base64')}` };
+      const { status, json } = await request(`${url}/sdk/v1/cohort/tried`, { headers });
+      assert.deepEqual([status, json.memberIds], [200, []]);
+      child.kill('SIGTERM');
+      await exit;
+    });
 
     it('of npm ends when npm is stopped', PATIENCE, async (t) => {
       const cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-cli-'));

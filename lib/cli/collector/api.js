@@ -12,6 +12,7 @@ const MAX_TIMELINE = 500;
 const MAX_TIMELINE_CHARS = 4_000_000;
 const MAX_MODE_BYTES = 100;
 const MAX_CACHED = 20;
+const MAX_FOUND_MEMBERS = 200;
 
 const ok = (body) => ({ status: 200, body });
 
@@ -98,7 +99,21 @@ function lastWithin(items, maxChars) {
   return items.slice(first);
 }
 
-function createApi(store, outage, stream, requests) {
+/** The first members of a cohort whose id contains `text`. */
+function findMembers(cohort, text) {
+  const found = [];
+  for (const id of cohort.members()) {
+    if (id.includes(text)) {
+      found.push(id);
+    }
+    if (found.length === MAX_FOUND_MEMBERS) {
+      break;
+    }
+  }
+  return found;
+}
+
+function createApi(store, outage, stream, requests, cohorts) {
   const cache = new Cache(store);
 
   const routes = {
@@ -134,6 +149,23 @@ function createApi(store, outage, stream, requests) {
             properties: Object.entries(user?.user_properties ?? {}),
             items,
             events: user?.events.length ?? 0,
+          });
+    },
+    '/api/cohorts': () =>
+      ok({
+        cohorts: [...cohorts.values()].map((cohort) => ({
+          ...cohort.describe(),
+          history: cohort.history(),
+        })),
+      }),
+    '/api/cohort': ({ target }) => {
+      const cohort = cohorts.get(target.searchParams.get('id'));
+      return cohort === undefined
+        ? answers.refusal(404, 'Unknown cohort')
+        : ok({
+            ...cohort.describe(),
+            history: cohort.history(),
+            members: findMembers(cohort, target.searchParams.get('q') ?? ''),
           });
     },
   };

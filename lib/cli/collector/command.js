@@ -3,6 +3,7 @@
 /** `optimizely-amplitude collector`: runs a collector until it is stopped. */
 
 const { HTTP_V2 } = require('../../endpoints.js');
+const { parseCohorts } = require('./cohorts.js');
 const { createCollector } = require('./index.js');
 const { parseOrigin } = require('./forward.js');
 const { isLoopbackAddress } = require('./origins.js');
@@ -12,6 +13,8 @@ const USAGE = `Options of collector:
   --host <address>         the address to listen on (127.0.0.1)
   --forward <US|EU|url>    pass everything on to Amplitude (or that URL), and its answers back
   --ca-file <file>         certificates (PEM) to trust for --forward
+  --cohort <definition>    serve a cohort of users, such as power_users=Purchase:2/30d: those who did
+                           Purchase at least 2 times within 30 days; may be repeated
   --allow-origin <origin>  let pages of that origin send events, too (* : any); may be repeated
 `;
 
@@ -20,6 +23,7 @@ const OPTIONS = {
   host: { type: 'string', default: '127.0.0.1' },
   forward: { type: 'string' },
   'ca-file': { type: 'string' },
+  cohort: { type: 'string', multiple: true, default: [] },
   'allow-origin': { type: 'string', multiple: true, default: [] },
 };
 
@@ -57,7 +61,7 @@ function closeWithParent(collector) {
 
 /** Run it; `fail(message)` and `failUsage(message)` end the command. */
 async function run(
-  { port, host, forward, 'ca-file': caFile, 'allow-origin': allowOrigins },
+  { port, host, forward, 'ca-file': caFile, cohort, 'allow-origin': allowOrigins },
   { fail, failUsage },
 ) {
   if (!/^\d+$/.test(port) || Number(port) > 65535) {
@@ -69,9 +73,16 @@ async function run(
     failUsage(`--forward must be US, EU or a URL without user name and password, not '${forward}'`);
     return;
   }
+  let cohorts;
+  try {
+    cohorts = parseCohorts(cohort);
+  } catch (error) {
+    failUsage(`--cohort: ${error.message}`);
+    return;
+  }
   let collector;
   try {
-    collector = createCollector({ forward: origin, caFile, allowOrigins });
+    collector = createCollector({ forward: origin, caFile, cohorts, allowOrigins });
   } catch (error) {
     fail(error.message);
     return;
@@ -95,6 +106,10 @@ async function run(
   console.log(`Listening on ${url}`);
   console.log(`Point the dispatcher at it with  serverUrl: '${url}${HTTP_V2.path}'`);
   console.log(`Open ${url} in a browser, or ask  ${url}/events  ${url}/users/{id}  ${url}/stats`);
+  if (cohorts.length > 0) {
+    const ids = cohorts.map(({ id }) => id).join(', ');
+    console.log(`Point audiences at it with  serverUrl: '${url}'  for the cohorts  ${ids}`);
+  }
   if (origin !== undefined) {
     console.log(`Everything is passed on to ${origin}`);
   }

@@ -2,13 +2,15 @@
 
 /**
  * A local stand-in for Amplitude, for development and tests: an HTTP server that takes events as Amplitude's HTTP V2
- * and Batch APIs do, refuses what they refuse, and shows what arrives.
+ * and Batch APIs do, refuses what they refuse, and shows what arrives. It also serves cohorts of its users.
  */
 
 const { once } = require('node:events');
 const http = require('node:http');
 const https = require('node:https');
 const { createApi } = require('./api.js');
+const { createCohortApi } = require('./cohort-api.js');
+const { createCohorts } = require('./cohorts.js');
 const { Exchange } = require('./exchange.js');
 const { createForwarder } = require('./forward.js');
 const {
@@ -44,6 +46,7 @@ const SERVER_OPTIONS = {
  * - maxBytes: the largest request, uncompressed (default: Amplitude's limit of the endpoint);
  * - maxEvents, maxEventBytes, maxUsers, maxInsertIds, maxDuplicates, maxRefusals: bounds of the store;
  * - forward: the origin to pass requests on to, and caFile, the certificates to trust for it;
+ * - cohorts: those that it serves, as parseCohorts() returns them;
  * - allowOrigins: the origins whose pages may send events, in addition to pages of this machine;
  * - now: the clock, in milliseconds;
  * - tls: options of https.createServer(), to serve https;
@@ -63,7 +66,9 @@ function createCollector(options = {}) {
     mode: outage.mode,
     forward: options.forward ?? null,
   }));
-  const findApi = createApi(store, outage, stream, requests);
+  const cohorts = createCohorts(options.cohorts ?? [], store);
+  const findApi = createApi(store, outage, stream, requests, cohorts);
+  const findCohort = createCohortApi(cohorts, outage, options);
   const forward = options.forward
     ? createForwarder(options.forward, options)
     : (exchange) => exchange.accept();
@@ -107,6 +112,7 @@ function createCollector(options = {}) {
     const view =
       target &&
       (findFile(isPage ? '/page/index.html' : target.pathname) ??
+        findCohort(target.pathname) ??
         findApi(target.pathname) ??
         findView(store, target));
     if (!view) {

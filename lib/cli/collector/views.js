@@ -2,7 +2,7 @@
 
 /** The collector's JSON views of its store. */
 
-const { BATCH, HTTP_V2 } = require('../../endpoints.js');
+const { BATCH, COHORT_PATH, HTTP_V2 } = require('../../endpoints.js');
 const { answers } = require('./protocol.js');
 
 const DEFAULT_LIMIT = 1000;
@@ -15,6 +15,8 @@ const INDEX = {
     [`POST ${BATCH.path}`]: "events, as Amplitude's Batch API takes them",
     'GET /users/{id}': 'a user by user_id or device_id, URL-encoded: properties and events',
     'GET /events?user=&type=&limit=': `the last events, oldest first (limit: ${DEFAULT_LIMIT})`,
+    [`GET ${COHORT_PATH}{id}?maxCohortSize=&lastModified=`]:
+      "the members of a cohort, as Amplitude's API for servers has them",
     'GET /stats': 'counts of requests, events, duplicates and users',
   },
 };
