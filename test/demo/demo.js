@@ -3,15 +3,17 @@
 /*
  * A shop tests a new checkout. `npm run demo` shows the whole way of an experiment, without any account:
  * the Optimizely SDK decides, this package delivers, and Amplitude, here a stand-in on this machine,
- * shows which checkout sells more.
+ * shows which checkout sells more. Then the way back: who bought is in a cohort of Amplitude, and gets a
+ * flag that nobody else gets.
  *
- * Read it from main() on. What a real service needs is in createShop().
+ * Read it from main() on. What a real service needs is in createShop(), and in thank() for the way back.
  */
 
 const { createInstance, createStaticProjectConfigManager } = require('@optimizely/optimizely-sdk');
 const fs = require('node:fs');
 const path = require('node:path');
 const { createDispatcher } = require('../../lib/index.js'); // require('optimizely-amplitude') for you
+const { createAudiences } = require('../../lib/audiences.js'); // require('optimizely-amplitude/audiences')
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { seededRandom } = require('../support/util/random.js');
 
@@ -20,11 +22,17 @@ const FLAG = 'checkout_flow';
 /** `npm run demo -- exposure` shows that another format gives the same answer; or `merged`. */
 const FORMAT = process.argv[2] ?? 'event';
 /** The user property that Amplitude gets, and the event. */
-const [PROPERTY, VIEWED] =
+const [PREFIX, VIEWED] =
   FORMAT === 'exposure'
-    ? [`[Experiment] ${FLAG}`, '[Experiment] Exposure']
-    : [`[Optimizely] ${FLAG}`, 'Experiment Viewed'];
+    ? ['[Experiment] ', '[Experiment] Exposure']
+    : ['[Optimizely] ', 'Experiment Viewed'];
+const PROPERTY = PREFIX + FLAG;
 const VISITORS = 2000;
+
+/** A cohort of Amplitude, the attribute of Optimizely that it becomes, and the flag for users who have it. */
+const COHORT = { id: 'buyers', eventType: 'Purchase', count: 1, days: 30 };
+const ATTRIBUTE = 'amplitude_power_user';
+const REWARD = 'power_tools';
 
 /** The probability that a visitor goes to the checkout, and buys there. The experiment has to find it out. */
 const TEMPTATION = {
@@ -35,15 +43,17 @@ const TEMPTATION = {
 };
 
 async function main() {
-  const amplitude = createCollector();
+  const amplitude = createCollector({ cohorts: [COHORT] });
   await amplitude.listen();
   const endpoint = `${amplitude.url}/2/httpapi`;
   const { optimizely, dispatcher } = createShop(endpoint);
 
   await optimizely.onReady(); // before it, every decision is null and sends no notification
   const purchases = visit(optimizely);
-  const report = await dispatcher.flush(); // every decision is in Amplitude now
+  const reports = [await dispatcher.flush()]; // every decision is in Amplitude now
   await track(endpoint, purchases);
+  const cohort = await thank(amplitude.url, dispatcher);
+  reports.push(await dispatcher.flush());
 
   await dispatcher.close();
   await optimizely.close();
@@ -52,8 +62,10 @@ async function main() {
   printIntroduction(new URL(endpoint).origin);
   printUsers(amplitude.store);
   printFunnel(amplitude.store);
-  printReport(report, dispatcher.stats());
-  process.exitCode = report.dropped + report.pending > 0 ? 1 : 0;
+  const isClosed = printLoop(amplitude.store, cohort, purchases);
+  printReport(reports, dispatcher.stats());
+  const isDelivered = reports.every(({ dropped, pending }) => dropped + pending === 0);
+  process.exitCode = isClosed && isDelivered ? 0 : 1;
 }
 
 /** The eight lines that a service needs. With a datafile from Optimizely, it would have an sdkKey. */
@@ -98,6 +110,31 @@ function visit(optimizely) {
     }
   }
   return events;
+}
+
+/** The way back, another day: who bought gets a flag. Resolves to what is known of the cohort. */
+async function thank(serverUrl, dispatcher) {
+  const file = path.join(__dirname, '../examples/audiences-datafile.json');
+  const optimizely = createInstance({
+    projectConfigManager: createStaticProjectConfigManager({
+      datafile: fs.readFileSync(file, 'utf8'),
+    }),
+  });
+  const audiences = createAudiences({
+    apiKey: API_KEY,
+    secretKey: 'demo-secret',
+    serverUrl, // not in your service: Amplitude is the default
+    cohorts: { [ATTRIBUTE]: COHORT.id },
+  });
+  audiences.attach(optimizely); // createUserContext() adds the attribute
+  dispatcher.attach(optimizely);
+  const [status] = await Promise.all([audiences.ready(), optimizely.onReady()]);
+  for (let i = 0; i < VISITORS; i++) {
+    optimizely.createUserContext(`user_${i}`).decide(REWARD);
+  }
+  await audiences.close();
+  await optimizely.close();
+  return status.cohorts[ATTRIBUTE];
 }
 
 /** Track Checkout and Purchase, as your site does already with Amplitude's own SDK. */
@@ -210,11 +247,43 @@ function printFunnel(store) {
   );
 }
 
-function printReport(report, { decisions, requests, events }) {
+/** Print who got the reward; return whether these are the users who bought. */
+function printLoop(store, { state, size }, purchases) {
+  const isBuyer = ({ event_type: type }) => type === COHORT.eventType;
+  const buyers = new Set(purchases.filter(isBuyer).map(({ user_id: userId }) => userId));
+  const ids = Array.from({ length: VISITORS }, (_, i) => `user_${i}`);
+  const valueOf = (id) => store.user(id).user_properties[PREFIX + REWARD];
+  const rewarded = ids.filter((id) => valueOf(id) === 'on');
+  const refused = ids.filter((id) => valueOf(id) === 'off');
+  const widths = [56, 8, 8];
+  printTitle('The way back: a cohort decides');
+  printRow([`did  ${COHORT.eventType}`, number(buyers.size), 'users'], widths);
+  printRow([`are in the cohort  ${COHORT.id}  (${state})`, number(size ?? 0), 'users'], widths);
+  printRow(
+    [`got the flag  ${REWARD},  as Amplitude knows`, number(rewarded.length), 'users'],
+    widths,
+  );
+  printRow(['did not get it', number(refused.length), 'users'], widths);
+  const isClosed =
+    rewarded.length === buyers.size &&
+    rewarded.every((id) => buyers.has(id)) &&
+    rewarded.length + refused.length === VISITORS;
+  console.log(
+    isClosed
+      ? `\n  Who bought is ${ATTRIBUTE}, and gets a flag that others do not.`
+      : '\n  The users who got the flag are not those who bought: the loop is broken.',
+  );
+  return isClosed;
+}
+
+function printReport(reports, { decisions, requests, events }) {
   printTitle('Delivery');
-  const { delivered, dropped, pending, durationMillis } = report;
-  console.log(`  flush()   ${number(delivered)} decisions delivered, ${dropped} dropped, ${pending} pending, in ${Math.round(durationMillis)} ms
-  stats()   ${number(decisions.seen)} decisions heard, ${number(decisions.deduplicated)} of them repeats
+  for (const { delivered, dropped, pending, durationMillis } of reports) {
+    console.log(
+      `  flush()   ${number(delivered)} decisions delivered, ${dropped} dropped, ${pending} pending, in ${Math.round(durationMillis)} ms`,
+    );
+  }
+  console.log(`  stats()   ${number(decisions.seen)} decisions heard, ${number(decisions.deduplicated)} of them repeats
             ${number(events.sent)} events in ${requests.sent} requests`);
   printTitle('Next');
   console.log(`  test/demo/demo.js                     how this was made
