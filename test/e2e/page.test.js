@@ -57,8 +57,8 @@ describe("the collector's page", { skip }, () => {
   });
   after(() => browser?.close());
 
-  async function start(t, options = {}) {
-    const collector = createCollector();
+  async function start(t, options = {}, cohorts = []) {
+    const collector = createCollector({ cohorts });
     const { url } = await collector.listen();
     const client = createClient(6);
     const dispatcher = createDispatcher({
@@ -205,6 +205,88 @@ describe("the collector's page", { skip }, () => {
     await page.waitFor(
       `(rows) => (${tableOf})('Funnel').every((row, i) => row[3] === rows[i][2])`,
       rows,
+    );
+    assert.deepEqual(page.errors, []);
+  });
+
+  it('shows cohorts, their size over time, and who is in them', async (t) => {
+    const { page, post, url } = await start(t, {}, [
+      { id: 'power_users', eventType: HOSTILE_FLAG, count: 2, days: 30 },
+      { id: 'tried', eventType: 'Checkout', count: 1, days: 7 },
+    ]);
+    const day = 24 * 60 * 60 * 1000;
+    const did = (user, ago = 0) => ({
+      user_id: user,
+      event_type: HOSTILE_FLAG,
+      time: Date.now() - ago * day,
+    });
+    await post([did('user_1', 20), did('user_1', 15), did('user_2', 5), did('user_3', 40)]);
+    await page.go('/cohorts');
+    const sizes = () =>
+      [...document.querySelectorAll('.analysis')].map((section) => [
+        section.querySelector('h2').textContent,
+        section.querySelector('dd').textContent,
+      ]);
+    const isSizes = `(wanted) => JSON.stringify((${sizes})()) === JSON.stringify(wanted)`;
+    await page.waitFor(isSizes, [
+      ['power_users', '1'],
+      ['tried', '0'],
+    ]);
+    assert.deepEqual(
+      await page.evaluate(() => [
+        document.querySelector('.analysis .hint').textContent,
+        document.querySelectorAll('.strip')[0].querySelectorAll('i').length,
+        document.querySelector('.strip [role=img]').getAttribute('aria-label').slice(-11),
+        [...document.querySelectorAll('.strip i')].every((one) => one.checkVisibility()),
+      ]),
+      [`Users who did ${HOSTILE_FLAG} at least 2 times within 30 days`, 60, 'from 1 to 1', true],
+    );
+
+    // It is live, and the link keeps the focus.
+    await page.evaluate(() => document.querySelector('.analysis h2 a').focus());
+    await post([did(HOSTILE_USER), did(HOSTILE_USER), did('user_2')]);
+    const headers = { Authorization: `Basic ${Buffer.from('any:keys').toString('base64')}` };
+    await request(`${url}/sdk/v1/cohort/power_users?maxCohortSize=2`, { headers });
+    await page.waitFor(isSizes, [
+      ['power_users', '3'],
+      ['tried', '0'],
+    ]);
+    assert.match(
+      await page.evaluate(() => document.querySelector('.result > .hint').textContent),
+      /last download at [\d:]+: too many members/,
+    );
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'power_users');
+
+    await page.evaluate(() => document.activeElement.click());
+    const members = () => [...document.querySelectorAll('.names a')].map((one) => one.textContent);
+    await page.waitFor(() => document.querySelectorAll('.names a').length === 3);
+    assert.deepEqual(await page.evaluate(members), ['user_1', 'user_2', HOSTILE_USER]);
+    await page.evaluate(() => {
+      const input = document.querySelector('input');
+      input.value = 'onerror';
+      input.dispatchEvent(new Event('input'));
+    });
+    await page.waitFor(() => document.querySelectorAll('.names a').length === 1);
+    assert.match(await page.evaluate(() => document.body.innerText), /1 of 3 members/);
+    await page.evaluate(() => document.querySelector('.names a').click());
+    await page.waitFor((id) => document.querySelector('h1.id')?.textContent === id, HOSTILE_USER);
+    assert.equal(await page.evaluate(() => window.hacked), undefined);
+
+    await page.go('/cohorts/other');
+    await page.waitFor(() => document.querySelector('.empty h2')?.textContent === 'No such cohort');
+    // A browser logs each answer of 404.
+    assert.ok(
+      page.errors.every((error) => error.includes('404')),
+      page.errors.join(),
+    );
+  });
+
+  it('says how to have cohorts', async (t) => {
+    const { page } = await start(t);
+    await page.go('/cohorts');
+    assert.match(
+      await page.waitFor(() => document.querySelector('.code code')?.textContent),
+      /collector --cohort power_users=Purchase:2\/30d$/,
     );
     assert.deepEqual(page.errors, []);
   });

@@ -5,6 +5,7 @@
 import { h } from './dom.mjs';
 import { number } from './format.mjs';
 import { model, setMode } from './model.mjs';
+import { showCohorts } from './cohorts.mjs';
 import { showDecisions } from './decisions.mjs';
 import { MODES, showRequests } from './requests.mjs';
 import { showUsers } from './users.mjs';
@@ -17,6 +18,7 @@ const VIEWS = {
   decisions: showDecisions,
   variations: showVariations,
   users: showUsers,
+  cohorts: showCohorts,
   requests: showRequests,
 };
 

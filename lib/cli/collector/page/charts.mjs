@@ -52,3 +52,20 @@ export function columns(label, groups) {
     ),
   );
 }
+
+/** A number over time: `points` are {share, title}, from left to right; `ends` are the texts below both ends. */
+export const strip = (label, points, ends) =>
+  h(
+    'div',
+    { class: 'strip' },
+    h(
+      'div',
+      { role: 'img', 'aria-label': label },
+      points.map(({ share, title }) => h('i', { class: 'c0', title, vars: { '--share': share } })),
+    ),
+    h(
+      'p',
+      { 'aria-hidden': 'true' },
+      ends.map((text) => h('span', {}, text)),
+    ),
+  );

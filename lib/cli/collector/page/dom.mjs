@@ -138,5 +138,13 @@ export function json(title, event) {
   );
 }
 
+/** Large numbers beside each other: `list` is [label, text]. */
+export const figures = (list) =>
+  h(
+    'dl',
+    { class: 'figures' },
+    list.map(([label, text]) => h('div', {}, h('dt', {}, label), h('dd', {}, text))),
+  );
+
 /** The text for an empty view. */
 export const empty = (title, ...more) => h('section', { class: 'empty' }, h('h2', {}, title), more);

@@ -1,6 +1,6 @@
 /** The requests that came in, how they were answered, and the switch that makes them fail. */
 
-import { empty, h, table } from './dom.mjs';
+import { empty, figures, h, table } from './dom.mjs';
 import { bytes, clock, number, percent } from './format.mjs';
 import { model, setMode } from './model.mjs';
 
@@ -63,7 +63,7 @@ function createSwitch() {
   return { element, update };
 }
 
-function figures({ requests, bytes: sent, jsonBytes, compressed, events, largestBytes }) {
+function sums({ requests, bytes: sent, jsonBytes, compressed, events, largestBytes }) {
   const list = [
     ['Requests', number(requests)],
     ['Events in each', requests === 0 ? '–' : number(Math.round(events / requests))],
@@ -72,11 +72,7 @@ function figures({ requests, bytes: sent, jsonBytes, compressed, events, largest
     ['Compressed', percent(compressed, requests)],
     ['Size by compression', compressed === 0 ? '–' : percent(sent, jsonBytes)],
   ];
-  return h(
-    'dl',
-    { class: 'figures' },
-    list.map(([label, text]) => h('div', {}, h('dt', {}, label), h('dd', {}, text))),
-  );
+  return figures(list);
 }
 
 /** One mark for each of the last requests, which shows an outage and its end at a glance. */
@@ -168,7 +164,7 @@ export function showRequests(main) {
             ),
           ]
         : [
-            figures(state.sums),
+            sums(state.sums),
             h('h2', {}, 'Answers'),
             marks(requests),
             answers(state.sums),
