@@ -144,7 +144,8 @@ async function reach(url, options, tasks) {
   };
 }
 
-async function readAnswer(res, tasks) {
+/** Read a body, or its beginning: not much more than `headBytes`, if that is given. */
+async function readAnswer(res, headBytes, tasks) {
   tasks.abort = (error) => res.destroy(error);
   const chunks = [];
   let bytes = 0;
@@ -154,11 +155,14 @@ async function readAnswer(res, tasks) {
       throw failure('http', 'the answer is too large', 'ERR_TOO_LARGE');
     }
     chunks.push(chunk);
+    if (bytes >= headBytes) {
+      break;
+    }
   }
   return Buffer.concat(chunks);
 }
 
-async function perform(url, { method, headers, body, ...options }, tasks) {
+async function perform(url, { method, headers, body, headBytes, ...options }, tasks) {
   const { socket, ...way } = await reach(url, options, tasks);
   try {
     const isForwarded = way.proxy !== null && url.protocol === 'http:';
@@ -175,7 +179,7 @@ async function perform(url, { method, headers, body, ...options }, tasks) {
       ...way,
       status: res.statusCode,
       headers: res.headers,
-      body: await readAnswer(res, tasks),
+      body: await readAnswer(res, headBytes ?? Infinity, tasks),
     };
   } catch (error) {
     throw Object.assign(error, { stage: error.stage ?? 'http' });
@@ -185,7 +189,8 @@ async function perform(url, { method, headers, body, ...options }, tasks) {
 /**
  * Send a request; resolve to `{status, headers, body, addresses, proxy, peer}`.
  *
- * options: method, headers, body; proxy, noProxy, caFile, as resolveOptions() returns them; timeoutMillis.
+ * options: method, headers, body; proxy, noProxy, caFile, as resolveOptions() returns them; timeoutMillis; headBytes, if
+ * the beginning of the answer's body is enough.
  */
 async function send(
   target,

@@ -14,6 +14,10 @@ const USAGE = `Options of doctor:
   --datafile <file|url>    check this datafile
   --user <id>              show the events of this user's decisions
   --attributes <json>      the user's attributes
+  --cohort <attribute=id>  check a cohort, such as amplitude_power_user=7khm89cz; may be repeated
+  --secret-key <key>       the secret key for it (or AMPLITUDE_SECRET_KEY in the environment)
+  --cohorts-url <url>      as the option serverUrl of audiences
+  --max-members <n>        as the option maxMembers of audiences (50000000)
   --send-test-event        send a real event, of the user optimizely-amplitude-doctor
   --json                   print JSON
 `;
@@ -30,6 +34,10 @@ const OPTIONS = {
   datafile: { type: 'string' },
   user: { type: 'string' },
   attributes: { type: 'string', default: '{}' },
+  cohort: { type: 'string', multiple: true, default: [] },
+  'secret-key': { type: 'string' },
+  'cohorts-url': { type: 'string' },
+  'max-members': { type: 'string' },
   'send-test-event': { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
 };
@@ -71,10 +79,37 @@ function parseAttributes(text) {
   }
 }
 
+/** `attribute=id` texts as { attribute: id }; undefined without any. Throws an error that says what is wrong. */
+function parseCohorts(texts) {
+  const cohorts = new Map();
+  for (const text of texts) {
+    const [, attribute, id] = /^(.+)=([^=]+)$/s.exec(text) ?? [];
+    if (attribute === undefined) {
+      throw new TypeError(
+        `--cohort must be an attribute and the id of a cohort, such as amplitude_power_user=7khm89cz, not '${text}'`,
+      );
+    }
+    if (cohorts.has(attribute)) {
+      throw new TypeError(`--cohort: there are two cohorts for '${attribute}'`);
+    }
+    cohorts.set(attribute, id);
+  }
+  return cohorts.size === 0 ? undefined : Object.fromEntries(cohorts);
+}
+
+const numberOf = (text) => (text === undefined ? undefined : Number(text));
+
 async function run(values, { fail, failUsage }) {
   const attributes = parseAttributes(values.attributes);
   if (attributes === null) {
     failUsage('--attributes must be a JSON object');
+    return;
+  }
+  let cohorts;
+  try {
+    cohorts = parseCohorts(values.cohort);
+  } catch (error) {
+    failUsage(error.message);
     return;
   }
   const { runDoctor } = require('./index.js');
@@ -82,8 +117,7 @@ async function run(values, { fail, failUsage }) {
     apiKey: values['api-key'] ?? (process.env.AMPLITUDE_API_KEY || undefined),
     serverZone: values['server-zone'],
     serverUrl: values['server-url'],
-    minIdLength:
-      values['min-id-length'] === undefined ? undefined : Number(values['min-id-length']),
+    minIdLength: numberOf(values['min-id-length']),
     format: values.format?.split(','),
     proxy: values.proxy,
     caFile: values['ca-file'],
@@ -91,6 +125,10 @@ async function run(values, { fail, failUsage }) {
     datafile: values.datafile,
     user: values.user,
     attributes,
+    cohorts,
+    secretKey: values['secret-key'] ?? (process.env.AMPLITUDE_SECRET_KEY || undefined),
+    cohortsUrl: values['cohorts-url'],
+    maxMembers: numberOf(values['max-members']),
     sendTestEvent: values['send-test-event'],
   };
   const result = await runDoctor(settings, values.json ? undefined : printCheck);

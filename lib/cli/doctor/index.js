@@ -6,6 +6,7 @@ const path = require('node:path');
 
 const { version } = require('../../../package.json');
 const { resolveOptions } = require('../../options.js');
+const { checkCohorts } = require('./cohorts.js');
 const { checkDatafile, checkUser, checkVariations } = require('./decisions.js');
 const { createQuietDispatcher } = require('./quiet.js');
 const { checkServer } = require('./server.js');
@@ -21,12 +22,12 @@ const MIN_SECRET_LENGTH = 8;
 class Report {
   checks = [];
   #listener;
-  #secret;
+  #secrets;
 
-  /** `secret` is removed from every message. */
-  constructor(listener, secret) {
+  /** `secrets` are removed from every message: [[secret or undefined, what is shown instead]]. */
+  constructor(listener, secrets) {
     this.#listener = listener;
-    this.#secret = secret;
+    this.#secrets = secrets.filter(([secret]) => secret?.length >= MIN_SECRET_LENGTH);
   }
 
   get ok() {
@@ -69,9 +70,7 @@ class Report {
   }
 
   #hide(text) {
-    return this.#secret?.length >= MIN_SECRET_LENGTH
-      ? text.replaceAll(this.#secret, '<API key>')
-      : text;
+    return this.#secrets.reduce((shown, [secret, name]) => shown.replaceAll(secret, name), text);
   }
 }
 
@@ -175,10 +174,14 @@ async function sendTestEvent(options, { apiKey, format }, report) {
  * and status is pass, warn, fail or skip. `listener` is called with each check at once.
  *
  * settings, all optional: apiKey, serverZone, serverUrl, proxy, caFile, minIdLength and format as for
- * createDispatcher(); sdkKey, or datafile, a file or URL; user and attributes; sendTestEvent.
+ * createDispatcher(); sdkKey, or datafile, a file or URL; user and attributes; sendTestEvent; cohorts, secretKey,
+ * cohortsUrl and maxMembers as cohorts, secretKey, serverUrl and maxMembers for createAudiences().
  */
 async function runDoctor(settings, listener = () => {}) {
-  const report = new Report(listener, settings.apiKey);
+  const report = new Report(listener, [
+    [settings.apiKey, '<API key>'],
+    [settings.secretKey, '<secret key>'],
+  ]);
   const hasAddon = checkAddon(report);
   const options = checkOptions(settings, report);
   if (options !== null) {
@@ -194,6 +197,9 @@ async function runDoctor(settings, listener = () => {}) {
     });
   const datafile = await checkDatafile(settings, resolveProxy, report);
   checkVariations(datafile, options, report);
+  if (settings.cohorts !== undefined) {
+    await checkCohorts(settings, datafile, report);
+  }
   if (settings.user === undefined) {
     report.skip('user', "give --user to see the events of a user's decisions");
   } else if (hasAddon && options !== null) {
