@@ -258,20 +258,38 @@ void oa_store_learn(oa_store *store, const int32_t *answers, size_t count) {
     }
 }
 
+/*
+ * Judge a repeat of what this process sent, and the store does not have: a write failed, or the
+ * store forgot. What the process knows holds then, as without a store. It is not sent for that;
+ * where its property is due anyway, the store gets it again, too.
+ */
+static oa_mark judge_own(pair *judged, chain *of, oa_record *record) {
+    of->value = judged->value;
+    of->version = (int32_t)record->occurrence.turn;
+    judged->turn = record->occurrence.turn;
+    judged->is_news = record->property_only;
+    return record->property_only ? OA_MARK_KEEP : OA_MARK_REPEAT;
+}
+
 oa_mark oa_store_judge(oa_store *store, size_t index, oa_record *record) {
     pair *judged = index < store->count ? &store->pairs[index] : NULL;
     const bool has_chain = judged != NULL && judged->chain != NO_CHAIN;
     chain *of = has_chain ? &store->chains[judged->chain] : NULL;
     if (of == NULL || of->base == OA_STORE_UNKNOWN)
         return record->recheck && !record->property_only ? OA_MARK_REPEAT : OA_MARK_KEEP;
-    if (of->value == judged->value) {
+    /* The version rises with every change that a process notes, or the store has lost some. */
+    const int32_t turn = (int32_t)record->occurrence.turn;
+    const bool is_behind = of->version < turn;
+    if (is_behind && record->recheck)
+        return judge_own(judged, of, record);
+    if (of->value == judged->value && !is_behind) {
         record->occurrence.turn = (uint32_t)of->version;
         if (record->resent)
             return OA_MARK_DELIVERED;
         return record->property_only ? OA_MARK_KEEP : OA_MARK_REPEAT;
     }
     of->value = judged->value;
-    of->version++;
+    of->version = is_behind ? turn : of->version + 1;
     judged->turn = record->occurrence.turn = (uint32_t)of->version;
     judged->is_news = true;
     record->recheck = false;

@@ -14,7 +14,10 @@
  *     by the same rule. So what the store says last is what Amplitude heard last.
  *
  * Nothing is written before it is delivered: a mark that is set first would lose what a crash
- * takes. What the store does not answer counts as not known, and is sent.
+ * takes. What the store does not answer counts as not known, and is sent, as is what it does not
+ * have. But a store can lose what it had, and refuse to be written to. So its version is compared
+ * with the turn that this process counted for itself: where it is behind that, the process goes by
+ * what it knows, as without a store, until a write succeeds.
  *
  * A *pair* is an exposure of a batch; pairs of one user, flag and window are a chain, of which the
  * first is asked about and the last is written. The store sees keyed hashes only.

@@ -55,9 +55,6 @@ size_t store_ask(store *s, const oa_store_part *parts, size_t count, int32_t *an
 static int32_t write_pair(store *s, const char *key, const char *value, int32_t turn,
                           const char *base, int64_t expires_ms) {
     stored *found = (stored *)store_find(s, key);
-    if (getenv("TR"))
-        fprintf(stderr, "write %s %s turn %d base %s: %s %d\n", key, value, turn, base,
-                found ? found->value : "-", found ? found->version : -1);
     if (found != NULL && memcmp(found->value, value, DIGITS) != 0 &&
         (*base == '\0' || atoi(base) != found->version))
         return found->version;
@@ -101,7 +98,7 @@ static size_t write_text(store *s, const char *key, const char *text, int64_t ex
 
 size_t store_write(store *s, const oa_store_part *parts, size_t count, int32_t *answers) {
     size_t written = 0;
-    if (s->is_down)
+    if (s->is_down || s->is_full)
         return 0;
     s->writes++;
     for (size_t i = 0; i < count; i++) {

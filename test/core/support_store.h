@@ -1,6 +1,7 @@
 /*
  * support_store.h: a store of exposures in memory, as scripts in Redis keep it, and shared by
- * several worlds. It can be down, lose its memory, and carry out a write after it was given up.
+ * several worlds. It can be down, full, lose its memory, and carry out a write after it was given
+ * up.
  */
 #ifndef SUPPORT_STORE_H
 #define SUPPORT_STORE_H
@@ -16,6 +17,7 @@ typedef struct stored {
 
 typedef struct store {
     bool is_down;     /* answers nothing */
+    bool is_full;     /* answers questions, and refuses writes */
     bool is_late;     /* writes are carried out by store_catch_up(), and not answered */
     size_t questions; /* calls that were answered */
     size_t pairs;     /* in them */

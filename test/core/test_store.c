@@ -223,14 +223,74 @@ static void without_its_answers_each_process_is_alone(void **state) {
     assert_int_equal(stats_of(f->worlds[0]).late_repeats, 1);
     see(f, 0, "b");
     assert_string_equal(ann(f), "b");
-    /* It is back, and empty. */
+    /* It is back, and empty: what each of them knows itself holds, and is sent under one id. */
     f->store->is_down = false;
     see(f, 0, "b");
-    assert_int_equal(f->store->count, 1);
+    assert_int_equal(f->sent, 3);
     see(f, 1, "b");
-    assert_string_equal(f->log, "abb"); /* turn 0 of `b`, since the store knows of no `a` */
+    assert_int_equal(f->sent, 4);
+    assert_string_equal(f->log, "ab");
+    assert_int_equal(f->store->entries[0].version, 1);
+    see(f, 0, "b");
     see(f, 1, "b");
+    assert_int_equal(f->sent, 4);
     assert_string_equal(ann(f), "b");
+    fleet_end(f);
+}
+
+/* Whatever it has from before: it is empty, or knows `a`, or the `b` of another process. */
+static void while_it_refuses_writes_each_process_is_alone(void **state) {
+    (void)state;
+    static const char *const BEFORE[] = {"", "a", "ab"};
+    for (size_t at = 0; at < 3; at++) {
+        fleet *f = fleet_new(2, NULL);
+        for (const char *value = BEFORE[at]; *value != '\0'; value++)
+            see(f, *value == 'b', *value == 'b' ? "b" : "a");
+        f->store->is_full = true;
+        const size_t sent = f->sent;
+        const size_t is_news = at != 1; /* `a` */
+        for (int i = 0; i < 5; i++)
+            see(f, 0, "a");
+        assert_int_equal(f->sent, sent + is_news);
+        for (int i = 0; i < 5; i++)
+            see(f, 0, "c");
+        assert_int_equal(f->sent, sent + is_news + 1);
+        for (int i = 0; i < 5; i++) {
+            see(f, 0, "a");
+            assert_string_equal(ann(f), "a"); /* no change of its own is taken for a repeat */
+        }
+        assert_int_equal(f->sent, sent + is_news + 2);
+        assert_int_equal(f->events, f->sent);
+        /* It takes them again, and goes on from there. */
+        f->store->is_full = false;
+        see(f, 0, "a");
+        assert_int_equal(f->sent, sent + is_news + 2);
+        see(f, 0, "b");
+        see(f, 1, "b");
+        assert_int_equal(f->sent, sent + is_news + 3);
+        assert_string_equal(ann(f), "b");
+        fleet_end(f);
+    }
+}
+
+static void each_hour(world *w) { w->config.dedupe_refresh_ms = 3600 * 1000; }
+
+static void a_refresh_tells_a_store_again(void **state) {
+    (void)state;
+    fleet *f = fleet_new(2, each_hour);
+    see(f, 0, "a");
+    see(f, 0, "b");
+    store_forget(f->store);
+    see(f, 0, "b");
+    assert_int_equal(f->store->count, 0);
+    snprintf(f->profile[0][0], 8, "?");
+    advance(f->worlds[0], 3600 * 1000);
+    see(f, 0, "b");
+    assert_string_equal(ann(f), "b");
+    assert_string_equal(f->log, "ab"); /* the property, and no event */
+    assert_int_equal(f->store->entries[0].version, 1);
+    see(f, 1, "b");
+    assert_int_equal(f->sent, 2);
     fleet_end(f);
 }
 
@@ -350,8 +410,6 @@ static void a_repeat_is_never_dropped(void **state) {
     assert_int_equal(dropped_of(w), 0);
     fleet_end(f);
 }
-
-static void each_hour(world *w) { w->config.dedupe_refresh_ms = 3600 * 1000; }
 
 static void a_property_is_refreshed_with_a_store_too(void **state) {
     (void)state;
@@ -606,6 +664,8 @@ int main(void) {
         cmocka_unit_test(of_two_values_at_once_one_wins_everywhere),
         cmocka_unit_test(a_late_write_undoes_nothing),
         cmocka_unit_test(without_its_answers_each_process_is_alone),
+        cmocka_unit_test(while_it_refuses_writes_each_process_is_alone),
+        cmocka_unit_test(a_refresh_tells_a_store_again),
         cmocka_unit_test(a_store_that_forgets_costs_a_repeat),
         cmocka_unit_test(nothing_is_written_before_it_is_delivered),
         cmocka_unit_test(changes_in_one_batch_are_one_question_and_one_entry),
