@@ -217,7 +217,7 @@ class Dispatcher {
       },
       events: { sent: native.eventsSent },
       store: this.#store && {
-        ...this.#store.counts,
+        ...this.#store.stats,
         repeats: native.lateRepeats,
         conflicts: native.storeConflicts,
       },

@@ -49,7 +49,7 @@ export type StoreClient =
   | { sendCommand(...args: any[]): Promise<unknown> }
   | { evalsha(...args: any[]): Promise<unknown>; eval(...args: any[]): Promise<unknown> };
 
-/** Counts of the store of exposures. */
+/** Counts and state of the store of exposures. */
 export interface StoreStats {
   /** Questions that were answered, each about all exposures of a request. */
   readonly checks: number;
@@ -61,4 +61,16 @@ export interface StoreStats {
   readonly failures: number;
   /** Calls that were not made for some seconds after a failure. */
   readonly skipped: number;
+  /**
+   * - `ok`: it answers and can be written to, or was not needed yet;
+   * - `failing`: it does not, or not all of it. Each process goes by what it sent itself, and the store is tried again.
+   */
+  readonly state: 'ok' | 'failing';
+  /** The last failure, which stays after the next success. */
+  readonly lastError: {
+    /** What the client's promise rejected with, or that there was no answer in time; 400 characters at most. */
+    readonly message: string;
+    /** When it happened, in ms since 1970. */
+    readonly time: number;
+  } | null;
 }

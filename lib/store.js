@@ -28,6 +28,8 @@ const FIRST_PAUSE_MILLIS = 2_000;
 const LAST_PAUSE_MILLIS = 30_000;
 /** For what has to be mended by someone. */
 const LONG_PAUSE_MILLIS = 60_000;
+/** Of the message of an error: some clients put the whole command in. */
+const MAX_MESSAGE_CHARACTERS = 400;
 
 const script = (text) => ({ text, sha: createHash('sha1').update(text).digest('hex') });
 
@@ -80,13 +82,21 @@ for i, key in ipairs(KEYS) do
 end
 return table.concat(out, ',')`);
 
-/** What an error of the server calls for, by how it begins. */
-const ADVICE = [
-  [/^NOPERM/, 'allow its user the commands and keys of docs/fleet.md'],
-  [/^CROSSSLOT/, 'it is a cluster: set dedupe.store.buckets, the same for the whole fleet'],
-  [/^(NOAUTH|WRONGPASS)/, 'check its user name and password'],
-  [/unknown command/i, 'it needs a server, or a proxy, that runs scripts (EVALSHA)'],
-  [/^WRONGTYPE/, 'another program uses its keys: set dedupe.store.prefix'],
+/** What an error of the server says that it refuses, and what helps; for what has to be mended by someone. */
+const REFUSALS = [
+  [/^NOPERM/, 'its scripts', 'allow its user the commands and keys of docs/fleet.md'],
+  [
+    /^(NOAUTH|WRONGPASS|ERR invalid password)/,
+    "the client's credentials",
+    "check the user name and password that the application's client has",
+  ],
+  [
+    /^CROSSSLOT/,
+    'its scripts',
+    'it is a cluster: set dedupe.store.buckets, the same for the whole fleet',
+  ],
+  [/unknown command/i, 'its scripts', 'it needs a server, or a proxy, that runs scripts (EVALSHA)'],
+  [/^WRONGTYPE/, 'its scripts', 'another program uses its keys: set dedupe.store.prefix'],
 ];
 
 /** Of an answer of ASK: the version twice, and 1 more for the same value. */
@@ -117,8 +127,11 @@ class Store {
   #random;
   #now;
   #isFirst = true;
+  /** What failed last, of 'ask' and 'write': a server that is full, or a replica, answers one of them. */
+  #failing = new Set();
   #failuresInARow = 0;
   #failingSince = 0;
+  #lastError = null;
   #skipUntil = 0;
   #counts = { checks: 0, failures: 0, skipped: 0 };
 
@@ -140,8 +153,13 @@ class Store {
       buckets === 1 ? `{${prefix}1}:` : `{${prefix}1:${buckets}.${bucket}}:`;
   }
 
-  get counts() {
-    return { ...this.#counts };
+  /** Its part of stats(). */
+  get stats() {
+    return {
+      ...this.#counts,
+      state: this.#failing.size === 0 ? 'ok' : 'failing',
+      lastError: this.#lastError && { ...this.#lastError },
+    };
   }
 
   /** Whether it may be called now. */
@@ -153,12 +171,13 @@ class Store {
 
   /** Ask about pairs, or write them; `parts` is what the core says. Never rejects: resolves to an Int32Array. */
   async call({ writes, keys, buckets, texts, counts, expiries }) {
+    const kind = writes ? 'write' : 'ask';
     const [of, read] = writes ? [WRITE, readWritten] : [ASK, readAsked];
     const answers = new Int32Array(counts.reduce((sum, count) => sum + count, 0)).fill(UNKNOWN);
     const calls = this.#split(counts, buckets).map(({ parts, at, pairs }) => {
       const names = parts.map((i) => this.#tagOf(buckets[i] % this.#buckets) + keys[i]);
       const args = parts.flatMap((i) => (writes ? [expiry(expiries[i]), texts[i]] : [texts[i]]));
-      return this.#run(of, names, args).then((reply) => {
+      const called = this.#run(of, names, args).then((reply) => {
         const tokens = String(reply).split(',');
         if (tokens.length !== pairs) {
           throw new Error(`an answer to ${tokens.length} pairs, and not to ${pairs}`);
@@ -170,13 +189,15 @@ class Store {
           token += counts[i];
         });
       });
+      called.catch((error) => this.#note(error)); // also after the deadline: it may say more than that
+      return called;
     });
     const failure = await this.#settled(calls);
     if (failure === undefined) {
       this.#counts.checks += Number(!writes);
-      this.#succeed();
+      this.#succeed(kind);
     } else {
-      this.#fail(failure.reason);
+      this.#fail(kind, this.#note(failure.reason));
     }
     return answers.slice(); // what comes too late is written into another array
   }
@@ -224,7 +245,9 @@ class Store {
     this.#isFirst = false;
     let timer;
     const late = new Promise((resolve) => {
-      const error = new Error(`no answer in ${millis} ms`);
+      const error = new Error(
+        `the client gave no answer in ${millis} ms; its own 'error' event may say why`,
+      );
       timer = setTimeout(resolve, millis, [{ reason: error }]);
       timer.unref?.();
     });
@@ -233,39 +256,50 @@ class Store {
     return results.find(({ status }) => status !== 'fulfilled');
   }
 
-  #succeed() {
-    if (this.#failuresInARow > 0) {
-      const seconds = Math.round((this.#now() - this.#failingSince) / 1000);
-      this.#log.warn('store-back', `the store of exposures answers again, after ${seconds} s`);
-    }
-    this.#failuresInARow = 0;
+  /** Keep an error for stats(). Returns its message. */
+  #note(error) {
+    const message = reasonOf(error).slice(0, MAX_MESSAGE_CHARACTERS);
+    this.#lastError = { message, time: Date.now() };
+    return message;
   }
 
-  #fail(error) {
-    const reason = reasonOf(error);
-    const advice = ADVICE.find(([pattern]) => pattern.test(reason))?.[1];
+  #succeed(kind) {
+    if (!this.#failing.delete(kind) || this.#failing.size > 0) {
+      return;
+    }
+    this.#failuresInARow = 0;
+    const seconds = Math.round((this.#now() - this.#failingSince) / 1000);
+    this.#log.warn('store-back', `the store of exposures works again, after ${seconds} s`);
+  }
+
+  #fail(kind, reason) {
+    const refusal = REFUSALS.find(([pattern]) => pattern.test(reason));
+    const begins = this.#failing.size === 0;
+    this.#failing.add(kind);
     this.#counts.failures++;
     this.#failuresInARow++;
     const pause =
-      advice === undefined
+      refusal === undefined
         ? Math.min(FIRST_PAUSE_MILLIS * 2 ** (this.#failuresInARow - 1), LAST_PAUSE_MILLIS)
         : LONG_PAUSE_MILLIS;
     this.#skipUntil = this.#now() + pause * (0.5 + this.#random() / 2);
-    if (this.#failuresInARow > 1) {
+    if (!begins) {
       return;
     }
     this.#failingSince = this.#now();
-    if (advice === undefined) {
-      this.#log.warn(
-        'store',
-        `the store of exposures fails (${reason}): decisions are sent without it until it answers`,
-      );
-    } else {
+    if (refusal !== undefined) {
+      const [, what, advice] = refusal;
       this.#log.error(
         'store',
-        `the store of exposures refuses its scripts (${reason}): ${advice}; decisions are sent without it`,
+        `the store of exposures refuses ${what} (${reason}): ${advice}; decisions are sent without it`,
       );
+      return;
     }
+    const does = kind === 'write' ? 'cannot be written to' : 'fails';
+    this.#log.warn(
+      'store',
+      `the store of exposures ${does} (${reason}): decisions are sent without it until it works`,
+    );
   }
 }
 

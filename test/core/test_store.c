@@ -413,10 +413,11 @@ static void a_repeat_is_never_dropped(void **state) {
 
 static void a_property_is_refreshed_with_a_store_too(void **state) {
     (void)state;
-    for (int down = 0; down < 2; down++) {
+    for (int trouble = 0; trouble < 3; trouble++) {
         fleet *f = fleet_new(1, each_hour);
+        f->store->is_full = trouble == 1;
         see(f, 0, "a");
-        f->store->is_down = down;
+        f->store->is_down = trouble == 2;
         snprintf(f->profile[0][0], 8, "?");
         see(f, 0, "a");
         assert_string_equal(ann(f), "?");

@@ -339,6 +339,101 @@ test('a server that is killed, frozen and started again costs no decision, and n
   assert.ok(warnings.length >= 2 && warnings.length < 10, `${warnings}`);
 });
 
+/** By why it takes no writes: the arguments of its server, and the command that mends it. */
+const UNWRITABLE = {
+  OOM: [
+    ['--maxmemory', '1mb'],
+    ['CONFIG', 'SET', 'maxmemory', '0'],
+  ],
+  READONLY: [
+    ['--replicaof', '127.0.0.1', '1'],
+    ['REPLICAOF', 'NO', 'ONE'],
+  ],
+};
+
+describe('a store that can be read and not written to: each process goes by what it sent itself', () => {
+  for (const [reason, [args, mend]] of Object.entries(UNWRITABLE)) {
+    it(reason, async (t) => {
+      const redis = await startRedis(t, ...args);
+      const { client, end } = await CLIENTS.ioredis(redis);
+      t.after(end);
+      const { amplitude, members, dispatchers } = await startFleet(t, [{ client }]);
+      const [dispatcher] = dispatchers;
+      const { logger } = members[0];
+      const store = () => dispatcher.stats().store;
+      let users = 20;
+      /** The same decisions each time, and one that is new: with it there is something to write. */
+      const decide = async () => {
+        users++;
+        for (let i = 0; i < users; i++) {
+          dispatcher.onDecision(createNotification(`user_${i}`));
+        }
+        await dispatcher.flush({ timeoutMillis: PATIENT });
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      };
+      // It is tried again after 1 to 2 seconds; what it answers then are questions, and no writes.
+      while (store().failures < 2) {
+        await decide();
+      }
+      assert.ok(store().checks >= 2);
+      assert.equal(sent(amplitude).length, users);
+      assert.equal(dispatcher.stats().decisions.delivered, users);
+      assert.equal(store().state, 'failing');
+      assert.match(store().lastError.message, new RegExp(`^${reason}`));
+      assert.equal(logger.warnings.length, 1, `${logger.warnings}`);
+      assert.match(logger.warnings[0], new RegExp(`cannot be written to \\(${reason}`));
+      await client.call(...mend);
+      while (store().state === 'failing') {
+        await decide();
+      }
+      await decide();
+      assert.equal(sent(amplitude).length, users, 'nothing was sent twice');
+      assert.ok((await client.dbsize()) > 0);
+      assert.equal(logger.warnings.length, 2, `${logger.warnings}`);
+      assert.match(logger.warnings[1], /works again/);
+      assertReconciles(dispatcher.stats());
+    });
+  }
+
+  it('also when it knows older values', async (t) => {
+    const redis = await startRedis(t);
+    const { client, end } = await CLIENTS.ioredis(redis);
+    t.after(end);
+    const { amplitude, dispatchers, see } = await startFleet(t, [{ client }]);
+    await see(0, 'a');
+    await client.call('CONFIG', 'SET', 'maxmemory', '1mb');
+    const store = () => dispatchers[0].stats().store;
+    const expected = ['a'];
+    for (const variationKey of ['b', 'a']) {
+      expected.push(variationKey);
+      const { checks } = store();
+      // Until it is asked again: it answers with what it had at first.
+      do {
+        await see(0, variationKey);
+        assert.equal(propertyOf(amplitude, 'user_1'), variationKey);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      } while (store().checks < checks + 2);
+    }
+    assert.ok(store().failures > 0);
+    assert.deepEqual(viewed(amplitude).map(value), expected);
+    assert.equal(sent(amplitude).length, expected.length);
+  });
+});
+
+test('a password that is wrong is told as that', async (t) => {
+  const redis = await startRedis(t, '--requirepass', 'secret');
+  const { Redis } = require('ioredis');
+  const client = new Redis(redis.port, { password: 'wrong' });
+  client.on('error', () => {});
+  t.after(() => client.disconnect());
+  const { members, see } = await startFleet(t, [{ client }]);
+  assert.equal((await see(0, 'a')).delivered, 1);
+  const { warnings } = members[0].logger;
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0], /refuses the client's credentials \((NOAUTH|WRONGPASS).+password/);
+  assert.equal(members[0].dispatcher.stats().store.state, 'failing');
+});
+
 test('a client that hangs holds up neither a flush with abort, nor a close, nor what is sent', async (t) => {
   const hanging = { send: () => new Promise(() => {}), timeoutMillis: 2 ** 31 - 1 };
   const { amplitude, dispatchers } = await startFleet(t, [hanging]);

@@ -73,7 +73,13 @@ test('a question is one call of a script by its hash, with a key for each user',
     'y'.repeat(48),
   ]);
   assert.equal(calls[0].routingKey, `{oa1}:${key('a')}`);
-  assert.deepEqual(store.counts, { checks: 1, failures: 0, skipped: 0 });
+  assert.deepEqual(store.stats, {
+    checks: 1,
+    failures: 0,
+    skipped: 0,
+    state: 'ok',
+    lastError: null,
+  });
 });
 
 test('what is written has the moment at which its key expires', async () => {
@@ -88,7 +94,7 @@ test('what is written has the moment at which its key expires', async () => {
   });
   assert.deepEqual([...answers], [-1, 3]);
   assert.deepEqual(calls[0].argv.slice(5), ['1800000000000', 'one', '9007199254740991', 'two']);
-  assert.equal(store.counts.checks, 0);
+  assert.equal(store.stats.checks, 0);
 });
 
 test('a call has 250 pairs at most, and one bucket', async () => {
@@ -121,7 +127,7 @@ test('a server that has forgotten the script gets its text', async () => {
     );
     assert.match(calls[1].argv[1], /HMGET/);
     assert.deepEqual(calls[1].argv.slice(2), calls[0].argv.slice(2));
-    assert.equal(store.counts.failures, 0);
+    assert.equal(store.stats.failures, 0);
   }
 });
 
@@ -149,7 +155,7 @@ describe('an answer that is none leaves everything unknown', () => {
     it(name, async () => {
       const { store, lines } = make(answer);
       assert.deepEqual([...(await store.call(question(3)))], [-2, -2, -2]);
-      assert.equal(store.counts.failures, 1);
+      assert.equal(store.stats.failures, 1);
       assert.equal(lines.length, 1);
       assert.match(
         lines[0],
@@ -172,7 +178,7 @@ test('one bucket that fails leaves its own pairs unknown', async () => {
     { buckets: 2 },
   );
   assert.deepEqual([...(await store.call(question(4, (i) => i % 2)))], [1, -2, 1, -2]);
-  assert.equal(store.counts.failures, 1);
+  assert.equal(store.stats.failures, 1);
 });
 
 test('what does not answer in time is unknown, and its answer is not waited for', async () => {
@@ -183,11 +189,34 @@ test('what does not answer in time is unknown, and its answer is not waited for'
   const alive = setInterval(() => {}, 1000); // which a deadline is not
   const answers = await store.call(question(1));
   assert.deepEqual([...answers], [-2]);
-  assert.match(lines[0], /\(no answer in 20 ms\)/);
+  assert.match(
+    lines[0],
+    /\(the client gave no answer in 20 ms; its own 'error' event may say why\)/,
+  );
   late('r0');
   await new Promise(setImmediate);
   assert.deepEqual([...answers], [-2]);
   clearInterval(alive);
+});
+
+test('what the client says after the deadline is the last error', async () => {
+  let reject;
+  const { store } = make(() => new Promise((_, reject_) => (reject = reject_)), {
+    timeoutMillis: 20,
+  });
+  const alive = setInterval(() => {}, 1000);
+  const before = Date.now();
+  await store.call(question(1));
+  clearInterval(alive);
+  assert.equal(store.stats.state, 'failing');
+  assert.match(store.stats.lastError.message, /no answer in 20 ms/);
+  reject(new Error(`connect ECONNREFUSED 127.0.0.1:6379 ${'.'.repeat(10_000)}`));
+  await new Promise(setImmediate);
+  const { message, time } = store.stats.lastError;
+  assert.match(message, /^connect ECONNREFUSED/);
+  assert.equal(message.length, 400);
+  assert.ok(time >= before && time <= Date.now());
+  assert.equal(store.stats.failures, 1);
 });
 
 test('the first answer may take longer, since the client may still connect', async () => {
@@ -215,20 +244,77 @@ test('after failures it is left alone for 2, 4, 8, 16, 30, 30 seconds, and both 
   await store.call(question(1));
   await store.call(question(1));
   assert.equal(calls.length, 8);
-  assert.deepEqual(store.counts, { checks: 2, failures: 6, skipped: 6 });
+  const { checks, failures, skipped, state, lastError } = store.stats;
+  assert.deepEqual([checks, failures, skipped], [2, 6, 6]);
+  assert.equal(state, 'ok');
+  assert.equal(lastError.message, 'down', 'which stays after the next success');
   assert.deepEqual(lines.slice(1), [
-    'warn store-back: the store of exposures answers again, after 90 s',
+    'warn store-back: the store of exposures works again, after 90 s',
   ]);
   assert.equal(store.isReady(), true);
 });
 
-test('an error of the configuration is told once, with what helps', async () => {
+test('one that can be read and not written to fails until it is written to', async () => {
+  const OOM = "OOM command not allowed when used memory > 'maxmemory'.";
+  let isFull = true;
+  const { store, clock, lines } = make((argv) =>
+    argv.length === 5
+      ? Promise.resolve('n')
+      : isFull
+        ? Promise.reject(new Error(OOM))
+        : Promise.resolve('k'),
+  );
+  const write = { ...question(1), writes: true };
+  for (const seconds of [2, 4, 8, 16, 30, 30]) {
+    await store.call(question(1));
+    await store.call(write);
+    await store.call(question(1));
+    clock.now += seconds * 1000 - 1;
+    assert.equal(store.isReady(), false);
+    clock.now += 1;
+    assert.equal(store.isReady(), true);
+    assert.equal(store.stats.state, 'failing');
+  }
+  assert.equal(store.stats.lastError.message, OOM);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0], /^warn store: the store of exposures cannot be written to \(OOM .+\): /);
+  isFull = false;
+  await store.call(question(1));
+  assert.equal(lines.length, 1);
+  await store.call(write);
+  assert.equal(store.stats.state, 'ok');
+  assert.deepEqual(lines.slice(1), [
+    'warn store-back: the store of exposures works again, after 90 s',
+  ]);
+});
+
+test('one that fails in both ways fails until both work', async () => {
+  let isDown = true;
+  const { store, lines } = make((argv) =>
+    isDown ? Promise.reject(new Error('down')) : Promise.resolve(argv.length === 5 ? 'n' : 'k'),
+  );
+  const write = { ...question(1), writes: true };
+  await store.call(write);
+  await store.call(question(1));
+  isDown = false;
+  await store.call(write);
+  assert.equal(store.stats.state, 'failing');
+  await store.call(question(1));
+  assert.equal(store.stats.state, 'ok');
+  assert.equal(lines.length, 2);
+});
+
+test('an error of the configuration is told once, with what is refused and what helps', async () => {
   const cases = {
-    "NOPERM this user has no permissions to run the 'evalsha' command": 'allow its user',
-    "CROSSSLOT Keys in request don't hash to the same slot": 'dedupe.store.buckets',
-    'WRONGTYPE Operation against a key holding the wrong kind of value': 'dedupe.store.prefix',
-    'NOAUTH Authentication required.': 'password',
-    "ERR unknown command 'EVALSHA'": 'runs scripts',
+    "NOPERM this user has no permissions to run the 'evalsha' command":
+      /refuses its scripts .+: allow its user/,
+    "CROSSSLOT Keys in request don't hash to the same slot": /dedupe\.store\.buckets/,
+    'WRONGTYPE Operation against a key holding the wrong kind of value': /dedupe\.store\.prefix/,
+    'NOAUTH Authentication required.':
+      /refuses the client's credentials .+: check the user name and password/,
+    'WRONGPASS invalid username-password pair or user is disabled.':
+      /refuses the client's credentials .+: check the user name and password/,
+    "ERR unknown command 'EVALSHA'": /refuses its scripts .+ runs scripts/,
   };
   for (const [message, advice] of Object.entries(cases)) {
     const { store, clock, lines } = make(() => Promise.reject(new Error(message)));
@@ -238,7 +324,8 @@ test('an error of the configuration is told once, with what helps', async () => 
     clock.now += 1;
     await store.call(question(1));
     assert.equal(lines.length, 1);
-    assert.ok(lines[0].startsWith('error store: ') && lines[0].includes(advice), lines[0]);
+    assert.match(lines[0], /^error store: /);
+    assert.match(lines[0], advice);
   }
 });
 

@@ -23,5 +23,8 @@ const stores: ExposureStore[] = [
 for (const store of stores) {
   const { store: counts } = createDispatcher({ apiKey: 'key', dedupe: { store } }).stats();
   const repeats: number | undefined = counts?.repeats;
-  void repeats;
+  const state: 'ok' | 'failing' | undefined = counts?.state;
+  const at: number | undefined = counts?.lastError?.time;
+  const message: string | undefined = counts?.lastError?.message;
+  void [repeats, state, at, message];
 }
