@@ -82,21 +82,25 @@ for i, key in ipairs(KEYS) do
 end
 return table.concat(out, ',')`);
 
-/** What an error of the server says that it refuses, and what helps; for what has to be mended by someone. */
+/** By how an error of the server begins that someone has to mend: what it does, and what helps. */
 const REFUSALS = [
-  [/^NOPERM/, 'its scripts', 'allow its user the commands and keys of docs/fleet.md'],
+  [/^NOPERM/, 'refuses its scripts', 'allow its user the commands and keys of docs/fleet.md'],
   [
     /^(NOAUTH|WRONGPASS|ERR invalid password)/,
-    "the client's credentials",
+    "refuses the client's credentials",
     "check the user name and password that the application's client has",
   ],
   [
     /^CROSSSLOT/,
-    'its scripts',
+    'refuses its scripts',
     'it is a cluster: set dedupe.store.buckets, the same for the whole fleet',
   ],
-  [/unknown command/i, 'its scripts', 'it needs a server, or a proxy, that runs scripts (EVALSHA)'],
-  [/^WRONGTYPE/, 'its scripts', 'another program uses its keys: set dedupe.store.prefix'],
+  [
+    /unknown command/i,
+    'refuses its scripts',
+    'it needs a server, or a proxy, that runs scripts (EVALSHA)',
+  ],
+  [/^WRONGTYPE/, 'refuses its scripts', 'another program uses its keys: set dedupe.store.prefix'],
 ];
 
 /** Of an answer of ASK: the version twice, and 1 more for the same value. */
@@ -288,18 +292,18 @@ class Store {
     }
     this.#failingSince = this.#now();
     if (refusal !== undefined) {
-      const [, what, advice] = refusal;
+      const [, does, advice] = refusal;
       this.#log.error(
         'store',
-        `the store of exposures refuses ${what} (${reason}): ${advice}; decisions are sent without it`,
+        `the store of exposures ${does} (${reason}): ${advice}; decisions are sent without it`,
       );
       return;
     }
-    const does = kind === 'write' ? 'cannot be written to' : 'fails';
-    this.#log.warn(
-      'store',
-      `the store of exposures ${does} (${reason}): decisions are sent without it until it works`,
-    );
+    const does =
+      kind === 'write'
+        ? 'the store of exposures cannot be written to'
+        : 'the store of exposures fails';
+    this.#log.warn('store', `${does} (${reason}): decisions are sent without it until it works`);
   }
 }
 

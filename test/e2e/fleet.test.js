@@ -342,7 +342,7 @@ test('a server that is killed, frozen and started again costs no decision, and n
 /** By why it takes no writes: the arguments of its server, and the command that mends it. */
 const UNWRITABLE = {
   OOM: [
-    ['--maxmemory', '1mb'],
+    ['--maxmemory', '100kb'],
     ['CONFIG', 'SET', 'maxmemory', '0'],
   ],
   READONLY: [
@@ -401,7 +401,7 @@ describe('a store that can be read and not written to: each process goes by what
     t.after(end);
     const { amplitude, dispatchers, see } = await startFleet(t, [{ client }]);
     await see(0, 'a');
-    await client.call('CONFIG', 'SET', 'maxmemory', '1mb');
+    await client.call('CONFIG', 'SET', 'maxmemory', '100kb');
     const store = () => dispatchers[0].stats().store;
     const expected = ['a'];
     for (const variationKey of ['b', 'a']) {

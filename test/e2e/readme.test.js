@@ -417,6 +417,7 @@ describe('the code', () => {
     assert.match(stdout, /^optimizely_amplitude_health\{state="configuration"\} 0$/m);
     assert.match(stdout, /^optimizely_amplitude_pending_decisions 0$/m);
     assert.match(stdout, /^optimizely_amplitude_oldest_pending_seconds 0$/m);
+    assert.match(stdout, /^optimizely_amplitude_store_failing 0$/m);
     const [, rules] = /^```yaml\n(groups:.*?)^```$/ms.exec(read('docs/metrics.md'));
     const names = rules.match(/\boptimizely_amplitude_\w+/g);
     assert.ok(names.length >= 5);
@@ -438,6 +439,7 @@ describe('the code', () => {
       ['optimizely_amplitude.health', 'ok', 1],
       ['optimizely_amplitude.health', 'retrying', 0],
       ['optimizely_amplitude.health', 'configuration', 0],
+      ['optimizely_amplitude.store_failing', 0],
     ]);
   });
 
@@ -589,6 +591,7 @@ describe('the documentation names', () => {
   it('log lines that exist', () => {
     const sources = filesBelow(path.join(ROOT, 'src', 'core'), '.c')
       .map((name) => read(`src/core/${name}`))
+      .concat(read('lib/store.js'))
       .join('')
       .replace(/"\s*(?:PRI\w+\s*)?"/g, '') // a literal in several parts
       .replaceAll('\\"', '"');
