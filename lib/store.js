@@ -133,6 +133,7 @@ class Store {
   #isFirst = true;
   /** What failed last, of 'ask' and 'write': a server that is full, or a replica, answers one of them. */
   #failing = new Set();
+  #isRefusalTold = false; // of this outage
   #failuresInARow = 0;
   #failingSince = 0;
   #lastError = null;
@@ -272,6 +273,7 @@ class Store {
       return;
     }
     this.#failuresInARow = 0;
+    this.#isRefusalTold = false;
     const seconds = Math.round((this.#now() - this.#failingSince) / 1000);
     this.#log.warn('store-back', `the store of exposures works again, after ${seconds} s`);
   }
@@ -279,6 +281,9 @@ class Store {
   #fail(kind, reason) {
     const refusal = REFUSALS.find(([pattern]) => pattern.test(reason));
     const begins = this.#failing.size === 0;
+    if (begins) {
+      this.#failingSince = this.#now();
+    }
     this.#failing.add(kind);
     this.#counts.failures++;
     this.#failuresInARow++;
@@ -287,23 +292,27 @@ class Store {
         ? Math.min(FIRST_PAUSE_MILLIS * 2 ** (this.#failuresInARow - 1), LAST_PAUSE_MILLIS)
         : LONG_PAUSE_MILLIS;
     this.#skipUntil = this.#now() + pause * (0.5 + this.#random() / 2);
-    if (!begins) {
-      return;
-    }
-    this.#failingSince = this.#now();
     if (refusal !== undefined) {
-      const [, does, advice] = refusal;
-      this.#log.error(
-        'store',
-        `the store of exposures ${does} (${reason}): ${advice}; decisions are sent without it`,
-      );
+      this.#tellRefusal(reason, refusal);
+    } else if (begins) {
+      const does =
+        kind === 'write'
+          ? 'the store of exposures cannot be written to'
+          : 'the store of exposures fails';
+      this.#log.warn('store', `${does} (${reason}): decisions are sent without it until it works`);
+    }
+  }
+
+  /** Once in an outage, also when it began with something else: a server that is back may refuse the client. */
+  #tellRefusal(reason, [, does, advice]) {
+    if (this.#isRefusalTold) {
       return;
     }
-    const does =
-      kind === 'write'
-        ? 'the store of exposures cannot be written to'
-        : 'the store of exposures fails';
-    this.#log.warn('store', `${does} (${reason}): decisions are sent without it until it works`);
+    this.#isRefusalTold = true;
+    this.#log.error(
+      'store-refuses',
+      `the store of exposures ${does} (${reason}): ${advice}; decisions are sent without it`,
+    );
   }
 }
 

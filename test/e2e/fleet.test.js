@@ -327,12 +327,17 @@ test('a server that is killed, frozen and started again costs no decision, and n
   await decideSome(30);
   const { failures, skipped } = dispatcher.stats().store;
   assert.ok(failures > 0 && skipped > failures, `${failures} ${skipped}`);
+  assert.equal(dispatcher.stats().store.state, 'failing');
+  assert.match(members[0].logger.warnings[0], /fails \(.+\)/);
   await redis.start();
   await untilChecked();
   redis.signal('SIGSTOP');
   await decideSome(30);
   redis.signal('SIGCONT');
   await untilChecked();
+  while (dispatcher.stats().store.state === 'failing') {
+    await decideSome(1); // until something is written, too
+  }
   assert.equal(viewed(amplitude).length, count);
   assertReconciles(dispatcher.stats());
   const { warnings } = members[0].logger;

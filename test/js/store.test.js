@@ -324,9 +324,21 @@ test('an error of the configuration is told once, with what is refused and what 
     clock.now += 1;
     await store.call(question(1));
     assert.equal(lines.length, 1);
-    assert.match(lines[0], /^error store: /);
+    assert.match(lines[0], /^error store-refuses: /);
     assert.match(lines[0], advice);
   }
+});
+
+test('it is told, too, when a server that was down is back and refuses the client', async () => {
+  let message = 'down';
+  const { store, lines } = make(() => Promise.reject(new Error(message)));
+  await store.call(question(1));
+  message = 'WRONGPASS invalid username-password pair or user is disabled.';
+  await store.call(question(1));
+  await store.call(question(1));
+  assert.equal(lines.length, 2);
+  assert.match(lines[0], /^warn store: .+ fails \(down\)/);
+  assert.match(lines[1], /^error store-refuses: .+credentials/);
 });
 
 describe('clients are known by their methods', () => {
