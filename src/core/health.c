@@ -7,6 +7,8 @@ enum {
     PAUSE_MS = 1000, /* between two attempts, on average, while all of them fail */
     FLUSH_PART = 8,
     ENOUGH_WITNESSES = 3,
+    HALVE_PROBE_AT = 3, /* failures in a row */
+    MOST_HALVED = 5,    /* times: one record */
 };
 
 static oa_backoff backoff_of(oa_trouble trouble) {
@@ -36,6 +38,8 @@ uint64_t oa_health_failed(oa_health *health, oa_now now, oa_trouble trouble, uin
     }
     if (health->failures < UINT32_MAX)
         health->failures++;
+    if (health->failures >= HALVE_PROBE_AT && health->probe_halved < MOST_HALVED)
+        health->probe_halved++;
     health->trouble = trouble;
     health->failed_at_ms = now.monotonic_ms;
     health->backoff_ms = oa_backoff_ms(backoff_of(trouble), health->failures, random);
@@ -43,7 +47,11 @@ uint64_t oa_health_failed(oa_health *health, oa_now now, oa_trouble trouble, uin
     return most(health->backoff_ms, paced_ms);
 }
 
-bool oa_health_recovered(oa_health *health) {
+bool oa_health_recovered(oa_health *health, size_t records) {
+    if (records > PROBE_SIZE)
+        health->probe_halved = 0;
+    else if (health->probe_halved > 0 && records > (size_t)PROBE_SIZE >> health->probe_halved)
+        health->probe_halved--;
     const bool was_troubled = health->trouble != OA_TROUBLE_NONE;
     health->trouble = OA_TROUBLE_NONE;
     health->failures = 0;
@@ -69,5 +77,7 @@ uint64_t oa_health_flush_at_ms(const oa_health *health) {
 size_t oa_health_probe_size(const oa_health *health) {
     if (health->trouble == OA_TROUBLE_NONE)
         return SIZE_MAX;
-    return health->trouble == OA_TROUBLE_API_KEY ? 1 : PROBE_SIZE;
+    if (health->trouble == OA_TROUBLE_API_KEY || health->probe_halved >= MOST_HALVED)
+        return 1;
+    return PROBE_SIZE >> health->probe_halved;
 }

@@ -22,6 +22,7 @@ typedef struct oa_health {
     oa_trouble trouble;
     uint32_t failures;     /* in a row */
     uint32_t witnesses;    /* of them, those of batches that had not failed before */
+    uint32_t probe_halved; /* how often a probe's size is halved; see oa_health_probe_size() */
     uint32_t silences;     /* requests in a row that a flush ended after a long wait */
     int64_t since_ms;      /* wall clock; when the first of them came */
     uint64_t began_at_ms;  /* monotonic; likewise */
@@ -33,8 +34,8 @@ typedef struct oa_health {
 /* Note a failure, and return the wait in ms before the next attempt. `random` is 64 random bits. */
 uint64_t oa_health_failed(oa_health *health, oa_now now, oa_trouble trouble, uint64_t random);
 
-/* Note that the server does its work again. Returns whether that ended a trouble. */
-bool oa_health_recovered(oa_health *health);
+/* Note that the server took or judged so many records: it does its work. Returns whether that ended a trouble. */
+bool oa_health_recovered(oa_health *health, size_t records);
 
 /* Note that the batch that failed had not failed before. */
 void oa_health_add_witness(oa_health *health);
@@ -52,7 +53,11 @@ uint64_t oa_health_fresh_at_ms(const oa_health *health);
  */
 uint64_t oa_health_flush_at_ms(const oa_health *health);
 
-/* Return how many records the next attempt may carry; SIZE_MAX while all is well. */
+/*
+ * Return how many records the next attempt may carry; SIZE_MAX while all is well. Where many
+ * decisions are bad, each probe has one of them: from the third failure in a row on, the next one is
+ * half as large, and that is remembered until larger requests are accepted.
+ */
 size_t oa_health_probe_size(const oa_health *health);
 
 #endif

@@ -7,6 +7,7 @@
  *   deliver.c     what is due, and when: cutting batches, handing attempts out and taking them back
  *   fleet.c       what a store of the fleet says of the batch of an attempt
  *   verdict.c     what becomes of a batch once its attempt is over
+ *   trouble.c     what it means for the server's health, and what the log says of it
  *   drop.c        decisions that end without being delivered
  *   notices.c     what is to be told to the host, until it asks
  *

@@ -7,6 +7,7 @@
 #include "backoff.h"
 #include "drop.h"
 #include "state.h"
+#include "trouble.h"
 
 enum {
     HALVE_AT = 3,         /* failures, from which on a batch is halved */
@@ -17,8 +18,6 @@ enum {
     ROUNDS = 3,           /* in a pause of throttled users, for those that were throttled again */
     SLOW_LISTS = 3,       /* answers in a row that list less than a twentieth */
     LIST_MIN_EVENTS = 32, /* a batch is halved for its lists down to this */
-    SILENCE_MS = 400,     /* without an answer, until a flush ended the request */
-    SILENCES = 3,         /* of these in a row: it is an outage */
     PACE_MIN_MS = 50,
     PACE_SPAN_MS = 150,
 };
@@ -177,102 +176,6 @@ static oa_batch *halve(oa_dispatcher *d, oa_now now, oa_batch *batch) {
     return half;
 }
 
-/* ---- The server's state ---- */
-
-static void note_error(oa_dispatcher *d, oa_now now) {
-    d->stats.requests_failed += d->attempt.sent;
-    d->stats.has_error = true;
-    d->stats.error_status_code = d->attempt.status_code;
-    d->stats.error_time_ms = now.wall_ms;
-    snprintf(d->stats.error_message, sizeof(d->stats.error_message), "%s", d->notices.message);
-}
-
-/* Say once what is wrong, what is kept meanwhile, and what to check. */
-static void log_trouble(oa_dispatcher *d, oa_trouble trouble) {
-    static const char *const ADVICE[] = {
-        [OA_TROUBLE_NONE] = "",
-        [OA_TROUBLE_OUTAGE] = "it is tried again until it answers",
-        [OA_TROUBLE_REQUEST] = "check serverUrl, the proxy, and the firewalls in between",
-        [OA_TROUBLE_API_KEY] = "check apiKey and serverZone: a key is of one project and one zone",
-    };
-    static const char FOREIGN[] = "another program answers in its place, so check DNS, the proxy "
-                                  "and login pages; it is tried again until it answers";
-    const bool is_outage = trouble == OA_TROUBLE_OUTAGE;
-    const bool is_foreign = is_outage && d->attempt.status_code / 100 == 2;
-    const bool are_hours = d->max_age_ms >= 2 * 3600000;
-    oa_notices_log(&d->notices, is_outage ? OA_LOG_WARN : OA_LOG_ERROR,
-                   is_outage ? "outage" : "configuration",
-                   "%s does not take decisions (%s); %s. They are kept for %" PRIu64
-                   " %s, as far as maxQueueBytes holds them; pending: %" PRIu64,
-                   d->server_name, d->notices.message, is_foreign ? FOREIGN : ADVICE[trouble],
-                   d->max_age_ms / (are_hours ? 3600000 : 1000), are_hours ? "hours" : "seconds",
-                   d->stats.pending);
-}
-
-/* Note a failure of the server's, and put the next attempt off. */
-static void fail(oa_dispatcher *d, oa_now now, oa_trouble trouble) {
-    const bool is_news = d->health.trouble != trouble;
-    const uint64_t random = draw(d);
-    const uint64_t wait_ms = oa_health_failed(&d->health, now, trouble, random);
-    const uint32_t asked_s = d->attempt.retry_after_seconds;
-    oa_wait(d, now, OA_WAIT_BACKOFF, wait_ms);
-    if (asked_s > 0)
-        oa_wait(d, now, OA_WAIT_RETRY_AFTER, oa_backoff_retry_after_ms(asked_s, random));
-    if (is_news)
-        log_trouble(d, trouble);
-    oa_notices_log(&d->notices, OA_LOG_DEBUG, "retry",
-                   "failure %" PRIu32 " in a row; the next attempt in %" PRIu64 " ms: %s",
-                   d->health.failures, wait_ms, d->notices.message);
-}
-
-/* Whether two batches were probes, or behind them, and are not to blame: they are sent together. */
-static bool may_join(const oa_batch *a, const oa_batch *b) {
-    const oa_batch *const both[] = {a, b};
-    for (size_t i = 0; i < 2; i++) {
-        const oa_suspicion *s = &both[i]->suspicion;
-        if (s->failures == 0 || s->blames > 0 || s->refused_alone > 0 || both[i]->share > 0)
-            return false;
-    }
-    return a->count + b->count <= OA_BATCH_MAX_RECORDS / 2;
-}
-
-/* An outage takes batches apart, down to single decisions: put them together again at its end. */
-static void join_probes(oa_dispatcher *d) {
-    oa_batch_list joined = {NULL, NULL, 0};
-    oa_batch *batch = NULL;
-    while ((batch = oa_batch_list_pop(&d->ready)) != NULL) {
-        const size_t before = batch->count;
-        while (d->ready.first != NULL && may_join(batch, d->ready.first)) {
-            oa_batch *other = oa_batch_list_pop(&d->ready);
-            if (oa_batch_join(batch, other) == OA_OK)
-                continue;
-            oa_batch_list_push_front(&d->ready, other);
-            break;
-        }
-        if (batch->count > before)
-            oa_batch_regroup(batch, batch->count);
-        oa_batch_list_push_back(&joined, batch);
-    }
-    d->ready = joined;
-}
-
-/* Note that the server does its work: what stepped aside is tried again. */
-static void succeed(oa_dispatcher *d, oa_now now) {
-    const int64_t since_ms = d->health.since_ms;
-    const bool is_over = oa_health_recovered(&d->health);
-    if (is_over) {
-        d->not_before_ms[OA_WAIT_BACKOFF] = 0;
-        oa_notices_log(&d->notices, OA_LOG_WARN, "recovered",
-                       "%s takes decisions again, after %" PRId64 " s; pending: %" PRIu64,
-                       d->server_name, (now.wall_ms - since_ms) / 1000, d->stats.pending);
-    }
-    d->refused_alone = 0;
-    while (oa_park_release_aside(&d->park, &d->ready))
-        continue;
-    if (is_over)
-        join_probes(d);
-}
-
 /*
  * Note against a batch that its attempt failed. Returns whether it is to blame: others were
  * accepted since the same records failed before.
@@ -316,7 +219,7 @@ static void apply_accepted(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t
     d->health.accepted++;
     batch->suspicion = (oa_suspicion){.failures = 0};
     put_back(d, batch, false);
-    succeed(d, now);
+    oa_trouble_end(d, now, carried);
 }
 
 /* The first moment at or after `at_ms` that is a multiple of `round_ms`. */
@@ -386,7 +289,7 @@ static void apply_listed(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t c
     left = park_users(d, now, batch, left);
     batch->suspicion = (oa_suspicion){.failures = 0};
     slow_down(d, now, batch, carried, left);
-    succeed(d, now);
+    oa_trouble_end(d, now, carried);
 }
 
 /* How long a batch waits by itself; what is not bad in it should not wait long. */
@@ -451,7 +354,7 @@ static void apply_suspects(oa_dispatcher *d, oa_now now, oa_batch *batch, oa_tro
     d->probe_aside = true; /* so that the next one is another */
     const bool is_aside = d->park.user_count > users_before;
     if (!is_aside || (!are_others && (!is_quiet || d->park.user_count > MOST_ASIDE)))
-        fail(d, now, trouble);
+        oa_trouble_fail(d, now, trouble);
 }
 
 static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t carried,
@@ -466,7 +369,7 @@ static void apply_failure(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t 
         apply_suspects(d, now, batch, trouble);
         return;
     }
-    fail(d, now, trouble);
+    oa_trouble_fail(d, now, trouble);
     if (batch->suspicion.failures == 1)
         oa_health_add_witness(&d->health);
     /* The next turn is its own again, where the queue has turns in between: see backoff_ends_ms()
@@ -506,7 +409,7 @@ static void apply_refused_alone(oa_dispatcher *d, oa_now now, oa_batch *batch, b
         return;
     d->refused_alone = 0;
     oa_fit_init(&d->fit, d->fit.max_bytes); /* it was not the size */
-    fail(d, now, OA_TROUBLE_REQUEST);
+    oa_trouble_fail(d, now, OA_TROUBLE_REQUEST);
 }
 
 /* The answer blames something in the batch and does not say what: it is halved until that stands
@@ -518,7 +421,7 @@ static void apply_refused(oa_dispatcher *d, oa_now now, oa_batch *batch, size_t 
         return;
     }
     if (d->health.trouble == OA_TROUBLE_OUTAGE)
-        succeed(d, now); /* it judges requests again */
+        oa_trouble_end(d, now, 0); /* it judges requests again */
     const bool is_blamed = suspect(d, batch);
     put_back_rest(d, now, batch, carried);
     if (reason == OA_DROP_PAYLOAD_TOO_LARGE)
@@ -544,27 +447,13 @@ static bool doubts_gzip(oa_dispatcher *d) {
     return verdict == OA_CODING_COMPARE;
 }
 
-/*
- * A flush ended the request. That says nothing against its decisions, and little of the server; but
- * where each invocation of a function ends like this, no request lives until its own timeout, and
- * somebody has to be told.
- */
-static void note_silence(oa_dispatcher *d, oa_now now) {
-    if (d->phase != OA_PHASE_OPEN || d->attempt.duration_ms < SILENCE_MS)
-        return;
-    if (++d->health.silences < SILENCES)
-        return;
-    note_error(d, now);
-    fail(d, now, OA_TROUBLE_OUTAGE);
-}
-
 void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
     oa_batch *batch = d->attempt.batch;
     const size_t carried = d->attempt.body.carried;
     const oa_outcome outcome = d->attempt.outcome;
     d->attempt.batch = NULL;
     if (outcome != OA_OUTCOME_ACCEPTED && outcome != OA_OUTCOME_ABORTED)
-        note_error(d, now);
+        oa_trouble_note_error(d, now);
     /* Where it is cut, earlier attempts may have grouped other records: see identify_id(). */
     if (carried < batch->count)
         oa_batch_regroup(batch, batch->count);
@@ -580,7 +469,7 @@ void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
         apply_listed(d, now, batch, carried);
         break;
     case OA_OUTCOME_BAD_API_KEY:
-        fail(d, now, OA_TROUBLE_API_KEY);
+        oa_trouble_fail(d, now, OA_TROUBLE_API_KEY);
         put_back(d, batch, true);
         break;
     case OA_OUTCOME_REFUSED:
@@ -597,7 +486,7 @@ void oa_verdict_apply(oa_dispatcher *d, oa_now now) {
         break;
     case OA_OUTCOME_ABORTED:
         put_back(d, batch, d->attempt.sent || batch->again);
-        note_silence(d, now);
+        oa_trouble_note_silence(d, now);
         break;
     case OA_OUTCOME_NOMEM:
         oa_wait(d, now, OA_WAIT_MEMORY, OA_MEMORY_PAUSE_MS);

@@ -248,6 +248,37 @@ static void a_firewall_against_one_user_holds_nobody_up(void **state) {
     }
 }
 
+/* Every tenth user's events are blocked, so that hardly any request of twenty is without one. */
+static void block_many(crowd *c, const arrival *request, answer *out) {
+    (void)c;
+    for (uint64_t user = 7; user < 1000; user += 10)
+        if (crowd_has_user(request, user)) {
+            *out = (answer){.status = 403, .body = "{\"message\":\"Forbidden\"}"};
+            return;
+        }
+}
+
+static void many_blocked_users_do_not_stop_the_others(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        crowd c;
+        begin(&c, seed, 1000, block_many);
+        crowd_live(&c, 2 * ONE_MINUTE_MS, 50);
+        crowd_live(&c, ONE_MINUTE_MS, 0);
+        uint64_t slowest_ms = 0;
+        for (uint64_t n = 0; n < c.count; n++)
+            assert_true(c.has_arrived[n] || n % 10 == 7);
+        for (uint64_t user = 0; user < 1000; user++)
+            if (user % 10 != 7 && c.slowest_ms[user] > slowest_ms)
+                slowest_ms = c.slowest_ms[user];
+        crowd_say("  403 for one user in ten at 50/s: others took %" PRIu64
+                  " ms at most; %zu requests\n",
+                  slowest_ms, crowd_requests(&c));
+        assert_true(slowest_ms < ONE_MINUTE_MS);
+        crowd_end(&c);
+    }
+}
+
 static answer blocked;
 
 static void block_others(crowd *c, const arrival *request, answer *out) {
@@ -345,6 +376,7 @@ int main(void) {
         cmocka_unit_test(several_bad_events_are_found),
         cmocka_unit_test(an_outage_is_seen_behind_bad_events),
         cmocka_unit_test(a_firewall_against_one_user_holds_nobody_up),
+        cmocka_unit_test(many_blocked_users_do_not_stop_the_others),
         cmocka_unit_test(a_firewall_is_seen_through_by_the_first_other_user),
         cmocka_unit_test(the_bad_decision_of_the_only_user_is_found),
         cmocka_unit_test(the_decision_that_breaks_the_server_for_its_only_user),

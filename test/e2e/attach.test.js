@@ -41,9 +41,9 @@ const counts = () => dispatcher.stats().decisions;
 /** Flush, check every request, and return the Experiment Viewed that the test has sent. */
 async function viewed() {
   await dispatcher.flush();
-  return amplitude.requests.flatMap(({ rawBytes, status }) => {
+  return amplitude.requests.flatMap(({ jsonBytes, status }) => {
     assert.equal(status, 200);
-    const json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(rawBytes);
+    const json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(jsonBytes);
     return JSON.parse(json).events.filter((event) => event.event_type === 'Experiment Viewed');
   });
 }

@@ -505,8 +505,8 @@ describe('properties', () => {
     }
     await dispatcher.flush();
     const events = amplitude.requests.flatMap(
-      ({ rawBytes }) =>
-        JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(rawBytes)).events,
+      ({ jsonBytes }) =>
+        JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(jsonBytes)).events,
     );
     const received = events.filter((event) => event.event_type === 'Experiment Viewed');
     assert.equal(received.length, sent.length);

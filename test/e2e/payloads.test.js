@@ -203,7 +203,7 @@ for (const major of MAJORS) {
         email: 'user@example.com',
       });
       await assertSent(expected('user_9', ONE_PAGE));
-      assert.doesNotMatch(amplitude.requests[0].rawBytes.toString(), /example\.com|opt_bucketing/);
+      assert.doesNotMatch(amplitude.requests[0].jsonBytes.toString(), /example\.com|opt_bucketing/);
     });
 
     it('decide: an unknown flag is no decision', async () => {

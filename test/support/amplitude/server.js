@@ -38,15 +38,18 @@ class RecordedRequest {
     this.socketId = socketId;
   }
 
+  /** The body without its compression. */
+  get jsonBytes() {
+    return this.headers['content-encoding'] === 'gzip'
+      ? zlib.gunzipSync(this.rawBytes)
+      : this.rawBytes;
+  }
+
   /** The body's JSON, or undefined. It is parsed here, because the store changes its own copy. */
   get body() {
     if (this.#body === undefined && this.rawBytes !== null) {
       try {
-        const json =
-          this.headers['content-encoding'] === 'gzip'
-            ? zlib.gunzipSync(this.rawBytes)
-            : this.rawBytes;
-        this.#body = JSON.parse(json);
+        this.#body = JSON.parse(this.jsonBytes);
       } catch {
         // Not JSON, or not gzip.
       }
