@@ -6,7 +6,8 @@
  * overlay holds changes of single users in front of a table, until a build merges them.
  *
  *     bytes -> build_feed ... build_end -> build_finish(present table, overlay) -> next table
- *     user id -> oa_cohort_print -> table_find -> overlay_apply -> a set of cohorts
+ *     message of a webhook -> oa_cohort_message -> changes_put -> two overlays
+ *     user id -> oa_cohort_print -> table_find -> changes_apply -> a set of cohorts
  *     table_image -> (a file, chunks in a store) -> table_open
  *
  * Cohorts are numbered from 0, in the order in which the application lists them. A user is known
@@ -35,6 +36,7 @@ enum {
     OA_COHORT_MAX = 128,       /* cohorts in a table; Optimizely has 100 attributes in a project */
     OA_COHORT_NAME_BYTES = 64, /* the longest id of a cohort */
     OA_COHORT_ID_BYTES = 4096, /* the longest id of a user: 1024 characters */
+    OA_COHORT_MESSAGE_ID_BYTES = 256,
     OA_COHORT_PRINT_BITS = 57,
 };
 
@@ -259,6 +261,121 @@ oa_status oa_cohort_build_finish(oa_cohort_build *build, const oa_cohort_table *
 oa_status oa_cohort_merge(const oa_cohort_plan *plan, const oa_cohort_table *present,
                           const oa_cohort_overlay *overlay, oa_cohort_table **out)
     __attribute__((warn_unused_result));
+
+/* ---- Messages of a webhook ---- */
+
+/* The fields of a message: who it is about is in its prints. */
+typedef struct oa_cohort_head {
+    char cohort_id[OA_COHORT_NAME_BYTES + 1];
+    char message_id[OA_COHORT_MESSAGE_ID_BYTES + 1]; /* empty: absent, or too long */
+    int8_t in_cohort;                                /* 1: users enter; 0: they leave */
+    int64_t computed_time;                           /* as received, in seconds */
+    uint64_t no_ids; /* users without an id, or with one that is too long: left out */
+} oa_cohort_head;
+
+typedef struct oa_cohort_message oa_cohort_message;
+
+/*
+ * Begin to read a message of at most `max_ids` users: Amplitude's default payload of a cohort
+ * webhook. Copies the key; returns *out owned. Errors: OA_NOMEM.
+ */
+oa_status oa_cohort_message_new(const oa_hash_key *key, size_t max_ids, oa_cohort_message **out)
+    __attribute__((warn_unused_result));
+
+/* Take a message. NULL is fine. */
+void oa_cohort_message_free(oa_cohort_message *message);
+
+/*
+ * Read more bytes, cut anywhere. Borrows. Errors: OA_MALFORMED, see oa_cohort_message_problem();
+ * OA_TOO_LARGE: more than max_ids; OA_NOMEM. All are final. Memory: 8 bytes a user.
+ */
+oa_status oa_cohort_message_feed(oa_cohort_message *message, oa_str bytes)
+    __attribute__((warn_unused_result));
+
+/* The message is complete. Errors: OA_MALFORMED: it was cut off, or a field is missing. */
+oa_status oa_cohort_message_end(oa_cohort_message *message) __attribute__((warn_unused_result));
+
+/* What is wrong with the bytes, for people; static storage; NULL: nothing. */
+const char *oa_cohort_message_problem(const oa_cohort_message *message);
+
+/* Lend the fields, until the message is freed; all are there once it has ended. */
+const oa_cohort_head *oa_cohort_message_head(const oa_cohort_message *message);
+
+/* Lend the users, in the order in which they came, until the message changes or is freed. */
+const uint64_t *oa_cohort_message_prints(const oa_cohort_message *message, size_t *count);
+
+/*
+ * What messages have changed, in front of a table: two overlays. One takes changes; the other is
+ * being merged into the next table, or was, and still tells which messages are late. At the next
+ * merge it is given up.
+ *
+ * Of a user and a cohort the latest time counts. A list of all members, as of a time, replaces what
+ * was told up to then; what is later survives it. What was given up, or replaced, is remembered as
+ * one time for each cohort: a message from before it is late as a whole, and a list from before it
+ * must not be taken, since it would bring back what a message had changed.
+ */
+typedef struct oa_cohort_changes oa_cohort_changes;
+
+/* One message, as to whom it concerns. */
+typedef struct oa_cohort_move {
+    size_t cohort;
+    bool is_in;
+    int64_t time_ms;
+    const uint64_t *prints; /* borrowed */
+    size_t count;
+} oa_cohort_move;
+
+typedef struct oa_cohort_moved {
+    size_t done; /* of the users; the rest is to be put again, once there is room */
+    uint64_t entered;
+    uint64_t left;
+    uint64_t late; /* something later is known of them */
+} oa_cohort_moved;
+
+/* Create them, for at most `max_changes` in an overlay. Returns *out owned. Errors: OA_NOMEM. */
+oa_status oa_cohort_changes_new(size_t max_changes, oa_cohort_changes **out)
+    __attribute__((warn_unused_result));
+
+/* Take them. NULL is fine. */
+void oa_cohort_changes_free(oa_cohort_changes *changes);
+
+/* Change *set, which a table gave for this user, to what it is with the changes. */
+void oa_cohort_changes_apply(const oa_cohort_changes *changes, uint64_t print, oa_cohort_set *set);
+
+/*
+ * Note that users enter or leave a cohort. `table` is what is behind the changes; NULL: none.
+ * Borrows. Writes *moved, also on an error. Errors: OA_TOO_LARGE: there is no room before a merge;
+ * OA_NOMEM. Cost: two look-ups a user.
+ */
+oa_status oa_cohort_changes_put(oa_cohort_changes *changes, const oa_cohort_table *table,
+                                const oa_cohort_move *move, oa_cohort_moved *moved)
+    __attribute__((warn_unused_result));
+
+/* Whether a list of the members as of `time_ms` may replace those of a cohort. */
+bool oa_cohort_changes_allow(const oa_cohort_changes *changes, size_t cohort, int64_t time_ms);
+
+/*
+ * Such a list is in `table` now, which is in use: forget what it replaces. Sets *growth to by how
+ * many the changes that survive make the cohort larger. Returns false when they are more than some
+ * thousand, and were not counted: then a merge tells the size.
+ */
+bool oa_cohort_changes_listed(oa_cohort_changes *changes, const oa_cohort_table *table,
+                              size_t cohort, int64_t time_ms, int64_t *growth);
+
+/*
+ * Lend what is to be merged into the next table, until oa_cohort_changes_end_merge(). Meanwhile it
+ * may be read by another thread, and no list may come. Sets *is_all: all changes are in it. Errors:
+ * OA_NOMEM.
+ */
+oa_status oa_cohort_changes_begin_merge(oa_cohort_changes *changes, bool *is_all,
+                                        const oa_cohort_overlay **out)
+    __attribute__((warn_unused_result));
+
+/* The merge is over; `is_done`: the table that has it is in use. */
+void oa_cohort_changes_end_merge(oa_cohort_changes *changes, bool is_done);
+
+/* Return the number of changes that no merge has begun to take. */
+size_t oa_cohort_changes_count(const oa_cohort_changes *changes);
 
 #ifdef __cplusplus
 }

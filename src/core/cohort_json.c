@@ -9,6 +9,9 @@
  * A body is an object with an array `memberIds`, or an array of ids. Whatever else it has is
  * checked as JSON and skipped. Anything but a string in the array of ids is an error: a cohort
  * that would lose members that way is better not loaded.
+ *
+ * A message of a webhook is an object, too, with an array `users` of objects, of which each has its
+ * id in `user_id`.
  */
 #include "cohort_read.h"
 
@@ -18,25 +21,53 @@ enum expect { A_VALUE, A_VALUE_OR_END, A_KEY, A_KEY_OR_END, A_COLON, A_COMMA_OR_
 
 enum role { SKIPPED, KEY, VALUE, ID };
 
-enum field { OTHER, COHORT_ID, GROUP_TYPE, LAST_MODIFIED, LAST_COMPUTED, SIZE, MEMBER_IDS };
+enum field {
+    OTHER,
+    COHORT_ID,
+    GROUP_TYPE,
+    LAST_MODIFIED,
+    LAST_COMPUTED,
+    SIZE,
+    IDS, /* memberIds, or the users of a message */
+    IN_COHORT,
+    COMPUTED_TIME,
+    MESSAGE_ID,
+    USER_ID, /* of one of the users */
+};
 
 enum { MAX_DEPTH = 64, MAX_SCALAR_BYTES = 64 };
 
-static const struct {
-    const char *name;
+typedef struct named_field {
+    const char *name; /* NULL: the end of a list */
     enum field field;
-} FIELDS[] = {
+} named_field;
+
+static const named_field COHORT_FIELDS[] = {
     {"cohortId", COHORT_ID},
     {"groupType", GROUP_TYPE},
     {"lastModified", LAST_MODIFIED},
     {"lastComputed", LAST_COMPUTED},
     {"size", SIZE},
-    {"memberIds", MEMBER_IDS},
+    {"memberIds", IDS},
+    {NULL, OTHER},
 };
+
+static const named_field MESSAGE_FIELDS[] = {
+    {"cohort_id", COHORT_ID},   {"in_cohort", IN_COHORT}, {"computed_time", COMPUTED_TIME},
+    {"message_id", MESSAGE_ID}, {"users", IDS},           {NULL, OTHER},
+};
+
+static const named_field USER_FIELDS[] = {{"user_id", USER_ID}, {NULL, OTHER}};
 
 void oa_cohort_json_init(oa_cohort_json *json, oa_cohort_meta *meta) {
     *json = (oa_cohort_json){.meta = meta, .token = BETWEEN, .expect = A_VALUE};
     meta->size = -1;
+}
+
+void oa_cohort_json_init_message(oa_cohort_json *json, oa_cohort_head *head) {
+    *json = (oa_cohort_json){.head = head, .token = BETWEEN, .expect = A_VALUE};
+    head->in_cohort = -1;
+    head->computed_time = -1;
 }
 
 static oa_cohort_step wrong(oa_cohort_json *json, const char *problem) {
@@ -48,8 +79,22 @@ static bool in_array(const oa_cohort_json *json) {
     return json->depth > 0 && (json->arrays >> (json->depth - 1) & 1) != 0;
 }
 
-static bool in_ids(const oa_cohort_json *json) {
+/* Whether the array of ids, or of users, is the innermost that is open. */
+static bool in_list(const oa_cohort_json *json) {
     return json->ids_depth != 0 && json->depth == json->ids_depth;
+}
+
+static bool in_ids(const oa_cohort_json *json) { return json->head == NULL && in_list(json); }
+
+static bool in_users(const oa_cohort_json *json) { return json->head != NULL && in_list(json); }
+
+/* Whether the object of a user is the innermost that is open. */
+static bool in_user(const oa_cohort_json *json) {
+    return json->head != NULL && json->ids_depth != 0 && json->depth == json->ids_depth + 1;
+}
+
+static oa_cohort_step no_list(oa_cohort_json *json) {
+    return wrong(json, json->head == NULL ? "memberIds is no array" : "users is no array");
 }
 
 static bool may_be_value(const oa_cohort_json *json) {
@@ -64,18 +109,24 @@ static void after_value(oa_cohort_json *json) {
 
 /* ---- The fields of the body ---- */
 
-static enum field field_of(const oa_cohort_text *name) {
-    for (size_t i = 0; i < sizeof(FIELDS) / sizeof(FIELDS[0]); i++) {
-        if (strlen(FIELDS[i].name) == name->len &&
-            memcmp(FIELDS[i].name, name->bytes, name->len) == 0)
-            return FIELDS[i].field;
+static enum field field_of(const named_field *fields, const oa_cohort_text *name) {
+    for (; fields->name != NULL; fields++) {
+        if (strlen(fields->name) == name->len && memcmp(fields->name, name->bytes, name->len) == 0)
+            return fields->field;
     }
     return OTHER;
 }
 
+/* Which field a name is that was read just now. */
+static enum field field_here(const oa_cohort_json *json) {
+    if (json->depth == 1)
+        return field_of(json->head == NULL ? COHORT_FIELDS : MESSAGE_FIELDS, &json->text);
+    return in_user(json) ? field_of(USER_FIELDS, &json->text) : OTHER;
+}
+
 /* Copy a short text; one that is too long is left out. */
-static void set_name(char out[OA_COHORT_NAME_BYTES + 1], const oa_cohort_text *text) {
-    const size_t len = text->len <= OA_COHORT_NAME_BYTES ? text->len : 0;
+static void set_name(char *out, size_t max_len, const oa_cohort_text *text) {
+    const size_t len = text->len <= max_len ? text->len : 0;
     memcpy(out, text->bytes, len);
     out[len] = '\0';
 }
@@ -87,6 +138,8 @@ static void set_number(oa_cohort_json *json, int64_t number) {
         json->meta->last_computed = number;
     else if (json->field == SIZE)
         json->meta->size = number;
+    else if (json->field == COMPUTED_TIME)
+        json->head->computed_time = number;
 }
 
 /* ---- Scalars ---- */
@@ -136,19 +189,31 @@ static oa_cohort_step end_scalar(oa_cohort_json *json) {
     json->token = BETWEEN;
     int64_t number = -1;
     const bool is_null = is(&json->text, "null");
+    const bool is_true = is(&json->text, "true");
+    const bool is_boolean = is_true || is(&json->text, "false");
     if (number_of(&json->text, &number))
         set_number(json, number);
-    else if (!is_null && !is(&json->text, "true") && !is(&json->text, "false"))
+    else if (!is_null && !is_boolean)
         return wrong(json, "a value that is not JSON");
     if (in_ids(json))
         return wrong(json, "an id that is no string");
-    if (json->field == MEMBER_IDS) {
-        if (!is_null)
-            return wrong(json, "memberIds is no array");
+    if (in_users(json))
+        return wrong(json, "a user that is no object");
+    if (json->field == IDS) {
+        if (!is_null || json->head != NULL)
+            return no_list(json);
         json->ids_are_null = true;
     }
+    if (json->field == IN_COHORT) {
+        if (!is_boolean)
+            return wrong(json, "in_cohort is neither true nor false");
+        json->head->in_cohort = is_true;
+    }
+    const bool is_id = json->field == USER_ID;
+    if (is_id && !is_null)
+        return wrong(json, "a user_id that is no string");
     after_value(json);
-    return OA_COHORT_MORE;
+    return is_id ? OA_COHORT_NO_ID : OA_COHORT_MORE;
 }
 
 static bool is_scalar_byte(unsigned char c) {
@@ -170,22 +235,54 @@ static oa_cohort_step in_scalar(oa_cohort_json *json, oa_str *bytes) {
 
 /* ---- Strings ---- */
 
+/* The name of a field is over. */
+static oa_cohort_step end_key(oa_cohort_json *json) {
+    json->field = (uint8_t)field_here(json);
+    json->expect = A_COLON;
+    if (json->field == IDS && (json->has_ids || json->ids_are_null))
+        return wrong(json,
+                     json->head == NULL ? "memberIds is there twice" : "users is there twice");
+    if (json->field == USER_ID && json->has_user_id)
+        return wrong(json, "a user_id is there twice");
+    json->has_user_id |= json->field == USER_ID;
+    return OA_COHORT_MORE;
+}
+
+/* The value of a field is over; false if it may not be a string. */
+static bool set_text(oa_cohort_json *json) {
+    oa_cohort_head *head = json->head;
+    size_t at = 0;
+    switch (json->field) {
+    case COHORT_ID:
+        set_name(head == NULL ? json->meta->cohort_id : head->cohort_id, OA_COHORT_NAME_BYTES,
+                 &json->text);
+        return true;
+    case GROUP_TYPE:
+        set_name(json->meta->group_type, OA_COHORT_NAME_BYTES, &json->text);
+        return true;
+    case MESSAGE_ID:
+        set_name(head->message_id, OA_COHORT_MESSAGE_ID_BYTES, &json->text);
+        return true;
+    case COMPUTED_TIME: {
+        int64_t seconds = 0;
+        if (json->text.len <= MAX_SCALAR_BYTES && digits(&json->text, &at, &seconds) &&
+            at == json->text.len)
+            head->computed_time = seconds;
+        return true;
+    }
+    default:
+        return json->field != IDS && json->field != IN_COHORT;
+    }
+}
+
 /* A string is over, and is in *text, as far as it is kept. */
 static oa_cohort_step end_string(oa_cohort_json *json) {
     json->token = BETWEEN;
-    if (json->role == KEY) {
-        json->field = json->depth == 1 ? (uint8_t)field_of(&json->text) : OTHER;
-        if (json->field == MEMBER_IDS && (json->has_ids || json->ids_are_null))
-            return wrong(json, "memberIds is there twice");
-        json->expect = A_COLON;
-        return OA_COHORT_MORE;
-    }
-    if (json->field == COHORT_ID)
-        set_name(json->meta->cohort_id, &json->text);
-    else if (json->field == GROUP_TYPE)
-        set_name(json->meta->group_type, &json->text);
-    else if (json->field == MEMBER_IDS)
-        return wrong(json, "memberIds is no array");
+    if (json->role == KEY)
+        return end_key(json);
+    if (!set_text(json))
+        return json->field == IDS ? no_list(json)
+                                  : wrong(json, "in_cohort is neither true nor false");
     const oa_cohort_step step =
         json->role == ID ? oa_cohort_step_of(json->text.len) : OA_COHORT_MORE;
     after_value(json);
@@ -198,7 +295,7 @@ static void begin_string(oa_cohort_json *json) {
     json->high = 0;
     if (!may_be_value(json))
         json->role = KEY;
-    else if (in_ids(json))
+    else if (in_ids(json) || json->field == USER_ID)
         json->role = ID;
     else
         json->role = json->field == OTHER ? SKIPPED : VALUE;
@@ -329,11 +426,20 @@ static oa_cohort_step in_string(oa_cohort_json *json, oa_str *bytes, oa_str *id)
 static oa_cohort_step open_bracket(oa_cohort_json *json, bool is_array) {
     if (in_ids(json))
         return wrong(json, "an id that is no string");
+    if (in_users(json) && is_array)
+        return wrong(json, "a user that is no object");
+    if (json->field == USER_ID)
+        return wrong(json, "a user_id that is no string");
+    if (json->field == IN_COHORT)
+        return wrong(json, "in_cohort is neither true nor false");
     if (json->depth == MAX_DEPTH)
         return wrong(json, "nested too deeply");
-    const bool has_ids = is_array && (json->depth == 0 || json->field == MEMBER_IDS);
-    if (json->field == MEMBER_IDS && !is_array)
-        return wrong(json, "memberIds is no array");
+    if (json->field == IDS && !is_array)
+        return no_list(json);
+    if (json->head != NULL && json->depth == 0 && is_array)
+        return wrong(json, "it is an array; Amplitude's default payload is an object");
+    const bool has_ids = is_array && (json->depth == 0 || json->field == IDS);
+    json->has_user_id = json->has_user_id && !in_users(json);
     const uint64_t bit = UINT64_C(1) << json->depth;
     json->arrays = is_array ? json->arrays | bit : json->arrays & ~bit;
     json->depth++;
@@ -351,11 +457,12 @@ static oa_cohort_step close_bracket(oa_cohort_json *json, bool is_array) {
     if (json->depth == 0 || in_array(json) != is_array ||
         (json->expect != A_COMMA_OR_END && json->expect != empty))
         return wrong(json, "a bracket where none may be");
-    if (in_ids(json))
+    if (in_list(json))
         json->ids_depth = 0;
+    const bool is_nobody = in_user(json) && !json->has_user_id;
     json->depth--;
     after_value(json);
-    return OA_COHORT_MORE;
+    return is_nobody ? OA_COHORT_NO_ID : OA_COHORT_MORE;
 }
 
 static oa_cohort_step begin_token(oa_cohort_json *json, unsigned char c) {
@@ -368,6 +475,8 @@ static oa_cohort_step begin_token(oa_cohort_json *json, unsigned char c) {
     case '"':
         if (!may_be_value(json) && json->expect != A_KEY && json->expect != A_KEY_OR_END)
             return wrong(json, "a string where none may be");
+        if (in_users(json))
+            return wrong(json, "a user that is no object");
         begin_string(json);
         return OA_COHORT_MORE;
     case ',':
@@ -417,6 +526,16 @@ oa_cohort_step oa_cohort_json_next(oa_cohort_json *json, oa_str *bytes, oa_str *
     return step;
 }
 
+static oa_cohort_step end_message(oa_cohort_json *json) {
+    if (json->head->cohort_id[0] == '\0')
+        return wrong(json, "the body has no cohort_id");
+    if (json->head->in_cohort < 0)
+        return wrong(json, "the body has no in_cohort");
+    if (json->head->computed_time < 0)
+        return wrong(json, "the body has no computed_time in seconds");
+    return json->has_ids ? OA_COHORT_MORE : wrong(json, "the body has no users");
+}
+
 oa_cohort_step oa_cohort_json_end(oa_cohort_json *json) {
     if (json->problem != NULL)
         return OA_COHORT_WRONG;
@@ -424,6 +543,8 @@ oa_cohort_step oa_cohort_json_end(oa_cohort_json *json) {
         return OA_COHORT_WRONG;
     if (json->token != BETWEEN || json->expect != NOTHING)
         return wrong(json, "the body ends early");
+    if (json->head != NULL)
+        return end_message(json);
     if (!json->has_ids && (json->meta->cohort_id[0] == '\0' || json->meta->size > 0))
         return wrong(json, "the body has no memberIds");
     return OA_COHORT_MORE;

@@ -154,6 +154,22 @@ oa_status oa_cohort_overlay_copy(const oa_cohort_overlay *overlay, oa_cohort_ove
     return OA_OK;
 }
 
+int64_t oa_cohort_overlay_time(const oa_cohort_overlay *overlay, uint64_t print, size_t cohort) {
+    if (overlay->count == 0)
+        return EMPTY;
+    const int64_t stamp = slot_of(overlay, print << COHORT_BITS | cohort)->stamp;
+    return stamp == EMPTY ? EMPTY : stamp >> 1;
+}
+
+const oa_cohort_note *oa_cohort_overlay_next(const oa_cohort_overlay *overlay, size_t *at) {
+    while (*at < overlay->slot_count) {
+        const oa_cohort_note *note = &overlay->slots[(*at)++];
+        if (note->stamp != EMPTY)
+            return note;
+    }
+    return NULL;
+}
+
 static int compare(const void *a, const void *b) {
     const uint64_t left = ((const oa_cohort_note *)a)->key;
     const uint64_t right = ((const oa_cohort_note *)b)->key;

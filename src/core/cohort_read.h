@@ -39,16 +39,18 @@ static inline oa_cohort_step oa_cohort_step_of(size_t len) {
 /* ---- JSON ---- */
 
 typedef struct oa_cohort_json {
-    const char *problem; /* static; NULL: none */
-    oa_cohort_meta *meta;
-    uint8_t token;      /* within which token the next byte is, */
-    uint8_t expect;     /* or else, which one may follow */
-    uint8_t role;       /* what the present string is for */
-    uint8_t field;      /* of the body that has its value next */
-    uint8_t depth;      /* of nested arrays and objects */
-    uint8_t ids_depth;  /* of the array of ids while it is open, otherwise 0 */
-    uint8_t hex_digits; /* of \uXXXX that were read */
-    bool has_ids;       /* there was such an array */
+    const char *problem;  /* static; NULL: none */
+    oa_cohort_meta *meta; /* of a cohort */
+    oa_cohort_head *head; /* of a message; NULL: the body is a cohort */
+    uint8_t token;        /* within which token the next byte is, */
+    uint8_t expect;       /* or else, which one may follow */
+    uint8_t role;         /* what the present string is for */
+    uint8_t field;        /* of the body that has its value next */
+    uint8_t depth;        /* of nested arrays and objects */
+    uint8_t ids_depth;    /* of the array of ids while it is open, otherwise 0 */
+    uint8_t hex_digits;   /* of \uXXXX that were read */
+    bool has_ids;         /* there was such an array */
+    bool has_user_id;     /* the present user of a message has one, if only null */
     bool ids_are_null;
     uint16_t unit;   /* \uXXXX */
     uint16_t high;   /* a high surrogate that waits for a low one; 0: none */
@@ -58,6 +60,9 @@ typedef struct oa_cohort_json {
 
 /* Start at the first byte. `meta` is filled with the fields that are known. Borrows it. */
 void oa_cohort_json_init(oa_cohort_json *json, oa_cohort_meta *meta);
+
+/* Start at the first byte of a message. `head` is filled with its fields. Borrows it. */
+void oa_cohort_json_init_message(oa_cohort_json *json, oa_cohort_head *head);
 
 /* Read on in *bytes, of which what was read is cut off. Lends *id until the next call. */
 oa_cohort_step oa_cohort_json_next(oa_cohort_json *json, oa_str *bytes, oa_str *id);

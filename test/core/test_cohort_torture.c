@@ -49,6 +49,58 @@ static bool refresh(const oa_cohort_table *present, size_t nth) {
     return failed;
 }
 
+/* Read a message, put it, merge it, and put it again; true if an allocation failed. */
+static bool change(const oa_cohort_table *present, size_t nth) {
+    memory_fail(nth);
+    const oa_cohort_plan plan = plan_of(2, 0);
+    oa_cohort_message *message = NULL;
+    oa_cohort_changes *changes = NULL;
+    oa_cohort_table *table = NULL;
+    const oa_cohort_overlay *overlay = NULL;
+    bool is_all = false;
+    size_t count = 0;
+    oa_cohort_moved moved;
+    oa_status status = oa_cohort_message_new(cohort_key(), 5000, &message);
+    for (uint64_t user = 0; user < 3000 && status == OA_OK; user++) {
+        char text[64];
+        const int len = snprintf(text, sizeof(text), "%s{\"user_id\":\"user-%u\"}",
+                                 user == 0 ? "{\"users\":[" : ",", (unsigned)user);
+        status = oa_cohort_message_feed(message, (oa_str){text, (size_t)len});
+    }
+    static const char end[] = "],\"cohort_id\":\"c1\",\"in_cohort\":true,\"computed_time\":9}";
+    if (status == OA_OK)
+        status = oa_cohort_message_feed(message, (oa_str){end, sizeof(end) - 1});
+    if (status == OA_OK)
+        status = oa_cohort_message_end(message);
+    if (status == OA_OK)
+        status = oa_cohort_changes_new(4000, &changes);
+    oa_cohort_move move = {.cohort = 1, .is_in = true, .time_ms = 9000};
+    if (status == OA_OK) {
+        move.prints = oa_cohort_message_prints(message, &count);
+        move.count = count;
+        status = oa_cohort_changes_put(changes, present, &move, &moved);
+    }
+    if (status == OA_OK)
+        status = oa_cohort_changes_begin_merge(changes, &is_all, &overlay);
+    if (status == OA_OK) {
+        status = oa_cohort_merge(&plan, present, overlay, &table);
+        oa_cohort_changes_end_merge(changes, status == OA_OK);
+    }
+    if (status == OA_OK)
+        status = oa_cohort_changes_put(changes, table, &move, &moved);
+    const bool failed = memory_refusals() > 0;
+    memory_fail(0);
+    assert_int_equal(status, failed ? OA_NOMEM : OA_OK);
+    if (!failed)
+        assert_int_equal(moved.done, 3000);
+    for (uint64_t user = 0; user < 200; user++)
+        assert_int_equal(cohorts_of(present, user), user < 100);
+    oa_cohort_table_free(table);
+    oa_cohort_changes_free(changes);
+    oa_cohort_message_free(message);
+    return failed;
+}
+
 static void any_allocation_may_fail(void **state) {
     (void)state;
     const oa_cohort_plan plan = plan_of(2, 0);
@@ -58,6 +110,11 @@ static void any_allocation_may_fail(void **state) {
         nth++;
     print_message("a refresh: %zu allocations\n", nth - 1);
     assert_true(nth > 50);
+    nth = 1;
+    while (change(present, nth))
+        nth++;
+    print_message("a message: %zu allocations\n", nth - 1);
+    assert_true(nth > 15);
     oa_cohort_table_free(present);
 }
 
