@@ -109,10 +109,57 @@ export interface CohortStatus {
 
 export interface AudiencesStatus<Name extends string = string> {
   cohorts: Record<Name, CohortStatus>;
-  /** The users that are in at least one of the cohorts. */
+  /** The users that are in at least one of the cohorts, without what messages have changed since the last merge. */
   users: number;
   /** The memory of all members. */
   bytes: number;
+  /** What the webhook got; null without one. */
+  webhook: WebhookStatus | null;
+}
+
+export interface WebhookStatus {
+  /** Messages that were applied. */
+  messages: number;
+  /** Messages that came again, by their `message_id`. */
+  repeats: number;
+  /** Users in messages, of whom something later was known. */
+  late: number;
+  /** Messages of cohorts that no attribute has; they are answered with 200. */
+  otherCohorts: number;
+  /** Requests that were answered with something else than 200. */
+  refused: number;
+  /** Changes that are not merged into the members yet. */
+  changes: number;
+}
+
+export interface WebhookOptions<Name extends string = string> {
+  /**
+   * What the header has to be: at least 16 visible ASCII characters, the same as in Amplitude. Several while one is
+   * replaced by another.
+   */
+  secret: string | readonly string[];
+
+  /** The name of the header. Default: `x-webhook-secret`. */
+  header?: string | undefined;
+
+  /**
+   * Amplitude's id of each cohort, as its messages have it. Required for the source `file`; default: the `cohorts` of
+   * `createAudiences()`.
+   */
+  cohorts?: Partial<Record<Name, string>> | undefined;
+}
+
+/** A request of Node.js, of Express, or `request.raw` of Fastify: the members that are used. */
+export interface WebhookRequest {
+  method?: string | undefined;
+  headers: Record<string, string | string[] | undefined>;
+  on(event: string, listener: (...args: any[]) => void): unknown;
+}
+
+/** A response of Node.js, of Express, or `reply.raw` of Fastify: the members that are used. */
+export interface WebhookResponse {
+  writeHead(status: number, headers?: Record<string, string | number>): unknown;
+  end(body?: string): unknown;
 }
 
 export interface CohortChange<Name extends string = string> {
@@ -149,6 +196,16 @@ export interface Audiences<Name extends string = string> {
    * code `ERR_OA_CLOSED` after close().
    */
   attach(optimizelyClient: UserContextClient): () => void;
+
+  /**
+   * Return a handler of requests that takes the messages of Amplitude's cohort webhook: `http.createServer(handler)`,
+   * `app.post(path, handler)` of Express, `handler(request.raw, reply.raw)` of Fastify. They change the members that are
+   * loaded, in this process. Throws a TypeError with code `ERR_OA_OPTION`, and an Error with code `ERR_OA_CLOSED` after
+   * close().
+   */
+  webhook(
+    options: WebhookOptions<Name>,
+  ): (request: WebhookRequest, response: WebhookResponse) => void;
 
   /** What is known of each cohort. */
   status(): AudiencesStatus<Name>;

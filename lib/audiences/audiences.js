@@ -4,6 +4,7 @@
  * The audiences that the application holds.
  *
  *     refresher --outcome--> cohort (its state) --> membership (what is known) <-- attributes(), has(), clients
+ *     webhook --> receiver --changes-->
  */
 
 const channels = require('../diagnostics.js');
@@ -16,8 +17,10 @@ const { Cohort } = require('./cohort.js');
 const { FileSource } = require('./files.js');
 const { Membership } = require('./membership.js');
 const { createNative, release } = require('./native.js');
+const { Receiver } = require('./receiver.js');
 const { Refresher } = require('./refresher.js');
 const { refusalOf, snapshotPath } = require('./snapshot.js');
+const { Webhook, resolveWebhook } = require('./webhook.js');
 
 const DEFAULT_READY_MILLIS = 10_000;
 const SOURCES = { amplitude: AmplitudeSource, file: FileSource };
@@ -31,6 +34,7 @@ class Audiences {
   #membership;
   #refresher;
   #clients;
+  #receiver = null; // once there is a webhook
   #told = new Map(); // cohort -> the state that was told
   #waiting = new Set(); // those that await ready()
   #closing = null;
@@ -59,6 +63,7 @@ class Audiences {
       options,
       log: this.#log,
       onOutcome: (cohort, outcome) => this.#take(cohort, outcome),
+      onMerge: () => this.#merge(),
     });
     if (options.snapshot !== null) {
       this.#restore();
@@ -90,12 +95,21 @@ class Audiences {
   }
 
   attach(optimizelyClient) {
-    if (this.#closing !== null) {
-      throw Object.assign(new Error('attach() after close(): create new audiences'), {
-        code: 'ERR_OA_CLOSED',
-      });
-    }
+    this.#checkOpen('attach');
     return this.#clients.attach(optimizelyClient);
+  }
+
+  webhook(options) {
+    this.#checkOpen('webhook');
+    const resolved = resolveWebhook(options, this.#cohorts, this.#source.name);
+    const handler = new Webhook(resolved, {
+      receiver: (this.#receiver ??= this.#receive()),
+      native: this.#native,
+      log: this.#log,
+    });
+    return (request, response) => {
+      handler.handle(request, response);
+    };
   }
 
   ready(options) {
@@ -134,12 +148,72 @@ class Audiences {
       ),
       users,
       bytes,
+      webhook: this.#receiver?.stats() ?? null,
     };
   }
 
   close() {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  #checkOpen(method) {
+    if (this.#closing !== null) {
+      throw Object.assign(new Error(`${method}() after close(): create new audiences`), {
+        code: 'ERR_OA_CLOSED',
+      });
+    }
+  }
+
+  /** Have messages change the members from now on. */
+  #receive() {
+    const status = this.#native.takeChanges();
+    if (status !== 'ok') {
+      throw Object.assign(new Error(`no memory for the messages of a webhook (${status})`), {
+        code: 'ERR_OA_NATIVE',
+      });
+    }
+    this.#log.info(
+      'the webhook changes the members of this process only: others know of it when their source has it',
+    );
+    return new Receiver({
+      native: this.#native,
+      refresher: this.#refresher,
+      log: this.#log,
+      onMoved: (cohort, moved, time) => {
+        cohort.change(moved, time, Date.now());
+        this.#know();
+      },
+      onChanged: (...args) => this.#change(...args),
+    });
+  }
+
+  /** Tell what a message has changed. */
+  #change(cohort, outcome, previousSize) {
+    this.#report(cohort, outcome, 'webhook');
+    const isOther = cohort.isLoaded && outcome.entered + outcome.left > 0;
+    this.#tell(cohort, isOther, previousSize);
+  }
+
+  /** Merge what messages have changed. What they change meanwhile is counted; the rest is counted by the merge. */
+  async #merge() {
+    for (let isAll = false; !isAll && this.#closing === null;) {
+      const sizes = this.#cohorts.map((cohort) => cohort.size);
+      const report = await this.#native.merge();
+      if (this.#closing !== null) {
+        return;
+      }
+      if (report.end !== 'loaded') {
+        throw new Error(report.message || report.end);
+      }
+      this.#warnOfSnapshot(report);
+      isAll = report.isAll;
+      this.#cohorts.forEach((cohort, slot) => {
+        if (isAll && cohort.isLoaded) {
+          cohort.size += this.#native.members(slot) - sizes[slot];
+        }
+      });
+    }
   }
 
   /** Take the outcome of a refresh. */
@@ -156,6 +230,9 @@ class Audiences {
 
   /** Tell the membership of which cohorts the members are known, and until when. */
   #know() {
+    if (this.#closing !== null) {
+      return; // and nothing is known
+    }
     const now = Date.now();
     for (const cohort of this.#cohorts) {
       this.#membership.setKnown(cohort.attribute, cohort.isKnownAt(now));
@@ -166,14 +243,14 @@ class Audiences {
   }
 
   /** Publish what a refresh came to, and log what went wrong. */
-  #report(cohort, outcome) {
+  #report(cohort, outcome, source = this.#source.name) {
     const { attribute, id: cohortId } = cohort;
     const { kind, message = '', statusCode = 0, size, bytes = 0, durationMillis = 0 } = outcome;
     const state = cohort.stateAt(Date.now());
     channels.cohort.publish({
       attribute,
       cohortId,
-      source: this.#source.name,
+      source,
       outcome: kind,
       state,
       statusCode,
@@ -194,14 +271,18 @@ class Audiences {
     } else if (this.#log.debugEnabled) {
       this.#log.debug(`${name}: ${kind}, ${cohort.size} members, ${bytes} bytes`);
     }
-    if (outcome.snapshotError) {
-      this.#log.warn('keep', `the snapshot cannot be written: ${outcome.snapshotError}`);
-    }
+    this.#warnOfSnapshot(outcome);
     if (outcome.skipped > 0) {
       this.#log.warn(
         `skipped ${attribute}`,
         `${name}: ${outcome.skipped} of its ids are empty, or too long for an id, and are left out`,
       );
+    }
+  }
+
+  #warnOfSnapshot({ snapshotError }) {
+    if (snapshotError) {
+      this.#log.warn('keep', `the snapshot cannot be written: ${snapshotError}`);
     }
   }
 
@@ -258,6 +339,9 @@ class Audiences {
   async #close() {
     this.#clients.close();
     this.#membership.forgetAll();
+    if (this.#receiver !== null) {
+      this.#receiver.isOpen = false;
+    }
     await this.#refresher.stop();
     this.#waiting.forEach((settle) => settle());
     release(this.#native);

@@ -25,6 +25,7 @@ class Cohort {
   isFromSnapshot = false; // and not confirmed by the source yet
   failures = 0; // in a row
   lastError = null;
+  messageAt = -Infinity; // as of when the latest message of the webhook is
   #version = null; // by which the source knows that its members are the latest
   #options;
 
@@ -104,7 +105,8 @@ class Cohort {
    * source had these members.
    */
   take(outcome, now) {
-    const { kind, confirmedAt = now } = outcome;
+    const { kind } = outcome;
+    const confirmedAt = Math.max(outcome.confirmedAt ?? now, this.messageAt);
     if (kind === 'refused' || kind === 'failed') {
       this.failures++;
       this.isRefused = kind === 'refused';
@@ -129,6 +131,15 @@ class Cohort {
       this.confirmedAt = confirmedAt;
       this.isFromSnapshot = false;
       this.lastError = null;
+    }
+  }
+
+  /** Take what a message has changed, as of `time`. It confirms what is known, and makes nothing known. */
+  change({ entered, left }, time, now) {
+    this.messageAt = Math.max(this.messageAt, Math.min(time, now));
+    if (this.isLoaded) {
+      this.size += entered - left;
+      this.confirmedAt = Math.max(this.confirmedAt, this.messageAt);
     }
   }
 }

@@ -33,7 +33,8 @@ class FileSource {
       return { outcome: { kind: 'unchanged', confirmedAt: stat.mtimeMs } };
     }
     const { mtimeMs } = stat;
-    return { load: { path: cohort.id }, version, lastModified: mtimeMs, confirmedAt: mtimeMs };
+    const load = { path: cohort.id, asOfMillis: Math.floor(mtimeMs) };
+    return { load, version, lastModified: mtimeMs, confirmedAt: mtimeMs };
   }
 }
 

@@ -32,10 +32,15 @@ class Refresher {
   #isStopped = false;
   #wake = null; // ends the sleep
   #running = null;
+  #merge = null; // { promise, resolve } of a merge that is wanted
+  #onMerge;
 
-  /** `onOutcome(cohort, outcome)` is called after each refresh. Tests have a time and a chance of their own. */
+  /**
+   * `onOutcome(cohort, outcome)` is called after each refresh, and `onMerge()` has to merge. Tests have a time and a
+   * chance of their own.
+   */
   constructor(
-    { native, source, options, log, onOutcome },
+    { native, source, options, log, onOutcome, onMerge },
     { random = Math.random, clock = () => performance.now(), sleep = sleepQuietly } = {},
   ) {
     this.#native = native;
@@ -43,6 +48,7 @@ class Refresher {
     this.#options = options;
     this.#log = log;
     this.#onOutcome = onOutcome;
+    this.#onMerge = onMerge;
     this.#random = random;
     this.#clock = clock;
     this.#sleep = sleep;
@@ -53,16 +59,37 @@ class Refresher {
     this.#running = this.#run();
   }
 
+  /** Merge the changes into the table, as soon as no load is under way; resolves when that is over. Never rejects. */
+  merge() {
+    if (this.#isStopped) {
+      return Promise.resolve();
+    }
+    if (this.#merge === null) {
+      let resolve;
+      const promise = new Promise((settle) => {
+        resolve = settle;
+      });
+      this.#merge = { promise, resolve };
+      this.#wake?.();
+    }
+    return this.#merge.promise;
+  }
+
   /** Stop, and cancel the load that is under way; resolves when nothing goes on any more. */
   async stop() {
     this.#isStopped = true;
     this.#wake?.();
     this.#native.cancel();
     await this.#running;
+    this.#merge?.resolve();
   }
 
   async #run() {
     while (!this.#isStopped) {
+      if (this.#merge !== null) {
+        await this.#mergeNow(this.#merge);
+        continue;
+      }
       const [cohort, due] = this.#next();
       const wait = Math.max(due, this.#pausedUntil) - this.#clock();
       if (wait > 0) {
@@ -73,6 +100,16 @@ class Refresher {
         await this.#refresh(cohort);
       }
     }
+  }
+
+  async #mergeNow({ resolve }) {
+    this.#merge = null; // what is wanted from now on is another one
+    try {
+      await this.#onMerge();
+    } catch (error) {
+      this.#log.warn('merge', `changes of the webhook are not merged: ${reasonOf(error)}`);
+    }
+    resolve();
   }
 
   #next() {
@@ -122,7 +159,8 @@ class Refresher {
 
   /** What a load came to. */
   #read(report, request) {
-    const { size, before, entered, left, bytes, skipped, statusCode, snapshotError } = report;
+    const { before, entered, left, bytes, skipped, statusCode, snapshotError } = report;
+    const size = report.size + (report.surviving ?? 0);
     const version = request.version ?? (report.lastModified || null);
     const lastModified = request.lastModified ?? (report.lastModified || null);
     switch (report.end) {
@@ -130,10 +168,15 @@ class Refresher {
       case 'held': {
         const { confirmedAt } = request;
         const members = { size, before, entered, left, bytes, skipped, snapshotError };
+        if (report.end === 'loaded' && report.isAll === false) {
+          this.merge(); // which counts the members
+        }
         return { kind: report.end, ...members, version, lastModified, confirmedAt, statusCode };
       }
       case 'answered':
         return this.#source.read(report, request);
+      case 'outdated':
+        return { kind: 'failed', message: 'messages of the webhook are later than it', statusCode };
       case 'too_many':
         return { kind: 'refused', message: 'it has more members than maxMembers', statusCode };
       case 'malformed':

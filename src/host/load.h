@@ -19,10 +19,11 @@ extern "C" {
 
 /* How a load came to its end. */
 #define OA_LOAD_END_MAP(X)                                                                         \
-    X(LOADED, "loaded")       /* the new members are in use */                                     \
-    X(ANSWERED, "answered")   /* the server answered something else than 200 */                    \
-    X(HELD, "held")           /* fewer members than min_members: the present ones are kept */      \
-    X(TOO_MANY, "too_many")   /* more members than max_members */                                  \
+    X(LOADED, "loaded")     /* the new members are in use */                                       \
+    X(ANSWERED, "answered") /* the server answered something else than 200 */                      \
+    X(OUTDATED, "outdated") /* messages told what is later, and is not kept one by one any more */ \
+    X(HELD, "held")         /* fewer members than min_members: the present ones are kept */        \
+    X(TOO_MANY, "too_many") /* more members than max_members */                                    \
     X(MALFORMED, "malformed") /* the body is not a cohort, or was cut off */                       \
     X(FAILED, "failed")       /* there was no answer, or no file, or no memory */                  \
     X(CANCELLED, "cancelled")
@@ -46,6 +47,7 @@ typedef struct oa_load {
     oa_str path;
     uint64_t max_members;
     uint64_t min_members;
+    int64_t as_of_ms; /* the time of the members, unless the body says it; 0: now */
 } oa_load;
 
 typedef struct oa_load_report {
@@ -55,6 +57,8 @@ typedef struct oa_load_report {
     uint32_t retry_after_seconds;
     oa_cohort_meta meta; /* what was read until then; `bytes` are those of the text */
     oa_cohort_delta delta;
+    int64_t surviving;   /* members more by messages that are later than the list */
+    bool is_all;         /* those are all; of a merge: it has all changes up to its begin */
     uint64_t wire_bytes; /* as they came, compressed or not */
     uint64_t duration_ms;
     char snapshot_error

@@ -295,6 +295,92 @@ static void loads_take_turns(void **state) {
     peer_free(p);
 }
 
+/* Have a user enter, or leave; returns the status. */
+static oa_status move_user(const fixture *f, const char *user, bool is_in, int64_t time_ms,
+                           oa_cohort_moved *moved) {
+    const uint64_t print = oa_cohort_print(oa_loader_key(f->loader), str(user));
+    const oa_cohort_move move = {1, is_in, time_ms, &print, 1};
+    return oa_loader_change(f->loader, &move, moved);
+}
+
+static void changes_lie_in_front_of_a_table(void **state) {
+    (void)state;
+    peer *p =
+        PEER({.text = ANSWER("86", "\"ann\",\"bob\"")}, {.text = ANSWER("86", "\"ann\",\"cat\"")},
+             {.text = ANSWER("86", "\"ann\",\"eve\"")});
+    fixture f;
+    oa_cohort_moved moved;
+    start(&f, p->port);
+    assert_int_equal(move_user(&f, "dan", true, 1, &moved), OA_CLOSED);
+    assert_int_equal(oa_loader_merge(f.loader, NULL), OA_CLOSED);
+    assert_int_equal(oa_loader_take_changes(f.loader), OA_OK);
+    assert_int_equal(move_user(&f, "dan", true, 18000, &moved), OA_OK);
+    assert_false(has(&f, "dan"));                             /* no list is there */
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED); /* of second 17 */
+    assert_int_equal(f.report.surviving, 1);
+    assert_true(f.report.is_all && has(&f, "dan") && has(&f, "bob"));
+    assert_int_equal(move_user(&f, "bob", false, 16000, &moved), OA_OK);
+    assert_int_equal(moved.late, 1);
+    assert_int_equal(move_user(&f, "bob", false, 18000, &moved), OA_OK);
+    assert_int_equal(moved.left, 1);
+    assert_false(has(&f, "bob"));
+    assert_int_equal(oa_loader_changes(f.loader), 2);
+    /* A merge changes no answer, and what comes meanwhile is kept. */
+    assert_int_equal(oa_loader_merge(f.loader, &f.url), OA_OK);
+    assert_int_equal(oa_loader_merge(f.loader, NULL), OA_CLOSED);
+    oa_loader_ref(f.loader, true);
+    assert_int_equal(move_user(&f, "fay", true, 19000, &moved), OA_OK);
+    assert_int_equal(await_end(&f), OA_LOAD_LOADED);
+    assert_true(f.report.is_all && has(&f, "dan") && has(&f, "fay") && !has(&f, "bob"));
+    assert_int_equal(oa_loader_info(f.loader, 1)->members, 2); /* ann and dan */
+    assert_int_equal(oa_loader_changes(f.loader), 1);
+    /* What a list puts out of the table again is still in front of it. */
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED);
+    assert_int_equal(f.report.surviving, 2);
+    assert_true(has(&f, "cat") && has(&f, "dan") && has(&f, "fay") && !has(&f, "bob"));
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(oa_loader_merge(f.loader, &f.url), OA_OK);
+        assert_int_equal(await_end(&f), OA_LOAD_LOADED);
+        assert_int_equal(f.report.is_all, round > 0);
+    }
+    assert_int_equal(oa_loader_info(f.loader, 1)->members, 4);
+    /* They are given up one by one, so a list from before them is not taken. */
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_OUTDATED);
+    assert_true(has(&f, "dan") && !has(&f, "eve"));
+    oa_loader_clear(f.loader);
+    assert_int_equal(move_user(&f, "dan", true, 20000, &moved), OA_CLOSED);
+    end(&f);
+    peer_join(p);
+    peer_free(p);
+}
+
+static void changes_of_a_table_that_is_there(void **state) {
+    (void)state;
+    peer *p =
+        PEER({.text = ANSWER("86", "\"ann\",\"bob\"")}, {.text = ANSWER("86", "\"ann\",\"cat\"")});
+    fixture f;
+    oa_cohort_moved moved;
+    start(&f, p->port);
+    assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED);
+    assert_int_equal(oa_loader_take_changes(f.loader), OA_OK);
+    assert_int_equal(oa_loader_take_changes(f.loader), OA_OK);
+    assert_int_equal(move_user(&f, "ann", false, 17000, &moved), OA_OK);
+    assert_int_equal(moved.late, 1); /* the list knew it */
+    assert_true(has(&f, "ann"));
+    /* A user enters after the next list is in use, and before that is reported. */
+    begin(&f, (oa_load){0});
+    while (!has(&f, "cat"))
+        uv_run(&f.loop, UV_RUN_ONCE);
+    assert_int_equal(f.reports, 1);
+    assert_int_equal(move_user(&f, "dan", true, 18000, &moved), OA_OK);
+    assert_int_equal(await_end(&f), OA_LOAD_LOADED);
+    assert_int_equal(f.report.surviving, 1);
+    assert_int_equal(oa_loader_merge(f.loader, &f.url), OA_OK); /* and it goes on */
+    end(&f);
+    peer_join(p);
+    peer_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_follows_another),
@@ -305,6 +391,8 @@ int main(void) {
         cmocka_unit_test(a_loader_is_destroyed_at_any_moment),
         cmocka_unit_test(a_process_exits_during_a_load),
         cmocka_unit_test(loads_take_turns),
+        cmocka_unit_test(changes_lie_in_front_of_a_table),
+        cmocka_unit_test(changes_of_a_table_that_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

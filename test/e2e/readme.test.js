@@ -20,6 +20,7 @@ const { createAudiences } = require('../../lib/audiences.js');
 const { createDispatcher } = require('../../lib/index.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { startCohortServer } = require('../support/audiences/server.js');
+const { messageOf } = require('../support/audiences/webhook.js');
 const { startChild } = require('../support/process/child.js');
 const { DATAFILE } = require('../support/optimizely/sdk.js');
 const { startRedis } = require('../support/store/redis.js');
@@ -474,6 +475,38 @@ ${code('audiences.js')}${more}`,
     };
     const { stdout } = await run(t, files, 'audiences.js');
     assert.equal(stdout, 'fresh { amplitude_power_user: true }\n');
+  });
+
+  it('of a webhook', async (t) => {
+    const server = await startCohortServer(t);
+    const { lastModified } = server.set('7khm89cz', ['user_9']);
+    const message = messageOf('7khm89cz', ['user_2'], { time: lastModified / 1000 + 60 });
+    const more = `
+const { ready } = require('./audiences.js');
+Promise.all([ready, require('node:events').once(exports.server, 'listening')]).then(async () => {
+  const { status } = await fetch(\`http://127.0.0.1:\${exports.server.address().port}/\`, {
+    method: 'POST',
+    headers: { 'x-webhook-secret': process.env.AMPLITUDE_WEBHOOK_SECRET },
+    body: ${JSON.stringify(JSON.stringify(message))},
+  });
+  console.log(status, audiences.attributes('user_2'));
+  exports.server.close();
+  exports.server.closeAllConnections?.();
+  return audiences.close();
+});`;
+    const files = {
+      'audiences.js': `
+process.env.AMPLITUDE_COHORTS_URL = ${JSON.stringify(server.url)};
+process.env.AMPLITUDE_API_KEY = ${JSON.stringify(server.options.apiKey)};
+process.env.AMPLITUDE_SECRET_KEY = ${JSON.stringify(server.options.secretKey)};
+process.env.AMPLITUDE_WEBHOOK_SECRET = 'a-secret-of-this-test';
+process.env.PORT = '0';
+${code('audiences.js')}`,
+      'optimizely.js': code('optimizely.js'),
+      'webhook.js': `require('./audiences.js');\n${code('webhook.js')}${more}`,
+    };
+    const { stdout } = await run(t, files, 'webhook.js');
+    assert.match(stdout, /^200 \{ amplitude_power_user: true \}$/m);
   });
 
   it('runs, all of it', () => assert.deepEqual([...BLOCKS.keys()].sort(), [...ran].sort()));

@@ -9,6 +9,8 @@ import type {
   CohortChange,
   CohortState,
 } from 'optimizely-amplitude/audiences';
+import type { WebhookOptions, WebhookStatus } from 'optimizely-amplitude/audiences';
+import { createServer } from 'node:http';
 import * as sdk4 from 'optimizely-sdk-4';
 import * as sdk5 from 'optimizely-sdk-5';
 
@@ -62,6 +64,22 @@ if (five !== null && four !== null) {
   four.createUserContext('user', attributes);
 }
 
+const handler = audiences.webhook({ secret: 'sixteen-characters' });
+createServer(handler);
+createServer((request, response) => handler(request, response));
+const webhookOptions: WebhookOptions<'amplitude_power_user'> = {
+  secret: ['sixteen-characters', 'and-another-secret'],
+  header: 'x-cohort-secret',
+  cohorts: { amplitude_power_user: '7khm89cz' },
+};
+audiences.webhook(webhookOptions);
+// @ts-expect-error the secret is required
+audiences.webhook({});
+// @ts-expect-error there is no such attribute
+audiences.webhook({ secret: 'sixteen-characters', cohorts: { amplitude_other: 'x' } });
+const webhook: WebhookStatus | null = status.webhook;
+const late: number | undefined = webhook?.late;
+
 // Names that are known at run time only.
 const cohorts: Record<string, string> = JSON.parse('{}');
 const named: Audiences = createAudiences({ source: 'file', cohorts, holdShrink: 0.3 });
@@ -80,4 +98,4 @@ createAudiences({ apiKey: 'key', secretKey: 'secret' });
 await audiences.close();
 await using closed = named;
 
-export { age, any, closed, detach, is, maybe, options, plan, same, seats, status, sure };
+export { age, any, closed, detach, is, late, maybe, options, plan, same, seats, status, sure };

@@ -576,7 +576,7 @@ Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
     exports.Set("Dispatcher", Dispatcher::Define(env));
-    exports.Set("Cohorts", oa::DefineCohorts(env));
+    oa::DefineCohorts(env, exports);
     exports.Set("configKeys", ConfigKeys(env));
     exports.Set("statusNames", ToStatuses(env, oa_status_name));
     exports.Set("statusMessages", ToStatuses(env, oa_status_message));

@@ -20,6 +20,8 @@ namespace {
 
 constexpr size_t kIdBytes = 4096;
 
+constexpr size_t kMaxUsers = 1000 * 1000; /* of a message: 8 MB */
+
 class Cohorts;
 struct LoadCall;
 
@@ -49,6 +51,10 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
         return DefineClass(env, "Cohorts",
                            {
                                InstanceMethod<&Cohorts::Load>("load"),
+                               InstanceMethod<&Cohorts::Merge>("merge"),
+                               InstanceMethod<&Cohorts::TakeChanges>("takeChanges"),
+                               InstanceMethod<&Cohorts::Change>("change"),
+                               InstanceMethod<&Cohorts::Members>("members"),
                                InstanceMethod<&Cohorts::Cancel>("cancel"),
                                InstanceMethod<&Cohorts::Abort>("abort"),
                                InstanceMethod<&Cohorts::Clear>("clear"),
@@ -64,8 +70,16 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
     /* The environment ends before this object is collected. */
     void Forget() { host_ = nullptr; }
 
+    /* The key of its prints. */
+    const oa_hash_key *Key() const { return oa_loader_key(host_->loader); }
+
   private:
     Napi::Value Load(const Napi::CallbackInfo &info);
+    Napi::Value Merge(const Napi::CallbackInfo &info);
+    Napi::Value TakeChanges(const Napi::CallbackInfo &info);
+    Napi::Value Change(const Napi::CallbackInfo &info);
+    Napi::Value Members(const Napi::CallbackInfo &info);
+    Napi::Value Await(Napi::Env env, oa_status status, LoadCall *call);
     void Cancel(const Napi::CallbackInfo &info);
     void Abort(const Napi::CallbackInfo &info);
     void Clear(const Napi::CallbackInfo &info);
@@ -176,6 +190,8 @@ Napi::Object ToReport(Napi::Env env, const oa_load_report &report) {
     set("size", report.delta.members);
     set("entered", report.delta.entered);
     set("left", report.delta.left);
+    set("surviving", report.surviving);
+    object.Set("isAll", report.is_all);
     set("bytes", report.wire_bytes);
     set("durationMillis", report.duration_ms);
     object.Set("snapshotError", report.snapshot_error);
@@ -216,9 +232,20 @@ Napi::Value Cohorts::Load(const Napi::CallbackInfo &info) {
     load.header_count = lines.size();
     load.max_members = request.Number("maxMembers");
     load.min_members = request.Number("minMembers");
+    load.as_of_ms = static_cast<int64_t>(request.Number("asOfMillis"));
     LoadCall *call = new LoadCall(env);
+    return Await(env, oa_loader_start(host_->loader, &load, call), call);
+}
+
+/* merge(): a promise of a report. */
+Napi::Value Cohorts::Merge(const Napi::CallbackInfo &info) {
+    LoadCall *call = new LoadCall(info.Env());
+    return Await(info.Env(), oa_loader_merge(host_->loader, call), call);
+}
+
+/* The promise of a call that was started, or was not. */
+Napi::Value Cohorts::Await(Napi::Env env, oa_status status, LoadCall *call) {
     Napi::Promise promise = call->deferred.Promise();
-    const oa_status status = oa_loader_start(host_->loader, &load, call);
     if (status == OA_OK) {
         host_->call = call;
         Ref(); /* what awaits a report keeps this object */
@@ -272,9 +299,117 @@ Napi::Value Cohorts::SetTrust(const Napi::CallbackInfo &info) {
 Napi::Value Cohorts::Stats(const Napi::CallbackInfo &info) {
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("users", static_cast<double>(oa_loader_users(host_->loader)));
+    object.Set("changes", static_cast<double>(oa_loader_changes(host_->loader)));
     object.Set("bytes", static_cast<double>(oa_loader_bytes(host_->loader)));
     object.Set("needsTrust", oa_loader_needs_trust(host_->loader));
     return object;
+}
+
+/* ---- Messages ---- */
+
+/* A message that is read in pieces, and then put into the changes, perhaps in pieces, too. */
+class Message : public Napi::ObjectWrap<Message> {
+  public:
+    static Napi::Function Define(Napi::Env env) {
+        return DefineClass(env, "CohortMessage",
+                           {
+                               InstanceMethod<&Message::Feed>("feed"),
+                               InstanceMethod<&Message::EndOf>("end"),
+                               InstanceMethod<&Message::Free>("free"),
+                           });
+    }
+
+    /* new CohortMessage(cohorts) */
+    explicit Message(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Message>(info) {
+        const Cohorts *cohorts = Cohorts::Unwrap(info[0].As<Napi::Object>());
+        const oa_status status = oa_cohort_message_new(cohorts->Key(), kMaxUsers, &message_);
+        if (status != OA_OK)
+            ThrowStatus(info.Env(), status);
+    }
+
+    ~Message() override { oa_cohort_message_free(message_); }
+
+    const oa_cohort_message *Get() const { return message_; }
+
+  private:
+    /* feed(bytes), end(): 'ok', or the name of what is wrong. */
+    Napi::Value Feed(const Napi::CallbackInfo &info) {
+        const Napi::Uint8Array bytes = info[0].As<Napi::Uint8Array>();
+        const oa_str text = {static_cast<const char *>(static_cast<const void *>(bytes.Data())),
+                             bytes.ByteLength()};
+        const oa_status status =
+            message_ == nullptr ? OA_CLOSED : oa_cohort_message_feed(message_, text);
+        return Napi::String::New(info.Env(), oa_status_name(status));
+    }
+
+    /* end(): the fields, and in `status` and `problem` what is wrong. */
+    Napi::Value EndOf(const Napi::CallbackInfo &info) {
+        Napi::Object object = Napi::Object::New(info.Env());
+        if (message_ == nullptr)
+            return object;
+        const oa_status status = oa_cohort_message_end(message_);
+        const oa_cohort_head *head = oa_cohort_message_head(message_);
+        const char *problem = oa_cohort_message_problem(message_);
+        size_t users = 0;
+        oa_cohort_message_prints(message_, &users);
+        object.Set("status", oa_status_name(status));
+        object.Set("problem", problem == nullptr ? oa_status_message(status) : problem);
+        object.Set("cohortId", head->cohort_id);
+        object.Set("messageId", head->message_id);
+        object.Set("isIn", head->in_cohort == 1);
+        object.Set("computedTime", static_cast<double>(head->computed_time));
+        object.Set("users", static_cast<double>(users));
+        object.Set("skipped", static_cast<double>(head->no_ids));
+        return object;
+    }
+
+    /* free(): it may be large, and the garbage collector does not know it. */
+    void Free(const Napi::CallbackInfo &) {
+        oa_cohort_message_free(message_);
+        message_ = nullptr;
+    }
+
+    oa_cohort_message *message_ = nullptr;
+};
+
+/* takeChanges(): have messages change the members from now on. */
+Napi::Value Cohorts::TakeChanges(const Napi::CallbackInfo &info) {
+    return Napi::String::New(info.Env(), oa_status_name(oa_loader_take_changes(host_->loader)));
+}
+
+/* change(message, cohort, isIn, timeMillis, from, count): what has changed for these users. */
+Napi::Value Cohorts::Change(const Napi::CallbackInfo &info) {
+    const oa_cohort_message *message = Message::Unwrap(info[0].As<Napi::Object>())->Get();
+    size_t users = 0;
+    const uint64_t *prints =
+        message == nullptr ? nullptr : oa_cohort_message_prints(message, &users);
+    const size_t from = info[4].As<Napi::Number>().Uint32Value();
+    const size_t count = info[5].As<Napi::Number>().Uint32Value();
+    oa_cohort_move move = {};
+    move.cohort = info[1].As<Napi::Number>().Uint32Value();
+    move.is_in = info[2].ToBoolean();
+    move.time_ms = info[3].As<Napi::Number>().Int64Value();
+    if (from < users) {
+        move.prints = prints + from;
+        move.count = count < users - from ? count : users - from;
+    }
+    oa_cohort_moved moved = {};
+    const oa_status status = oa_loader_change(host_->loader, &move, &moved);
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("status", oa_status_name(status));
+    object.Set("done", static_cast<double>(moved.done));
+    object.Set("entered", static_cast<double>(moved.entered));
+    object.Set("left", static_cast<double>(moved.left));
+    object.Set("late", static_cast<double>(moved.late));
+    return object;
+}
+
+/* members(cohort): those in the table. */
+Napi::Value Cohorts::Members(const Napi::CallbackInfo &info) {
+    const size_t slot = info[0].As<Napi::Number>().Uint32Value();
+    const oa_cohort_info *cohort = oa_loader_info(host_->loader, slot);
+    return Napi::Number::New(info.Env(),
+                             cohort == nullptr ? 0 : static_cast<double>(cohort->members));
 }
 
 /* ---- The beginning and the end ---- */
@@ -347,4 +482,7 @@ Cohorts::~Cohorts() {
 
 } // namespace
 
-Napi::Function oa::DefineCohorts(Napi::Env env) { return Cohorts::Define(env); }
+void oa::DefineCohorts(Napi::Env env, Napi::Object exports) {
+    exports.Set("Cohorts", Cohorts::Define(env));
+    exports.Set("CohortMessage", Message::Define(env));
+}

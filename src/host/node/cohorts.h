@@ -8,8 +8,8 @@
 
 namespace oa {
 
-/* Return the class Cohorts, as JavaScript sees it. */
-Napi::Function DefineCohorts(Napi::Env env);
+/* Add the classes Cohorts and CohortMessage to the exports. */
+void DefineCohorts(Napi::Env env, Napi::Object exports);
 
 } // namespace oa
 

@@ -2,14 +2,17 @@
  * loader.c: a load is a thread that ends with it.
  *
  *     thread   wait for the turn -> read -> make the table -> PUBLISHED, wait
- *     loop                                                        take it -> SWAPPED
+ *     loop                                           take it -> SWAPPED, or not -> REFUSED
  *     thread                                                      free the old table -> DONE
  *     loop                                                        join, report
  *
  * The thread frees the old table because giving back the memory of a large one takes milliseconds.
  * While it runs, it owns the job, the connection and what it builds; it reads the present table,
  * which only changes while it waits. `phase` says whose turn it is, and `cancelled` is the only
- * other thing that both touch.
+ * other thing that both touch. The overlay that a merge reads is not changed meanwhile; `surviving`
+ * of the report is the loop's.
+ *
+ * A merge is a load that reads nothing but changes.
  */
 #include "loader.h"
 
@@ -24,14 +27,18 @@
 #include "../pages.h"
 #include "../snapshot.h"
 
-enum { MAX_HEADERS = 8 };
+enum { MAX_HEADERS = 8, MAX_CHANGES = 128 * 1024 };
 
-enum { IDLE, RUNNING, PUBLISHED, SWAPPED, DONE };
+/* Times below this one are in seconds: in milliseconds it is a day of 1973. */
+static const int64_t FIRST_MS = INT64_C(100000000000);
+
+enum { IDLE, RUNNING, PUBLISHED, SWAPPED, REFUSED, DONE };
 
 /* What a thread works on. Its strings are its own. */
 typedef struct load_job {
     oa_load load;
     const char *headers[MAX_HEADERS];
+    const oa_cohort_overlay *overlay; /* of a merge; lent by the changes */
     void *ticket;
     oa_load_report report;
 } load_job;
@@ -54,11 +61,12 @@ struct oa_loader {
     atomic_int phase;
     /* Written by the loop; read by the thread, which may see it late. */
     atomic_bool cancelled;
-    oa_cohort_table *table; /* in use; NULL: none yet */
-    oa_snapshot mapped;     /* what it reads; empty: memory of its own */
-    oa_snapshot old;        /* SWAPPED: what the old one reads */
-    oa_str snapshot_path;   /* absent: none; owned */
-    oa_cohort_table *next;  /* PUBLISHED: to be used; SWAPPED: to be freed */
+    oa_cohort_table *table;     /* in use; NULL: none yet */
+    oa_snapshot mapped;         /* what it reads; empty: memory of its own */
+    oa_snapshot old;            /* SWAPPED: what the old one reads */
+    oa_str snapshot_path;       /* absent: none; owned */
+    oa_cohort_table *next;      /* PUBLISHED: to be used; SWAPPED, REFUSED: to be freed */
+    oa_cohort_changes *changes; /* in front of the table; NULL: no messages come */
     load_job job;
 };
 
@@ -94,21 +102,6 @@ static void wake_waiting(bool gives_turn) {
 
 /* ---- The thread ---- */
 
-/* Have the loop take the table, and free the one that it replaces. */
-static void publish(oa_loader *loader, oa_cohort_table *table) {
-    loader->next = table;
-    atomic_store(&loader->phase, PUBLISHED);
-    uv_async_send(&loader->async);
-    uv_sem_wait(&loader->swapped);
-    if (atomic_load(&loader->phase) == SWAPPED)
-        loader->job.report.end = OA_LOAD_LOADED;
-    else
-        oa_load_say(&loader->job.report, OA_LOAD_CANCELLED, "");
-    oa_cohort_table_free(loader->next);
-    loader->next = NULL;
-    oa_snapshot_close(&loader->old);
-}
-
 /* Keep the table for the next process. Without it, that has to download. */
 static void keep(oa_loader *loader) {
     const oa_str image = oa_cohort_table_image(loader->table);
@@ -118,12 +111,33 @@ static void keep(oa_loader *loader) {
         snprintf(error, sizeof(loader->job.report.snapshot_error), "%s", strerror(errno));
 }
 
-/* Make the next table out of the members that were read. */
-static void make_table(oa_loader *loader, oa_cohort_build *build) {
+/* Have the loop take the table, free the one that it replaces, and keep it. */
+static void publish(oa_loader *loader, oa_cohort_table *table) {
+    loader->next = table;
+    atomic_store(&loader->phase, PUBLISHED);
+    uv_async_send(&loader->async);
+    uv_sem_wait(&loader->swapped);
+    const int phase = atomic_load(&loader->phase);
+    if (phase == SWAPPED)
+        loader->job.report.end = OA_LOAD_LOADED;
+    else if (phase == REFUSED)
+        oa_load_say(&loader->job.report, OA_LOAD_OUTDATED, "");
+    else
+        oa_load_say(&loader->job.report, OA_LOAD_CANCELLED, "");
+    oa_cohort_table_free(loader->next);
+    loader->next = NULL;
+    oa_snapshot_close(&loader->old);
+    if (phase == SWAPPED && loader->snapshot_path.data != NULL)
+        keep(loader);
+}
+
+/* Make the next table out of the members that were read, at the time `read_ms`. */
+static void make_table(oa_loader *loader, oa_cohort_build *build, int64_t read_ms) {
     const oa_load *load = &loader->job.load;
     oa_load_report *report = &loader->job.report;
     oa_cohort_table *table = NULL;
-    const oa_status status = oa_cohort_build_finish(build, loader->table, NULL, oa_clock_wall_ms(),
+    const oa_status status = oa_cohort_build_finish(build, loader->table, NULL,
+                                                    load->as_of_ms != 0 ? load->as_of_ms : read_ms,
                                                     &report->delta, &table);
     if (status != OA_OK) {
         oa_load_say(report, OA_LOAD_FAILED, oa_status_message(status));
@@ -132,13 +146,21 @@ static void make_table(oa_loader *loader, oa_cohort_build *build) {
         oa_cohort_table_free(table);
     } else {
         publish(loader, table);
-        if (report->end == OA_LOAD_LOADED && loader->snapshot_path.data != NULL)
-            keep(loader);
     }
+}
+
+static void merge(oa_loader *loader, const oa_cohort_plan *plan) {
+    oa_cohort_table *table = NULL;
+    const oa_status status = oa_cohort_merge(plan, loader->table, loader->job.overlay, &table);
+    if (status == OA_OK)
+        publish(loader, table);
+    else
+        oa_load_say(&loader->job.report, OA_LOAD_FAILED, oa_status_message(status));
 }
 
 static void perform(oa_loader *loader) {
     const oa_load *load = &loader->job.load;
+    const int64_t started_ms = oa_clock_wall_ms();
     const oa_cohort_plan plan = {
         .key = &loader->key,
         .names = loader->names,
@@ -148,10 +170,14 @@ static void perform(oa_loader *loader) {
         .format = load->format,
         .max_members = load->max_members,
     };
+    if (loader->job.overlay != NULL) {
+        merge(loader, &plan);
+        return;
+    }
     oa_cohort_build *build =
         oa_load_read(load, &plan, loader->curl, &loader->cancelled, &loader->job.report);
     if (build != NULL)
-        make_table(loader, build);
+        make_table(loader, build, started_ms);
     oa_cohort_build_free(build);
 }
 
@@ -184,6 +210,7 @@ static void on_closed(uv_handle_t *handle) {
     const oa_loader_handlers handlers = loader->handlers;
     oa_cohort_table_free(loader->table);
     oa_snapshot_close(&loader->mapped);
+    oa_cohort_changes_free(loader->changes);
     oa_curl_free(loader->curl);
     uv_sem_destroy(&loader->swapped);
     free(loader->names);
@@ -197,6 +224,8 @@ static void finish(oa_loader *loader) {
      * which takes milliseconds on a busy machine. */
     pthread_detach(loader->thread);
     const oa_load_report report = loader->job.report;
+    if (loader->job.overlay != NULL && loader->changes != NULL)
+        oa_cohort_changes_end_merge(loader->changes, report.end == OA_LOAD_LOADED);
     void *ticket = loader->job.ticket;
     clear_job(&loader->job);
     atomic_store(&loader->phase, IDLE);
@@ -206,17 +235,42 @@ static void finish(oa_loader *loader) {
         loader->handlers.loaded(loader->handlers.data, ticket, &report);
 }
 
+/* Return the time of the members of a cohort, as well as it is known. */
+static int64_t time_of(const oa_cohort_table *table, size_t cohort) {
+    const oa_cohort_info *info = oa_cohort_table_info(table, cohort);
+    const int64_t time = info->computed_ms > 0   ? info->computed_ms
+                         : info->modified_ms > 0 ? info->modified_ms
+                                                 : info->fetched_ms;
+    return time < FIRST_MS ? time * 1000 : time;
+}
+
+/* Take the next table, unless it has a list that is older than what messages have told. */
+static int take_next(oa_loader *loader) {
+    const bool is_merge = loader->job.overlay != NULL;
+    const size_t cohort = loader->job.load.cohort;
+    oa_cohort_changes *changes = loader->changes;
+    if (!is_merge && changes != NULL &&
+        !oa_cohort_changes_allow(changes, cohort, time_of(loader->next, cohort)))
+        return REFUSED;
+    oa_cohort_table *old = loader->table;
+    loader->table = loader->next;
+    loader->next = old;
+    loader->old = loader->mapped;
+    loader->mapped = (oa_snapshot){0};
+    if (!is_merge)
+        loader->job.report.is_all =
+            changes == NULL ||
+            oa_cohort_changes_listed(changes, loader->table, cohort, time_of(loader->table, cohort),
+                                     &loader->job.report.surviving);
+    return SWAPPED;
+}
+
 static void on_async(uv_async_t *async) {
     oa_loader *loader = async->data;
     if (loader->is_aborted)
         return;
     if (atomic_load(&loader->phase) == PUBLISHED) {
-        oa_cohort_table *old = loader->table;
-        loader->table = loader->next;
-        loader->next = old;
-        loader->old = loader->mapped;
-        loader->mapped = (oa_snapshot){0};
-        atomic_store(&loader->phase, SWAPPED);
+        atomic_store(&loader->phase, take_next(loader));
         uv_sem_post(&loader->swapped);
     } else if (atomic_load(&loader->phase) == DONE) {
         finish(loader);
@@ -322,6 +376,8 @@ void oa_loader_clear(oa_loader *loader) {
     oa_cohort_table_free(loader->table);
     loader->table = NULL;
     oa_snapshot_close(&loader->mapped);
+    oa_cohort_changes_free(loader->changes);
+    loader->changes = NULL;
 }
 
 /* Whether a table has the cohorts of this loader, in their order. */
@@ -373,11 +429,48 @@ void oa_loader_destroy(oa_loader *loader) {
 }
 
 void oa_loader_find(const oa_loader *loader, oa_str user_id, oa_cohort_set *out) {
-    if (loader->table != NULL)
-        oa_cohort_table_find(loader->table, oa_cohort_print(&loader->key, user_id), out);
-    else
-        *out = (oa_cohort_set){{0}};
+    *out = (oa_cohort_set){{0}};
+    if (loader->table == NULL) /* nothing is known: changes alone tell nothing */
+        return;
+    const uint64_t print = oa_cohort_print(&loader->key, user_id);
+    oa_cohort_table_find(loader->table, print, out);
+    if (loader->changes != NULL)
+        oa_cohort_changes_apply(loader->changes, print, out);
 }
+
+oa_status oa_loader_take_changes(oa_loader *loader) {
+    if (loader->changes != NULL)
+        return OA_OK;
+    if (loader->is_ending || loader->is_aborted)
+        return OA_CLOSED;
+    const oa_status status = oa_cohort_changes_new(MAX_CHANGES, &loader->changes);
+    for (size_t i = 0; status == OA_OK && loader->table != NULL && i < loader->name_count; i++) {
+        int64_t none;
+        if (oa_cohort_table_info(loader->table, i)->is_loaded)
+            (void)oa_cohort_changes_listed(loader->changes, loader->table, i,
+                                           time_of(loader->table, i), &none);
+    }
+    return status;
+}
+
+oa_status oa_loader_change(oa_loader *loader, const oa_cohort_move *move, oa_cohort_moved *moved) {
+    *moved = (oa_cohort_moved){0};
+    if (loader->changes == NULL || move->cohort >= loader->name_count)
+        return OA_CLOSED;
+    const oa_status status = oa_cohort_changes_put(loader->changes, loader->table, move, moved);
+    /* The list is in use, and its report is still to come. */
+    const int phase = atomic_load(&loader->phase);
+    if ((phase == SWAPPED || phase == DONE) && loader->job.overlay == NULL &&
+        loader->job.load.cohort == move->cohort)
+        loader->job.report.surviving += (int64_t)moved->entered - (int64_t)moved->left;
+    return status;
+}
+
+size_t oa_loader_changes(const oa_loader *loader) {
+    return loader->changes == NULL ? 0 : oa_cohort_changes_count(loader->changes);
+}
+
+const oa_hash_key *oa_loader_key(const oa_loader *loader) { return &loader->key; }
 
 static oa_status copy_load(load_job *job, const oa_load *load) {
     if (load->header_count > MAX_HEADERS)
@@ -395,8 +488,37 @@ static oa_status copy_load(load_job *job, const oa_load *load) {
     return is_owned ? OA_OK : OA_NOMEM;
 }
 
+/* Start the thread with the job that was made. */
+static oa_status launch(oa_loader *loader, void *ticket) {
+    loader->job.ticket = ticket;
+    atomic_store(&loader->cancelled, false);
+    atomic_store(&loader->phase, RUNNING);
+    if (uv_thread_create(&loader->thread, on_thread, loader) == 0)
+        return OA_OK;
+    atomic_store(&loader->phase, IDLE);
+    clear_job(&loader->job);
+    return OA_UNAVAILABLE;
+}
+
+static bool may_start(const oa_loader *loader) {
+    return !is_busy(loader) && !loader->is_ending && !loader->is_aborted;
+}
+
+oa_status oa_loader_merge(oa_loader *loader, void *ticket) {
+    if (!may_start(loader) || loader->changes == NULL)
+        return OA_CLOSED;
+    const oa_cohort_overlay *overlay = NULL;
+    bool is_all = false;
+    const oa_status status = oa_cohort_changes_begin_merge(loader->changes, &is_all, &overlay);
+    if (status != OA_OK)
+        return status;
+    loader->job.overlay = overlay;
+    loader->job.report.is_all = is_all;
+    return launch(loader, ticket);
+}
+
 oa_status oa_loader_start(oa_loader *loader, const oa_load *load, void *ticket) {
-    if (is_busy(loader) || loader->is_ending || loader->is_aborted)
+    if (!may_start(loader))
         return OA_CLOSED;
     if (load->url.data != NULL && loader->curl == NULL)
         return OA_UNAVAILABLE;
@@ -405,16 +527,9 @@ oa_status oa_loader_start(oa_loader *loader, const oa_load *load, void *ticket) 
         clear_job(&loader->job);
         return status;
     }
-    loader->job.ticket = ticket;
-    atomic_store(&loader->cancelled, false);
     if (loader->curl != NULL)
         oa_curl_rearm(loader->curl);
-    atomic_store(&loader->phase, RUNNING);
-    if (uv_thread_create(&loader->thread, on_thread, loader) == 0)
-        return OA_OK;
-    atomic_store(&loader->phase, IDLE);
-    clear_job(&loader->job);
-    return OA_UNAVAILABLE;
+    return launch(loader, ticket);
 }
 
 void oa_loader_ref(oa_loader *loader, bool is_ref) {

@@ -60,6 +60,25 @@ void oa_loader_destroy(oa_loader *loader);
 void oa_loader_find(const oa_loader *loader, oa_str user_id, oa_cohort_set *out);
 
 /*
+ * Have changes in front of the table from now on. Nothing happens if it has. Errors: OA_NOMEM;
+ * OA_CLOSED: the loader ends.
+ */
+oa_status oa_loader_take_changes(oa_loader *loader) __attribute__((warn_unused_result));
+
+/* See oa_cohort_changes_put(). Borrows. Errors: also OA_CLOSED: it takes no changes. */
+oa_status oa_loader_change(oa_loader *loader, const oa_cohort_move *move, oa_cohort_moved *moved)
+    __attribute__((warn_unused_result));
+
+/* Return the number of changes that no merge has begun to take. */
+size_t oa_loader_changes(const oa_loader *loader);
+
+/* Lend the key of its prints. */
+const oa_hash_key *oa_loader_key(const oa_loader *loader);
+
+/* Start to merge the changes into the next table, as oa_loader_start() starts a load. */
+oa_status oa_loader_merge(oa_loader *loader, void *ticket) __attribute__((warn_unused_result));
+
+/*
  * Start a load; `loaded` is called once, at its end, with `ticket`. Copies. Errors: OA_CLOSED: one
  * is under way, or the loader was aborted; OA_NOMEM; OA_UNAVAILABLE: libcurl, or no thread.
  */
