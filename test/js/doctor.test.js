@@ -245,7 +245,7 @@ describe('the doctor', () => {
   });
 
   const answers = {
-    htmlPage: ['fail', /without JSON/],
+    htmlPage: ['fail', /answered 200 with a page, so it is not Amplitude/],
     forbidden: ['fail', /403/],
     notFound: ['fail', /nothing at \/2\/httpapi/],
     unavailable: ['warn', /503 at the moment/],
@@ -261,6 +261,78 @@ describe('the doctor', () => {
       assert.ok(answer.remedy);
     });
   }
+
+  for (const status of [408, 429, 500, 502, 503, 504]) {
+    it(`calls ${status} an outage, whatever its body is`, async (t) => {
+      const amplitude = await start(t);
+      for (const body of [undefined, '<html>Bad gateway</html>', 'oops', { code: status }]) {
+        amplitude.setFault(amplitude.faults.answer({ status, body }), 1);
+        const result = await examine({ serverUrl: amplitude.httpapi });
+        assert.deepEqual([result.ok, result.isKeyChecked], [true, false], body);
+        assert.equal(check(result, 'answer').status, 'warn');
+        assert.match(check(result, 'answer').message, new RegExp(`${status} at the moment`));
+      }
+    });
+  }
+
+  it('finds an error in the body of a success', async (t) => {
+    const amplitude = await start(t);
+    for (const [body, status] of [
+      [{ code: 503 }, 'warn'],
+      [{ code: 404 }, 'fail'],
+    ]) {
+      amplitude.setFault(amplitude.faults.answer({ status: 200, body }), 1);
+      const result = await examine({ serverUrl: amplitude.httpapi });
+      assert.equal(check(result, 'answer').status, status);
+    }
+  });
+
+  it('shows where a redirect leads, without what may be secret', async (t) => {
+    const amplitude = await start(t);
+    for (const [location, shown] of [
+      ['https://me:word@login.example/in?token=1#x', ' to https://login.example/in,'],
+      ['/elsewhere%3Ftoken=1', ` to ${amplitude.url}/elsewhere,`],
+      [undefined, 'redirects, and'],
+      ['http://', 'redirects, and'],
+    ]) {
+      const headers = location === undefined ? {} : { Location: location };
+      amplitude.setFault(amplitude.faults.answer({ status: 307, headers }), 1);
+      const answer = check(await examine({ serverUrl: amplitude.httpapi }), 'answer');
+      assert.equal(answer.status, 'fail');
+      assert.ok(answer.message.includes(shown), answer.message);
+      assert.match(answer.message, /answered 307: .* redirects are not followed$/);
+      assert.doesNotMatch(answer.message, /token|word/);
+    }
+  });
+
+  it('accepts an own server that answers anything but a page, and has not judged the key', async (t) => {
+    const amplitude = await start(t);
+    for (const body of [undefined, 'ok', { ok: true }]) {
+      amplitude.setFault(amplitude.faults.answer({ status: 200, body }), 1);
+      const result = await examine({ serverUrl: amplitude.httpapi });
+      assert.deepEqual([result.ok, result.isKeyChecked], [true, false]);
+      assert.equal(check(result, 'answer').status, 'pass');
+      assert.equal(check(result, 'key').status, 'warn');
+      assert.match(check(result, 'key').remedy, /--send-test-event/);
+    }
+    amplitude.setFault(amplitude.faults.answer({ status: 200, body: { code: 200 } }), 1);
+    const judged = await examine({ serverUrl: amplitude.httpapi });
+    assert.equal(check(judged, 'key').message, 'the API key is accepted (200)');
+  });
+
+  it('expects Amplitude itself to say that it accepts', async (t) => {
+    const bodies = ['', 'ok', '{"ok":true}', '{"code":200}'];
+    const proxy = http.createServer((req, res) => res.end(bodies.shift())).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    t.after(() => proxy.close());
+    for (const expected of ['fail', 'fail', 'fail', 'pass']) {
+      const result = await examine({
+        serverUrl: 'http://api2.amplitude.com/2/httpapi',
+        proxy: `http://127.0.0.1:${proxy.address().port}`,
+      });
+      assert.equal(check(result, 'answer').status, expected);
+    }
+  });
 
   it('warns that the key is not checked, unless a test event shows that it is accepted', async (t) => {
     const amplitude = await start(t);
@@ -531,6 +603,24 @@ describe('the command', () => {
     assert.deepEqual([code, stderr], [0, '']);
     assert.match(stdout, /^ {2}ok {4}addon .*\n {2}ok {4}options .*\n {2}ok {4}dns /);
     assert.match(stdout, /"event_type":"\$identify","user_id":"user_1"/);
+  });
+
+  it('takes the URL of the environment, unless the command line has one', async (t) => {
+    const amplitude = await start(t);
+    const serverUrl = amplitude.httpapi;
+    const env = { AMPLITUDE_API_KEY: KEY, AMPLITUDE_SERVER_URL: serverUrl };
+    const named = await run(t, ['--proxy', ''], env);
+    assert.equal(named.code, 0);
+    assert.ok(named.stdout.includes(`events go to ${serverUrl} (AMPLITUDE_SERVER_URL)\n`));
+    const wrong = { ...env, AMPLITUDE_SERVER_URL: 'http://127.0.0.1:1/x' };
+    const given = await run(t, ['--proxy', '', '--server-url', serverUrl], wrong);
+    assert.equal(given.code, 0);
+    assert.ok(given.stdout.includes(`events go to ${serverUrl}\n`));
+    const noProxy = ['--proxy', 'http://127.0.0.1:1'];
+    const none = await run(t, noProxy, { ...env, AMPLITUDE_SERVER_URL: '' });
+    assert.match(none.stdout, /events go to https:\/\/api2\.amplitude\.com\/2\/httpapi\n/);
+    const bad = await run(t, ['--proxy', ''], { ...env, AMPLITUDE_SERVER_URL: 'amplitude' });
+    assert.match(bad.stdout, /-> correct the environment variable AMPLITUDE_SERVER_URL/);
   });
 
   it('says what to do, and fails', async (t) => {

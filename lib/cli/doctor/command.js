@@ -5,7 +5,7 @@
 const USAGE = `Options of doctor:
   --api-key <key>          the API key (or AMPLITUDE_API_KEY in the environment)
   --server-zone <US|EU>    as the option serverZone (US)
-  --server-url <url>       as the option serverUrl
+  --server-url <url>       as the option serverUrl (or AMPLITUDE_SERVER_URL in the environment)
   --min-id-length <n>      as the option minIdLength (5)
   --format <names>         as the option format (event): one, or several with commas
   --proxy <url>            as the option proxy ('': none)
@@ -113,10 +113,15 @@ async function run(values, { fail, failUsage }) {
     return;
   }
   const { runDoctor } = require('./index.js');
+  // As in the README's server.js; what the command line says is stronger.
+  const isUrlGiven = values['server-url'] !== undefined || values['server-zone'] !== undefined;
+  const urlVariable =
+    !isUrlGiven && process.env.AMPLITUDE_SERVER_URL ? 'AMPLITUDE_SERVER_URL' : undefined;
   const settings = {
     apiKey: values['api-key'] ?? (process.env.AMPLITUDE_API_KEY || undefined),
     serverZone: values['server-zone'],
-    serverUrl: values['server-url'],
+    serverUrl: urlVariable === undefined ? values['server-url'] : process.env[urlVariable],
+    urlVariable,
     minIdLength: numberOf(values['min-id-length']),
     format: values.format?.split(','),
     proxy: values.proxy,

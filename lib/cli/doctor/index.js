@@ -104,7 +104,8 @@ function checkAddon(report) {
 
 /** Check the options; return them as a dispatcher would resolve them, or null. */
 function checkOptions(settings, report) {
-  const { apiKey, serverZone, serverUrl, proxy, caFile, minIdLength, format } = settings;
+  const { apiKey, serverZone, serverUrl, urlVariable, proxy, caFile, minIdLength, format } =
+    settings;
   try {
     const options = resolveOptions({
       apiKey: apiKey ?? PLACEHOLDER,
@@ -115,14 +116,16 @@ function checkOptions(settings, report) {
       minIdLength,
       format,
     });
+    const source = urlVariable === undefined ? '' : ` (${urlVariable})`;
+    const target = `${options.serverUrl.split('?')[0]}${source}`;
     if (apiKey === undefined) {
       report.fail(
         'options',
-        'there is no API key',
+        `there is no API key; the server is ${target}`,
         'give it with --api-key, or in the environment variable AMPLITUDE_API_KEY',
       );
     } else {
-      report.pass('options', `events go to ${options.serverUrl.split('?')[0]}`);
+      report.pass('options', `events go to ${target}`);
     }
     options.warnings.forEach((message) =>
       report.warn('environment', message, 'correct the variable, or unset it'),
@@ -132,7 +135,13 @@ function checkOptions(settings, report) {
     if (error.code !== 'ERR_OA_OPTION') {
       throw error;
     }
-    report.fail('options', error.message, 'createDispatcher() would throw the same');
+    report.fail(
+      'options',
+      error.message,
+      urlVariable !== undefined && /serverUrl/.test(error.message)
+        ? `correct the environment variable ${urlVariable}, or give --server-url`
+        : 'createDispatcher() would throw the same',
+    );
     return null;
   }
 }
@@ -174,8 +183,9 @@ async function sendTestEvent(options, { apiKey, format }, report) {
  * and status is pass, warn, fail or skip. `listener` is called with each check at once.
  *
  * settings, all optional: apiKey, serverZone, serverUrl, proxy, caFile, minIdLength and format as for
- * createDispatcher(); sdkKey, or datafile, a file or URL; user and attributes; sendTestEvent; cohorts, secretKey,
- * cohortsUrl and maxMembers as cohorts, secretKey, serverUrl and maxMembers for createAudiences().
+ * createDispatcher(); urlVariable, the environment variable that serverUrl comes from; sdkKey, or datafile, a file or
+ * URL; user and attributes; sendTestEvent; cohorts, secretKey, cohortsUrl and maxMembers as cohorts, secretKey,
+ * serverUrl and maxMembers for createAudiences().
  */
 async function runDoctor(settings, listener = () => {}) {
   const report = new Report(listener, [

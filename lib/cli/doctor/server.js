@@ -2,7 +2,7 @@
 
 /** Checks of the connection to Amplitude, by one harmless request, and of its answer. */
 
-const { BATCH, HTTP_V2, endpointOf } = require('../../endpoints.js');
+const { BATCH, HTTP_V2, endpointOf, isAmplitude } = require('../../endpoints.js');
 const { proxyFor, send } = require('../http-client.js');
 const { explain } = require('./causes.js');
 
@@ -99,38 +99,77 @@ async function checkWay(options, apiKey, report) {
   return answer;
 }
 
-/** Check that Amplitude answers, and at the right path. */
-function checkAnswer({ status, json, askedAt, answeredAt }, url, report) {
-  const { host, pathname } = new URL(url);
-  if (json === null || typeof json !== 'object') {
-    report.fail(
-      'answer',
-      `${host} answered ${status} without JSON, so it is not Amplitude`,
-      'a proxy, a firewall or a login page answers instead: ask for an exemption, or check --server-url',
-    );
-  } else if (status === 403) {
-    report.fail(
-      'answer',
-      `${host} answered 403, ${json.error ?? 'forbidden'}`,
-      "a firewall refuses this machine's address: ask Amplitude, or use a proxy elsewhere",
-    );
-  } else if (status === 404 || status === 405) {
-    report.fail(
-      'answer',
-      `${host} has nothing at ${pathname} (${status})`,
-      `the path is ${HTTP_V2.path} or ${BATCH.path}: serverUrl is the whole URL, with it`,
-    );
-  } else if (status >= 500 || status === 429 || status === 408) {
+/** Whether a body is a page, as response.c finds out. */
+const isPage = (body) => /^\s*</.test(body);
+
+/** Where a redirect leads, without what may be secret: user name, query and fragment, nor a query that is quoted. */
+function redirectTarget(location, from) {
+  try {
+    const { protocol, host, pathname } = new URL(location, from);
+    return `${protocol}//${host}${pathname.replace(/%3f.*/i, '')}`;
+  } catch {
+    return null;
+  }
+}
+
+/** The status of an answer; a 2xx may have an error in its body. */
+function statusOf({ status, json }) {
+  const isSuccess = status >= 200 && status < 300;
+  return isSuccess && json?.code >= 400 && json.code < 600 ? json.code : status;
+}
+
+/**
+ * Check that Amplitude answers, and at the right path. Returns whether the answer is about the key, or `null` when
+ * something else takes the request, and what Amplitude says is not known.
+ */
+function checkAnswer(answer, serverUrl, report) {
+  const { json, headers, body, askedAt, answeredAt } = answer;
+  const status = statusOf(answer);
+  const url = new URL(serverUrl);
+  const { host, pathname } = url;
+  const isObject = typeof json === 'object' && json !== null;
+  const isSuccess = status >= 200 && status < 300;
+  const fail = (message, remedy) => {
+    report.fail('answer', `${host} ${message}`, remedy);
+    return false;
+  };
+  if (status >= 500 || status === 429 || status === 408) {
     report.warn(
       'answer',
       `${host} answers ${status} at the moment`,
       'nothing to do: decisions wait, and are sent after that',
     );
-  } else {
-    report.pass('answer', `${host} answered in ${answeredAt - askedAt} ms`);
-    return true;
+    return false;
   }
-  return false;
+  if (status >= 300 && status < 400) {
+    const target = redirectTarget(headers.location ?? '', url);
+    return fail(
+      `answered ${status}: it redirects${headers.location && target ? ` to ${target}` : ''}, and redirects are not followed`,
+      'give the URL that it leads to as serverUrl; if it is a login page, log in, or ask for an exemption',
+    );
+  }
+  if (status === 404 || status === 405) {
+    return fail(
+      `has nothing at ${pathname} (${status})`,
+      `the path is ${HTTP_V2.path} or ${BATCH.path}: serverUrl is the whole URL, with it`,
+    );
+  }
+  const isTaken = isSuccess && !isPage(body) && (!isAmplitude(url.hostname) || json?.code === 200);
+  if (isSuccess ? !isTaken : !isObject) {
+    const lack = isPage(body) ? 'with a page' : isObject ? 'without "code":200' : 'without JSON';
+    return fail(
+      `answered ${status} ${lack}, so it is not Amplitude`,
+      'a proxy, a firewall or a login page answers instead: ask for an exemption, or check --server-url',
+    );
+  }
+  if (status === 403) {
+    return fail(
+      `answered 403, ${json.error ?? 'forbidden'}`,
+      "a firewall refuses this machine's address: ask Amplitude, or use a proxy elsewhere",
+    );
+  }
+  report.pass('answer', `${host} answered in ${answeredAt - askedAt} ms`);
+  return isSuccess && json?.code !== 200 ? null : true;
 }
 
 /** Check that the API key is known, in this zone or in the other one. */
@@ -138,7 +177,9 @@ async function checkKey(answer, options, settings, report) {
   if (!isUnknownKey(answer)) {
     report.pass(
       'key',
-      'the API key is accepted (and an event without a user refused, as it should be)',
+      answer.status === 400
+        ? 'the API key is accepted (and an event without a user refused, as it should be)'
+        : `the API key is accepted (${answer.status})`,
     );
     return;
   }
@@ -191,7 +232,7 @@ function checkClock({ headers, askedAt, answeredAt }, report) {
 }
 
 /** Say that nothing has judged the key; if something failed, that comes first. */
-function passOverKey({ serverUrl }, report) {
+function passOverKey({ serverUrl }, report, remedy) {
   if (!report.ok) {
     report.skip('key', 'not checked');
     return;
@@ -199,15 +240,22 @@ function passOverKey({ serverUrl }, report) {
   report.warn(
     'key',
     `the API key is not checked, since ${new URL(serverUrl).host} has not judged it`,
-    'run the doctor again later, or add --send-test-event',
+    remedy,
   );
 }
 
 /** Run all of these checks. */
 async function checkServer(options, settings, report) {
   const answer = await checkWay(options, settings.apiKey, report);
-  if (answer === null || !checkAnswer(answer, options.serverUrl, report)) {
-    passOverKey(options, report);
+  const isJudged = answer !== null && checkAnswer(answer, options.serverUrl, report);
+  if (isJudged === null) {
+    passOverKey(
+      options,
+      report,
+      'it accepts everything, so look in Amplitude for what --send-test-event sends',
+    );
+  } else if (!isJudged) {
+    passOverKey(options, report, 'run the doctor again later, or add --send-test-event');
   } else if (settings.apiKey !== undefined) {
     await checkKey(answer, options, settings, report);
   }
