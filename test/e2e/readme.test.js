@@ -346,12 +346,36 @@ describe('the code', () => {
   });
 
   it('of the redaction', async (t) => {
-    const { events } = await runFragment(t, 'redaction.js', CLIENT + DECIDE);
-    const expected = createHmac('sha256', 'readme-secret').update('user_9').digest('hex');
+    const others = `
+      decided.then(() => {
+        const send = (userId, flagKey) => dispatcher.onDecision({
+          type: 'flag', userId, attributes: {},
+          decisionInfo: { flagKey, variationKey: 'on', ruleKey: 'rule', enabled: true },
+        });
+        send('user_8', 'internal_flag');
+        dispatcher.track('Purchase', { amount: 10 }, { user_id: 'user_7' });
+        dispatcher.track('Opened', undefined, { user_id: 'user_7' });
+        dispatcher.track('Installed', {}, { device_id: 'device-7' });
+        dispatcher.identify({ plan: 'pro' }, { user_id: 'user_7', device_id: 'device-7' });
+        return dispatcher.flush();
+      }).then(() => {
+        const { decisions, tracked } = dispatcher.stats();
+        console.log(JSON.stringify([decisions.ignored, decisions.invalid, tracked.invalid]));
+      });`;
+    const { events, stdout } = await runFragment(t, 'redaction.js', CLIENT + DECIDE + others);
+    const hidden = (id) => id && createHmac('sha256', 'readme-secret').update(id).digest('hex');
     assert.deepEqual(
-      events.map(({ user_id }) => user_id),
-      [expected, expected],
+      events.map((event) => [event.event_type, event.user_id, event.device_id]),
+      [
+        ['$identify', 'user_9'],
+        ['Experiment Viewed', 'user_9'],
+        ['Purchase', 'user_7'],
+        ['Opened', 'user_7'],
+        ['Installed', undefined, 'device-7'],
+        ['$identify', 'user_7', 'device-7'],
+      ].map(([type, user, device]) => [type, hidden(user), hidden(device)]),
     );
+    assert.deepEqual(JSON.parse(stdout), [1, 0, 0]);
   });
 
   it('of a fleet', async (t) => {
