@@ -16,6 +16,7 @@ const {
   STATUS,
   STATUS_BITS,
   describeOutcome,
+  describeStatus,
   leftOutOf,
   outcomeOf,
 } = require('./outcomes.js');
@@ -185,6 +186,7 @@ class Dispatcher {
       ),
     };
     const { ignored, invalid } = this.#tracked?.counts ?? NOTHING_REFUSED;
+    const leftOut = this.#userCallbacks?.leftOut ?? NOTHING_LEFT_OUT;
     return {
       decisions: {
         seen: this.#ignored + this.#invalid + native.deduplicated + decisions.accepted,
@@ -206,8 +208,9 @@ class Dispatcher {
         dropped: withTotal(tracked.dropped),
       },
       leftOut: {
-        ids: this.#leftOutIds + (this.#tracked?.leftOutIds ?? 0),
-        ...(this.#userCallbacks?.leftOut ?? NOTHING_LEFT_OUT),
+        ...leftOut,
+        ids: this.#leftOutIds + (this.#tracked?.leftOut.ids ?? 0),
+        fields: leftOut.fields + (this.#tracked?.leftOut.fields ?? 0),
       },
       requests: {
         sent: native.requestsSent,
@@ -249,7 +252,7 @@ class Dispatcher {
       const type = notification.type;
       const isFlag = type === 'flag';
       if (isFlag ? !this.#wantsFlags : !this.#wantsLegacy(type)) {
-        this.#conclude(IGNORED, notification, null);
+        this.#conclude(IGNORED.decisionTypes, notification, null);
         return;
       }
       const decision = isFlag ? notification.decisionInfo : this.#legacy.read(notification);
@@ -287,11 +290,10 @@ class Dispatcher {
     try {
       const outcome = outcomeOf(status);
       const { type, userId } = notification;
-      const { flagKey, variationKey, ruleKey, enabled } =
-        decision ?? notification.decisionInfo ?? {};
+      const { flagKey, variationKey, ruleKey, enabled } = decision ?? readIgnored(notification);
       if (this.#isTraced) {
         this.#log.debug(
-          `decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${describeOutcome(outcome).message}`,
+          `decision (${type}) of ${userId} on ${flagKey} = ${variationKey}: ${describeStatus(status)}`,
         );
       }
       channels.decision.publish({ type, userId, flagKey, variationKey, ruleKey, enabled, outcome });
@@ -328,7 +330,10 @@ class Dispatcher {
   /** Count a status that is neither ok nor repeat, and log why. The addon counts what it drops. */
   #count(status) {
     switch (status) {
-      case IGNORED:
+      case IGNORED.decisionTypes:
+      case IGNORED.resolveUser:
+      case IGNORED.beforeSend:
+      case IGNORED.send:
         this.#ignored++;
         return;
       case INVALID: // #refuse() has logged the reason
@@ -386,6 +391,15 @@ function createLegacy({ decisionTypes }) {
   const types = new Set(decisionTypes);
   types.delete('flag');
   return types.size === 0 ? null : { types, read: require('./sdk/legacy.js').readLegacyDecision };
+}
+
+/** The decision of a notification that is only reported: its type is not one that `decisionTypes` names. */
+function readIgnored(notification) {
+  const { type, decisionInfo } = notification;
+  if (type === 'flag' || typeof decisionInfo !== 'object' || decisionInfo === null) {
+    return decisionInfo ?? {};
+  }
+  return require('./sdk/legacy.js').readLegacyDecision(notification);
 }
 
 /** Loaded only when an option needs a callback or the kind of rule. */

@@ -95,6 +95,23 @@ const FIELDS = [
   { name: 'ip', key: 'ip', check: ip },
 ].map((field) => ({ ...field, describe: describeField }));
 
+/** JSON has no NaN and no Infinity. */
+function number(value) {
+  if (!Number.isFinite(value)) {
+    throw new Unexpected('a finite number');
+  }
+  return value;
+}
+
+/** By the name on the wire: the fields of an event of track() that are checked. */
+const FIELDS_BY_KEY = new Map([
+  ...FIELDS.map((field) => [field.key, field]),
+  ...['price', 'quantity', 'revenue', 'location_lat', 'location_lng'].map((key) => [
+    key,
+    { check: number, describe: describeField },
+  ]),
+]);
+
 const isAbsent = (value) => value === undefined || value === null || value === '';
 
 /**
@@ -117,6 +134,18 @@ function toFieldMembers(user, onFault) {
   return members || undefined;
 }
 
+/**
+ * Return the value of a field of an event by its name on the wire: undefined for an absent one of those that are
+ * checked. Throws an error that says what is wrong with it.
+ */
+function checkField(key, value) {
+  const field = FIELDS_BY_KEY.get(key);
+  if (field === undefined) {
+    return value;
+  }
+  return isAbsent(value) ? undefined : (checked(field, value, key) ?? undefined);
+}
+
 /** Return the fields that are the same in all events of a dispatcher. */
 function constantFields({ ingestionMetadata: metadata, plan: trackingPlan, partnerId }) {
   return {
@@ -137,6 +166,7 @@ function toConstantMembers(options) {
 }
 
 module.exports = {
+  checkField,
   constantFields,
   groups,
   ingestionMetadata,

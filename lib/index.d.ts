@@ -480,7 +480,7 @@ export interface Stats {
   readonly leftOut: {
     /** Ids, beside a good one. */
     readonly ids: number;
-    /** Event fields that `resolveUser` returned. */
+    /** Event fields that `resolveUser` returned, or that were given to `track()` and `identify()`. */
     readonly fields: number;
     /** What `eventProperties` and `userProperties` returned, each as a whole. */
     readonly properties: number;

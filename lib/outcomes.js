@@ -10,8 +10,9 @@ const STATUS = Object.freeze(
 );
 
 /** Statuses of decisions that are not passed to the addon; its own are never negative. */
-const IGNORED = -1;
-const INVALID = -2;
+const INVALID = -1;
+/** Of those that an option keeps out, by its name. */
+const IGNORED = Object.freeze({ decisionTypes: -2, resolveUser: -3, beforeSend: -4, send: -5 });
 
 /** A status with more above it: why an id was left out, in the second byte, and whether it was the device's. */
 const STATUS_BITS = 0xff;
@@ -29,7 +30,7 @@ function leftOutOf(result) {
 const MESSAGES = {
   queued: 'queued',
   repeat: 'suppressed: it was sent in this window already',
-  ignored: 'ignored: decisionTypes, resolveUser, beforeSend or send keeps it out',
+  ignored: 'ignored: an option keeps it out',
   invalid: 'not sent: it is not complete',
 };
 
@@ -46,7 +47,10 @@ const ADVICE = {
 /** The outcome, by the name that the channel `optimizely-amplitude:decision` publishes. */
 function outcomeOf(status) {
   switch (status) {
-    case IGNORED:
+    case IGNORED.decisionTypes:
+    case IGNORED.resolveUser:
+    case IGNORED.beforeSend:
+    case IGNORED.send:
       return 'ignored';
     case INVALID:
       return 'invalid';
@@ -65,4 +69,29 @@ function describeOutcome(outcome) {
   };
 }
 
-module.exports = { IGNORED, INVALID, STATUS, STATUS_BITS, describeOutcome, leftOutOf, outcomeOf };
+/** A status in words. */
+function describeStatus(status) {
+  switch (status) {
+    case IGNORED.decisionTypes:
+      return 'ignored: decisionTypes does not name its type';
+    case IGNORED.resolveUser:
+      return 'ignored: resolveUser returned null';
+    case IGNORED.beforeSend:
+      return 'ignored: beforeSend returned null';
+    case IGNORED.send:
+      return "ignored: send is 'experiments', and no experiment decided";
+    default:
+      return describeOutcome(outcomeOf(status)).message;
+  }
+}
+
+module.exports = {
+  IGNORED,
+  INVALID,
+  STATUS,
+  STATUS_BITS,
+  describeOutcome,
+  describeStatus,
+  leftOutOf,
+  outcomeOf,
+};

@@ -128,4 +128,4 @@ function suggest(name, known, prefix) {
     : `did you mean '${prefix}${nearest}'?`;
 }
 
-module.exports = { suggest };
+module.exports = { nearestName, suggest };

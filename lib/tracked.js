@@ -9,8 +9,8 @@
 
 const { randomUUID } = require('node:crypto');
 
-const { isObject } = require('./checks.js');
-const { constantFields } = require('./event-fields.js');
+const { isObject, shorten } = require('./checks.js');
+const { checkField, constantFields } = require('./event-fields.js');
 const { LIBRARY } = require('./library.js');
 const { STATUS, STATUS_BITS, describeOutcome, leftOutOf, outcomeOf } = require('./outcomes.js');
 const { checkDepth } = require('./properties.js');
@@ -43,6 +43,9 @@ const OPERATIONS = new Set([
   '$clearAll',
 ]);
 
+/** What an id is called in the options of this package, and in those of track(). */
+const MISNAMED = { userId: 'user_id', deviceId: 'device_id', sessionId: 'session_id' };
+
 /** By name: whether a value is fine, and what it has to be. */
 const CHECKS = Object.entries({
   event_type: [(value) => isText(value, 1), 'text of 1 to 1024 characters'],
@@ -71,7 +74,8 @@ class Tracked {
   #constants; // [name, member] of the fields that an event has unless it has its own
   #fields; // the same with the groups, which profiles have not
   #counts = { ignored: 0, invalid: 0 };
-  leftOutIds = 0;
+  /** What events were sent without, because it could not be sent. */
+  leftOut = { ids: 0, fields: 0 };
 
   /** `track` is the addon's function; `beforeSend` may be null. */
   constructor(options, log, track, beforeSend) {
@@ -139,7 +143,7 @@ class Tracked {
     }
     for (const name of Object.keys(given)) {
       if (!NOT_COPIED.has(name)) {
-        const value = given[name];
+        const value = this.#fieldOf(given, name);
         checkDepth(value);
         const json = JSON.stringify(value); // throws for a BigInt, and says so
         members += json === undefined ? '' : `,${JSON.stringify(name)}:${json}`;
@@ -148,13 +152,30 @@ class Tracked {
     return members;
   }
 
+  /** Return a field; one that is wrong is counted and logged, and undefined. */
+  #fieldOf(given, name) {
+    try {
+      if (Object.hasOwn(MISNAMED, name) && isNone(given[MISNAMED[name]])) {
+        throw new Error(`${name}: it is ${MISNAMED[name]} here`);
+      }
+      return checkField(name, given[name]);
+    } catch (error) {
+      this.leftOut.fields++;
+      this.#log.warn(
+        `track field ${name}`,
+        `track: ${reasonOf(error)}; the event is sent without its ${name}`,
+      );
+      return undefined;
+    }
+  }
+
   /** Count and log a result of the addon, which counts what it has accepted. */
   #conclude(result) {
     const status = result & STATUS_BITS;
     if (status !== result) {
       const { name, outcome } = leftOutOf(result);
       const { message, advice } = describeOutcome(outcome);
-      this.leftOutIds++;
+      this.leftOut.ids++;
       this.#log.warn(
         `track ${name} ${outcome}`,
         `a ${name} is left out, and the event goes with the other id: ${message} (${advice})`,
@@ -212,14 +233,37 @@ function identifyEvent(identify, eventOptions) {
 
 function toOperations(properties) {
   const names = Object.keys(properties);
-  const operations = names.filter((name) => OPERATIONS.has(name));
+  const operations = names.filter((name) => name.startsWith('$'));
+  const unknown = operations.find((name) => !OPERATIONS.has(name));
+  if (unknown !== undefined) {
+    const { nearestName } = require('./suggest.js');
+    const known = [...OPERATIONS];
+    const nearest = nearestName(unknown, known);
+    throw new Error(
+      `identify() knows no operation ${JSON.stringify(shorten(unknown))}: ` +
+        `${nearest === undefined ? `they are ${known.join(', ')}` : `did you mean ${nearest}?`} ` +
+        `A property of such a name goes into $set`,
+    );
+  }
   if (operations.length > 0 && operations.length < names.length) {
     throw new Error(`identify() mixes operations (${operations.join()}) with properties`);
+  }
+  const wrong = operations.find((name) => name !== '$clearAll' && !isObject(properties[name]));
+  if (wrong !== undefined) {
+    throw new Error(`its ${wrong} is not an object of properties`);
   }
   return operations.length > 0 ? properties : { $set: properties };
 }
 
+const isNone = (id) => id === undefined || id === null || id === '';
+
 function check(event) {
+  if (isNone(event.user_id) && isNone(event.device_id)) {
+    const name = ['userId', 'deviceId'].find((each) => Object.hasOwn(event, each));
+    if (name !== undefined) {
+      throw new Error(`it has a ${name}, which is ${MISNAMED[name]} here`);
+    }
+  }
   for (const [name, [isValid, expected]] of CHECKS) {
     const value = event[name];
     const isAbsent = (value === undefined || value === null) && name !== 'event_type';

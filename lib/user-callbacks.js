@@ -24,7 +24,7 @@ class UserCallbacks {
   leftOut = { fields: 0, properties: 0, events: 0 };
   #beforeSend; // null: the addon renders the events
 
-  /** `record` is the addon's function; `beforeSend` may be null; `ignored` is the status of a decision that a callback keeps out. */
+  /** `record` is the addon's function; `beforeSend` may be null; `ignored` has the status of a decision that an option keeps out, by its name. */
   constructor(options, log, record, beforeSend, ignored) {
     this.#options = options;
     this.#log = log;
@@ -50,11 +50,11 @@ class UserCallbacks {
       this.#options;
     const rule = this.#needsRules ? this.#ruleOf(decision, notification, rules) : NO_RULE;
     if (send === 'experiments' && (rule === ROLLOUT || rule === NO_RULE)) {
-      return this.#ignored;
+      return this.#ignored.send;
     }
     const user = resolveUser === null ? notification : resolve(resolveUser, notification);
     if (user === null) {
-      return this.#ignored;
+      return this.#ignored.resolveUser;
     }
     const added = {
       fields: resolveUser === null ? undefined : toFieldMembers(user, this.#noteField),
@@ -84,7 +84,7 @@ class UserCallbacks {
   /** Pass a decision's events to the addon, as beforeSend left them. */
   #recordRendered(id, rendered) {
     if (rendered === null) {
-      return this.#ignored;
+      return this.#ignored.beforeSend;
     }
     const { userId, deviceId, event, identify, exposure, left } = rendered;
     this.leftOut.events += left;

@@ -89,6 +89,55 @@ test('the debug log traces a decision', async (t) => {
   assert.equal(lines[3], 'request 1 carried the decision of user_1 on checkout_flow');
 });
 
+test('the debug log says which option keeps a decision out', async (t) => {
+  const flag = (ruleKey) => createNotification('user_1', { ruleKey });
+  const cases = [
+    [{ resolveUser: () => null }, flag('rule'), 'resolveUser returned null'],
+    [{ beforeSend: () => null }, flag('rule'), 'beforeSend returned null'],
+    [{ send: 'experiments' }, flag(null), "send is 'experiments', and no experiment decided"],
+    [{ decisionTypes: ['feature'] }, flag('rule'), 'decisionTypes does not name its type'],
+  ];
+  for (const [options, notification, reason] of cases) {
+    const { dispatcher, logger } = await start(t, options);
+    dispatcher.onDecision(notification);
+    const { message } = logger.lines.find(({ message }) => message.startsWith('decision'));
+    assert.equal(
+      message,
+      `decision (flag) of user_1 on checkout_flow = one_page: ignored: ${reason}`,
+    );
+    assert.equal(dispatcher.stats().decisions.ignored, 1);
+  }
+});
+
+test('a decision of an older API that is kept out is reported with its flag and variation', async (t) => {
+  const outcomes = listen(t, 'decision');
+  const { dispatcher, logger } = await start(t);
+  const info = {
+    feature: { featureKey: 'banner', featureEnabled: true, sourceInfo: {} },
+    'ab-test': { experimentKey: 'checkout_ab', variationKey: 'control' },
+    other: null,
+  };
+  for (const [type, decisionInfo] of Object.entries(info)) {
+    dispatcher.onDecision({ type, userId: 'user_1', attributes: {}, decisionInfo });
+  }
+  assert.deepEqual(
+    logger.lines.map(({ message }) => message),
+    [
+      '(feature) of user_1 on banner = on',
+      '(ab-test) of user_1 on checkout_ab = control',
+      '(other) of user_1 on undefined = undefined',
+    ].map((text) => `decision ${text}: ignored: decisionTypes does not name its type`),
+  );
+  assert.deepEqual(
+    outcomes.map(({ flagKey, variationKey, outcome }) => [flagKey, variationKey, outcome]),
+    [
+      ['banner', 'on', 'ignored'],
+      ['checkout_ab', 'control', 'ignored'],
+      [undefined, undefined, 'ignored'],
+    ],
+  );
+});
+
 for (const [title, options] of Object.entries({
   'a logger with debug switched off': { isLevelEnabled: (level) => level !== 'debug' },
   'a logger that cannot tell, such as the console,': { isLevelEnabled: undefined },

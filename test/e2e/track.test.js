@@ -190,6 +190,17 @@ describe('track() and identify()', () => {
       ['lone surrogate', () => dispatcher.track('x', {}, { user_id: 'half \ud800' })],
       ['identify() expects', () => dispatcher.identify()],
       ['identify() expects', () => dispatcher.identify('pro', USER)],
+      [
+        'knows no operation "$sett": did you mean $set?',
+        () => dispatcher.identify({ $sett: { a: 1 } }, USER),
+      ],
+      [
+        'no operation "$price": they are $set, $setOnce',
+        () => dispatcher.identify({ $price: 5 }, USER),
+      ],
+      ['its $add is not an object', () => dispatcher.identify({ $add: 5 }, USER)],
+      ['which is user_id here', () => dispatcher.track('x', {}, { userId: 'user_12345' })],
+      ['which is device_id here', () => dispatcher.identify({ a: 1 }, { deviceId: 'device-1' })],
       ['mixes operations', () => dispatcher.identify({ $set: { a: 1 }, b: 2 }, USER)],
     ];
     let count = 0;
@@ -220,10 +231,60 @@ describe('track() and identify()', () => {
     assert.match(logger.warnings.join(), /a userId is left out, and the event goes/);
   });
 
+  test('a field that is wrong costs itself, and is counted and named', async (t) => {
+    const { amplitude, dispatcher, logger } = await start(t);
+    const good = { session_id: 7, ip: '::1', price: 5.5, quantity: 2, groups: { org: 'a' } };
+    const wrong = {
+      session_id: 'abc',
+      app_version: 5,
+      ip: 'somewhere',
+      groups: [],
+      price: '5',
+      revenue: NaN,
+      userId: 'user_12345',
+    };
+    dispatcher.track('Good', {}, { ...USER, ...good, os_name: 5, platform: null, country: '' });
+    dispatcher.track('Wrong', {}, { device_id: 'device-1', ...wrong, os_name: 'Linux' });
+    dispatcher.identify({ a: 1 }, { ...USER, sessionId: 7 });
+    await dispatcher.flush();
+    const [first, second, third] = sentTo(amplitude).map(said);
+    assert.deepEqual(first, {
+      event_type: 'Good',
+      ...USER,
+      ...good,
+      os_name: 5, // is not checked
+      event_properties: {},
+    });
+    assert.deepEqual(second, {
+      event_type: 'Wrong',
+      device_id: 'device-1',
+      os_name: 'Linux',
+      event_properties: {},
+    });
+    assert.deepEqual(third, {
+      event_type: '$identify',
+      ...USER,
+      user_properties: { $set: { a: 1 } },
+    });
+    const { leftOut, tracked } = dispatcher.stats();
+    assert.deepEqual([leftOut.fields, tracked.delivered], [Object.keys(wrong).length + 1, 3]);
+    const lines = logger.warnings.join('\n');
+    for (const name of Object.keys(wrong)) {
+      assert.match(
+        lines,
+        new RegExp(`^track: ${name}: .*; the event is sent without its ${name}$`, 'm'),
+      );
+    }
+    assert.match(lines, /session_id: expected an integer.*got a string of 3 characters/);
+    assert.match(lines, /userId: it is user_id here/);
+    assert.match(lines, /sessionId: it is session_id here/);
+  });
+
   test('operations and plain properties of identify()', async (t) => {
     const { amplitude, dispatcher } = await start(t, { groups: { org: 'Acme' } });
     dispatcher.identify({ $setOnce: { first: 1 }, $unset: { old: '-' } }, USER);
-    dispatcher.identify({ $price: 5 }, USER); // a property: no operation has this name
+    dispatcher.identify({ $set: { $price: 5 } }, USER);
+    dispatcher.identify({ $clearAll: '-' }, USER);
     dispatcher.track('x', {}, USER);
     dispatcher.track('x', {}, { ...USER, groups: { team: 'a' } });
     await dispatcher.flush();
@@ -233,6 +294,7 @@ describe('track() and identify()', () => {
       [
         { $setOnce: { first: 1 }, $unset: { old: '-' } },
         { $set: { $price: 5 } },
+        { $clearAll: '-' },
         { org: 'Acme' },
         { team: 'a' },
       ],
