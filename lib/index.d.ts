@@ -457,7 +457,7 @@ export interface Stats {
     readonly invalid: number;
     /** Sent in this window already. */
     readonly deduplicated: number;
-    /** With a store it sinks by what turns out to be a repeat, as `deduplicated` grows. */
+    /** With a store it decreases by what turns out to be a repeat, as `deduplicated` grows. */
     readonly accepted: number;
     readonly delivered: number;
     /** Waiting, in flight, or to be tried again. */
@@ -519,7 +519,7 @@ export interface Stats {
    * The state of the server; in each of them decisions are kept for `maxAgeMillis`.
    * - `ok`: it accepts requests, or there was none;
    * - `retrying`: it is down, and is tried again;
-   * - `configuration`: it refuses every request, for something that has to be mended: the URL, the API key, a firewall.
+   * - `configuration`: it refuses every request, for something that has to be fixed: the URL, the API key, a firewall.
    */
   readonly health: 'ok' | 'retrying' | 'configuration';
   /** Failures of the server since the last success. */

@@ -12,6 +12,7 @@ const { MAX_TIMER_MILLIS } = require('./checks.js');
 const { createLog } = require('./log.js');
 const { reasonOf } = require('./reason.js');
 const { SETTINGS } = require('./settings.js');
+const { nameRecords } = require('./text.js');
 
 const DEFAULT_TIMEOUT_MILLIS = 1500;
 const PROBE_MILLIS = 500;
@@ -119,7 +120,7 @@ class Delivery {
       const timeoutMillis = Math.max(Math.floor(limit), 0);
       const report = (await dispatcher.flush({ timeoutMillis, abort: true })) ?? {};
       this.#judge(report, dispatcher, timeoutMillis, Math.min(PROBE_MILLIS, whole));
-      this.#tell(report, log);
+      this.#tell(report, dispatcher.stats?.(), log);
     } catch (error) {
       this.#warn(error);
     }
@@ -152,12 +153,13 @@ class Delivery {
   }
 
   /** Say what is pending: once, until nothing is. */
-  #tell({ pending, durationMillis }, log) {
+  #tell({ pending, durationMillis }, stats, log) {
     if (pending > 0 && !this.#isTold) {
       log.warn(
         'withFlush',
-        `withFlush(): ${pending} decision${pending === 1 ? ' is' : 's are'} pending after ${durationMillis} ms, and ` +
-          'delivered in a later invocation of this process, if there is one; this is said once until nothing is pending',
+        `withFlush(): ${pending} ${nameRecords(pending, stats)} ${pending === 1 ? 'is' : 'are'} pending after ` +
+          `${durationMillis} ms, and will be delivered in a later invocation of this process, if there is one; ` +
+          'logged once until nothing is pending',
       );
     }
     this.#isTold = pending > 0;

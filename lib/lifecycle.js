@@ -11,6 +11,7 @@
  */
 
 const { shared } = require('./shared.js');
+const { nameRecords } = require('./text.js');
 
 /** Of all copies of this package; `entries` has { beforeExit, exit }, functions, for each native dispatcher. */
 const state = shared('lifecycle.1', () => ({ entries: new Map(), listeners: null }));
@@ -79,7 +80,7 @@ function createEntry(native, weakLog, timeoutMillis) {
      */
     beforeExit() {
       const { pending, accepted, lateRepeats } = native.stats();
-      const taken = accepted + lateRepeats; // the one sinks as the other grows
+      const taken = accepted + lateRepeats; // the one decreases as the other grows
       if (pending > 0 && taken !== flushedAt) {
         flushedAt = taken;
         native.flush(timeoutMillis, true).catch(() => {});
@@ -92,12 +93,12 @@ function createEntry(native, weakLog, timeoutMillis) {
         const reason =
           flushedAt < 0
             ? 'await flush() or close() first'
-            : 'the last flush could not deliver them in time';
+            : `the last flush could not deliver ${lost === 1 ? 'it' : 'them'} in time`;
         weakLog
           .deref()
           ?.error(
             'exit',
-            `the process exits with ${lost} decision${lost === 1 ? '' : 's'} undelivered: ${reason}`,
+            `the process exits with ${lost} ${nameRecords(lost, native.stats())} undelivered: ${reason}`,
           );
       }
     },

@@ -26,7 +26,7 @@ const MAX_VERSION = 2 ** 30;
 const CONNECT_MILLIS = 500;
 const FIRST_PAUSE_MILLIS = 2_000;
 const LAST_PAUSE_MILLIS = 30_000;
-/** For what has to be mended by someone. */
+/** For what has to be fixed by someone. */
 const LONG_PAUSE_MILLIS = 60_000;
 /** Of the message of an error: some clients put the whole command in. */
 const MAX_MESSAGE_CHARACTERS = 400;

@@ -1,6 +1,6 @@
 'use strict';
 
-/** What Amplitude takes as text. */
+/** What Amplitude takes as text, and a name for log lines. */
 
 /** Amplitude cuts longer strings off, which would merge users. */
 const MAX_STRING_LENGTH = 1024;
@@ -17,4 +17,12 @@ function isText(value, minLength = 0) {
   );
 }
 
-module.exports = { MAX_STRING_LENGTH, isText };
+/** What to call so many of what a dispatcher delivers, as its log lines do; `stats` may be undefined. */
+function nameRecords(count, stats) {
+  if (stats?.tracked?.accepted > 0) {
+    return count === 1 ? 'decision or event' : 'decisions and events';
+  }
+  return count === 1 ? 'decision' : 'decisions';
+}
+
+module.exports = { MAX_STRING_LENGTH, isText, nameRecords };

@@ -239,14 +239,17 @@ static void log_carried(oa_dispatcher *d) {
     }
 }
 
+static const char *plural(size_t count) { return count == 1 ? "" : "s"; }
+
 static void log_attempt(oa_dispatcher *d) {
     const oa_attempt *attempt = &d->attempt;
     if (!d->notices.debug)
         return;
     oa_notices_log(&d->notices, OA_LOG_DEBUG, "request",
-                   "request %" PRIu64 ": %zu decisions, %zu events, %zu bytes%s -> %d in %" PRIu64
+                   "request %" PRIu64 ": %zu decision%s, %zu event%s, %zu bytes%s -> %d in %" PRIu64
                    " ms %s",
-                   d->stats.requests_sent, attempt->body.carried, attempt->body.event_count,
+                   d->stats.requests_sent, attempt->body.carried, plural(attempt->body.carried),
+                   attempt->body.event_count, plural(attempt->body.event_count),
                    attempt->sent_bytes, oa_attempt_is_gzip(attempt) ? " (gzip)" : "",
                    attempt->status_code, attempt->duration_ms, attempt->message);
     log_carried(d);
@@ -303,8 +306,7 @@ static void finish_closing(oa_dispatcher *d, oa_now now) {
         cancel(d);
         return;
     }
-    if (!oa_drop_some(d, OA_DROP_CLOSED,
-                      "the dispatcher was closed before they could be delivered")) {
+    if (!oa_drop_some(d, OA_DROP_CLOSED, "the dispatcher was closed before delivery")) {
         d->soon = true; /* a full queue would hold an event loop for a second */
         return;
     }

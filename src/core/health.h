@@ -14,7 +14,7 @@
 typedef enum oa_trouble {
     OA_TROUBLE_NONE,
     OA_TROUBLE_OUTAGE,  /* no answer, or one that says so: it will pass */
-    OA_TROUBLE_REQUEST, /* the URL, a proxy, a firewall: someone has to mend it */
+    OA_TROUBLE_REQUEST, /* the URL, a proxy, a firewall: someone has to fix it */
     OA_TROUBLE_API_KEY, /* likewise the API key */
 } oa_trouble;
 

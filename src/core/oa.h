@@ -496,9 +496,9 @@ typedef struct oa_stats {
     uint64_t requests_retried; /* sent again because an earlier attempt failed */
     uint64_t requests_failed;  /* answered with anything but 2xx, or not at all */
     uint64_t request_bytes;    /* bodies, as sent (compressed) */
-    uint64_t late_repeats;    /* accepted, and then found to be repeats: `accepted` sinks by them */
-    uint64_t store_conflicts; /* properties sent again, since another process sent another value */
-    uint64_t events_sent;     /* in requests that were answered with 2xx */
+    uint64_t late_repeats;     /* accepted, and then found to be repeats: they lower `accepted` */
+    uint64_t store_conflicts;  /* properties sent again, since another process sent another value */
+    uint64_t events_sent;      /* in requests that were answered with 2xx */
     uint64_t queue_bytes;
     uint64_t queue_high_water_bytes;
     oa_health_state health;

@@ -34,7 +34,7 @@ typedef struct chain {
     uint64_t value;  /* likewise; of no value: UINT64_MAX */
 } chain;
 
-/* No two configurations share: what one of them sends is news to another. */
+/* No two configurations share: what one of them sends is new to another. */
 typedef struct user_input {
     oa_hash identity;
     uint64_t kind;

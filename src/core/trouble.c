@@ -23,12 +23,12 @@ void oa_trouble_note_error(oa_dispatcher *d, oa_now now) {
 static void log_trouble(oa_dispatcher *d, oa_trouble trouble) {
     static const char *const ADVICE[] = {
         [OA_TROUBLE_NONE] = "",
-        [OA_TROUBLE_OUTAGE] = "it is tried again until it answers",
+        [OA_TROUBLE_OUTAGE] = "it is tried again until it accepts them",
         [OA_TROUBLE_REQUEST] = "check serverUrl, the proxy, and the firewalls in between",
         [OA_TROUBLE_API_KEY] = "check apiKey and serverZone: a key is of one project and one zone",
     };
     static const char FOREIGN[] = "another program answers in its place, so check DNS, the proxy "
-                                  "and login pages; it is tried again until it answers";
+                                  "and login pages; it is tried again until it accepts them";
     const bool is_outage = trouble == OA_TROUBLE_OUTAGE;
     const bool is_foreign = is_outage && d->attempt.status_code / 100 == 2;
     const bool are_hours = d->max_age_ms >= 2 * 3600000;

@@ -143,7 +143,7 @@ static void reset_answer(oa_curl *curl) {
     curl->error[0] = '\0';
 }
 
-/* What mends that the CA of a certificate is not trusted; "" when something else is wrong. */
+/* What helps when the CA of a certificate is not trusted; "" when something else is wrong. */
 static const char *trust_advice(const oa_curl *curl, CURLcode code) {
     long result = 0;
     if (code == CURLE_SSL_CACERT_BADFILE) /* the text names a file */
@@ -195,8 +195,33 @@ static void note_location(oa_curl *curl, const char *url) {
     make_printable(curl->reason);
 }
 
+/* Cut host and port of the URL out of a text of libcurl, since the message begins with them. */
+static void cut_host(char *text, const char *host) {
+    char phrase[sizeof(((oa_curl *)NULL)->host) + 16];
+    const bool is_v6 = host[0] == '[';
+    const size_t len = strcspn(host + is_v6, is_v6 ? "]" : ":");
+    const char *port = strchr(host + is_v6 + len, ':');
+    snprintf(phrase, sizeof(phrase), " to %.*s port ", (int)len, host + is_v6);
+    char *from = strstr(text, phrase);
+    char *to = from == NULL ? NULL : from + strlen(phrase);
+    if (to != NULL) {
+        const size_t digits = strspn(to, "0123456789");
+        if (port != NULL && (strlen(port + 1) != digits || memcmp(port + 1, to, digits) != 0))
+            return; /* another one on that host: a proxy */
+        to += digits;
+    } else {
+        snprintf(phrase, sizeof(phrase), "resolve host: %.*s", (int)len, host + is_v6);
+        if ((from = strstr(text, phrase)) == NULL)
+            return;
+        to = from + strlen(phrase);
+        from += strlen("resolve host");
+    }
+    memmove(from, to, strlen(to) + 1);
+}
+
 /* Fill in `reason`: what failed and for which host, in one line. */
 static void explain(oa_curl *curl, CURLcode code) {
+    cut_host(curl->error, curl->host);
     const char *text = curl->error;
     /* It may quote the URL of a proxy, with credentials. */
     if (text[0] == '\0' || strchr(text, '@') != NULL)

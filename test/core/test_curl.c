@@ -601,8 +601,8 @@ static void a_refusal_is_reported_with_the_host(void **state) {
     snprintf(c.url, sizeof(c.url), "http://user:secret@127.0.0.1:%d/secret?secret#secret", port);
     c.config.server_url = str(c.url);
     client_start(&c);
-    char host[32];
-    snprintf(host, sizeof(host), "127.0.0.1:%d: ", port);
+    char host[64];
+    snprintf(host, sizeof(host), "127.0.0.1:%d: Failed to connect after ", port); /* named once */
     expect_failure(post(&c, "{}"), host);
     client_end(&c);
 }

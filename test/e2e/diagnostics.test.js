@@ -85,8 +85,22 @@ test('the debug log traces a decision', async (t) => {
   const lines = logger.lines.filter(({ level }) => level === 'debug').map(({ message }) => message);
   assert.match(lines[0], /^decision \(flag\) of user_1 on checkout_flow = one_page: queued$/);
   assert.match(lines[1], /suppressed/);
-  assert.match(lines[2], /^request 1: 1 decisions, 2 events, \d+ bytes \(gzip\) -> 200/);
+  assert.match(lines[2], /^request 1: 1 decision, 2 events, \d+ bytes \(gzip\) -> 200/);
   assert.equal(lines[3], 'request 1 carried the decision of user_1 on checkout_flow');
+});
+
+test('a drop at the end names its number and its reason', async (t) => {
+  const { amplitude, dispatcher, logger } = await start(t);
+  amplitude.setFault('silence');
+  dispatcher.onDecision(createNotification('user_1'));
+  await dispatcher.close({ timeoutMillis: 0 });
+  assert.ok(
+    logger.lines.some(
+      ({ message }) =>
+        message === '1 decision dropped (closed): the dispatcher was closed before delivery',
+    ),
+    JSON.stringify(logger.lines),
+  );
 });
 
 test('the debug log says which option keeps a decision out', async (t) => {

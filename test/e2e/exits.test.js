@@ -60,6 +60,20 @@ describe('nothing is left to do', CONCURRENT, () => {
     assert.equal(viewed(amplitude).length, DECISIONS + 3);
   });
 
+  it('with one decision, and the server is silent: the log has the right number', async (t) => {
+    const { child } = await start(t, {
+      decisions: 1,
+      fault: 'silence',
+      options: { flushTimeoutMillis: 300 },
+    });
+    child.send({});
+    await child.endsWith(0);
+    assert.match(
+      child.stderr,
+      /^the process exits with 1 decision undelivered: the last flush could not deliver it in time$/m,
+    );
+  });
+
   it('and the server is silent: it ends after flushTimeoutMillis, and the log counts', async (t) => {
     const { amplitude, child } = await start(t, {
       fault: 'silence',

@@ -387,7 +387,21 @@ describe('a certificate', () => {
 describe('a host', () => {
   it('whose name does not resolve: all stays pending, and lastError names it', async (t) => {
     const started = await start(t, { serverUrl: 'http://amplitude.invalid/2/httpapi' });
-    await failToDeliver(started, /^no answer: amplitude\.invalid: .*resolve/i);
+    await failToDeliver(
+      started,
+      /^no answer: amplitude\.invalid: Could not resolve host\b(?!.*invalid)/i,
+    );
+  });
+
+  it('that refuses is named once', async (t) => {
+    const amplitude = await startAmplitude();
+    await amplitude.close();
+    const started = await start(t, { serverUrl: amplitude.httpapi });
+    const { host, hostname } = new URL(amplitude.url);
+    await failToDeliver(
+      started,
+      new RegExp(`^no answer: ${host}: Failed to connect(?!.*${hostname})`, 'i'),
+    );
   });
 
   it('that is not loopback causes a warning when decisions go there unencrypted', async (t) => {

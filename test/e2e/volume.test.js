@@ -396,4 +396,11 @@ describe('a process', () => {
     assert.deepEqual({ code, signal }, { code: 7, signal: null });
     assert.match(stderr, /1 decision undelivered/);
   });
+
+  it('that exits with an event of its own undelivered says so', async (t) => {
+    const program =
+      'dispatcher.track("Order", {}, { user_id: "user_1" }); setImmediate(() => process.exit(7));';
+    const { stderr } = await run(t, program, 'silence');
+    assert.match(stderr, /exits with 1 decision or event undelivered: await flush\(\)/);
+  });
 });

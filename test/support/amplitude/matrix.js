@@ -166,7 +166,7 @@ const ROWS = [
   outage('200 with "code":400 in it, for a while', () => codeInside(400)),
   outage('200 with "code":500 in it, for a while', () => codeInside(500)),
   {
-    name: 'wrong API key, mended later',
+    name: 'wrong API key, fixed later',
     fault: () => faults.invalidApiKey(),
     times: 1,
     flushed: true,
