@@ -5,6 +5,8 @@
  *
  *   node src/release/stage.js
  *
+ * It warns of prebuilt addons that are missing: without them the package has to be compiled.
+ *
  * It has the files that `npm pack` takes of this clone, with three differences:
  * - package.json has no development packages, and of the scripts only `compile`: npm warns users about
  *   a `prepare` script, which only a clone needs.
@@ -23,6 +25,8 @@ const { PACKED_ADDON_API, addonApi } = require('../build/needs.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const PACKAGE = path.join(ROOT, 'build', 'package');
+/** What `npm run prebuild` makes addons for. */
+const TARGETS = ['linux-x64', 'linux-arm64'];
 
 /** The files that npm would pack. */
 function packedFiles() {
@@ -120,8 +124,22 @@ function stage(folder = PACKAGE) {
   return folder;
 }
 
-if (require.main === module) {
-  console.log(stage());
+/** The targets, such as linux-x64, for which a staged package has no addon. */
+function missingAddons(folder) {
+  return TARGETS.filter(
+    (target) => !fs.existsSync(path.join(folder, 'prebuilds', target, 'optimizely-amplitude.node')),
+  );
 }
 
-module.exports = { stage };
+if (require.main === module) {
+  const folder = stage();
+  console.log(folder);
+  const missing = missingAddons(folder);
+  if (missing.length > 0) {
+    console.error(
+      `stage: warning: no prebuilt addon for ${missing.join(' and ')}, so users there have to compile; run \`npm run prebuild\` first`,
+    );
+  }
+}
+
+module.exports = { missingAddons, stage };

@@ -68,7 +68,7 @@ async function main() {
   process.exitCode = isClosed && isDelivered ? 0 : 1;
 }
 
-/** The eight lines that a service needs. With a datafile from Optimizely, it would have an sdkKey. */
+/** What a service needs. With a datafile from Optimizely, it would have an sdkKey. */
 function createShop(serverUrl) {
   const datafile = fs.readFileSync(path.join(__dirname, '../examples/datafile.json'), 'utf8');
   const optimizely = createInstance({
@@ -287,7 +287,7 @@ function printReport(reports, { decisions, requests, events }) {
             ${number(events.sent)} events in ${requests.sent} requests`);
   printTitle('Next');
   console.log(`  test/demo/demo.js                     how this was made
-  README.md                             the eight lines for your service, and where to look next
+  README.md                             the code for your service, under Use, and where to look next
   npx optimizely-amplitude collector    a stand-in that shows what you send
 `);
 }

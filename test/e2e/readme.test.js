@@ -235,8 +235,8 @@ describe('the code', () => {
   async function assertServes(t, client) {
     const files = { 'optimizely.js': code(client), 'server.js': code('server.js') };
     const { child, sent } = await start(t, files, 'server.js');
-    await child.printed('port \\d+\\n');
-    const [, port] = /port (\d+)/.exec(child.stdout);
+    await child.printed('listening on port \\d+\\n');
+    const [, port] = /listening on port (\d+)/.exec(child.stdout);
     for (const [user, variation] of [
       ['user_9', 'one_page'],
       ['user_0', 'control'],
@@ -431,7 +431,9 @@ describe('the code', () => {
 
   it('of Prometheus', async (t) => {
     const more = `${DECIDE}
-      decided.then(() => dispatcher.flush())
+      decided
+        .then(() => ['user_9', 'user_8'].forEach((id) => dispatcher.track('Order', {}, { user_id: id })))
+        .then(() => dispatcher.flush())
         .then(() => require('prom-client').register.metrics())
         .then(console.log);`;
     const { stdout } = await runFragment(t, 'prometheus.js', more, { 'dispatcher.js': DISPATCHER });
@@ -441,11 +443,18 @@ describe('the code', () => {
     assert.match(stdout, /^optimizely_amplitude_health\{state="ok"\} 1$/m);
     assert.match(stdout, /^optimizely_amplitude_health\{state="configuration"\} 0$/m);
     assert.match(stdout, /^optimizely_amplitude_pending_decisions 0$/m);
+    assert.match(stdout, /^optimizely_amplitude_tracked_events_total\{outcome="delivered"\} 2$/m);
+    assert.match(stdout, /^optimizely_amplitude_tracked_events_total\{outcome="invalid"\} 0$/m);
+    assert.doesNotMatch(stdout, /tracked_events_total\{outcome="(deduplicated|seen|accepted)"/);
+    assert.match(stdout, /^optimizely_amplitude_pending_events 0$/m);
     assert.match(stdout, /^optimizely_amplitude_oldest_pending_seconds 0$/m);
     assert.match(stdout, /^optimizely_amplitude_store_failing 0$/m);
     const [, rules] = /^```yaml\n(groups:.*?)^```$/ms.exec(read('docs/metrics.md'));
     const names = rules.match(/\boptimizely_amplitude_\w+/g);
-    assert.ok(names.length >= 5);
+    assert.ok(names.length >= 8);
+    for (const [, outcome] of rules.matchAll(/outcome="(\w+)"/g)) {
+      assert.match(stdout, new RegExp(`decisions_total\\{outcome="${outcome}"\\} 0`));
+    }
     names.forEach((name) => assert.match(stdout, new RegExp(`^${name}\\b`, 'm')));
   });
 
@@ -458,8 +467,13 @@ describe('the code', () => {
       ['optimizely_amplitude.decisions', 'deduplicated', 0],
       ['optimizely_amplitude.decisions', 'delivered', 1],
       ['optimizely_amplitude.decisions', 'dropped', 0],
+      ['optimizely_amplitude.tracked', 'ignored', 0],
+      ['optimizely_amplitude.tracked', 'invalid', 0],
+      ['optimizely_amplitude.tracked', 'delivered', 0],
+      ['optimizely_amplitude.tracked', 'dropped', 0],
       ...REASONS.map((reason) => ['optimizely_amplitude.dropped', reason, 0]),
       ['optimizely_amplitude.pending', 0],
+      ['optimizely_amplitude.tracked_pending', 0],
       ['optimizely_amplitude.oldest_pending', 0],
       ['optimizely_amplitude.health', 'ok', 1],
       ['optimizely_amplitude.health', 'retrying', 0],
@@ -662,6 +676,13 @@ describe('the documentation names', () => {
       } else if (!/^\d+:?$/.test(line)) {
         assert.ok(sources.includes(line), line);
       }
+    }
+  });
+
+  it('the versions of the clients that the fleet is tested with', () => {
+    const { devDependencies } = require('../../package.json');
+    for (const name of ['redis', 'ioredis', 'iovalkey', '@valkey/valkey-glide']) {
+      assert.ok(read('docs/fleet.md').includes(`\`${name}\` ${devDependencies[name]}`), name);
     }
   });
 

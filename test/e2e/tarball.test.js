@@ -15,7 +15,7 @@ const { after, before, describe, it } = require('node:test');
 const { promisify } = require('node:util');
 
 const { nodeDir } = require('../../src/build/compile.js');
-const { stage } = require('../../src/release/stage.js');
+const { missingAddons, stage } = require('../../src/release/stage.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { nodes, npms } = require('../support/setup/runtimes.js');
 const { TARGETS, notTestable } = require('../support/setup/prebuilds.js');
@@ -236,6 +236,7 @@ describe('the packed package without a prebuilt addon', () => {
     dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-compile-')));
     const folder = stage(path.join(dir, 'package'));
     fs.rmSync(path.join(folder, 'prebuilds'), { recursive: true, force: true });
+    assert.deepEqual(missingAddons(folder), ['linux-x64', 'linux-arm64']);
     const { filename } = pack(folder, dir);
     project = path.join(dir, 'application');
     fs.mkdirSync(project);
