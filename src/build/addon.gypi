@@ -50,6 +50,7 @@
         '../core/status.c',
         '../core/store.c',
         '../core/trail.c',
+        '../core/trouble.c',
         '../core/variant.c',
         '../core/verdict.c',
         '../host/clock.c',

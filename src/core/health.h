@@ -34,7 +34,8 @@ typedef struct oa_health {
 /* Note a failure, and return the wait in ms before the next attempt. `random` is 64 random bits. */
 uint64_t oa_health_failed(oa_health *health, oa_now now, oa_trouble trouble, uint64_t random);
 
-/* Note that the server took or judged so many records: it does its work. Returns whether that ended a trouble. */
+/* Note that the server took or judged so many records: it does its work. Returns whether that ended
+ * a trouble. */
 bool oa_health_recovered(oa_health *health, size_t records);
 
 /* Note that the batch that failed had not failed before. */
@@ -55,8 +56,8 @@ uint64_t oa_health_flush_at_ms(const oa_health *health);
 
 /*
  * Return how many records the next attempt may carry; SIZE_MAX while all is well. Where many
- * decisions are bad, each probe has one of them: from the third failure in a row on, the next one is
- * half as large, and that is remembered until larger requests are accepted.
+ * decisions are bad, each probe has one of them: from the third failure in a row on, the next one
+ * is half as large, and that is remembered until larger requests are accepted.
  */
 size_t oa_health_probe_size(const oa_health *health);
 

@@ -50,7 +50,7 @@ const nativeFiles = new Map(
 const PURE = ['backoff', 'chance', 'coding', 'crc32', 'fit', 'huffman', 'ids', 'limits'];
 const LEAVES = ['buf', 'hash', 'mem', 'status'];
 /** The machine, from the top: what is further down is called by what is further up. */
-const MACHINE = ['dispatcher', 'deliver', 'fleet', 'verdict', 'drop', 'notices'];
+const MACHINE = ['dispatcher', 'deliver', 'fleet', 'verdict', 'trouble', 'drop', 'notices'];
 const STANDARD = /^(assert|ctype|inttypes|stdarg|stdbool|stddef|stdint|stdio|stdlib|string)\.h$/;
 const LIBRARIES = {
   'cjson/cJSON.h': ['src/core/amplitude/response.c'],
