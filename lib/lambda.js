@@ -15,11 +15,42 @@ const DEFAULT_MARGIN_MILLIS = 500;
 /** What each function has of its own. The wrapper takes no callback, so it must not have the handler's length. */
 const OWN_PROPERTIES = new Set(['length', 'prototype', 'arguments', 'caller']);
 
+/** A body that reads `arguments`, or no source at all, as of a bound function. */
+const UNDECLARED_PARAMETERS = /\barguments\b|\[native code\]/;
+
 /**
- * Parameters that end with a rest parameter, or a body that reads `arguments`, or no source at all, as of a bound
- * function: the callback may be used although fewer than three parameters are counted.
+ * Whether a function may use a third argument. `length` ends at the first default or rest parameter, so there the
+ * parameters of the source are counted: the commas between them, and a rest parameter for any number.
  */
-const HIDDEN_PARAMETERS = /^[^)]*\.\.\.\s*[\w$]+\s*\)|\barguments\b|\[native code\]/;
+function takesThree(fn) {
+  const source = String(fn);
+  if (fn.length >= 3 || UNDECLARED_PARAMETERS.test(source)) {
+    return true;
+  }
+  const start = source.indexOf('(');
+  if (start === -1 || source.slice(0, start).includes('=>')) {
+    return false; // an arrow function of one parameter
+  }
+  let depth = 0;
+  let count = 1;
+  let before = '';
+  for (const [token] of source.slice(start).matchAll(/\.{3}|[()[\]{},]|[\w$]+/g)) {
+    if ('([{'.includes(token)) {
+      depth++;
+    } else if (')]}'.includes(token)) {
+      depth--;
+      if (depth === 0) {
+        return count - (before === ',' ? 1 : 0) >= 3; // a comma may end the list
+      }
+    } else if (depth === 1 && token === '...') {
+      return true;
+    } else if (depth === 1 && token === ',') {
+      count++;
+    }
+    before = token;
+  }
+  return false;
+}
 
 /**
  * Wrap a handler so that the dispatcher is flushed when the handler has returned or thrown, and also when it is about
@@ -36,7 +67,7 @@ function withFlush(handler, dispatcher, options) {
     'withFlush(handler, dispatcher): dispatcher is neither what createDispatcher() returned nor a function',
   );
   const delivery = new Delivery(dispatcher, readOptions(options));
-  const mayUseCallback = handler.length >= 3 || HIDDEN_PARAMETERS.test(String(handler));
+  const mayUseCallback = takesThree(handler);
 
   const wrapped = async function (...args) {
     const invocation = delivery.begin(contextOf(args));

@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict');
 const path = require('node:path');
 const { describe, it } = require('node:test');
+const vm = require('node:vm');
 
 const { withFlush } = require('../../lib/lambda.js');
 const { SETTINGS } = require('../../lib/settings.js');
@@ -67,6 +68,20 @@ describe('the result of a handler', () => {
       return event.answer();
     },
     'that takes a callback behind a rest parameter': (...args) => later(...args),
+    'that takes a callback behind a default': (event, context = {}, callback = null) =>
+      later(event, context, callback),
+    'that takes a callback behind a pattern': ({ answer } = {}, context, callback = null) =>
+      later({ answer }, context, callback),
+    'that takes a callback in a rest pattern': (...[event, context, callback]) =>
+      later(event, context, callback),
+    'that has two parameters, one with a default': (event, context = { a: [1, 2] }) =>
+      [context, event.answer()][1],
+    'that has one parameter without parentheses': vm.runInThisContext(
+      'event => Math.max(event.answer(), 0, 1)',
+    ),
+    'that has two parameters, and a comma behind them': vm.runInThisContext(
+      '(event, context,) => event.answer()',
+    ),
     'that takes a callback behind `arguments`': function () {
       return later.apply(this, arguments);
     },
