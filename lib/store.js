@@ -253,7 +253,8 @@ class Store {
       const error = new Error(
         `the client gave no answer in ${millis} ms; its own 'error' event may say why`,
       );
-      timer = setTimeout(resolve, millis, [{ reason: error }]);
+      // Answers that came while the application held the loop are read before the immediate, and after the timer.
+      timer = setTimeout(() => setImmediate(resolve, [{ reason: error }]), millis);
       timer.unref?.();
     });
     const results = await Promise.race([Promise.allSettled(calls), late]);

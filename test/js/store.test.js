@@ -3,6 +3,7 @@
 /** The store of exposures without a server: what is sent, what is made of any answer, and when it is left alone. */
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
 const { describe, it, test } = require('node:test');
 
 const { senderOf } = require('../../lib/store-client.js');
@@ -197,6 +198,24 @@ test('what does not answer in time is unknown, and its answer is not waited for'
   await new Promise(setImmediate);
   assert.deepEqual([...answers], [-2]);
   clearInterval(alive);
+});
+
+test('an answer that came while the application held the loop is in time', async () => {
+  const { store, lines } = make(
+    async () => {
+      await fs.promises.access(__filename); // by a thread, as the kernel receives an answer
+      return 'r0';
+    },
+    { timeoutMillis: 20 },
+  );
+  await store.call(question(1)); // the first one has time to connect
+  const asked = store.call(question(1));
+  const until = performance.now() + 200;
+  while (performance.now() < until) {
+    // The application computes something.
+  }
+  assert.deepEqual([...(await asked)], [1]);
+  assert.deepEqual([store.stats.failures, lines.length], [0, 0]);
 });
 
 test('what the client says after the deadline is the last error', async () => {
