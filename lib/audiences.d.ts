@@ -122,7 +122,7 @@ export interface WebhookStatus {
   messages: number;
   /** Messages that came again, by their `message_id`. */
   repeats: number;
-  /** Users in messages, of whom something later was known. */
+  /** Users in messages, for whom a later change was known. */
   late: number;
   /** Messages of cohorts that no attribute has; they are answered with 200. */
   otherCohorts: number;

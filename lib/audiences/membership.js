@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * Who is in which cohort, as attributes. The hot path: a look-up in the addon, and a copy of an object that was made
+ * Which users are in which cohort, as attributes. The hot path: a look-up in the addon, and a copy of an object that was made
  * for another user with the same memberships.
  *
  * A cohort that is not known is left out, so that neither an audience nor its negation matches.

@@ -22,7 +22,7 @@ class Receiver {
   isOpen = true;
   messages = 0; // that were applied
   repeats = 0;
-  late = 0; // users of whom something later was known
+  late = 0; // users for whom a later change was known
   otherCohorts = 0; // messages of cohorts that are not ours
   refused = 0; // requests
   #native;

@@ -11,7 +11,7 @@ const { FORMATS, trust } = require('./native.js');
 
 const FIRST_RETRY_MILLIS = 1000;
 const MAX_RETRY_MILLIS = 5 * 60 * 1000;
-/** The next try of what is refused until somebody changes something. */
+/** The next try of what is refused until it is changed. */
 const REFUSED_MILLIS = 5 * 60 * 1000;
 /** By so much more than an interval is waited at most. */
 const JITTER = 0.2;

@@ -4,7 +4,7 @@
  * Cohorts of the users in a store: those who did an event at least so many times within so many days. It is
  * independent of HTTP.
  *
- * Who is a member follows from the times of the events alone, also for any moment before, so nothing is counted along.
+ * Membership follows from the times of the events alone, also for any moment before, so nothing is counted along.
  */
 
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
@@ -53,7 +53,7 @@ function parseCohorts(texts) {
 const timeOf = ({ time, server_received_time: arrived }) =>
   Number.isFinite(time) ? Math.min(time, arrived) : arrived;
 
-/** The spans [from, until] in which somebody is a member who did the event at these times, in order. */
+/** The spans [from, until] in which a user is a member that did the event at these times, in order. */
 function spansOf(times, count, windowMillis) {
   const spans = [];
   for (let last = count - 1; last < times.length; last++) {

@@ -1,4 +1,4 @@
-/** Cohorts: what they are, their size over time, and who is in them. */
+/** Cohorts: what they are, their size over time, and their members. */
 
 import { strip } from './charts.mjs';
 import { copyButton, empty, figures, h, searchField } from './dom.mjs';
