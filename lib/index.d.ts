@@ -14,7 +14,7 @@ import type {
 import type { DedupeOptions, StoreStats } from './store.js';
 
 export * from './optimizely.js';
-export type { DedupeOptions, ExposureStore, StoreClient, StoreStats } from './store.js';
+export type { DedupeOptions, ExposureStore, StoreClient, StoreSend, StoreStats } from './store.js';
 
 declare global {
   interface SymbolConstructor {

@@ -249,13 +249,13 @@ function store(value) {
   const { senderOf } = require('./store-client.js'); // needed for a store only
   const expected =
     "an object with the application's client of Redis or Valkey, { client }, or { send }";
-  if (!isObject(value)) {
+  const isClient = isObject(value) && senderOf(value) !== null;
+  const given =
+    typeof value === 'function' ? { send: value } : isClient ? { client: value } : value;
+  if (!isObject(given)) {
     throw new Unexpected(expected);
   }
-  if (senderOf(value) !== null) {
-    throw new Unexpected(expected, 'the client itself: pass it as { client }');
-  }
-  const resolved = resolveTable(STORE_TABLE, value, 'dedupe.store.');
+  const resolved = resolveTable(STORE_TABLE, given, 'dedupe.store.');
   if ((resolved.client === null) === (resolved.send === null)) {
     throw new Unexpected(expected, resolved.client === null ? 'neither' : 'both');
   }

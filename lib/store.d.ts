@@ -16,9 +16,10 @@ export interface DedupeOptions {
 
   /**
    * A memory of exposures in Redis or Valkey that all processes of a fleet share: what one has sent, none sends again,
-   * and a change anywhere is a change everywhere. Default: none; each process remembers what it sent itself.
+   * and a change anywhere is a change everywhere. A client alone, or a function `send`, is short for `{ client }` or
+   * `{ send }`. Default: none; each process remembers what it sent itself.
    */
-  store?: ExposureStore | undefined;
+  store?: ExposureStore | StoreClient | StoreSend | undefined;
 }
 
 /** The application's own connection to Redis or Valkey: `client`, or `send` for any other client. */
@@ -27,7 +28,7 @@ export interface ExposureStore {
   client?: StoreClient | undefined;
 
   /** Sends a command to the node that has `routingKey`, such as `['EVALSHA', ...]`, and returns its reply. */
-  send?: ((argv: string[], routingKey: string) => Promise<unknown>) | undefined;
+  send?: StoreSend | undefined;
 
   /** What the names of keys begin with: 1 to 64 letters, digits, or any of `_.:-`. Default: `'oa'`. */
   prefix?: string | undefined;
@@ -41,6 +42,8 @@ export interface ExposureStore {
    */
   timeoutMillis?: number | undefined;
 }
+
+export type StoreSend = (argv: string[], routingKey: string) => Promise<unknown>;
 
 /** The method by which a client is known; the first that it has is used. */
 export type StoreClient =

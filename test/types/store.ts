@@ -20,6 +20,9 @@ const stores: ExposureStore[] = [
   { client: glideCluster },
 ];
 
+createDispatcher({ apiKey: 'key', dedupe: { store: new Redis() } });
+createDispatcher({ apiKey: 'key', dedupe: { store: (argv, key) => new Redis().call(key, argv) } });
+
 for (const store of stores) {
   const { store: counts } = createDispatcher({ apiKey: 'key', dedupe: { store } }).stats();
   const repeats: number | undefined = counts?.repeats;
