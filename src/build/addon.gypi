@@ -89,6 +89,8 @@
           'ldflags': [
             # Our symbols are bound to our code, even when another library has the same names.
             '-Wl,-Bsymbolic',
+            # Templates of the C++ library would be exported.
+            '-Wl,--version-script=<(module_root_dir)/src/build/exports.map',
             # A Worker's exit must not unmap code that the thread pool or libcurl still runs.
             '-Wl,-z,nodelete',
             # A missing symbol fails the load, which we can explain, instead of crashing the process later.
