@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "gunzip.h"
+#include "stat.h"
 
 enum { FILE_PIECE_BYTES = 256 * 1024 };
 
@@ -93,16 +94,17 @@ static bool read_pieces(int fd, char *piece, const atomic_bool *cancelled, body 
 
 /* Whether a file has the length that was read, and was not written to meanwhile: a cut in the last
  * line goes unseen otherwise. */
-static bool is_whole(int fd, const struct stat *before, const body *b) {
-    struct stat after;
-    return fstat(fd, &after) == 0 && (uint64_t)after.st_size == b->report->wire_bytes &&
-           before->st_size == after.st_size && before->st_mtime == after.st_mtime;
+static bool is_whole(int fd, const uv_stat_t *before, const body *b) {
+    uv_stat_t after;
+    return oa_stat(fd, &after) == 0 && after.st_size == b->report->wire_bytes &&
+           before->st_size == after.st_size && before->st_mtim.tv_sec == after.st_mtim.tv_sec;
 }
 
 static bool read_open(int fd, const atomic_bool *cancelled, body *b) {
-    struct stat before;
-    if (fstat(fd, &before) != 0) {
-        oa_load_say(b->report, OA_LOAD_FAILED, strerror(errno));
+    uv_stat_t before;
+    const int error = oa_stat(fd, &before);
+    if (error != 0) {
+        oa_load_say(b->report, OA_LOAD_FAILED, strerror(error));
         return false;
     }
     if (!S_ISREG(before.st_mode)) {

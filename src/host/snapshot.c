@@ -12,6 +12,8 @@
 
 #include <uv.h>
 
+#include "stat.h"
+
 enum { PIECE_BYTES = 1024 * 1024, SUFFIX_BYTES = 32, MODE = 0600 };
 
 /* Return `path` with a suffix as a string, owned, or NULL. */
@@ -24,8 +26,8 @@ static char *path_with(oa_str path, const char *suffix) {
 }
 
 static oa_status map_file(int fd, oa_snapshot *out) {
-    struct stat stat;
-    if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_size == 0)
+    uv_stat_t stat;
+    if (oa_stat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_size == 0)
         return OA_UNAVAILABLE;
     void *bytes = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED)

@@ -91,6 +91,7 @@ function prebuild(arch, sources) {
     AR: target.ar,
     LINK: target.cc,
     OA_STATIC_LIBRARIES: prefix,
+    CPPFLAGS: `-include ${path.join(__dirname, 'glibc.h')}`,
   };
   if (nodeGyp(dir, ['rebuild', `--arch=${arch}`], env) !== 0) {
     throw new Error(`the addon for ${arch} was not built`);
