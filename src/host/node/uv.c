@@ -270,8 +270,10 @@ static void collect(oa_uv *uv) {
     oa_notice notice;
     while (!uv->is_ending && !uv->has_drops && oa_dispatcher_next_notice(uv->core, &notice)) {
         tell(uv, &notice);
-        drops += notice.kind == OA_NOTICE_DROP;
-        uv->has_drops = drops == MAX_DROP_NOTICES || (drops > 0 && uv_hrtime() >= until_ns);
+        if (notice.kind != OA_NOTICE_DROP)
+            continue; /* the last one may end a close: there is no next turn to wait for */
+        drops++;
+        uv->has_drops = drops == MAX_DROP_NOTICES || uv_hrtime() >= until_ns;
     }
     uv->is_collecting = false;
 }
