@@ -316,7 +316,7 @@ const uint64_t *oa_cohort_message_prints(const oa_cohort_message *message, size_
  */
 typedef struct oa_cohort_changes oa_cohort_changes;
 
-/* One message, as to whom it concerns. */
+/* One message, by the users that it names. */
 typedef struct oa_cohort_move {
     size_t cohort;
     bool is_in;

@@ -23,7 +23,7 @@ void oa_trouble_end(oa_dispatcher *d, oa_now now, size_t records);
 /*
  * Note that a flush ended the attempt. That says nothing against its decisions, and little of the
  * server; but where each invocation of a function ends like this, no request lives until its own
- * timeout, and somebody has to be told.
+ * timeout, and the log has to say so.
  */
 void oa_trouble_note_silence(oa_dispatcher *d, oa_now now);
 
