@@ -9,6 +9,7 @@
  *     message of a webhook -> oa_cohort_message -> changes_put -> two overlays
  *     user id -> oa_cohort_print -> table_find -> changes_apply -> a set of cohorts
  *     table_image -> (a file, chunks in a store) -> table_open
+ *     changes_write -> (the same) -> changes_open
  *
  * Cohorts are numbered from 0, in the order in which the application lists them. A user is known
  * by a *print*: 57 bits of a keyed hash of the id. So a table holds no ids, and a look-up of a user
@@ -376,6 +377,32 @@ void oa_cohort_changes_end_merge(oa_cohort_changes *changes, bool is_done);
 
 /* Return the number of changes that no merge has begun to take. */
 size_t oa_cohort_changes_count(const oa_cohort_changes *changes);
+
+/*
+ * Set growth[n] to by how many all changes make cohort n larger than it is in `table`. Borrows.
+ * Cost: a look-up for each change.
+ */
+void oa_cohort_changes_growth(const oa_cohort_changes *changes, const oa_cohort_table *table,
+                              int64_t growth[OA_COHORT_MAX]);
+
+/*
+ * Changes as bytes, for another process that has the same table. They hold prints and no ids.
+ * `cohorts` is the number of cohorts of the table. Return how many bytes it takes.
+ */
+size_t oa_cohort_changes_bytes(const oa_cohort_changes *changes, size_t cohorts);
+
+/* Write them to `out`, which has room for them. Borrows. Cost: 5 ns a change. */
+void oa_cohort_changes_write(const oa_cohort_changes *changes, const oa_hash_key *key,
+                             size_t cohorts, void *out);
+
+/*
+ * Make changes of such bytes. A merge is not known to have taken any of them. Borrows; returns *out
+ * owned. Errors: OA_MALFORMED: they are none of this key, or damaged, or of another number of
+ * cohorts; OA_NOMEM.
+ */
+oa_status oa_cohort_changes_open(const oa_hash_key *key, oa_str bytes, size_t cohorts,
+                                 size_t max_changes, oa_cohort_changes **out)
+    __attribute__((warn_unused_result));
 
 #ifdef __cplusplus
 }

@@ -226,6 +226,93 @@ static void test_too_many_to_be_counted(void **state) {
     stop(&f);
 }
 
+/* The bytes of the changes, each of its own size for AddressSanitizer. */
+static char *save(const fixture *f, size_t *len) {
+    *len = oa_cohort_changes_bytes(f->changes, 2);
+    char *bytes = must(malloc(*len));
+    oa_cohort_changes_write(f->changes, cohort_key(), 2, bytes);
+    return bytes;
+}
+
+/* Go on with what another process makes of the bytes of the changes. */
+static void reopen(fixture *f) {
+    size_t len = 0;
+    char *bytes = save(f, &len);
+    oa_cohort_changes_free(f->changes);
+    assert_int_equal(
+        oa_cohort_changes_open(cohort_key(), (oa_str){bytes, len}, 2, MAX_CHANGES, &f->changes),
+        OA_OK);
+    free(bytes);
+}
+
+static void test_another_process_goes_on_with_the_changes(void **state) {
+    (void)state;
+    fixture f;
+    start(&f);
+    assert_int_equal(put(&f, 0, false, 100, 5, 6), OA_OK);
+    assert_true(merge(&f, true));
+    assert_true(merge(&f, true)); /* user 5 is given up */
+    assert_int_equal(put(&f, 0, true, 200, 20, 25), OA_OK);
+    assert_true(merge(&f, true));
+    assert_int_equal(put(&f, 0, false, 210, 3, 5), OA_OK);
+    assert_int_equal(put(&f, 1, true, 220, 20, 22), OA_OK);
+    reopen(&f);
+    assert_int_equal(oa_cohort_changes_count(f.changes), 4);
+    assert_int_equal(find(&f, 3), 0);
+    assert_int_equal(find(&f, 20), 3);
+    int64_t growth[OA_COHORT_MAX];
+    oa_cohort_changes_growth(f.changes, f.table, growth);
+    assert_int_equal(growth[0], -2); /* the others are in the table */
+    assert_int_equal(growth[1], 2);
+    /* What was late is late, and what was later than a list still is. */
+    assert_false(oa_cohort_changes_allow(f.changes, 0, 99));
+    assert_int_equal(put(&f, 0, true, 99, 5, 6), OA_OK);
+    assert_int_equal(f.moved.late, 1);
+    assert_int_equal(put(&f, 0, false, 199, 20, 21), OA_OK);
+    assert_int_equal(f.moved.late, 1);
+    assert_int_equal(find(&f, 20), 3);
+    /* A merge takes all, since the table of the other process may have none of it. */
+    assert_false(merge(&f, true));
+    assert_true(merge(&f, true));
+    assert_int_equal(cohorts_of(f.table, 20), 1); /* cohort 1 is not loaded */
+    assert_int_equal(cohorts_of(f.table, 3), 0);
+    stop(&f);
+}
+
+static void test_bytes_that_are_no_changes(void **state) {
+    (void)state;
+    fixture f;
+    start(&f);
+    assert_int_equal(put(&f, 0, true, 200, 20, 25), OA_OK);
+    size_t len = 0;
+    char *bytes = save(&f, &len);
+    oa_cohort_changes *other = NULL;
+    for (size_t i = 0; i < len; i++) {
+        bytes[i] ^= 4;
+        assert_int_equal(
+            oa_cohort_changes_open(cohort_key(), (oa_str){bytes, len}, 2, MAX_CHANGES, &other),
+            OA_MALFORMED);
+        bytes[i] ^= 4;
+        char *cut = must(malloc(i + 1));
+        memcpy(cut, bytes, i);
+        assert_int_equal(
+            oa_cohort_changes_open(cohort_key(), (oa_str){cut, i}, 2, MAX_CHANGES, &other),
+            OA_MALFORMED);
+        free(cut);
+    }
+    oa_hash_key key;
+    oa_cohort_key_init(&key, (oa_str){"another key", 11});
+    const oa_str all = {bytes, len};
+    assert_int_equal(oa_cohort_changes_open(&key, all, 2, MAX_CHANGES, &other), OA_MALFORMED);
+    assert_int_equal(oa_cohort_changes_open(cohort_key(), all, 1, MAX_CHANGES, &other),
+                     OA_MALFORMED);
+    assert_int_equal(oa_cohort_changes_open(cohort_key(), all, 2, 4, &other), OA_MALFORMED);
+    assert_int_equal(oa_cohort_changes_open(cohort_key(), all, 2, 5, &other), OA_OK);
+    oa_cohort_changes_free(other);
+    free(bytes);
+    stop(&f);
+}
+
 /* Random messages, lists and merges against what is known by hand: the latest of each user. */
 static void test_in_any_order(void **state) {
     (void)state;
@@ -249,6 +336,8 @@ static void test_in_any_order(void **state) {
                 is_in[i] = i >= user && i < end;
         } else if (chance % 64 < 8) {
             (void)merge(&f, chance % 3 != 0);
+        } else if (chance % 64 == 8) {
+            reopen(&f);
         } else {
             is_in[user] = chance % 2 == 0;
             assert_int_equal(put(&f, 0, is_in[user], now, user, user + 1), OA_OK);
@@ -273,6 +362,8 @@ int main(void) {
         cmocka_unit_test(test_a_merge_that_fails_is_made_again),
         cmocka_unit_test(test_a_full_overlay_waits_for_a_merge),
         cmocka_unit_test(test_too_many_to_be_counted),
+        cmocka_unit_test(test_another_process_goes_on_with_the_changes),
+        cmocka_unit_test(test_bytes_that_are_no_changes),
         cmocka_unit_test(test_in_any_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,6 +57,7 @@ static bool change(const oa_cohort_table *present, size_t nth) {
     oa_cohort_changes *changes = NULL;
     oa_cohort_table *table = NULL;
     const oa_cohort_overlay *overlay = NULL;
+    oa_cohort_changes *opened = NULL;
     bool is_all = false;
     size_t count = 0;
     oa_cohort_moved moved;
@@ -88,6 +89,13 @@ static bool change(const oa_cohort_table *present, size_t nth) {
     }
     if (status == OA_OK)
         status = oa_cohort_changes_put(changes, table, &move, &moved);
+    static char bytes[200000];
+    if (status == OA_OK) {
+        const oa_str saved = {bytes, oa_cohort_changes_bytes(changes, 2)};
+        assert_true(saved.len <= sizeof(bytes));
+        oa_cohort_changes_write(changes, cohort_key(), 2, bytes);
+        status = oa_cohort_changes_open(cohort_key(), saved, 2, 4000, &opened);
+    }
     const bool failed = memory_refusals() > 0;
     memory_fail(0);
     assert_int_equal(status, failed ? OA_NOMEM : OA_OK);
@@ -97,6 +105,7 @@ static bool change(const oa_cohort_table *present, size_t nth) {
         assert_int_equal(cohorts_of(present, user), user < 100);
     oa_cohort_table_free(table);
     oa_cohort_changes_free(changes);
+    oa_cohort_changes_free(opened);
     oa_cohort_message_free(message);
     return failed;
 }
