@@ -238,49 +238,13 @@ function decisionTypes(value) {
 }
 
 const STORE_TABLE = {
-  client: { check: storeClient, default: null },
-  send: { check: callback, default: null },
-  prefix: { check: storePrefix, default: 'oa' },
   buckets: { check: integer(1, 1024), default: 1 },
   timeoutMillis: { check: millis(1), default: 50 },
 };
 
 function store(value) {
-  const { senderOf } = require('./store-client.js'); // needed for a store only
-  const expected =
-    "an object with the application's client of Redis or Valkey, { client }, or { send }";
-  const isClient = isObject(value) && senderOf(value) !== null;
-  const given =
-    typeof value === 'function' ? { send: value } : isClient ? { client: value } : value;
-  if (!isObject(given)) {
-    throw new Unexpected(expected);
-  }
-  const resolved = resolveTable(STORE_TABLE, given, 'dedupe.store.');
-  if ((resolved.client === null) === (resolved.send === null)) {
-    throw new Unexpected(expected, resolved.client === null ? 'neither' : 'both');
-  }
-  return Object.freeze(resolved);
-}
-
-function storeClient(value) {
-  const { CLIENT_METHODS, senderOf } = require('./store-client.js');
-  if (senderOf(value) === null) {
-    throw new Unexpected(
-      `a client of redis, ioredis, iovalkey, @valkey/valkey-glide or @upstash/redis, with one of the methods ${list(CLIENT_METHODS)}`,
-      isObject(value)
-        ? 'an object without them; a function send(argv, routingKey) fits any client'
-        : undefined,
-    );
-  }
-  return value;
-}
-
-/** A part of keys, and of what is in their braces. */
-function storePrefix(value) {
-  if (typeof value !== 'string' || !/^[\w.:-]{1,64}$/.test(value)) {
-    throw new Unexpected('1 to 64 letters, digits, or any of _ . : -');
-  }
-  return value;
+  const { resolveStore } = require('./store-options.js'); // needed for a store only
+  return resolveStore(value, 'dedupe.store', STORE_TABLE);
 }
 
 const DEDUPE_TABLE = {

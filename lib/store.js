@@ -9,10 +9,9 @@
  * the offline queue of a client does not grow.
  */
 
-const { createHash } = require('node:crypto');
-
 const { reasonOf } = require('./reason.js');
 const { senderOf } = require('./store-client.js');
+const { runScript, script } = require('./store-scripts.js');
 
 /** What the core takes as an answer: see OA_STORE_UNKNOWN in src/core/oa.h. */
 const UNKNOWN = -2;
@@ -30,8 +29,6 @@ const LAST_PAUSE_MILLIS = 30_000;
 const LONG_PAUSE_MILLIS = 60_000;
 /** Of the message of an error: some clients put the whole command in. */
 const MAX_MESSAGE_CHARACTERS = 400;
-
-const script = (text) => ({ text, sha: createHash('sha1').update(text).digest('hex') });
 
 /**
  * A hash for each user and window: field -> 12 digits of the value, and its version. The answer has a letter for each
@@ -182,7 +179,7 @@ class Store {
     const calls = this.#split(counts, buckets).map(({ parts, at, pairs }) => {
       const names = parts.map((i) => this.#tagOf(buckets[i] % this.#buckets) + keys[i]);
       const args = parts.flatMap((i) => (writes ? [expiry(expiries[i]), texts[i]] : [texts[i]]));
-      const called = this.#run(of, names, args).then((reply) => {
+      const called = runScript(this.#send, of, names, args).then((reply) => {
         const tokens = String(reply).split(',');
         if (tokens.length !== pairs) {
           throw new Error(`an answer to ${tokens.length} pairs, and not to ${pairs}`);
@@ -226,20 +223,6 @@ class Store {
       start += count;
     });
     return calls;
-  }
-
-  /** Servers forget scripts, so each call may have to send the text. */
-  async #run({ text, sha }, keys, args) {
-    const rest = [String(keys.length), ...keys, ...args];
-    try {
-      return await this.#send(['EVALSHA', sha, ...rest], keys[0]);
-    } catch (error) {
-      if (!/noscript/i.test(reasonOf(error))) {
-        // GLIDE: NoScriptError
-        throw error;
-      }
-      return this.#send(['EVAL', text, ...rest], keys[0]);
-    }
   }
 
   /** Wait for all calls, or for the deadline. Resolves to { reason } of the first failure, or to undefined. */

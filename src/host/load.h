@@ -57,9 +57,11 @@ typedef struct oa_load_report {
     uint32_t retry_after_seconds;
     oa_cohort_meta meta; /* what was read until then; `bytes` are those of the text */
     oa_cohort_delta delta;
-    int64_t surviving;   /* members more by messages that are later than the list */
-    bool is_all;         /* those are all; of a merge: it has all changes up to its begin */
-    uint64_t wire_bytes; /* as they came, compressed or not */
+    int64_t surviving; /* members more by messages that are later than the list */
+    bool is_all;       /* those are all; of a merge: it has all changes up to its begin */
+    uint64_t members[OA_COHORT_MAX]; /* of a transfer: of each cohort, with all changes */
+    size_t said;                     /* of a transfer: its messages that are in it */
+    uint64_t wire_bytes;             /* as they came, compressed or not */
     uint64_t duration_ms;
     char snapshot_error
         [128]; /* why the new table was not written; empty: it was, or was not to be */

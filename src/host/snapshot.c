@@ -57,6 +57,14 @@ oa_status oa_snapshot_open(oa_str path, const oa_hash_key *key, oa_snapshot *out
     return status;
 }
 
+oa_status oa_snapshot_reserve(size_t size, oa_snapshot *out) {
+    void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bytes == MAP_FAILED)
+        return OA_NOMEM;
+    *out = (oa_snapshot){bytes, size};
+    return OA_OK;
+}
+
 void oa_snapshot_close(oa_snapshot *snapshot) {
     if (snapshot->bytes != NULL)
         munmap(snapshot->bytes, snapshot->size);

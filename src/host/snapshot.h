@@ -26,6 +26,9 @@ typedef struct oa_snapshot {
 oa_status oa_snapshot_open(oa_str path, const oa_hash_key *key, oa_snapshot *out,
                            oa_cohort_table **table) __attribute__((warn_unused_result));
 
+/* Take memory for an image that comes from elsewhere. Errors: OA_NOMEM. */
+oa_status oa_snapshot_reserve(size_t size, oa_snapshot *out) __attribute__((warn_unused_result));
+
 /* Unmap it; an empty one is fine. */
 void oa_snapshot_close(oa_snapshot *snapshot);
 

@@ -12,15 +12,21 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "../base64.h"
 #include "loader.h"
+#include "messages.h"
+
+using oa::Message;
+using oa::ReadMove;
+using oa::ThrowStatus;
+using oa::Transfer;
 
 namespace {
 
 constexpr size_t kIdBytes = 4096;
-
-constexpr size_t kMaxUsers = 1000 * 1000; /* of a message: 8 MB */
 
 class Cohorts;
 struct LoadCall;
@@ -36,6 +42,7 @@ struct Host {
     oa_cohort_set *words = nullptr;           /* where find() writes */
     Cohorts *wrapper = nullptr;               /* until it is collected */
     LoadCall *call = nullptr;                 /* the load that is under way */
+    size_t cohorts = 0;
     bool ending = false;
 };
 
@@ -43,6 +50,7 @@ struct Host {
 struct LoadCall {
     explicit LoadCall(Napi::Env env) : deferred(env) {}
     Napi::Promise::Deferred deferred;
+    bool is_adoption = false;
 };
 
 class Cohorts : public Napi::ObjectWrap<Cohorts> {
@@ -54,7 +62,12 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
                                InstanceMethod<&Cohorts::Merge>("merge"),
                                InstanceMethod<&Cohorts::TakeChanges>("takeChanges"),
                                InstanceMethod<&Cohorts::Change>("change"),
+                               InstanceMethod<&Cohorts::Say>("say"),
                                InstanceMethod<&Cohorts::Members>("members"),
+                               InstanceMethod<&Cohorts::Capture>("capture"),
+                               InstanceMethod<&Cohorts::Captured>("captured"),
+                               InstanceMethod<&Cohorts::Release>("release"),
+                               InstanceMethod<&Cohorts::Adopt>("adopt"),
                                InstanceMethod<&Cohorts::Cancel>("cancel"),
                                InstanceMethod<&Cohorts::Abort>("abort"),
                                InstanceMethod<&Cohorts::Clear>("clear"),
@@ -70,7 +83,6 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
     /* The environment ends before this object is collected. */
     void Forget() { host_ = nullptr; }
 
-    /* The key of its prints. */
     const oa_hash_key *Key() const { return oa_loader_key(host_->loader); }
 
   private:
@@ -78,7 +90,12 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
     Napi::Value Merge(const Napi::CallbackInfo &info);
     Napi::Value TakeChanges(const Napi::CallbackInfo &info);
     Napi::Value Change(const Napi::CallbackInfo &info);
+    Napi::Value Say(const Napi::CallbackInfo &info);
     Napi::Value Members(const Napi::CallbackInfo &info);
+    Napi::Value Capture(const Napi::CallbackInfo &info);
+    Napi::Value Captured(const Napi::CallbackInfo &info);
+    void Release(const Napi::CallbackInfo &info);
+    Napi::Value Adopt(const Napi::CallbackInfo &info);
     Napi::Value Await(Napi::Env env, oa_status status, LoadCall *call);
     void Cancel(const Napi::CallbackInfo &info);
     void Abort(const Napi::CallbackInfo &info);
@@ -126,12 +143,6 @@ class Reader {
     Napi::Object object_;
     std::vector<std::string> texts_;
 };
-
-void ThrowStatus(Napi::Env env, oa_status status) {
-    Napi::Error error = Napi::Error::New(env, oa_status_message(status));
-    error.Set("code", Napi::String::New(env, "ERR_OA_NATIVE"));
-    error.ThrowAsJavaScriptException();
-}
 
 /* ---- The hot call ---- */
 
@@ -195,7 +206,21 @@ Napi::Object ToReport(Napi::Env env, const oa_load_report &report) {
     set("bytes", report.wire_bytes);
     set("durationMillis", report.duration_ms);
     object.Set("snapshotError", report.snapshot_error);
+    set("said", report.said);
     return object;
+}
+
+/* The members of each cohort; null for one that is not loaded. */
+Napi::Array ToMembers(const Host *host, const oa_load_report &report) {
+    Napi::Array list = Napi::Array::New(host->env);
+    for (uint32_t i = 0; i < host->cohorts; i++) {
+        const oa_cohort_info *info = oa_loader_info(host->loader, i);
+        if (info != nullptr && info->is_loaded)
+            list.Set(i, static_cast<double>(report.members[i]));
+        else
+            list.Set(i, host->env.Null());
+    }
+    return list;
 }
 
 void OnLoaded(void *data, void *ticket, const oa_load_report *report) {
@@ -208,7 +233,10 @@ void OnLoaded(void *data, void *ticket, const oa_load_report *report) {
     {
         /* Node 26 runs an await's continuation only when a callback scope closes. */
         Napi::CallbackScope scope(env, host->context);
-        call->deferred.Resolve(ToReport(env, *report));
+        Napi::Object object = ToReport(env, *report);
+        if (call->is_adoption)
+            object.Set("members", ToMembers(host, *report));
+        call->deferred.Resolve(object);
     }
     if (host->wrapper != nullptr)
         host->wrapper->Unref();
@@ -305,72 +333,58 @@ Napi::Value Cohorts::Stats(const Napi::CallbackInfo &info) {
     return object;
 }
 
+/* ---- What other processes know ---- */
+
+/* adopt(transfer): a promise of a report, with the members of each cohort. */
+Napi::Value Cohorts::Adopt(const Napi::CallbackInfo &info) {
+    oa_transfer *transfer = Transfer::Unwrap(info[0].As<Napi::Object>())->Take();
+    LoadCall *call = new LoadCall(info.Env());
+    call->is_adoption = true;
+    const oa_status status =
+        transfer == nullptr ? OA_CLOSED : oa_loader_adopt(host_->loader, transfer, call);
+    return Await(info.Env(), status, call);
+}
+
+/* capture(): [tableBytes, changesBytes] of what is known now; the name of the status otherwise. */
+Napi::Value Cohorts::Capture(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    size_t table_bytes = 0;
+    size_t changes_bytes = 0;
+    const oa_status status = oa_loader_capture(host_->loader, &table_bytes, &changes_bytes);
+    if (status != OA_OK)
+        return Napi::String::New(env, oa_status_name(status));
+    Napi::Array lengths = Napi::Array::New(env, 2);
+    lengths.Set(0U, static_cast<double>(table_bytes));
+    lengths.Set(1U, static_cast<double>(changes_bytes));
+    return lengths;
+}
+
+/* captured(from, count): these bytes of it as text; null when it is gone. */
+Napi::Value Cohorts::Captured(const Napi::CallbackInfo &info) {
+    Napi::Env env = info.Env();
+    const size_t from = static_cast<size_t>(info[0].As<Napi::Number>().Int64Value());
+    const size_t count = info[1].As<Napi::Number>().Uint32Value();
+    std::vector<char> bytes(count);
+    if (oa_loader_captured(host_->loader, from, count, bytes.data()) != OA_OK)
+        return env.Null();
+    std::string text(oa_base64_chars(count), '\0');
+    oa_base64_write({bytes.data(), count}, text.data());
+    return Napi::String::New(env, text);
+}
+
+void Cohorts::Release(const Napi::CallbackInfo &) { oa_loader_release(host_->loader); }
+
 /* ---- Messages ---- */
 
-/* A message that is read in pieces, and then put into the changes, perhaps in pieces, too. */
-class Message : public Napi::ObjectWrap<Message> {
-  public:
-    static Napi::Function Define(Napi::Env env) {
-        return DefineClass(env, "CohortMessage",
-                           {
-                               InstanceMethod<&Message::Feed>("feed"),
-                               InstanceMethod<&Message::EndOf>("end"),
-                               InstanceMethod<&Message::Free>("free"),
-                           });
-    }
-
-    /* new CohortMessage(cohorts) */
-    explicit Message(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Message>(info) {
-        const Cohorts *cohorts = Cohorts::Unwrap(info[0].As<Napi::Object>());
-        const oa_status status = oa_cohort_message_new(cohorts->Key(), kMaxUsers, &message_);
-        if (status != OA_OK)
-            ThrowStatus(info.Env(), status);
-    }
-
-    ~Message() override { oa_cohort_message_free(message_); }
-
-    const oa_cohort_message *Get() const { return message_; }
-
-  private:
-    /* feed(bytes), end(): 'ok', or the name of what is wrong. */
-    Napi::Value Feed(const Napi::CallbackInfo &info) {
-        const Napi::Uint8Array bytes = info[0].As<Napi::Uint8Array>();
-        const oa_str text = {static_cast<const char *>(static_cast<const void *>(bytes.Data())),
-                             bytes.ByteLength()};
-        const oa_status status =
-            message_ == nullptr ? OA_CLOSED : oa_cohort_message_feed(message_, text);
-        return Napi::String::New(info.Env(), oa_status_name(status));
-    }
-
-    /* end(): the fields, and in `status` and `problem` what is wrong. */
-    Napi::Value EndOf(const Napi::CallbackInfo &info) {
-        Napi::Object object = Napi::Object::New(info.Env());
-        if (message_ == nullptr)
-            return object;
-        const oa_status status = oa_cohort_message_end(message_);
-        const oa_cohort_head *head = oa_cohort_message_head(message_);
-        const char *problem = oa_cohort_message_problem(message_);
-        size_t users = 0;
-        oa_cohort_message_prints(message_, &users);
-        object.Set("status", oa_status_name(status));
-        object.Set("problem", problem == nullptr ? oa_status_message(status) : problem);
-        object.Set("cohortId", head->cohort_id);
-        object.Set("messageId", head->message_id);
-        object.Set("isIn", head->in_cohort == 1);
-        object.Set("computedTime", static_cast<double>(head->computed_time));
-        object.Set("users", static_cast<double>(users));
-        object.Set("skipped", static_cast<double>(head->no_ids));
-        return object;
-    }
-
-    /* free(): it may be large, and the garbage collector does not know it. */
-    void Free(const Napi::CallbackInfo &) {
-        oa_cohort_message_free(message_);
-        message_ = nullptr;
-    }
-
-    oa_cohort_message *message_ = nullptr;
-};
+Napi::Object ToMoved(Napi::Env env, oa_status status, const oa_cohort_moved &moved) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("status", oa_status_name(status));
+    object.Set("done", static_cast<double>(moved.done));
+    object.Set("entered", static_cast<double>(moved.entered));
+    object.Set("left", static_cast<double>(moved.left));
+    object.Set("late", static_cast<double>(moved.late));
+    return object;
+}
 
 /* takeChanges(): have messages change the members from now on. */
 Napi::Value Cohorts::TakeChanges(const Napi::CallbackInfo &info) {
@@ -395,13 +409,18 @@ Napi::Value Cohorts::Change(const Napi::CallbackInfo &info) {
     }
     oa_cohort_moved moved = {};
     const oa_status status = oa_loader_change(host_->loader, &move, &moved);
-    Napi::Object object = Napi::Object::New(info.Env());
-    object.Set("status", oa_status_name(status));
-    object.Set("done", static_cast<double>(moved.done));
-    object.Set("entered", static_cast<double>(moved.entered));
-    object.Set("left", static_cast<double>(moved.left));
-    object.Set("late", static_cast<double>(moved.late));
-    return object;
+    return ToMoved(info.Env(), status, moved);
+}
+
+/* say(cohort, isIn, timeMillis, text): the same for a message that another process wrote. */
+Napi::Value Cohorts::Say(const Napi::CallbackInfo &info) {
+    std::vector<uint64_t> prints;
+    oa_cohort_move move = {};
+    oa_cohort_moved moved = {};
+    oa_status status = OA_MALFORMED;
+    if (ReadMove(info, &prints, &move))
+        status = oa_loader_change(host_->loader, &move, &moved);
+    return ToMoved(info.Env(), status, moved);
 }
 
 /* members(cohort): those in the table. */
@@ -462,6 +481,7 @@ Cohorts::Cohorts(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Cohorts>(inf
         return;
     }
     host_ = host;
+    host->cohorts = names.size();
     host->wrapper = this;
     host->array = Napi::Persistent(array);
     host->words = static_cast<oa_cohort_set *>(static_cast<void *>(array.Data()));
@@ -482,7 +502,11 @@ Cohorts::~Cohorts() {
 
 } // namespace
 
+const oa_hash_key *oa::KeyOf(const Napi::Value &cohorts) {
+    return Cohorts::Unwrap(cohorts.As<Napi::Object>())->Key();
+}
+
 void oa::DefineCohorts(Napi::Env env, Napi::Object exports) {
     exports.Set("Cohorts", Cohorts::Define(env));
-    exports.Set("CohortMessage", Message::Define(env));
+    oa::DefineMessages(env, exports);
 }

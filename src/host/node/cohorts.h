@@ -6,9 +6,14 @@
 
 #include <napi.h>
 
+#include "cohort.h"
+
 namespace oa {
 
-/* Add the classes Cohorts and CohortMessage to the exports. */
+/* Lend the key of the prints of a Cohorts. */
+const oa_hash_key *KeyOf(const Napi::Value &cohorts);
+
+/* Add the classes Cohorts, CohortMessage and CohortTransfer to the exports. */
 void DefineCohorts(Napi::Env env, Napi::Object exports);
 
 } // namespace oa

@@ -12,7 +12,7 @@
  * other thing that both touch. The overlay that a merge reads is not changed meanwhile; `surviving`
  * of the report is the loop's.
  *
- * A merge is a load that reads nothing but changes.
+ * A merge is a load that reads nothing but changes. A transfer replaces the table and the changes.
  */
 #include "loader.h"
 
@@ -29,9 +29,6 @@
 
 enum { MAX_HEADERS = 8, MAX_CHANGES = 128 * 1024 };
 
-/* Times below this one are in seconds: in milliseconds it is a day of 1973. */
-static const int64_t FIRST_MS = INT64_C(100000000000);
-
 enum { IDLE, RUNNING, PUBLISHED, SWAPPED, REFUSED, DONE };
 
 /* What a thread works on. Its strings are its own. */
@@ -39,6 +36,8 @@ typedef struct load_job {
     oa_load load;
     const char *headers[MAX_HEADERS];
     const oa_cohort_overlay *overlay; /* of a merge; lent by the changes */
+    oa_transfer *transfer;
+    oa_transferred arrived; /* PUBLISHED: what becomes of a transfer, without its table */
     void *ticket;
     oa_load_report report;
 } load_job;
@@ -67,6 +66,7 @@ struct oa_loader {
     oa_str snapshot_path;       /* absent: none; owned */
     oa_cohort_table *next;      /* PUBLISHED: to be used; SWAPPED, REFUSED: to be freed */
     oa_cohort_changes *changes; /* in front of the table; NULL: no messages come */
+    oa_captured captured;       /* of the table in use */
     load_job job;
 };
 
@@ -127,6 +127,7 @@ static void publish(oa_loader *loader, oa_cohort_table *table) {
     oa_cohort_table_free(loader->next);
     loader->next = NULL;
     oa_snapshot_close(&loader->old);
+    oa_transferred_clear(&loader->job.arrived);
     if (phase == SWAPPED && loader->snapshot_path.data != NULL)
         keep(loader);
 }
@@ -158,6 +159,22 @@ static void merge(oa_loader *loader, const oa_cohort_plan *plan) {
         oa_load_say(&loader->job.report, OA_LOAD_FAILED, oa_status_message(status));
 }
 
+static void adopt(oa_loader *loader) {
+    load_job *job = &loader->job;
+    const oa_status status = oa_transfer_open(job->transfer, &loader->key, loader->names,
+                                              loader->name_count, MAX_CHANGES, &job->arrived);
+    if (status != OA_OK) {
+        oa_load_say(&job->report, status == OA_NOMEM ? OA_LOAD_FAILED : OA_LOAD_MALFORMED,
+                    oa_status_message(status));
+        return;
+    }
+    memcpy(job->report.members, job->arrived.members, sizeof(job->report.members));
+    job->report.said = job->arrived.said;
+    oa_cohort_table *table = job->arrived.table;
+    job->arrived.table = NULL;
+    publish(loader, table);
+}
+
 static void perform(oa_loader *loader) {
     const oa_load *load = &loader->job.load;
     const int64_t started_ms = oa_clock_wall_ms();
@@ -170,8 +187,11 @@ static void perform(oa_loader *loader) {
         .format = load->format,
         .max_members = load->max_members,
     };
-    if (loader->job.overlay != NULL) {
-        merge(loader, &plan);
+    if (loader->job.overlay != NULL || loader->job.transfer != NULL) {
+        if (loader->job.transfer != NULL)
+            adopt(loader);
+        else
+            merge(loader, &plan);
         return;
     }
     oa_cohort_build *build =
@@ -202,6 +222,7 @@ static void clear_job(load_job *job) {
         free((void *)(uintptr_t)job->headers[i]);
     free((void *)(uintptr_t)job->load.url.data);
     free((void *)(uintptr_t)job->load.path.data);
+    oa_transfer_free(job->transfer);
     memset(job, 0, sizeof(*job));
 }
 
@@ -211,6 +232,7 @@ static void on_closed(uv_handle_t *handle) {
     oa_cohort_table_free(loader->table);
     oa_snapshot_close(&loader->mapped);
     oa_cohort_changes_free(loader->changes);
+    oa_captured_clear(&loader->captured);
     oa_curl_free(loader->curl);
     uv_sem_destroy(&loader->swapped);
     free(loader->names);
@@ -235,33 +257,30 @@ static void finish(oa_loader *loader) {
         loader->handlers.loaded(loader->handlers.data, ticket, &report);
 }
 
-/* Return the time of the members of a cohort, as well as it is known. */
-static int64_t time_of(const oa_cohort_table *table, size_t cohort) {
-    const oa_cohort_info *info = oa_cohort_table_info(table, cohort);
-    const int64_t time = info->computed_ms > 0   ? info->computed_ms
-                         : info->modified_ms > 0 ? info->modified_ms
-                                                 : info->fetched_ms;
-    return time < FIRST_MS ? time * 1000 : time;
-}
-
 /* Take the next table, unless it has a list that is older than what messages have told. */
 static int take_next(oa_loader *loader) {
-    const bool is_merge = loader->job.overlay != NULL;
+    const bool is_list = loader->job.overlay == NULL && loader->job.transfer == NULL;
     const size_t cohort = loader->job.load.cohort;
     oa_cohort_changes *changes = loader->changes;
-    if (!is_merge && changes != NULL &&
-        !oa_cohort_changes_allow(changes, cohort, time_of(loader->next, cohort)))
+    if (is_list && changes != NULL &&
+        !oa_cohort_changes_allow(changes, cohort, oa_table_time(loader->next, cohort)))
         return REFUSED;
     oa_cohort_table *old = loader->table;
     loader->table = loader->next;
     loader->next = old;
     loader->old = loader->mapped;
-    loader->mapped = (oa_snapshot){0};
-    if (!is_merge)
+    loader->mapped = loader->job.arrived.bytes;
+    loader->job.arrived.bytes = (oa_snapshot){0};
+    oa_captured_clear(&loader->captured);
+    if (loader->job.transfer != NULL) {
+        loader->changes = loader->job.arrived.changes;
+        loader->job.arrived.changes = changes; /* to be freed on the thread */
+    }
+    if (is_list)
         loader->job.report.is_all =
-            changes == NULL ||
-            oa_cohort_changes_listed(changes, loader->table, cohort, time_of(loader->table, cohort),
-                                     &loader->job.report.surviving);
+            changes == NULL || oa_cohort_changes_listed(changes, loader->table, cohort,
+                                                        oa_table_time(loader->table, cohort),
+                                                        &loader->job.report.surviving);
     return SWAPPED;
 }
 
@@ -378,17 +397,7 @@ void oa_loader_clear(oa_loader *loader) {
     oa_snapshot_close(&loader->mapped);
     oa_cohort_changes_free(loader->changes);
     loader->changes = NULL;
-}
-
-/* Whether a table has the cohorts of this loader, in their order. */
-static bool has_same_names(const oa_loader *loader, const oa_cohort_table *table) {
-    bool is_same = oa_cohort_table_cohorts(table) == loader->name_count;
-    for (size_t i = 0; is_same && i < loader->name_count; i++) {
-        const oa_str name = oa_cohort_table_info(table, i)->name;
-        is_same = name.len == loader->names[i].len &&
-                  memcmp(name.data, loader->names[i].data, name.len) == 0;
-    }
-    return is_same;
+    oa_captured_clear(&loader->captured);
 }
 
 oa_status oa_loader_restore(oa_loader *loader) {
@@ -401,7 +410,7 @@ oa_status oa_loader_restore(oa_loader *loader) {
     oa_status status = oa_snapshot_open(loader->snapshot_path, &loader->key, &mapped, &table);
     if (status != OA_OK)
         return status;
-    if (!has_same_names(loader, table)) {
+    if (!oa_table_has_names(table, loader->names, loader->name_count)) {
         const oa_cohort_plan plan = {
             .key = &loader->key, .names = loader->names, .name_count = loader->name_count};
         oa_cohort_table *other = NULL;
@@ -443,14 +452,7 @@ oa_status oa_loader_take_changes(oa_loader *loader) {
         return OA_OK;
     if (loader->is_ending || loader->is_aborted)
         return OA_CLOSED;
-    const oa_status status = oa_cohort_changes_new(MAX_CHANGES, &loader->changes);
-    for (size_t i = 0; status == OA_OK && loader->table != NULL && i < loader->name_count; i++) {
-        int64_t none;
-        if (oa_cohort_table_info(loader->table, i)->is_loaded)
-            (void)oa_cohort_changes_listed(loader->changes, loader->table, i,
-                                           time_of(loader->table, i), &none);
-    }
-    return status;
+    return oa_table_changes(loader->table, MAX_CHANGES, &loader->changes);
 }
 
 oa_status oa_loader_change(oa_loader *loader, const oa_cohort_move *move, oa_cohort_moved *moved) {
@@ -461,7 +463,7 @@ oa_status oa_loader_change(oa_loader *loader, const oa_cohort_move *move, oa_coh
     /* The list is in use, and its report is still to come. */
     const int phase = atomic_load(&loader->phase);
     if ((phase == SWAPPED || phase == DONE) && loader->job.overlay == NULL &&
-        loader->job.load.cohort == move->cohort)
+        loader->job.transfer == NULL && loader->job.load.cohort == move->cohort)
         loader->job.report.surviving += (int64_t)moved->entered - (int64_t)moved->left;
     return status;
 }
@@ -516,6 +518,32 @@ oa_status oa_loader_merge(oa_loader *loader, void *ticket) {
     loader->job.report.is_all = is_all;
     return launch(loader, ticket);
 }
+
+oa_status oa_loader_adopt(oa_loader *loader, oa_transfer *transfer, void *ticket) {
+    if (!may_start(loader)) {
+        oa_transfer_free(transfer);
+        return OA_CLOSED;
+    }
+    loader->job.transfer = transfer;
+    return launch(loader, ticket);
+}
+
+oa_status oa_loader_capture(oa_loader *loader, size_t *table_bytes, size_t *changes_bytes) {
+    oa_captured_clear(&loader->captured);
+    if (loader->table == NULL)
+        return OA_UNAVAILABLE;
+    const oa_status status =
+        oa_captured_init(&loader->captured, &loader->key, loader->table, loader->changes);
+    *table_bytes = loader->captured.table.len;
+    *changes_bytes = loader->captured.changes_bytes;
+    return status;
+}
+
+oa_status oa_loader_captured(const oa_loader *loader, size_t from, size_t len, char *out) {
+    return oa_captured_read(&loader->captured, from, len, out);
+}
+
+void oa_loader_release(oa_loader *loader) { oa_captured_clear(&loader->captured); }
 
 oa_status oa_loader_start(oa_loader *loader, const oa_load *load, void *ticket) {
     if (!may_start(loader))

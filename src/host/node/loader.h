@@ -16,6 +16,7 @@
 #include <uv.h>
 
 #include "../load.h"
+#include "../transfer.h"
 #include "cohort.h"
 #include "oa.h"
 
@@ -77,6 +78,28 @@ const oa_hash_key *oa_loader_key(const oa_loader *loader);
 
 /* Start to merge the changes into the next table, as oa_loader_start() starts a load. */
 oa_status oa_loader_merge(oa_loader *loader, void *ticket) __attribute__((warn_unused_result));
+
+/*
+ * Start to use what another process has, in place of everything here, as oa_loader_start() starts a
+ * load. Takes the transfer, also on an error. Errors: as oa_loader_start().
+ */
+oa_status oa_loader_adopt(oa_loader *loader, oa_transfer *transfer, void *ticket)
+    __attribute__((warn_unused_result));
+
+/*
+ * Keep what is known now for other processes: the table, and a copy of the changes in front of it.
+ * Sets how many bytes each has; 0 changes where none are taken. It lasts until the table is
+ * replaced, or it is released. Errors: OA_UNAVAILABLE: nothing is known; OA_NOMEM. Cost: 5 ns a change.
+ */
+oa_status oa_loader_capture(oa_loader *loader, size_t *table_bytes, size_t *changes_bytes)
+    __attribute__((warn_unused_result));
+
+/* Copy bytes [from, from + len) of it to `out`. Errors: OA_CLOSED: it is gone, or has fewer. */
+oa_status oa_loader_captured(const oa_loader *loader, size_t from, size_t len, char *out)
+    __attribute__((warn_unused_result));
+
+/* Give it up. */
+void oa_loader_release(oa_loader *loader);
 
 /*
  * Start a load; `loaded` is called once, at its end, with `ticket`. Copies. Errors: OA_CLOSED: one
