@@ -8,14 +8,16 @@ export interface UserContextClient {
 export interface AudiencesOptions<Name extends string = string> {
   /**
    * Which cohort becomes which attribute: `{ attribute: cohort }`, at most 100. With the source `amplitude` a cohort is
-   * the id that is in the address of its page, such as `7khm89cz`; with `file` it is the path of a file.
+   * the id that is in the address of its page, such as `7khm89cz`; with `file` it is the path of a file, or of the
+   * exports of one cohort in a directory, such as `/data/*_7khm89cz_*`.
    */
   cohorts: Record<Name, string>;
 
   /**
    * Where the members come from. `amplitude` (the default) downloads them from Amplitude, or from an Evaluation Proxy.
    * `file` reads files that something else replaces: `.json` as Amplitude's API sends it or an array of ids, `.csv` with
-   * a column `user_id`, `.txt` with an id on each line; each may be compressed, as `.csv.gz`.
+   * a column `user_id`, `.txt` with an id on each line; each may be compressed, as `.csv.gz`. It also reads a directory
+   * into which a job copies Amplitude's cohort exports to S3.
    */
   source?: 'amplitude' | 'file' | undefined;
 

@@ -16,6 +16,7 @@ class Cohort {
   id;
   slot;
   format;
+  exports; // where its files are, of a cohort that has several: { directory, cohortId }
   size = null;
   lastModified = null; // when the source changed it, in ms
   bytes = 0; // of the last load
@@ -29,10 +30,11 @@ class Cohort {
   #version = null; // by which the source knows that its members are the latest
   #options;
 
-  constructor({ attribute, id, format = 'json' }, slot, options) {
+  constructor({ attribute, id, format = 'json', exports }, slot, options) {
     this.attribute = attribute;
     this.id = id;
     this.format = format;
+    this.exports = exports;
     this.slot = slot;
     this.#options = options;
   }

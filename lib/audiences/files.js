@@ -1,17 +1,35 @@
 'use strict';
 
 /**
- * The source `file`: an export that something else replaces now and then. It is read again when it is another file, or
- * was written to, and it is as old as its last change.
+ * The source `file`: an export that something else replaces now and then, or a directory into which a job copies one
+ * export after another (exports.js). It is read again when its files are others, or were written to, and it is as old
+ * as their last change.
  */
 
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');
+const path = require('node:path');
+
+const { choose } = require('./exports.js');
 
 const MAX_NAME_LENGTH = 32;
+/** A file of a directory that was written to since may still be copied. */
+const QUIET_MILLIS = 5000;
+
+const failed = (what, error) => ({
+  outcome: { kind: 'failed', message: `${what} cannot be read (${error.code})` },
+});
+
+const versionOf = ({ dev, ino, size, mtimeMs }) => `${dev}:${ino}:${size}:${mtimeMs}`;
 
 class FileSource {
   name = 'file';
+  #quietMillis;
+  #fresh = new Map(); // cohort -> the files that were new at its last look: path -> { version, since }
+
+  constructor({ pollIntervalMillis }) {
+    this.#quietMillis = Math.min(QUIET_MILLIS, pollIntervalMillis);
+  }
 
   /** What the table calls a cohort: it takes no long names. */
   nameOf(cohort) {
@@ -19,22 +37,92 @@ class FileSource {
   }
 
   /** What to load for a cohort now; or its outcome, when that is known already. */
-  async request(cohort, now) {
+  request(cohort, now) {
+    return cohort.exports === undefined
+      ? this.#requestFile(cohort, now)
+      : this.#requestExports(cohort, now);
+  }
+
+  async #requestFile(cohort, now) {
     let stat;
     try {
       stat = await fs.promises.stat(cohort.id);
     } catch (error) {
-      return {
-        outcome: { kind: 'failed', message: `the file cannot be read (${error.code})` },
-      };
+      return failed('the file', error);
     }
-    const version = `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeMs}`;
+    return this.#load(cohort, now, {
+      files: [{ file: cohort.id, change: 'replace', stat }],
+      timeMillis: stat.mtimeMs,
+    });
+  }
+
+  async #requestExports(cohort, now) {
+    const { directory, cohortId } = cohort.exports;
+    let names;
+    try {
+      names = await fs.promises.readdir(directory);
+    } catch (error) {
+      return failed('the directory', error);
+    }
+    const before = this.#fresh.get(cohort) ?? new Map();
+    const fresh = new Map();
+    this.#fresh.set(cohort, fresh);
+    const isBusy = new Set();
+    for (;;) {
+      const { parts, timeMillis, problem } = choose(
+        names.filter((name) => !isBusy.has(name)),
+        cohortId,
+      );
+      if (problem !== undefined) {
+        return isBusy.size > 0
+          ? { outcome: { kind: 'waiting', delayMillis: this.#quietMillis } }
+          : { outcome: { kind: 'failed', message: problem } };
+      }
+      let files;
+      try {
+        files = await Promise.all(
+          parts.map(async ({ name, change }) => {
+            const file = path.join(directory, name);
+            return { name, file, change, stat: await fs.promises.stat(file) };
+          }),
+        );
+      } catch (error) {
+        return failed('a file of the directory', error); // it was there a moment ago
+      }
+      const busy = files.filter(({ file, stat }) => this.#isNew(before, fresh, file, stat, now));
+      if (busy.length === 0) {
+        return this.#load(cohort, now, { files, timeMillis });
+      }
+      busy.forEach(({ name }) => isBusy.add(name)); // and see what there is without them
+    }
+  }
+
+  /** Whether a file was written to so recently that it may still be copied. */
+  #isNew(before, fresh, file, stat, now) {
+    if (now - stat.mtimeMs >= QUIET_MILLIS) {
+      return false;
+    }
+    const version = versionOf(stat);
+    const last = before.get(file) ?? fresh.get(file);
+    const since = last?.version === version ? last.since : performance.now();
+    fresh.set(file, { version, since });
+    return performance.now() - since < this.#quietMillis;
+  }
+
+  /** Load files, unless they are those that are known. They are as old as the last one, and as `timeMillis`. */
+  #load(cohort, now, { files, timeMillis }) {
+    const version = files.map(({ file, stat }) => `${file}:${versionOf(stat)}`).join('\n');
+    const written = Math.max(...files.map(({ stat }) => stat.mtimeMs));
+    const confirmedAt = Math.min(written, timeMillis);
     if (cohort.knownVersionAt(now) === version) {
-      return { outcome: { kind: 'unchanged', confirmedAt: stat.mtimeMs } };
+      return { outcome: { kind: 'unchanged', confirmedAt } };
     }
-    const { mtimeMs } = stat;
-    const load = { path: cohort.id, asOfMillis: Math.floor(mtimeMs) };
-    return { load, version, lastModified: mtimeMs, confirmedAt: mtimeMs };
+    const load = {
+      files: files.map(({ file }) => file),
+      changes: files.map(({ change }) => change),
+      asOfMillis: Math.floor(confirmedAt),
+    };
+    return { load, version, lastModified: confirmedAt, confirmedAt };
   }
 }
 

@@ -25,6 +25,7 @@ const {
 const { COHORT_ORIGINS, COHORT_PATH, isAmplitude } = require('../endpoints.js');
 const dispatcherOptions = require('../options.js');
 const { isText } = require('../text.js');
+const { parsePattern } = require('./exports.js');
 
 const MINUTE_MILLIS = 60 * 1000;
 const HOUR_MILLIS = 60 * MINUTE_MILLIS;
@@ -170,11 +171,16 @@ function checkCohortIds(resolved) {
 /** Return the cohorts with absolute paths, because the working directory may change, and the format of each file. */
 function withFiles(resolved) {
   return resolved.cohorts.map(({ attribute, id }) => {
+    const exports = parsePattern(path.resolve(id));
+    if (exports !== null && !id.includes('\0')) {
+      return Object.freeze({ attribute, id: path.resolve(id), format: 'csv', exports });
+    }
     const format = FORMATS[path.extname(id.replace(/\.gz$/, ''))];
     if (format === undefined || id.includes('\0')) {
       throw optionError(
         `option 'cohorts': expected the path of a file for '${attribute}' that ends with ` +
-          `${list(Object.keys(FORMATS))}, or one of these and '.gz', got ${describe(id)}`,
+          `${list(Object.keys(FORMATS))}, or one of these and '.gz', or that of exports in a directory, such as ` +
+          `'/data/*_7khm89cz_*', got ${describe(id)}`,
       );
     }
     return Object.freeze({ attribute, id: path.resolve(id), format });
@@ -226,7 +232,8 @@ function resolveShared(options, resolved, env) {
  * Check the options of createAudiences(), fill in what is left out, and return a frozen object.
  *
  * It has every option by its name; `null` means none. In addition,
- * - `cohorts` is an array of { attribute, id }, and of a `format` for files, whose ids are absolute paths;
+ * - `cohorts` is an array of { attribute, id }; for files, whose ids are absolute paths, also of a `format`, and of
+ *   `exports` where a directory has several;
  * - `serverUrl` is the base of the cohort API; null for files;
  * - `holdShrink` is a share of the members, 1 for none held;
  * - `proxy`, `noProxy` and `caFile` are those that apply, as for a dispatcher, and `warnings` says what is wrong with

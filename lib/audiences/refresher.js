@@ -132,6 +132,10 @@ class Refresher {
     if (this.#isStopped) {
       return;
     }
+    if (outcome.kind === 'waiting') {
+      this.#due.set(cohort, this.#clock() + outcome.delayMillis); // nothing has come of it yet
+      return;
+    }
     this.#onOutcome(cohort, outcome);
     const delay = this.#delayAfter(cohort, outcome);
     this.#due.set(cohort, this.#clock() + delay);

@@ -1,9 +1,9 @@
 /*
  * cohort_csv.c: the ids of a CSV file (RFC 4180), or of a list, an id on each line.  [one owner]
  *
- * A CSV file begins with a header line that has a column `user_id`; "User ID" is the same. Every
- * line has as many fields as the header, which tells a file that was cut off in most places. Empty
- * lines are skipped. Lines end with LF or CR LF; a byte order mark is skipped.
+ * A CSV file begins with a header line that has a column `user_id`; "User ID" and "userID" are the
+ * same. Every line has as many fields as the header, which tells a file that was cut off in most
+ * places. Empty lines are skipped. Lines end with LF or CR LF; a byte order mark is skipped.
  */
 #include "cohort_read.h"
 
@@ -21,16 +21,17 @@ static oa_cohort_step wrong(oa_cohort_csv *csv, const char *problem) {
 }
 
 static bool is_id_column(oa_str name) {
-    static const char NAME[] = "user_id";
-    if (name.len != sizeof(NAME) - 1)
-        return false;
+    static const char NAME[] = "userid";
+    enum { LEN = sizeof(NAME) - 1 };
+    size_t at = 0;
     for (size_t i = 0; i < name.len; i++) {
         const char c = name.data[i];
-        const char simple = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-        if ((simple == ' ' ? '_' : simple) != NAME[i])
+        if (c == ' ' || c == '_')
+            continue;
+        if (at == LEN || (c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c) != NAME[at++])
             return false;
     }
-    return true;
+    return at == LEN;
 }
 
 /* The present line is over; it is not empty. */

@@ -164,6 +164,27 @@ static const char *trust_advice(const oa_curl *curl, CURLcode code) {
     }
 }
 
+static CURLcode set_protocol(CURL *easy) {
+#if LIBCURL_VERSION_NUM >= 0x075500
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+}
+
+/* Have one redirect of `url` followed, or none. */
+static void set_redirects(CURL *easy, oa_str url, bool follows) {
+    const bool is_https = url.len >= 6 && memcmp(url.data, "https:", 6) == 0;
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, follows ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, is_https ? "https" : "http,https");
+#else
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS,
+                     (long)(is_https ? CURLPROTO_HTTPS : CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+}
+
 /* Return where host and port of `url` begin: behind "//", or at 0 when it has no scheme. */
 static size_t authority_of(oa_str url) {
     for (size_t at = 2; at <= url.len; at++)
@@ -346,6 +367,7 @@ static CURLcode set_get(oa_curl *curl, const oa_get *get, oa_now now) {
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, silence_s);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)DOWNLOAD_BUFFER_BYTES);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, wants_fresh(curl, now) ? 1L : 0L);
+    set_redirects(easy, get->url, get->follows);
     return set_string(easy, CURLOPT_URL, get->url, NULL);
 }
 
@@ -453,14 +475,6 @@ static bool make_headers(oa_curl *curl) {
            add_header(&curl->gzip_headers, "Accept: */*") &&
            add_header(&curl->gzip_headers, "Expect:") &&
            add_header(&curl->gzip_headers, "Content-Encoding: gzip");
-}
-
-static CURLcode set_protocol(CURL *easy) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
 }
 
 static CURLcode set_trust_file(CURL *easy, oa_str ca_file) {

@@ -62,13 +62,16 @@ typedef struct oa_get {
     oa_str url;
     const char *const *headers; /* lines */
     size_t header_count;
-    oa_curl_sink sink; /* gets the body of a 200 as it is on the wire, during oa_curl_run() */
+    oa_curl_sink sink; /* gets the body of a 200 as it is on the wire, during oa_curl_run(); NULL:
+                          the body of any answer is in oa_answer, as of a POST */
     void *data;        /* its first argument */
+    bool follows;      /* one redirect, if it is no step back from https; another host does not get
+                          the header Authorization */
 } oa_get;
 
 /*
  * Begin a GET, over a connection that is chosen likewise. A handle is used for POSTs or for GETs.
- * The answer has no body; `request_timeout_ms` bounds a silence of the server, not the whole, which
+ * With a sink the answer has no body; `request_timeout_ms` bounds a silence of the server, not the whole, which
  * may take minutes. Ownership: copies the strings.
  */
 void oa_curl_begin_get(oa_curl *curl, oa_now now, const oa_get *get);

@@ -51,7 +51,7 @@ static bool on_bytes(void *data, const char *bytes, size_t len) {
 
 /* GET the body; true when all of it came, or enough to know that it is wrong. */
 static bool fetch(const oa_load *load, oa_curl *curl, body *b) {
-    const oa_get get = {load->url, load->headers, load->header_count, on_bytes, b};
+    const oa_get get = {load->url, load->headers, load->header_count, on_bytes, b, load->follows};
     oa_answer answer;
     oa_curl_begin_get(curl, oa_clock_now(), &get);
     oa_curl_run(curl, UINT64_MAX);
@@ -124,8 +124,8 @@ static bool read_open(int fd, const atomic_bool *cancelled, body *b) {
     return false;
 }
 
-static bool read_file(const oa_load *load, const atomic_bool *cancelled, body *b) {
-    char *path = strndup(load->path.data, load->path.len);
+static bool read_file(oa_str name, const atomic_bool *cancelled, body *b) {
+    char *path = strndup(name.data, name.len);
     const int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     bool is_read = false;
     if (fd >= 0) {
@@ -178,23 +178,105 @@ static void end(body *b) {
         b->status = oa_cohort_build_end(b->build);
 }
 
-oa_cohort_build *oa_load_read(const oa_load *load, const oa_cohort_plan *plan, oa_curl *curl,
-                              const atomic_bool *cancelled, oa_load_report *report) {
+/* Read a body from the URL, or from a part, and return a build that is complete, owned; or NULL. */
+static oa_cohort_build *read_body(const oa_load *load, const oa_load_part *part,
+                                  const oa_cohort_plan *plan, oa_curl *curl,
+                                  const atomic_bool *cancelled, oa_load_report *report) {
+    const uint64_t bytes_before = report->wire_bytes;
+    const uint64_t no_ids_before = report->meta.no_ids;
     body b = {.report = report};
     bool is_read = true;
+    report->wire_bytes = 0;
     b.gunzip = oa_gunzip_new(on_text, &b);
     b.status = b.gunzip == NULL ? OA_NOMEM : oa_cohort_build_new(plan, &b.build);
     if (b.status == OA_OK)
-        is_read = load->url.data != NULL ? fetch(load, curl, &b) : read_file(load, cancelled, &b);
+        is_read = part == NULL ? fetch(load, curl, &b) : read_file(part->path, cancelled, &b);
     if (is_read)
         end(&b);
     if (b.build != NULL)
         report->meta = *oa_cohort_build_meta(b.build);
+    report->meta.no_ids += no_ids_before;
+    report->wire_bytes += bytes_before;
     if (is_read && b.status != OA_OK)
         refuse(&b);
     oa_gunzip_free(b.gunzip);
     if (is_read && b.status == OA_OK && !is_another(load, plan, &b))
         return b.build;
     oa_cohort_build_free(b.build);
+    return NULL;
+}
+
+/* Make the next table out of a build that is taken, and add up what has changed. */
+static oa_cohort_table *finish(const oa_load *load, const oa_cohort_table *present,
+                               oa_cohort_build *build, int64_t read_ms, oa_load_report *report) {
+    oa_cohort_table *table = NULL;
+    oa_cohort_delta delta;
+    const oa_status status = oa_cohort_build_finish(
+        build, present, NULL, load->as_of_ms != 0 ? load->as_of_ms : read_ms, &delta, &table);
+    oa_cohort_build_free(build);
+    if (status != OA_OK) {
+        oa_load_say(report, OA_LOAD_FAILED, oa_status_message(status));
+        return NULL;
+    }
+    delta.entered += report->delta.entered;
+    delta.left += report->delta.left;
+    report->delta = delta;
+    return table;
+}
+
+/* Fetch a text. */
+static void fetch_text(const oa_load *load, oa_curl *curl, oa_load_report *report) {
+    const oa_get get = {load->url, load->headers, load->header_count, NULL, NULL, false};
+    oa_answer answer;
+    oa_curl_begin_get(curl, oa_clock_now(), &get);
+    oa_curl_run(curl, UINT64_MAX);
+    oa_curl_end(curl, oa_clock_now(), &answer);
+    report->status_code = answer.status_code;
+    report->retry_after_seconds = answer.retry_after_seconds;
+    report->wire_bytes = answer.body.len;
+    if (answer.aborted) {
+        oa_load_say(report, OA_LOAD_CANCELLED, "");
+    } else if (answer.status_code == 0) {
+        oa_load_say(report, OA_LOAD_FAILED, answer.error.data);
+    } else {
+        oa_load_say(report, OA_LOAD_ANSWERED, "");
+        snprintf(report->text, sizeof(report->text), "%.*s", (int)answer.body.len,
+                 answer.body.len == 0 ? "" : answer.body.data);
+    }
+}
+
+oa_cohort_table *oa_load_table(const oa_load *load, const oa_cohort_plan *plan,
+                               const oa_cohort_table *present, oa_curl *curl,
+                               const atomic_bool *cancelled, oa_load_report *report) {
+    const int64_t read_ms = oa_clock_wall_ms();
+    const size_t count = load->url.data != NULL ? 1 : load->part_count;
+    uint64_t before = 0;
+    oa_cohort_table *table = NULL;
+    if (load->is_text) {
+        fetch_text(load, curl, report);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const oa_load_part *part = load->url.data != NULL ? NULL : &load->parts[i];
+        oa_cohort_plan next = *plan;
+        next.change = part == NULL ? OA_COHORT_REPLACE : part->change;
+        oa_cohort_build *build = read_body(load, part, &next, curl, cancelled, report);
+        oa_cohort_table *last = table;
+        table = build == NULL ? NULL
+                              : finish(load, last == NULL ? present : last, build, read_ms, report);
+        oa_cohort_table_free(last);
+        if (table == NULL)
+            return NULL;
+        if (i == 0)
+            before = report->delta.before;
+    }
+    report->delta.before = before;
+    if (plan->max_members > 0 && report->delta.members > plan->max_members)
+        oa_load_say(report, OA_LOAD_TOO_MANY, "");
+    else if (report->delta.members < load->min_members)
+        oa_load_say(report, OA_LOAD_HELD, "");
+    else
+        return table;
+    oa_cohort_table_free(table);
     return NULL;
 }

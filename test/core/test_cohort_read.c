@@ -296,6 +296,7 @@ static void the_fields_of_a_cohort_are_read(void **state) {
 static void the_column_of_ids_is_found(void **state) {
     (void)state;
     csv("user_id\nann\nbob\n", "ann|bob|");
+    csv("amplitudeID,userID,a property\n1,ann,x\n", "ann|");
     csv("amplitude_id,user_id,plan\n1,ann,pro\n2,bob,free\n", "ann|bob|");
     csv("\"Amplitude ID\",\"User ID\"\r\n\"1\",\"ann\"\r\n\"2\",\"bob\"\r\n", "ann|bob|");
     csv("\xef\xbb\xbfuser_id,b\nann,\nbob,2", "ann|bob|");

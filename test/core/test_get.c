@@ -10,6 +10,7 @@ typedef struct client {
     char url[128];
     oa_curl *curl;
     oa_answer answer;
+    bool follows;
     size_t wanted; /* the sink refuses more */
     char body[4096];
     size_t len;      /* of all that came; the first bytes are in `body` */
@@ -40,7 +41,7 @@ static const oa_answer *get(client *c) {
     static const char *const headers[] = {"Authorization: Basic a2V5OnNlY3JldA==",
                                           "Accept-Encoding: gzip"};
     c->len = 0;
-    oa_curl_begin_get(c->curl, c->now, &(oa_get){str(c->url), headers, 2, take, c});
+    oa_curl_begin_get(c->curl, c->now, &(oa_get){str(c->url), headers, 2, take, c, c->follows});
     assert_true(oa_curl_run(c->curl, UINT64_MAX));
     oa_curl_end(c->curl, c->now, &c->answer);
     return &c->answer;
@@ -86,6 +87,47 @@ static void only_what_was_asked_for_goes_to_the_sink(void **state) {
     assert_int_equal(get(&c)->status_code, 429);
     assert_int_equal(c.answer.retry_after_seconds, 7);
     assert_false(atomic_load(&c.saw));
+    peer_join(p);
+    oa_curl_free(c.curl);
+    peer_free(p);
+}
+
+static void one_redirect_is_followed(void **state) {
+    (void)state;
+    char redirect[128];
+    peer *other = PEER({.text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"},
+                       {.text = "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"});
+    snprintf(
+        redirect, sizeof(redirect),
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/file\r\nContent-Length: 1\r\n\r\nx",
+        other->port);
+    peer *p = PEER({.text = redirect}, {.text = redirect});
+    client c;
+    client_start(&c, p->port, 60000);
+    c.follows = true;
+    assert_int_equal(get(&c)->status_code, 200);
+    assert_int_equal(c.len, 2);
+    assert_non_null(strstr(other->request, "GET /file "));
+    assert_null(strstr(other->request, "Authorization"));
+    assert_int_equal(get(&c)->status_code, 0); /* not a second one */
+    peer_join(p);
+    peer_join(other);
+    oa_curl_free(c.curl);
+    peer_free(p);
+    peer_free(other);
+}
+
+static void without_a_sink_any_body_is_in_the_answer(void **state) {
+    (void)state;
+    peer *p = PEER({.text = "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"});
+    client c;
+    client_start(&c, p->port, 60000);
+    oa_curl_begin_get(c.curl, c.now, &(oa_get){.url = str(c.url)});
+    assert_true(oa_curl_run(c.curl, UINT64_MAX));
+    oa_curl_end(c.curl, c.now, &c.answer);
+    assert_int_equal(c.answer.status_code, 202);
+    assert_int_equal(c.answer.body.len, 2);
+    assert_memory_equal(c.answer.body.data, "{}", 2);
     peer_join(p);
     oa_curl_free(c.curl);
     peer_free(p);
@@ -174,6 +216,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_body_goes_to_the_sink),
         cmocka_unit_test(only_what_was_asked_for_goes_to_the_sink),
+        cmocka_unit_test(one_redirect_is_followed),
+        cmocka_unit_test(without_a_sink_any_body_is_in_the_answer),
         cmocka_unit_test(a_body_that_breaks_off_is_a_failure),
         cmocka_unit_test(a_sink_ends_it),
         cmocka_unit_test(a_silence_ends_it),

@@ -56,7 +56,7 @@ static void start(fixture *f, uint16_t port) { start_with(f, port, "a secret", (
 static void begin(fixture *f, oa_load load) {
     static const char *const headers[] = {"Authorization: Basic a2V5"};
     load.cohort = 1;
-    if (load.path.data == NULL)
+    if (load.part_count == 0)
         load.url = str(f->url);
     load.headers = headers;
     load.header_count = 1;
@@ -151,15 +151,89 @@ static void a_file_is_read(void **state) {
     close(fd);
     fixture f;
     start(&f, 1);
-    const oa_load file = {.path = str(path), .format = OA_COHORT_LINES};
+    const oa_load_part part = {str(path), OA_COHORT_REPLACE};
+    const oa_load_part folder = {str("/tmp"), OA_COHORT_REPLACE};
+    const oa_load file = {.parts = &part, .part_count = 1, .format = OA_COHORT_LINES};
     assert_int_equal(load(&f, file), OA_LOAD_LOADED);
     assert_true(has(&f, "ann") && has(&f, "bob") && !has(&f, "ann\n"));
     unlink(path);
     assert_int_equal(load(&f, file), OA_LOAD_FAILED);
     assert_string_equal(f.report.message, "No such file or directory");
-    assert_int_equal(load(&f, (oa_load){.path = str("/tmp")}), OA_LOAD_FAILED);
+    assert_int_equal(load(&f, (oa_load){.parts = &folder, .part_count = 1}), OA_LOAD_FAILED);
     assert_true(has(&f, "ann"));
     end(&f);
+}
+
+static void write_file(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void files_are_put_together(void **state) {
+    (void)state;
+    char folder[] = "/tmp/oa-loader-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char paths[3][64];
+    static const char *const texts[] = {"ann\nbob\n", "cat\n\nann\n", "bob\nnobody\n"};
+    const oa_cohort_change changes[] = {OA_COHORT_REPLACE, OA_COHORT_ENTER, OA_COHORT_LEAVE};
+    oa_load_part parts[3];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(paths[i], sizeof(paths[i]), "%s/%zu", folder, i);
+        write_file(paths[i], texts[i]);
+        parts[i] = (oa_load_part){str(paths[i]), changes[i]};
+    }
+    fixture f;
+    start(&f, 1);
+    const oa_load all = {.parts = parts, .part_count = 3, .format = OA_COHORT_LINES};
+    assert_int_equal(load(&f, all), OA_LOAD_LOADED);
+    assert_true(has(&f, "ann") && !has(&f, "bob") && has(&f, "cat") && !has(&f, "nobody"));
+    assert_int_equal(f.report.delta.before, 0);
+    assert_int_equal(f.report.delta.members, 2);
+    assert_int_equal(f.report.wire_bytes, 8 + 9 + 11);
+    assert_int_equal(oa_loader_users(f.loader), 2);
+    write_file(paths[0], "dan\n");
+    assert_int_equal(load(&f, all), OA_LOAD_LOADED);
+    assert_true(has(&f, "ann") && has(&f, "cat") && has(&f, "dan"));
+    assert_int_equal(f.report.delta.before, 2);
+    assert_int_equal(f.report.delta.members, 3);
+    oa_load few = all;
+    few.min_members = 4;
+    assert_int_equal(load(&f, few), OA_LOAD_HELD);
+    few.max_members = 2; /* of each file, and of all */
+    assert_int_equal(load(&f, few), OA_LOAD_TOO_MANY);
+    unlink(paths[2]);
+    assert_int_equal(load(&f, all), OA_LOAD_FAILED);
+    assert_true(has(&f, "dan") && oa_loader_users(f.loader) == 3);
+    unlink(paths[0]);
+    unlink(paths[1]);
+    assert_int_equal(rmdir(folder), 0);
+    end(&f);
+}
+
+static void a_text_is_no_cohort(void **state) {
+    (void)state;
+    peer *p = PEER({.text = "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"},
+                   {.text = "HTTP/1.1 200 OK\r\nContent-Length: 2002\r\n\r\n{}", .padding = 2000},
+                   {.silent = true});
+    fixture f;
+    start(&f, p->port);
+    const oa_load text = {.is_text = true};
+    assert_int_equal(load(&f, text), OA_LOAD_ANSWERED);
+    assert_int_equal(f.report.status_code, 202);
+    assert_string_equal(f.report.text, "{}");
+    assert_int_equal(load(&f, text), OA_LOAD_ANSWERED);
+    assert_int_equal(f.report.wire_bytes, 2002); /* more than has room */
+    begin(&f, text);
+    while (atomic_load(&p->requests) < 3)
+        uv_sleep(1);
+    oa_loader_cancel(f.loader);
+    assert_int_equal(await_end(&f), OA_LOAD_CANCELLED);
+    assert_int_equal(oa_loader_users(f.loader), 0);
+    end(&f);
+    peer_join(p);
+    peer_free(p);
 }
 
 static void a_snapshot_is_there_for_the_next_one(void **state) {
@@ -386,6 +460,8 @@ int main(void) {
         cmocka_unit_test(a_table_follows_another),
         cmocka_unit_test(a_bad_body_changes_nothing),
         cmocka_unit_test(a_file_is_read),
+        cmocka_unit_test(files_are_put_together),
+        cmocka_unit_test(a_text_is_no_cohort),
         cmocka_unit_test(a_snapshot_is_there_for_the_next_one),
         cmocka_unit_test(a_silent_load_is_cancelled),
         cmocka_unit_test(a_loader_is_destroyed_at_any_moment),

@@ -127,6 +127,8 @@ class Reader {
         return value > 0 ? static_cast<uint64_t>(value) : 0;
     }
 
+    bool Flag(const char *key) { return object_.Get(key).ToBoolean(); }
+
     std::vector<oa_str> Texts(const char *key) {
         std::vector<oa_str> list;
         Napi::Value value = object_.Get(key);
@@ -205,6 +207,7 @@ Napi::Object ToReport(Napi::Env env, const oa_load_report &report) {
     object.Set("isAll", report.is_all);
     set("bytes", report.wire_bytes);
     set("durationMillis", report.duration_ms);
+    object.Set("text", report.text);
     object.Set("snapshotError", report.snapshot_error);
     set("said", report.said);
     return object;
@@ -243,7 +246,19 @@ void OnLoaded(void *data, void *ticket, const oa_load_report *report) {
     delete call;
 }
 
-/* load(request): a promise of a report. */
+oa_cohort_change ToChange(oa_str name) {
+    switch (name.data[0]) {
+    case 'e':
+        return OA_COHORT_ENTER;
+    case 'l':
+        return OA_COHORT_LEAVE;
+    default:
+        return OA_COHORT_REPLACE;
+    }
+}
+
+/* load(request): a promise of a report. Of `files`, `changes` says for each whether its ids
+ * replace the members, enter or leave. */
 Napi::Value Cohorts::Load(const Napi::CallbackInfo &info) {
     Napi::Env env = info.Env();
     Reader request(info[0].As<Napi::Object>());
@@ -255,9 +270,17 @@ Napi::Value Cohorts::Load(const Napi::CallbackInfo &info) {
     load.cohort = static_cast<size_t>(request.Number("cohort"));
     load.format = static_cast<oa_cohort_format>(request.Number("format"));
     load.url = request.Text("url");
-    load.path = request.Text("path");
+    load.follows = request.Flag("follows");
+    load.is_text = request.Flag("isText");
     load.headers = lines.data();
     load.header_count = lines.size();
+    const std::vector<oa_str> files = request.Texts("files");
+    const std::vector<oa_str> changes = request.Texts("changes");
+    std::vector<oa_load_part> parts;
+    for (size_t i = 0; i < files.size(); i++)
+        parts.push_back({files[i], ToChange(changes[i])});
+    load.parts = parts.data();
+    load.part_count = parts.size();
     load.max_members = request.Number("maxMembers");
     load.min_members = request.Number("minMembers");
     load.as_of_ms = static_cast<int64_t>(request.Number("asOfMillis"));

@@ -35,6 +35,7 @@ enum { IDLE, RUNNING, PUBLISHED, SWAPPED, REFUSED, DONE };
 typedef struct load_job {
     oa_load load;
     const char *headers[MAX_HEADERS];
+    oa_load_part parts[OA_LOAD_MAX_PARTS];
     const oa_cohort_overlay *overlay; /* of a merge; lent by the changes */
     oa_transfer *transfer;
     oa_transferred arrived; /* PUBLISHED: what becomes of a transfer, without its table */
@@ -132,24 +133,6 @@ static void publish(oa_loader *loader, oa_cohort_table *table) {
         keep(loader);
 }
 
-/* Make the next table out of the members that were read, at the time `read_ms`. */
-static void make_table(oa_loader *loader, oa_cohort_build *build, int64_t read_ms) {
-    const oa_load *load = &loader->job.load;
-    oa_load_report *report = &loader->job.report;
-    oa_cohort_table *table = NULL;
-    const oa_status status = oa_cohort_build_finish(build, loader->table, NULL,
-                                                    load->as_of_ms != 0 ? load->as_of_ms : read_ms,
-                                                    &report->delta, &table);
-    if (status != OA_OK) {
-        oa_load_say(report, OA_LOAD_FAILED, oa_status_message(status));
-    } else if (report->delta.members < load->min_members) {
-        oa_load_say(report, OA_LOAD_HELD, "");
-        oa_cohort_table_free(table);
-    } else {
-        publish(loader, table);
-    }
-}
-
 static void merge(oa_loader *loader, const oa_cohort_plan *plan) {
     oa_cohort_table *table = NULL;
     const oa_status status = oa_cohort_merge(plan, loader->table, loader->job.overlay, &table);
@@ -177,13 +160,11 @@ static void adopt(oa_loader *loader) {
 
 static void perform(oa_loader *loader) {
     const oa_load *load = &loader->job.load;
-    const int64_t started_ms = oa_clock_wall_ms();
     const oa_cohort_plan plan = {
         .key = &loader->key,
         .names = loader->names,
         .name_count = loader->name_count,
         .cohort = load->cohort,
-        .change = OA_COHORT_REPLACE,
         .format = load->format,
         .max_members = load->max_members,
     };
@@ -194,11 +175,10 @@ static void perform(oa_loader *loader) {
             merge(loader, &plan);
         return;
     }
-    oa_cohort_build *build =
-        oa_load_read(load, &plan, loader->curl, &loader->cancelled, &loader->job.report);
-    if (build != NULL)
-        make_table(loader, build, started_ms);
-    oa_cohort_build_free(build);
+    oa_cohort_table *table = oa_load_table(load, &plan, loader->table, loader->curl,
+                                           &loader->cancelled, &loader->job.report);
+    if (table != NULL)
+        publish(loader, table);
 }
 
 static void on_thread(void *data) {
@@ -221,8 +201,9 @@ static void clear_job(load_job *job) {
     for (size_t i = 0; i < job->load.header_count; i++)
         free((void *)(uintptr_t)job->headers[i]);
     free((void *)(uintptr_t)job->load.url.data);
-    free((void *)(uintptr_t)job->load.path.data);
     oa_transfer_free(job->transfer);
+    for (size_t i = 0; i < job->load.part_count; i++)
+        free((void *)(uintptr_t)job->parts[i].path.data);
     memset(job, 0, sizeof(*job));
 }
 
@@ -475,19 +456,28 @@ size_t oa_loader_changes(const oa_loader *loader) {
 const oa_hash_key *oa_loader_key(const oa_loader *loader) { return &loader->key; }
 
 static oa_status copy_load(load_job *job, const oa_load *load) {
-    if (load->header_count > MAX_HEADERS)
+    if (load->header_count > MAX_HEADERS || load->part_count > OA_LOAD_MAX_PARTS)
         return OA_TOO_LARGE;
     job->load = *load;
     job->load.headers = job->headers;
     job->load.header_count = 0;
-    const bool is_owned = own(load->url.data != NULL ? &job->load.url : &job->load.path);
-    for (size_t i = 0; is_owned && i < load->header_count; i++) {
+    job->load.parts = job->parts;
+    job->load.part_count = 0;
+    if (load->url.data != NULL && !own(&job->load.url))
+        return OA_NOMEM;
+    for (size_t i = 0; i < load->header_count; i++) {
         job->headers[i] = strdup(load->headers[i]);
         if (job->headers[i] == NULL)
             return OA_NOMEM;
         job->load.header_count++;
     }
-    return is_owned ? OA_OK : OA_NOMEM;
+    for (size_t i = 0; i < load->part_count; i++) {
+        job->parts[i] = load->parts[i];
+        if (!own(&job->parts[i].path))
+            return OA_NOMEM;
+        job->load.part_count++;
+    }
+    return OA_OK;
 }
 
 /* Start the thread with the job that was made. */
