@@ -15,16 +15,18 @@ export interface AudiencesOptions<Name extends string = string> {
 
   /**
    * Where the members come from. `amplitude` (the default) downloads them from Amplitude, or from an Evaluation Proxy.
+   * `behavioral` uses Amplitude's Behavioral Cohorts API, which allows 500 downloads a month: for a first list, and
+   * repair, while a webhook tells the changes.
    * `file` reads files that something else replaces: `.json` as Amplitude's API sends it or an array of ids, `.csv` with
    * a column `user_id`, `.txt` with an id on each line; each may be compressed, as `.csv.gz`. It also reads a directory
    * into which a job copies Amplitude's cohort exports to S3.
    */
-  source?: 'amplitude' | 'file' | undefined;
+  source?: 'amplitude' | 'behavioral' | 'file' | undefined;
 
-  /** The API key of the Amplitude project. Required for the source `amplitude`. */
+  /** The API key of the Amplitude project. Required, but for the source `file`. */
   apiKey?: string | undefined;
 
-  /** The secret key of the same project. Required for the source `amplitude`. */
+  /** The secret key of the same project. Required, but for the source `file`. */
   secretKey?: string | undefined;
 
   /** Where the project is: `US` (the default) or `EU`. */
@@ -34,12 +36,12 @@ export interface AudiencesOptions<Name extends string = string> {
   serverUrl?: string | undefined;
 
   /**
-   * How often each cohort is asked for, in ms. Default: 60000, which is the least on Amplitude's own hosts. What has not
-   * changed is not downloaded again.
+   * How often each cohort is asked for, in ms. Default: 60000, which is the least on Amplitude's own hosts; for the source
+   * `behavioral` a day, and at least 90 minutes for each cohort. What has not changed is not downloaded again.
    */
   pollIntervalMillis?: number | undefined;
 
-  /** Members are `stale` when they were not confirmed for so long, in ms; they are still used. Default: 3 hours. */
+  /** Members are `stale` when they were not confirmed for so long, in ms; they are still used. Default: 3 hours; for `behavioral` 3 days. */
   staleAfterMillis?: number | undefined;
 
   /** Members are not used any more when they were not confirmed for so long, in ms. Default: they always are. */
@@ -102,7 +104,7 @@ export interface CohortStatus {
   /** How long ago the source had these members; null before they are loaded. */
   ageMillis: number | null;
   /** Where the members come from; `snapshot` until the source has confirmed them. */
-  source: 'amplitude' | 'file' | 'snapshot';
+  source: 'amplitude' | 'behavioral' | 'file' | 'snapshot';
   /** The bytes of the last download, as they came. */
   bytes: number;
   /** Why the last refresh failed; null when it did not. `statusCode` is 0 without an answer, and for a file. */
@@ -117,6 +119,8 @@ export interface AudiencesStatus<Name extends string = string> {
   bytes: number;
   /** What the webhook got; null without one. */
   webhook: WebhookStatus | null;
+  /** The downloads of this month (UTC) of the source `behavioral`; null for others. */
+  downloads: { month: string; used: number; limit: number } | null;
 }
 
 export interface WebhookStatus {

@@ -26,10 +26,17 @@ const COHORT_ORIGINS = Object.freeze({
 });
 const COHORT_PATH = '/sdk/v1/cohort/';
 
+/** The Behavioral Cohorts API, which exports any cohort, seldom. */
+const BEHAVIORAL_ORIGINS = Object.freeze({
+  US: 'https://amplitude.com',
+  EU: 'https://analytics.eu.amplitude.com',
+});
+const BEHAVIORAL_PATH = '/api/5/cohorts/';
+
 /** The last one is an older name of the zone US. */
 const HOSTS = new Set([
-  ...[...Object.values(ORIGINS), ...Object.values(COHORT_ORIGINS)].map((origin) =>
-    origin.slice('https://'.length),
+  ...[ORIGINS, COHORT_ORIGINS, BEHAVIORAL_ORIGINS].flatMap((origins) =>
+    Object.values(origins).map((origin) => origin.slice('https://'.length)),
   ),
   'api.amplitude.com',
 ]);
@@ -42,6 +49,8 @@ const isAmplitude = (hostname) => HOSTS.has(hostname);
 
 module.exports = {
   BATCH,
+  BEHAVIORAL_ORIGINS,
+  BEHAVIORAL_PATH,
   COHORT_ORIGINS,
   COHORT_PATH,
   HTTP_V2,

@@ -17,16 +17,19 @@ const REFUSALS = {
   413: 'it has more members than maxMembers',
 };
 
+/** The header with the keys. */
+const authorizationOf = ({ apiKey, secretKey }) =>
+  `Authorization: Basic ${Buffer.from(`${apiKey}:${secretKey}`).toString('base64')}`;
+
 class AmplitudeSource {
   name = 'amplitude';
   #options;
   #headers;
 
   constructor(options) {
-    const { apiKey, secretKey } = options;
     this.#options = options;
     this.#headers = [
-      `Authorization: Basic ${Buffer.from(`${apiKey}:${secretKey}`).toString('base64')}`,
+      authorizationOf(options),
       `X-Amp-Exp-Library: ${LIBRARY}`,
       'Accept: application/json',
       'Accept-Encoding: gzip',
@@ -79,4 +82,4 @@ class AmplitudeSource {
   }
 }
 
-module.exports = { AmplitudeSource };
+module.exports = { AmplitudeSource, authorizationOf };

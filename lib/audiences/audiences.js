@@ -12,6 +12,7 @@ const { createLog } = require('../log.js');
 const { isPromise, reasonOf } = require('../reason.js');
 const { readTimeout } = require('../wait.js');
 const { AmplitudeSource } = require('./amplitude.js');
+const { BehavioralSource } = require('./behavioral.js');
 const { Clients } = require('./clients.js');
 const { Cohort } = require('./cohort.js');
 const { FileSource } = require('./files.js');
@@ -23,7 +24,7 @@ const { refusalOf, snapshotPath } = require('./snapshot.js');
 const { Webhook, resolveWebhook } = require('./webhook.js');
 
 const DEFAULT_READY_MILLIS = 10_000;
-const SOURCES = { amplitude: AmplitudeSource, file: FileSource };
+const SOURCES = { amplitude: AmplitudeSource, behavioral: BehavioralSource, file: FileSource };
 
 class Audiences {
   #options;
@@ -44,15 +45,11 @@ class Audiences {
     this.#options = options;
     this.#log = createLog(options.logger, { level: options.logLevel });
     options.warnings.forEach((message) => this.#log.warn(message, message));
-    this.#source = new SOURCES[options.source](options);
+    const snapshot = snapshotPath(options, this.#log);
+    this.#source = new SOURCES[options.source](options, this.#log, snapshot);
     this.#cohorts = options.cohorts.map((entry, slot) => new Cohort(entry, slot, options));
     const names = this.#cohorts.map((cohort) => this.#source.nameOf(cohort));
-    const { native, words } = createNative(
-      options,
-      names,
-      snapshotPath(options, this.#log),
-      silenceMillis,
-    );
+    const { native, words } = createNative(options, names, snapshot, silenceMillis);
     const attributes = this.#cohorts.map(({ attribute }) => attribute);
     this.#native = native;
     this.#membership = new Membership(native.find, words, attributes, () => this.#know());
@@ -149,6 +146,7 @@ class Audiences {
       users,
       bytes,
       webhook: this.#receiver?.stats() ?? null,
+      downloads: this.#source.downloadsAt?.(now) ?? null,
     };
   }
 

@@ -22,13 +22,20 @@ const {
   optionError,
   resolveTable,
 } = require('../checks.js');
-const { COHORT_ORIGINS, COHORT_PATH, isAmplitude } = require('../endpoints.js');
+const {
+  BEHAVIORAL_ORIGINS,
+  BEHAVIORAL_PATH,
+  COHORT_ORIGINS,
+  COHORT_PATH,
+  isAmplitude,
+} = require('../endpoints.js');
 const dispatcherOptions = require('../options.js');
 const { isText } = require('../text.js');
 const { parsePattern } = require('./exports.js');
 
 const MINUTE_MILLIS = 60 * 1000;
 const HOUR_MILLIS = 60 * MINUTE_MILLIS;
+const DAY_MILLIS = 24 * HOUR_MILLIS;
 
 /** Optimizely's limit for a project. */
 const MAX_ATTRIBUTES = 100;
@@ -40,6 +47,13 @@ const RESERVED_PREFIX = '$opt_';
 const MAX_MEMBERS = 50_000_000;
 /** The least that is asked for the same cohort on Amplitude's own hosts; its own SDKs keep to it. */
 const MIN_POLL_MILLIS = MINUTE_MILLIS;
+/** 500 downloads a month of the Behavioral Cohorts API, for all cohorts together, are one in 89 minutes. */
+const DOWNLOAD_MILLIS = 90 * MINUTE_MILLIS;
+/** Where the members come from, in each zone. */
+const SERVERS = Object.freeze({
+  amplitude: { origins: COHORT_ORIGINS, path: COHORT_PATH },
+  behavioral: { origins: BEHAVIORAL_ORIGINS, path: BEHAVIORAL_PATH },
+});
 const HALF = 0.5;
 
 /** How the members in a file are written, by the end of its name. */
@@ -137,7 +151,7 @@ const same = (value) => value;
 
 const TABLE = {
   cohorts: { check: cohorts, required: true },
-  source: { check: oneOf('amplitude', 'file'), default: 'amplitude' },
+  source: { check: oneOf('amplitude', 'behavioral', 'file'), default: 'amplitude' },
   apiKey: { check: same, default: null },
   secretKey: {
     check: dispatcherOptions.key('the secret key of the Amplitude project'),
@@ -146,8 +160,8 @@ const TABLE = {
   },
   serverZone: { check: oneOf(...Object.keys(COHORT_ORIGINS)), default: 'US' },
   serverUrl: { check: serverUrl, default: null },
-  pollIntervalMillis: { check: millis(1), default: MINUTE_MILLIS },
-  staleAfterMillis: { check: millis(1), default: 3 * HOUR_MILLIS },
+  pollIntervalMillis: { check: millis(1), default: null },
+  staleAfterMillis: { check: millis(1), default: null },
   maxStaleMillis: { check: millis(1), default: null },
   maxMembers: { check: integer(1, 2 ** 31 - 1, 'members'), default: MAX_MEMBERS },
   holdShrink: { check: holdShrink, default: 1 },
@@ -187,20 +201,27 @@ function withFiles(resolved) {
   });
 }
 
+/** Fill in how often cohorts are asked for, and when they are stale. */
+function fillIntervals(resolved) {
+  const isRare = resolved.source === 'behavioral';
+  const rarely = Math.max(DAY_MILLIS, DOWNLOAD_MILLIS * resolved.cohorts.length);
+  resolved.pollIntervalMillis ??= isRare ? rarely : MINUTE_MILLIS;
+  resolved.staleAfterMillis ??= isRare ? 3 * rarely : 3 * HOUR_MILLIS;
+}
+
 function checkIntervals({
   serverUrl: base,
   source,
+  cohorts: all,
   pollIntervalMillis,
   staleAfterMillis,
   ...rest
 }) {
-  if (
-    source === 'amplitude' &&
-    pollIntervalMillis < MIN_POLL_MILLIS &&
-    isAmplitude(new URL(base).hostname)
-  ) {
+  const least = source === 'behavioral' ? DOWNLOAD_MILLIS * all.length : MIN_POLL_MILLIS;
+  if (base !== null && pollIntervalMillis < least && isAmplitude(new URL(base).hostname)) {
+    const reason = source === 'behavioral' ? ', 90 minutes for each cohort' : '';
     throw optionError(
-      `option 'pollIntervalMillis': expected at least ${MIN_POLL_MILLIS} on Amplitude's own hosts, got ${pollIntervalMillis}`,
+      `option 'pollIntervalMillis': expected at least ${least} on Amplitude's own hosts${reason}, got ${pollIntervalMillis}`,
     );
   }
   const ages = { staleAfterMillis, maxStaleMillis: rest.maxStaleMillis ?? Infinity };
@@ -222,7 +243,7 @@ function resolveShared(options, resolved, env) {
     {
       ...given,
       apiKey: isFile ? 'none' : options.apiKey,
-      serverUrl: isFile ? undefined : resolved.serverUrl + COHORT_PATH,
+      serverUrl: isFile ? undefined : resolved.serverUrl + SERVERS[resolved.source].path,
     },
     env,
   );
@@ -254,9 +275,10 @@ function resolveOptions(options, env = process.env) {
     resolved.serverUrl = null;
   } else {
     checkCohortIds(resolved);
-    resolved.serverUrl ??= COHORT_ORIGINS[resolved.serverZone];
+    resolved.serverUrl ??= SERVERS[resolved.source].origins[resolved.serverZone];
     resolved.secretKey ?? checked(TABLE.secretKey, undefined, "option 'secretKey'");
   }
+  fillIntervals(resolved);
   checkIntervals(resolved);
   const { warnings, ...shared } = resolveShared(options, resolved, env);
   for (const name of SHARED) {

@@ -154,15 +154,15 @@ class Refresher {
     const report = await this.#native.load({
       ...request.load,
       cohort: cohort.slot,
-      format: FORMATS[cohort.format],
+      format: FORMATS[request.load.format ?? cohort.format],
       maxMembers: this.#options.maxMembers,
       minMembers: cohort.minMembersAt(now),
     });
-    return { ...this.#read(report, request), durationMillis: report.durationMillis };
+    return { ...this.#read(report, request, cohort), durationMillis: report.durationMillis };
   }
 
   /** What a load came to. */
-  #read(report, request) {
+  #read(report, request, cohort) {
     const { before, entered, left, bytes, skipped, statusCode, snapshotError } = report;
     const size = report.size + (report.surviving ?? 0);
     const version = request.version ?? (report.lastModified || null);
@@ -178,7 +178,7 @@ class Refresher {
         return { kind: report.end, ...members, version, lastModified, confirmedAt, statusCode };
       }
       case 'answered':
-        return this.#source.read(report, request);
+        return this.#source.read(report, request, cohort);
       case 'outdated':
         return { kind: 'failed', message: 'messages of the webhook are later than it', statusCode };
       case 'too_many':

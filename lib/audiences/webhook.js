@@ -69,7 +69,7 @@ function resolveWebhook(options, cohorts, source) {
     );
   }
   const resolved = resolveTable(TABLE, options, 'webhook.');
-  if (resolved.cohorts === null && source !== 'amplitude') {
+  if (resolved.cohorts === null && source === 'file') {
     throw optionError(
       "option 'webhook.cohorts': expected { attribute: id of the cohort }, because the cohorts of createAudiences() are files",
     );

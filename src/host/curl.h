@@ -71,8 +71,8 @@ typedef struct oa_get {
 
 /*
  * Begin a GET, over a connection that is chosen likewise. A handle is used for POSTs or for GETs.
- * With a sink the answer has no body; `request_timeout_ms` bounds a silence of the server, not the whole, which
- * may take minutes. Ownership: copies the strings.
+ * With a sink the answer has no body; `request_timeout_ms` bounds a silence of the server, not the
+ * whole, which may take minutes. Ownership: copies the strings.
  */
 void oa_curl_begin_get(oa_curl *curl, oa_now now, const oa_get *get);
 

@@ -12,6 +12,7 @@ const { resolveOptions } = require('../../lib/audiences/options.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const KEYS = { apiKey: 'an-api-key', secretKey: 'a-secret-key' };
+const DAY = 24 * 60 * 60 * 1000;
 const COHORTS = { amplitude_power_user: '7khm89cz' };
 const VALID = { ...KEYS, cohorts: COHORTS };
 
@@ -75,6 +76,21 @@ describe('options that are given', () => {
     ]) {
       assert.equal(resolve({ holdShrink: given }).holdShrink, share);
     }
+    const rare = resolve({ source: 'behavioral', serverZone: 'EU' });
+    assert.equal(rare.serverUrl, 'https://analytics.eu.amplitude.com');
+    assert.deepEqual([rare.pollIntervalMillis, rare.staleAfterMillis], [DAY, 3 * DAY]);
+    const cohorts = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`a${i}`, `c${i}`]));
+    const many = resolve({ source: 'behavioral', cohorts });
+    assert.deepEqual([many.pollIntervalMillis, many.staleAfterMillis], [1.25 * DAY, 3.75 * DAY]);
+    const [{ format, exports, id }] = resolve({
+      source: 'file',
+      cohorts: { power: 'data/*_7khm89cz_*.csv.gz' },
+    }).cohorts;
+    assert.deepEqual(
+      [format, exports],
+      ['csv', { directory: path.resolve('data'), cohortId: '7khm89cz' }],
+    );
+    assert.equal(id, path.resolve('data/*_7khm89cz_*.csv.gz'));
     for (const url of ['http://localhost:3546', 'http://localhost:3546/']) {
       assert.equal(resolve({ serverUrl: url }).serverUrl, 'http://localhost:3546');
     }
@@ -124,8 +140,16 @@ describe('a wrong option', () => {
     [{ serverUrl: 'ftp://a.example' }, /^option 'serverUrl': expected the http or https URL/],
     [{ serverUrl: 'https://u:secret@a.example' }, /without user name, password and query/],
     [{ serverUrl: 'https://a.example?key=secret' }, /without user name, password and query/],
-    [{ source: 'redis' }, /^option 'source': expected one of 'amplitude', 'file'/],
+    [{ source: 'redis' }, /^option 'source': expected one of 'amplitude', 'behavioral', 'file'/],
     [{ pollIntervalMillis: 59_999 }, /at least 60000 on Amplitude's own hosts, got 59999$/],
+    [
+      { source: 'behavioral', pollIntervalMillis: 60_000 },
+      /at least 5400000 on Amplitude's own hosts, 90 minutes for each cohort, got 60000$/,
+    ],
+    [
+      { source: 'file', cohorts: { a: '/data/*_*_*' } },
+      /or that of exports in a directory, such as/,
+    ],
     [{ staleAfterMillis: 60_000 }, /^option 'staleAfterMillis': expected more than pollInterval/],
     [{ maxStaleMillis: 1 }, /^option 'maxStaleMillis': expected more than pollIntervalMillis/],
     [{ maxMembers: 0 }, /^option 'maxMembers'/],
