@@ -155,17 +155,58 @@ export interface WebhookOptions<Name extends string = string> {
   cohorts?: Partial<Record<Name, string>> | undefined;
 }
 
-/** A request of Node.js, of Express, or `request.raw` of Fastify: the members that are used. */
+/** A request of Node.js, or of Express: the members that are used. */
 export interface WebhookRequest {
   method?: string | undefined;
   headers: Record<string, string | string[] | undefined>;
   on(event: string, listener: (...args: any[]) => void): unknown;
 }
 
-/** A response of Node.js, of Express, or `reply.raw` of Fastify: the members that are used. */
+/** A response of Node.js, or of Express: the members that are used. */
 export interface WebhookResponse {
   writeHead(status: number, headers?: Record<string, string | number>): unknown;
   end(body?: string): unknown;
+}
+
+/** A request of Fastify: the members that are used. */
+export interface WebhookFastifyRequest {
+  raw: WebhookRequest;
+  headers: Record<string, string | string[] | undefined>;
+  body?: unknown;
+}
+
+/** A reply of Fastify: the members that are used. */
+export interface WebhookFastifyReply {
+  raw: WebhookResponse;
+  sent: boolean;
+  code(status: number): { headers(values: any): unknown };
+  send(body?: any): unknown;
+}
+
+/** An event of AWS Lambda, of API Gateway (payload 1.0 or 2.0), a function URL, or a load balancer: what is used of it. */
+export interface WebhookEvent {
+  requestContext: object;
+  httpMethod?: string | undefined;
+  headers?: object | null | undefined;
+  multiValueHeaders?: object | null | undefined;
+  body?: string | null | undefined;
+  isBase64Encoded?: boolean | undefined;
+}
+
+/** What a function of AWS Lambda returns for it. */
+export interface WebhookResult {
+  statusCode: number;
+  headers: Record<string, string>;
+  multiValueHeaders?: Record<string, string[]>;
+  body: string;
+  isBase64Encoded: boolean;
+}
+
+/** What takes the messages of a webhook, whoever calls it. */
+export interface WebhookHandler {
+  (event: WebhookEvent, context?: unknown): Promise<WebhookResult>;
+  (request: WebhookFastifyRequest, reply: WebhookFastifyReply): void;
+  (request: WebhookRequest, response: WebhookResponse): void;
 }
 
 export interface CohortChange<Name extends string = string> {
@@ -205,13 +246,11 @@ export interface Audiences<Name extends string = string> {
 
   /**
    * Return a handler of requests that takes the messages of Amplitude's cohort webhook: `http.createServer(handler)`,
-   * `app.post(path, handler)` of Express, `handler(request.raw, reply.raw)` of Fastify. They change the members that are
-   * loaded, in this process. Throws a TypeError with code `ERR_OA_OPTION`, and an Error with code `ERR_OA_CLOSED` after
+   * `app.post(path, handler)` of Express, `fastify.post(path, handler)`, `exports.handler = handler` in AWS Lambda. They
+   * change the members that are loaded, in this process. Throws a TypeError with code `ERR_OA_OPTION`, and an Error with code `ERR_OA_CLOSED` after
    * close().
    */
-  webhook(
-    options: WebhookOptions<Name>,
-  ): (request: WebhookRequest, response: WebhookResponse) => void;
+  webhook(options: WebhookOptions<Name>): WebhookHandler;
 
   /** What is known of each cohort. */
   status(): AudiencesStatus<Name>;

@@ -104,9 +104,7 @@ class Audiences {
       native: this.#native,
       log: this.#log,
     });
-    return (request, response) => {
-      handler.handle(request, response);
-    };
+    return (...args) => handler.call(...args);
   }
 
   ready(options) {

@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * Amplitude's cohort webhook as a request handler of Node: who may send, what is a message, and what is answered.
+ * Amplitude's cohort webhook as a request handler: who may send, what is a message, and what is answered.
  *
  * Amplitude takes any answer but 200, and none within a second or two, for a failure, and sends the message again, some
  * times. So a message that is no use here, of another cohort or an earlier moment, is answered with 200.
@@ -13,6 +13,7 @@ const binding = require('../binding.js');
 const { Unexpected, describe, isObject, optionError, resolveTable } = require('../checks.js');
 const { reasonOf } = require('../reason.js');
 const { isText } = require('../text.js');
+const { fromEvent, fromFastify, isEvent, isFastify, toResult } = require('./callers.js');
 
 /** The largest body: 10,000 users with 50 properties each have less. */
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
@@ -225,8 +226,27 @@ class Webhook {
     this.#log = log;
   }
 
-  /** Handle a request; never throws. */
-  async handle(request, response) {
+  /**
+   * Handle what Node, Express, Fastify or Lambda calls it with; never throws. For Lambda it returns a promise of the
+   * result, and otherwise nothing, since a framework may take what is returned for the answer.
+   */
+  call(request, response) {
+    if (isEvent(request)) {
+      return this.#invoke(request);
+    }
+    this.#handle(
+      ...(isFastify(request, response) ? fromFastify(request, response) : [request, response]),
+    );
+    return undefined;
+  }
+
+  async #invoke(event) {
+    const { result, response } = toResult(event);
+    await this.#handle(fromEvent(event), response);
+    return result;
+  }
+
+  async #handle(request, response) {
     let answer;
     try {
       answer = await this.#answer(request);

@@ -583,6 +583,135 @@ describe('a framework', () => {
     assert.equal((await post(`${url}/amplitude`, body, { secret: null })).status, 401);
     assert.deepEqual(has('user_0', 'user_9999'), [true, true]);
   });
+
+  it('Fastify, as a handler, whatever it makes of the body', async (t) => {
+    const { audiences, has, listed } = await start(t);
+    const handler = audiences.webhook({ secret: SECRET });
+    const fastify = require('fastify')({ bodyLimit: 32 * 1024 * 1024 });
+    fastify.post('/parsed', handler);
+    fastify.register(async (scope) => {
+      scope.removeAllContentTypeParsers();
+      scope.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) =>
+        done(null, body),
+      );
+      scope.post('/bytes', handler);
+      scope.get('/bytes', handler);
+    });
+    t.after(() => fastify.close());
+    const url = await fastify.listen({ port: 0, host: '127.0.0.1' });
+    const body = messageOf(COHORT, usersOf(40_000), { time: listed + 60 });
+    const parsed = await post(`${url}/parsed`, body);
+    assert.deepEqual([parsed.status, parsed.message], [200, 'done']);
+    assert.match(parsed.headers['content-type'], /^application\/json\b/);
+    assert.equal((await post(`${url}/parsed`, body, { secret: null })).status, 401);
+    assert.match((await post(`${url}/parsed`, { users: [] })).message, /no cohort_id/);
+    const other = messageOf(COHORT, ['größe'], { time: listed + 60 });
+    assert.equal((await post(`${url}/bytes`, other)).status, 200);
+    const wrong = await post(`${url}/bytes`, '', { method: 'GET' });
+    assert.deepEqual([wrong.status, wrong.headers.allow], [405, 'POST']);
+    assert.deepEqual(has('user_0', 'user_39999', 'größe'), [true, true, true]);
+  });
+});
+
+describe('AWS Lambda', () => {
+  const HEADERS = { 'Content-Type': 'application/json', 'X-Webhook-Secret': SECRET };
+  const lowerCase = (headers) =>
+    Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+  const lists = (headers) =>
+    Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value]]));
+  /** What calls a function: [its name, the event of a method, headers and a body]. */
+  const EVENTS = [
+    [
+      'API Gateway, payload 1.0',
+      (method, headers) => ({
+        version: '1.0',
+        resource: '/cohorts',
+        path: '/cohorts',
+        httpMethod: method,
+        headers,
+        multiValueHeaders: lists(headers),
+        queryStringParameters: null,
+        requestContext: { httpMethod: method, path: '/cohorts', stage: '$default' },
+      }),
+    ],
+    [
+      'API Gateway, payload 2.0, or a function URL',
+      (method, headers) => ({
+        version: '2.0',
+        routeKey: '$default',
+        rawPath: '/cohorts',
+        rawQueryString: '',
+        headers: lowerCase(headers),
+        requestContext: { http: { method, path: '/cohorts' }, stage: '$default' },
+      }),
+    ],
+    [
+      'a load balancer',
+      (method, headers) => ({
+        requestContext: { elb: { targetGroupArn: 'arn' } },
+        httpMethod: method,
+        path: '/cohorts',
+        headers: lowerCase(headers),
+      }),
+    ],
+    [
+      'a load balancer with lists of headers',
+      (method, headers) => ({
+        requestContext: { elb: { targetGroupArn: 'arn' } },
+        httpMethod: method,
+        path: '/cohorts',
+        multiValueHeaders: lists(lowerCase(headers)),
+      }),
+    ],
+  ];
+  const context = { getRemainingTimeInMillis: () => 3000 };
+
+  for (const [name, eventOf] of EVENTS) {
+    it(`takes an event of ${name}`, async (t) => {
+      const { audiences, has, listed } = await start(t);
+      const handler = audiences.webhook({ secret: SECRET });
+      const text = (users) => JSON.stringify(messageOf(COHORT, users, { time: listed + 60 }));
+      const call = (body, { method = 'POST', headers = HEADERS, isBase64Encoded = false } = {}) =>
+        handler({ ...eventOf(method, headers), body, isBase64Encoded }, context);
+      const done = await call(text(['cat', 'größe']));
+      assert.deepEqual([done.statusCode, done.body], [200, '{"message":"done"}\n']);
+      assert.equal(done.isBase64Encoded, false);
+      const headers = done.multiValueHeaders ?? lists(done.headers);
+      assert.deepEqual(headers['Content-Type'], ['application/json']);
+      assert.equal('multiValueHeaders' in done, name.endsWith('lists of headers'));
+      const zipped = Buffer.from(text(['日本語', ...usersOf(10_000)])).toString('base64');
+      assert.equal((await call(zipped, { isBase64Encoded: true })).statusCode, 200);
+      assert.deepEqual(has('cat', 'größe', '日本語', 'user_9999'), [true, true, true, true]);
+      const secret = { ...HEADERS, 'X-Webhook-Secret': `${SECRET}x` };
+      assert.equal((await call(text(['eve']), { headers: secret })).statusCode, 401);
+      assert.equal((await call(text(['eve']), { headers: {} })).statusCode, 401);
+      assert.equal((await call(text(['eve']), { method: 'PUT' })).statusCode, 405);
+      for (const body of [null, undefined, '', '{}', zipped, text(['eve']).slice(0, -1)]) {
+        assert.equal((await call(body)).statusCode, 400);
+      }
+      assert.deepEqual(has('eve'), [false]);
+      await audiences.close();
+      assert.equal((await call(text(['eve']))).statusCode, 503);
+    });
+  }
+
+  it('takes no more than a server does', async (t) => {
+    const { audiences } = await start(t);
+    const handler = audiences.webhook({ secret: SECRET });
+    const [, eventOf] = EVENTS[1];
+    const event = { ...eventOf('POST', HEADERS), body: ' '.repeat(33 * 1024 * 1024) };
+    assert.equal((await handler(event, context)).statusCode, 413);
+  });
+
+  it('is told of what it cannot use', async (t) => {
+    const { audiences, logger } = await start(t);
+    const handler = audiences.webhook({ secret: SECRET });
+    for (const args of [[], [null], [{}], [{ records: [] }, context], ['text', {}]]) {
+      assert.equal(handler(...args), undefined);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.match(logger.warnings.join('\n'), /the webhook could not answer/);
+  });
 });
 
 for (const major of MAJORS) {

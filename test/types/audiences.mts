@@ -10,6 +10,8 @@ import type {
   CohortState,
 } from 'optimizely-amplitude/audiences';
 import type { WebhookOptions, WebhookStatus } from 'optimizely-amplitude/audiences';
+import type { ALBHandler, APIGatewayProxyHandler, APIGatewayProxyHandlerV2 } from 'aws-lambda';
+import { fastify } from 'fastify';
 import { createServer } from 'node:http';
 import * as sdk4 from 'optimizely-sdk-4';
 import * as sdk5 from 'optimizely-sdk-5';
@@ -67,6 +69,10 @@ if (five !== null && four !== null) {
 const handler = audiences.webhook({ secret: 'sixteen-characters' });
 createServer(handler);
 createServer((request, response) => handler(request, response));
+fastify().post('/cohorts', handler);
+const restHandler: APIGatewayProxyHandler = handler;
+const httpHandler: APIGatewayProxyHandlerV2 = handler;
+const albHandler: ALBHandler = handler;
 const webhookOptions: WebhookOptions<'amplitude_power_user'> = {
   secret: ['sixteen-characters', 'and-another-secret'],
   header: 'x-cohort-secret',
