@@ -22,6 +22,10 @@ module.exports = [
     languageOptions: { ecmaVersion: 2022, sourceType: 'module', globals: globals.node },
   },
   {
+    files: ['lib/browser/*.mjs'],
+    languageOptions: { globals: { ...globals.browser } },
+  },
+  {
     rules: {
       curly: ['error', 'all'],
       eqeqeq: ['error', 'always', { null: 'ignore' }],

@@ -7,13 +7,14 @@
  *
  * It warns of prebuilt addons that are missing: without them the package has to be compiled.
  *
- * It has the files that `npm pack` takes of this clone, with three differences:
+ * It has the files that `npm pack` takes of this clone, with four differences:
  * - package.json has no development packages, and of the scripts only `compile`: npm warns users about
  *   a `prepare` script, which only a clone needs.
  * - The headers of node-addon-api are in the package, so that an installation is one package and
  *   compiles without a network.
  * - The modules that every process loads are bundled into lib/index.js: Node takes a quarter of a
  *   millisecond to find, read and compile each, which would make cold starts longer.
+ * - The entry for browsers is there as a script and as CommonJS, too.
  */
 
 const { execFileSync } = require('node:child_process');
@@ -22,6 +23,7 @@ const path = require('node:path');
 const esbuild = require('esbuild');
 
 const { PACKED_ADDON_API, addonApi } = require('../build/needs.js');
+const { bundleBrowser } = require('./browser.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const PACKAGE = path.join(ROOT, 'build', 'package');
@@ -120,6 +122,10 @@ function stage(folder = PACKAGE) {
   manifest.scripts = { compile: manifest.scripts.compile };
   fs.writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   copyAddonApi(folder);
+  for (const [file, text] of Object.entries(bundleBrowser())) {
+    fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
+    fs.writeFileSync(path.join(folder, file), text);
+  }
   bundleIndex(folder); // after package.json, whose version goes into the bundle
   return folder;
 }

@@ -312,10 +312,11 @@ const RULES = [
     found: ['lib/new.mjs -> lib/cli/http-client.js'],
   },
   {
-    title: "a client's notification centre and configuration are used in lib/sdk alone",
+    title:
+      "a client's notification centre and configuration are used in lib/sdk and in browsers alone",
     find: filesWith(
       /\b(notificationCenter|(add|remove)NotificationListener|OPTIMIZELY_CONFIG_UPDATE|getOptimizelyConfig|featuresMap|sourceInfo)\b/,
-      /^lib\/sdk\/|\.d\.ts$/,
+      /^lib\/(sdk|browser)\/|\.d\.ts$/,
     ),
     breach: { 'lib/new.js': 'client.notificationCenter.clearAllNotificationListeners();' },
     found: ['lib/new.js'],
@@ -329,6 +330,14 @@ const RULES = [
     ),
     breach: { 'lib/lambda.js': "require('./sdk/notifications.js')" },
     found: ['lib/lambda.js -> lib/sdk/notifications.js'],
+  },
+  {
+    title: 'what browsers load requires nothing else',
+    find: forbiddenRequires(
+      (file, module) => /^lib\/browser\/\w+\.mjs$/.test(file) && !module.startsWith('lib/browser/'),
+    ),
+    breach: { 'lib/browser/new.mjs': "import api from '../index.js';\nimport './hash.mjs';" },
+    found: ['lib/browser/new.mjs -> lib/index.js'],
   },
   {
     title: "Amplitude's hosts are named in lib/endpoints.js alone",

@@ -7,13 +7,19 @@ const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 const test = require('node:test');
 
-test('the declarations fit real clients when a bundler resolves them', () => {
-  const project = path.join(__dirname, '..', 'types', 'tsconfig.bundler.json');
-  const { stdout, status } = spawnSync(
-    process.execPath,
-    [require.resolve('typescript/bin/tsc'), '-p', project],
-    { encoding: 'utf8' },
-  );
-  assert.equal(stdout, '');
-  assert.equal(status, 0);
-});
+const PROJECTS = {
+  'real clients': 'tsconfig.bundler.json',
+  "Amplitude's browser SDK": 'browser/tsconfig.json',
+};
+
+for (const [what, project] of Object.entries(PROJECTS)) {
+  test(`the declarations fit ${what} when a bundler resolves them`, () => {
+    const { stdout, status } = spawnSync(
+      process.execPath,
+      [require.resolve('typescript/bin/tsc'), '-p', path.join(__dirname, '..', 'types', project)],
+      { encoding: 'utf8' },
+    );
+    assert.equal(stdout, '');
+    assert.equal(status, 0);
+  });
+}
