@@ -9,7 +9,7 @@
  * Without localStorage, as in a private window, an exposure is sent once in a page.
  */
 
-/** About 50 bytes each. */
+/** Of 83 bytes each, so 42 kB. */
 const MAX_STORED = 500;
 
 export class Exposures {

@@ -322,7 +322,7 @@ test('the storage is bounded, and the oldest goes first', async () => {
   const [[name, text]] = storage;
   assert.equal(name, 'OA_abcdefghij', "named as Amplitude's own entries, by the project");
   assert.equal(Object.keys(JSON.parse(text)).length, 500);
-  assert.ok(text.length < 50_000, `${text.length} characters`);
+  assert.ok(text.length < 42_500, `${text.length} characters`);
   const next = await openPage();
   next.decide('a', 'user_0');
   next.decide('a', 'user_699');

@@ -29,6 +29,7 @@ const FLAGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost',
   '--remote-debugging-pipe',
 ];
 const TIMEOUT_MILLIS = 20_000;
@@ -59,6 +60,19 @@ class Page {
 
   send(method, params) {
     return this.#browser.send(method, params, this.#session);
+  }
+
+  /** Load a page in place of this one. */
+  async navigate(url) {
+    await this.send('Page.navigate', { url });
+    await this.evaluate(
+      () =>
+        new Promise((resolve) => {
+          document.readyState === 'complete'
+            ? resolve()
+            : addEventListener('load', () => resolve());
+        }),
+    );
   }
 
   /** Call a function in the page; resolve to its result. Arguments and result are JSON. */
@@ -157,24 +171,24 @@ class Chromium {
     });
   }
 
-  /** Open a page. */
-  async open(url) {
-    const { targetId } = await this.send('Target.createTarget', { url: 'about:blank' });
+  /** Make a context: pages in it share cookies and storage with each other alone. Resolves to its id. */
+  async createContext() {
+    return (await this.send('Target.createBrowserContext')).browserContextId;
+  }
+
+  /** Open a page, in a context of its own if one is given. */
+  async open(url, browserContextId = undefined) {
+    const { targetId } = await this.send('Target.createTarget', {
+      url: 'about:blank',
+      browserContextId,
+    });
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true });
     const page = new Page(this, sessionId);
     this.#pages.set(sessionId, page);
     for (const domain of ['Runtime', 'Log', 'Page']) {
       await page.send(`${domain}.enable`);
     }
-    await page.send('Page.navigate', { url });
-    await page.evaluate(
-      () =>
-        new Promise((resolve) => {
-          document.readyState === 'complete'
-            ? resolve()
-            : addEventListener('load', () => resolve());
-        }),
-    );
+    await page.navigate(url);
     return page;
   }
 
@@ -187,7 +201,7 @@ class Chromium {
   }
 }
 
-/** Start a browser. */
+/** Start a browser, which reaches nothing but this machine. */
 async function startChromium() {
   if (findChromium() === undefined) {
     throw new Error('Chromium is not installed');
