@@ -89,7 +89,8 @@ oa_status oa_loader_adopt(oa_loader *loader, oa_transfer *transfer, void *ticket
 /*
  * Keep what is known now for other processes: the table, and a copy of the changes in front of it.
  * Sets how many bytes each has; 0 changes where none are taken. It lasts until the table is
- * replaced, or it is released. Errors: OA_UNAVAILABLE: nothing is known; OA_NOMEM. Cost: 5 ns a change.
+ * replaced, or it is released. Errors: OA_UNAVAILABLE: nothing is known; OA_NOMEM. Cost: 5 ns a
+ * change.
  */
 oa_status oa_loader_capture(oa_loader *loader, size_t *table_bytes, size_t *changes_bytes)
     __attribute__((warn_unused_result));
