@@ -2,38 +2,44 @@
 
 /** The CA certificates that Node trusts, for libcurl, which would use a list of its own. */
 
-const fs = require('node:fs');
-const path = require('node:path');
-
 const { reasonOf } = require('./reason.js');
 
-/** The folder of the OpenSSL that Node.js brings, and those of Debian's and Fedora's. */
-const OWN_FOLDER = '/etc/ssl';
-const SHARED_FOLDERS = ['/usr/lib/ssl', '/etc/pki/tls'];
-/** What OpenSSL reads in a directory of certificates: names that are the hash of a subject. */
-const HASHED_NAME = /^[0-9a-f]{8}\.\d+$/;
-const NONE = Object.freeze([]);
-
-let cached = { list: null, pem: '' };
+/** What node:tls consists of. */
+const PARTS = ['node:stream', 'node:net', 'node:crypto', 'node:tls'];
 
 /**
- * Return all of them as one PEM text of about 200 KB, which is made again only when Node's list is another.
+ * Load node:tls, which takes 4 to 10 ms where nothing else has loaded it, in four turns of the event loop. What is not
+ * loaded when the first request needs it is loaded then.
+ */
+function loadInTurns(parts = PARTS) {
+  const [first, ...others] = parts;
+  if (first !== undefined) {
+    setImmediate(() => {
+      require(first);
+      loadInTurns(others);
+    }).unref();
+  }
+}
+
+/**
+ * Return where the certificates are, as the addon takes it: a text, files that it reads when the first connection needs
+ * them, and whether what OpenSSL finds is trusted as well.
  *
  * Newer versions of Node return the list in use, with NODE_EXTRA_CA_CERTS, --use-system-ca and
  * tls.setDefaultCACertificates(), but without what OpenSSL finds by itself; older ones only their built-in list.
  */
-function trustedCertificates() {
-  const tls = require('node:tls'); // takes milliseconds to load, and only https needs it
-  const isOpenssl = usesOpensslStore(process);
+function trustedSource({ execArgv, env, config }, tls = require('node:tls')) {
+  const hasOpenssl = usesOpensslStore({ execArgv, env, config });
   const isComplete = typeof tls.getCACertificates === 'function';
-  const builtIn = isOpenssl ? NONE : tls.rootCertificates;
+  const builtIn = hasOpenssl ? [] : tls.rootCertificates;
   const list = isComplete ? tls.getCACertificates('default') : builtIn;
-  if (list !== cached.list) {
-    const openssl = isOpenssl ? opensslCertificates(process) : NONE;
-    const extra = isComplete ? '' : read(process.env.NODE_EXTRA_CA_CERTS);
-    cached = { list, pem: [...openssl, ...list, extra].join('\n') };
-  }
-  return cached.pem;
+  return {
+    pem: list.join('\n'),
+    extraFile: isComplete ? null : env.NODE_EXTRA_CA_CERTS || null,
+    hasOpenssl,
+    opensslFile: env.SSL_CERT_FILE ?? null,
+    opensslFolders: env.SSL_CERT_DIR ?? null,
+  };
 }
 
 /** Whether Node trusts what OpenSSL finds: by an option, or as it was built, as Debian's is. */
@@ -47,35 +53,6 @@ function usesOpensslStore({ execArgv, env, config }) {
   );
 }
 
-/** The certificates of SSL_CERT_FILE and SSL_CERT_DIR; for one that is not set, those of OpenSSL's own folder. */
-function opensslCertificates({ env, config }) {
-  const shared = config.variables?.node_shared_openssl ? SHARED_FOLDERS : NONE;
-  const own = shared.find((folder) => fs.existsSync(folder)) ?? OWN_FOLDER;
-  const file = env.SSL_CERT_FILE ?? path.join(own, 'cert.pem');
-  const folders = env.SSL_CERT_DIR ?? path.join(own, 'certs');
-  return [read(file), ...folders.split(path.delimiter).flatMap(readFolder)];
-}
-
-function readFolder(folder) {
-  try {
-    return fs
-      .readdirSync(folder)
-      .filter((name) => HASHED_NAME.test(name))
-      .map((name) => read(path.join(folder, name)));
-  } catch {
-    return NONE;
-  }
-}
-
-/** Node and OpenSSL ignore a file that they cannot read. */
-function read(file) {
-  try {
-    return file ? fs.readFileSync(file, 'utf8') : '';
-  } catch {
-    return '';
-  }
-}
-
 /** Give them to a native dispatcher, or table of cohorts, before its first request. Never throws. */
 function giveTrust(native, log) {
   if (process.env.NODE_TLS_REJECT_UNAUTHORIZED === '0') {
@@ -86,7 +63,8 @@ function giveTrust(native, log) {
     );
   }
   try {
-    const status = native.setTrust(trustedCertificates());
+    const { pem, extraFile, hasOpenssl, opensslFile, opensslFolders } = trustedSource(process);
+    const status = native.setTrust(pem, extraFile, hasOpenssl, opensslFile, opensslFolders);
     if (status !== 'ok') {
       log.warn(
         'trust',
@@ -101,4 +79,4 @@ function giveTrust(native, log) {
   }
 }
 
-module.exports = { giveTrust, opensslCertificates, trustedCertificates, usesOpensslStore };
+module.exports = { giveTrust, loadInTurns, trustedSource, usesOpensslStore };

@@ -67,6 +67,8 @@
         '../host/pages.c',
         '../host/snapshot.c',
         '../host/transfer.c',
+        '../host/trust.c',
+        '../host/url.c',
       ],
       # libuv is Node's own: Node's headers include it, and Node's executable exports it.
       'include_dirs': ['../core', '<!@(node src/build/needs.js include)'],

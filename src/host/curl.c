@@ -18,6 +18,9 @@
 #include <curl/curl.h>
 #include <uv.h>
 
+#include "trust.h"
+#include "url.h"
+
 /* CURLOPT_CAINFO_BLOB and its like for proxies. */
 #if LIBCURL_VERSION_NUM < 0x074d00
 #error "libcurl 7.77 or later is needed"
@@ -66,8 +69,10 @@ struct oa_curl {
      * It carries no other data, so sequential consistency is more than enough. */
     atomic_bool cancelled;
     bool has_ca_file;
-    char host[128];   /* for messages: a URL may hold secrets, a host does not */
-    char reason[448]; /* why no answer came, or where a redirect leads */
+    oa_trust *trust;              /* NULL: what libcurl trusts */
+    char no_trust[256];           /* why nothing can be verified with it; "" when it can */
+    char host[OA_URL_HOST_BYTES]; /* for messages */
+    char reason[448];             /* why no answer came, or where a redirect leads */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -141,13 +146,12 @@ static void reset_answer(oa_curl *curl) {
     curl->headers_ended = curl->has_retry_after = false;
     curl->reason[0] = '\0';
     curl->error[0] = '\0';
+    curl->no_trust[0] = '\0';
 }
 
 /* What helps when the CA of a certificate is not trusted; "" when something else is wrong. */
 static const char *trust_advice(const oa_curl *curl, CURLcode code) {
     long result = 0;
-    if (code == CURLE_SSL_CACERT_BADFILE) /* the text names a file */
-        return curl->has_ca_file ? "" : "; Node.js trusts no CA: name one in caFile";
     curl_easy_getinfo(curl->easy, CURLINFO_SSL_VERIFYRESULT, &result);
     if (result == 0)
         curl_easy_getinfo(curl->easy, CURLINFO_PROXY_SSL_VERIFYRESULT, &result);
@@ -185,75 +189,22 @@ static void set_redirects(CURL *easy, oa_str url, bool follows) {
 #endif
 }
 
-/* Return where host and port of `url` begin: behind "//", or at 0 when it has no scheme. */
-static size_t authority_of(oa_str url) {
-    for (size_t at = 2; at <= url.len; at++)
-        if (memcmp(url.data + at - 2, "//", 2) == 0)
-            return at;
-    return 0;
-}
-
-static void make_printable(char *text) {
-    for (char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
-            *c = ' ';
-}
-
-/* Fill in `reason`: where a redirect leads, without user name and query, nor one that is quoted in
- * the path, as login pages have it. */
-static void note_location(oa_curl *curl, const char *url) {
-    snprintf(curl->reason, MAX_LOCATION_BYTES, "%s", url);
-    char *quoted = strcasestr(curl->reason, "%3f");
-    if (quoted != NULL)
-        *quoted = '\0';
-    curl->reason[strcspn(curl->reason, "?#")] = '\0';
-    char *host = curl->reason + authority_of((oa_str){curl->reason, strlen(curl->reason)});
-    for (size_t len = strcspn(host, "/"); len > 0; len--)
-        if (host[len - 1] == '@') {
-            memmove(host, host + len, strlen(host + len) + 1);
-            break;
-        }
-    make_printable(curl->reason);
-}
-
-/* Cut host and port of the URL out of a text of libcurl, since the message begins with them. */
-static void cut_host(char *text, const char *host) {
-    char phrase[sizeof(((oa_curl *)NULL)->host) + 16];
-    const bool is_v6 = host[0] == '[';
-    const size_t len = strcspn(host + is_v6, is_v6 ? "]" : ":");
-    const char *port = strchr(host + is_v6 + len, ':');
-    snprintf(phrase, sizeof(phrase), " to %.*s port ", (int)len, host + is_v6);
-    char *from = strstr(text, phrase);
-    char *to = from == NULL ? NULL : from + strlen(phrase);
-    if (to != NULL) {
-        const size_t digits = strspn(to, "0123456789");
-        if (port != NULL && (strlen(port + 1) != digits || memcmp(port + 1, to, digits) != 0))
-            return; /* another one on that host: a proxy */
-        to += digits;
-    } else {
-        snprintf(phrase, sizeof(phrase), "resolve host: %.*s", (int)len, host + is_v6);
-        if ((from = strstr(text, phrase)) == NULL)
-            return;
-        to = from + strlen(phrase);
-        from += strlen("resolve host");
-    }
-    memmove(from, to, strlen(to) + 1);
-}
-
 /* Fill in `reason`: what failed and for which host, in one line. */
 static void explain(oa_curl *curl, CURLcode code) {
-    cut_host(curl->error, curl->host);
+    oa_url_cut_host(curl->error, curl->host);
     const char *text = curl->error;
     /* It may quote the URL of a proxy, with credentials. */
     if (text[0] == '\0' || strchr(text, '@') != NULL)
         text = curl_easy_strerror(code);
-    if (code == CURLE_WRITE_ERROR && curl->sink != NULL)
+    if (curl->no_trust[0] != '\0')
+        text = curl->no_trust;
+    else if (code == CURLE_WRITE_ERROR && curl->sink != NULL)
         text = "the answer is not wanted";
     else if (code == CURLE_WRITE_ERROR)
         text = curl->body_is_too_large ? "the answer is too large" : "out of memory for the answer";
     snprintf(curl->reason, sizeof(curl->reason), "%s: %s%s", curl->host, text,
              trust_advice(curl, code));
-    make_printable(curl->reason);
+    oa_url_make_printable(curl->reason);
 }
 
 static void read_answer(oa_curl *curl, oa_answer *out) {
@@ -270,7 +221,7 @@ static void read_answer(oa_curl *curl, oa_answer *out) {
     const char *url = NULL;
     curl_easy_getinfo(curl->easy, CURLINFO_REDIRECT_URL, &url);
     if (url != NULL)
-        note_location(curl, url);
+        oa_url_tell(url, curl->reason, MAX_LOCATION_BYTES);
 }
 
 /* ---- An exchange ---- */
@@ -454,16 +405,55 @@ bool oa_curl_needs_trust(const oa_curl_config *config) {
            (is_https(config->server_url) || is_https(config->proxy));
 }
 
-oa_status oa_curl_trust(oa_curl *curl, oa_str pem) {
-    struct curl_blob blob = {(void *)(uintptr_t)pem.data, pem.len, CURL_BLOB_COPY};
-    const CURLcode code = curl_easy_setopt(curl->easy, CURLOPT_CAINFO_BLOB, &blob);
-    if (code != CURLE_OK)
-        return code == CURLE_OUT_OF_MEMORY ? OA_NOMEM : OA_UNAVAILABLE;
-    /* Node's list is the whole list: the directory that libcurl was built with is not added. */
+/* libcurl calls this before each handshake, with a server or a proxy. */
+static CURLcode on_ssl_context(CURL *easy, void *ssl_context, void *user) {
+    (void)easy;
+    oa_curl *curl = user;
+    return oa_trust_use(curl->trust, ssl_context, curl->no_trust, sizeof(curl->no_trust))
+               ? CURLE_OK
+               : CURLE_SSL_CACERT_BADFILE;
+}
+
+/* Trust what is in a list, and nothing that libcurl would find by itself. */
+static CURLcode set_shared_trust(oa_curl *curl, const oa_trust_source *source) {
+    oa_trust *trust = NULL;
+    if (oa_trust_acquire(source, &trust) != OA_OK)
+        return CURLE_OUT_OF_MEMORY;
+    oa_trust_release(curl->trust);
+    curl->trust = trust;
+    curl_easy_setopt(curl->easy, CURLOPT_CAINFO, NULL);
+    curl_easy_setopt(curl->easy, CURLOPT_PROXY_CAINFO, NULL);
+    curl_easy_setopt(curl->easy, CURLOPT_SSL_CTX_DATA, curl);
+    return curl_easy_setopt(curl->easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_context);
+}
+
+/* The same for a TLS library that is not Node's, as on macOS: each connection reads it anew. */
+static CURLcode set_own_trust(CURL *easy, const oa_trust_source *source) {
+    struct curl_blob blob = {(void *)(uintptr_t)source->pem.data, source->pem.len, CURL_BLOB_COPY};
+    CURLcode code = CURLE_OK;
+    if (source->ca_file.data != NULL) {
+        code = set_string(easy, CURLOPT_CAINFO, source->ca_file, NULL);
+        return code != CURLE_OK ? code
+                                : set_string(easy, CURLOPT_PROXY_CAINFO, source->ca_file, NULL);
+    }
+    code = curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+    return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO_BLOB, &blob);
+}
+
+static CURLcode set_trust(oa_curl *curl, const oa_trust_source *source) {
+    /* A TLS library without directories refuses these two. */
     curl_easy_setopt(curl->easy, CURLOPT_CAPATH, NULL);
-    curl_easy_setopt(curl->easy, CURLOPT_PROXY_CAINFO_BLOB, &blob);
     curl_easy_setopt(curl->easy, CURLOPT_PROXY_CAPATH, NULL);
-    return OA_OK;
+    return oa_trust_fits(curl_version_info(CURLVERSION_NOW)->ssl_version)
+               ? set_shared_trust(curl, source)
+               : set_own_trust(curl->easy, source);
+}
+
+oa_status oa_curl_trust(oa_curl *curl, const oa_trust_source *source) {
+    const CURLcode code = set_trust(curl, source);
+    if (code == CURLE_OK)
+        return OA_OK;
+    return code == CURLE_OUT_OF_MEMORY ? OA_NOMEM : OA_UNAVAILABLE;
 }
 
 static bool make_headers(oa_curl *curl) {
@@ -475,16 +465,6 @@ static bool make_headers(oa_curl *curl) {
            add_header(&curl->gzip_headers, "Accept: */*") &&
            add_header(&curl->gzip_headers, "Expect:") &&
            add_header(&curl->gzip_headers, "Content-Encoding: gzip");
-}
-
-static CURLcode set_trust_file(CURL *easy, oa_str ca_file) {
-    if (ca_file.data == NULL)
-        return CURLE_OK;
-    /* The file is the whole list; a TLS library without directories refuses these two. */
-    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
-    const CURLcode code = set_string(easy, CURLOPT_CAINFO, ca_file, NULL);
-    return code != CURLE_OK ? code : set_string(easy, CURLOPT_PROXY_CAINFO, ca_file, NULL);
 }
 
 static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
@@ -501,7 +481,8 @@ static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
     SET(set_string(easy, CURLOPT_USERAGENT, config->user_agent, NULL));
     SET(set_string(easy, CURLOPT_PROXY, config->proxy, ""));
     SET(curl_easy_setopt(easy, CURLOPT_NOPROXY, ""));
-    SET(set_trust_file(easy, config->ca_file));
+    if (config->ca_file.data != NULL)
+        SET(set_trust(curl, &(oa_trust_source){.ca_file = config->ca_file}));
     SET(curl_easy_setopt(easy, CURLOPT_POST, 1L));
     SET(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
     SET(curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L));
@@ -525,22 +506,6 @@ static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
     return code;
 }
 
-/* Copy host and port of `url`, up to the next '/', '?' or '#', for messages. */
-static void copy_host(oa_curl *curl, oa_str url) {
-    size_t from = authority_of(url);
-    size_t to = from;
-    while (to < url.len && strchr("/?#", url.data[to]) == NULL) {
-        if (url.data[to] == '@')
-            from = to + 1;
-        to++;
-    }
-    size_t len = to - from;
-    if (len >= sizeof(curl->host))
-        len = sizeof(curl->host) - 1;
-    memcpy(curl->host, url.data + from, len);
-    curl->host[len] = '\0';
-}
-
 void oa_curl_free(oa_curl *curl) {
     if (curl == NULL)
         return;
@@ -551,6 +516,7 @@ void oa_curl_free(oa_curl *curl) {
     curl_slist_free_all(curl->headers);
     curl_slist_free_all(curl->gzip_headers);
     curl_slist_free_all(curl->get_headers);
+    oa_trust_release(curl->trust);
     free(curl->body);
     free(curl);
 }
@@ -564,7 +530,7 @@ oa_status oa_curl_new(const oa_curl_config *config, oa_curl **out) {
         return OA_NOMEM;
     atomic_init(&curl->cancelled, false);
     curl->request_timeout_ms = config->request_timeout_ms;
-    copy_host(curl, config->server_url);
+    oa_url_host(config->server_url, curl->host, sizeof(curl->host));
     curl->has_ca_file = config->ca_file.data != NULL;
     curl->multi = curl_multi_init();
     curl->easy = curl_easy_init();

@@ -11,6 +11,7 @@
 #define OA_HOST_CURL_H
 
 #include "oa.h"
+#include "trust.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,9 +44,9 @@ void oa_curl_free(oa_curl *curl);
 /* Whether oa_curl_trust() is to be called before the first POST: for https, without a ca_file. */
 bool oa_curl_needs_trust(const oa_curl_config *config);
 
-/* Set the CA certificates (PEM, concatenated) to trust. Copies. Errors: OA_NOMEM,
- * OA_UNAVAILABLE. */
-oa_status oa_curl_trust(oa_curl *curl, oa_str pem) __attribute__((warn_unused_result));
+/* Set the CA certificates to trust. Copies. Errors: OA_NOMEM, OA_UNAVAILABLE. */
+oa_status oa_curl_trust(oa_curl *curl, const oa_trust_source *source)
+    __attribute__((warn_unused_result));
 
 /*
  * Begin to POST a body. A new connection replaces one that was idle for long or across a freeze of

@@ -673,9 +673,9 @@ static void invalid_certificates_are_reported(void **state) {
         c.config.proxy = str(proxied ? c.url : NULL);
         c.config.request_timeout_ms = 10000; /* it fails before a byte is sent */
         client_start(&c);
-        assert_int_equal(oa_curl_trust(c.curl, str("no PEM at all")), OA_OK);
-        expect_failure(post(&c, "{}"), "certificate");
-        expect_failure(&c.answer, "; Node.js trusts no CA: name one in caFile");
+        const oa_trust_source source = {.pem = str("no PEM at all")};
+        assert_int_equal(oa_curl_trust(c.curl, &source), OA_OK);
+        expect_failure(post(&c, "{}"), ": Node.js trusts no CA: name one in caFile");
         client_end(&c);
         close(fd);
     }
@@ -693,7 +693,7 @@ static void a_trust_file_is_for_the_server_and_for_the_proxy(void **state) {
         c.config.proxy = str(proxied ? c.url : NULL);
         c.config.ca_file = str("/nowhere/ca.pem");
         client_start(&c);
-        expect_failure(post(&c, "{}"), "/nowhere/ca.pem");
+        expect_failure(post(&c, "{}"), ": caFile /nowhere/ca.pem cannot be read: No such file");
         client_end(&c);
         close(fd);
     }

@@ -60,6 +60,10 @@ const LIBRARIES = {
   'cpuid.h': ['src/core/crc32.c'],
   'immintrin.h': ['src/core/crc32.c'],
   'curl/curl.h': ['src/host/curl.c'],
+  'openssl/err.h': ['src/host/trust.c'],
+  'openssl/pem.h': ['src/host/trust.c'],
+  'openssl/ssl.h': ['src/host/trust.c'],
+  'openssl/x509_vfy.h': ['src/host/trust.c'],
   'zlib.h': ['src/host/gunzip.c'],
   'napi.h': ['src/host/node/values.h', 'src/host/node/cohorts.h'], // for binding.cc and cohorts.cc
 };

@@ -3,12 +3,9 @@
 /** Which certificates Node trusts; that they are the ones that count is in test/e2e/network.test.js. */
 
 const assert = require('node:assert/strict');
-const fs = require('node:fs');
-const os = require('node:os');
-const path = require('node:path');
 const { describe, it } = require('node:test');
 
-const { opensslCertificates, usesOpensslStore } = require('../../lib/trust.js');
+const { trustedSource, usesOpensslStore } = require('../../lib/trust.js');
 
 describe('Node trusts what OpenSSL trusts', () => {
   const uses = (execArgv, NODE_OPTIONS, defines) =>
@@ -34,31 +31,37 @@ describe('Node trusts what OpenSSL trusts', () => {
   });
 });
 
-describe('what OpenSSL trusts', () => {
-  const read = (env, isShared = false) =>
-    opensslCertificates({ env, config: { variables: { node_shared_openssl: isShared } } }).filter(
-      Boolean,
-    );
+describe('what Node trusts', () => {
+  const NEW = { getCACertificates: (kind) => [kind, 'A'] };
+  const OLD = { rootCertificates: ['B', 'C'] };
+  const source = (tls, { env = {}, execArgv = [] } = {}) =>
+    trustedSource({ env, execArgv, config: {} }, tls);
 
-  it('is a file, and what has the name of a hash in some directories', (t) => {
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-trust-'));
-    t.after(() => fs.rmSync(folder, { recursive: true }));
-    const write = (name) => fs.writeFileSync(path.join(folder, name), `text of ${name}`);
-    ['ca.pem', '0123abcd.0', '0123abcd.12', '0123abcd.r0', '0123ABCD.0', 'a.0'].forEach(write);
-    fs.mkdirSync(path.join(folder, 'ffffffff.0')); // cannot be read as a file
-    const file = path.join(folder, 'ca.pem');
-    const folders = ['/nowhere', folder].join(path.delimiter);
-    assert.deepEqual(read({ SSL_CERT_FILE: file, SSL_CERT_DIR: folders }).sort(), [
-      'text of 0123abcd.0',
-      'text of 0123abcd.12',
-      'text of ca.pem',
-    ]);
-    assert.deepEqual(read({ SSL_CERT_FILE: '/nowhere', SSL_CERT_DIR: '' }), []);
+  it('is the list in use, in newer versions', () => {
+    assert.deepEqual(source(NEW, { env: { NODE_EXTRA_CA_CERTS: '/extra' } }), {
+      pem: 'default\nA',
+      extraFile: null, // it is in the list
+      hasOpenssl: false,
+      opensslFile: null,
+      opensslFolders: null,
+    });
   });
 
-  const hasFolder = fs.existsSync('/etc/ssl/certs');
-  it("is in OpenSSL's folder otherwise", { skip: !hasFolder && 'there is none' }, () => {
-    const certs = fs.readdirSync('/etc/ssl/certs').filter((name) => /^[0-9a-f]{8}\.\d$/.test(name));
-    assert.equal(read({ SSL_CERT_FILE: '' }).length, certs.length);
+  it('is the built-in list and a file, in older versions', () => {
+    const { pem, extraFile } = source(OLD, { env: { NODE_EXTRA_CA_CERTS: '/extra' } });
+    assert.deepEqual({ pem, extraFile }, { pem: 'B\nC', extraFile: '/extra' });
+    assert.equal(source(OLD, { env: { NODE_EXTRA_CA_CERTS: '' } }).extraFile, null);
+  });
+
+  it('is what OpenSSL finds instead of the built-in list; an empty variable is one that is set', () => {
+    const env = { SSL_CERT_FILE: '', SSL_CERT_DIR: '/a:/b', NODE_EXTRA_CA_CERTS: '/extra' };
+    assert.deepEqual(source(OLD, { env, execArgv: ['--use-openssl-ca'] }), {
+      pem: '',
+      extraFile: '/extra',
+      hasOpenssl: true,
+      opensslFile: '',
+      opensslFolders: '/a:/b',
+    });
+    assert.equal(source(NEW, { execArgv: ['--use-openssl-ca'] }).pem, 'default\nA');
   });
 });

@@ -554,8 +554,7 @@ void Dispatcher::SetOptOut(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value Dispatcher::SetTrust(const Napi::CallbackInfo &info) {
-    std::string pem;
-    const oa_status status = oa_uv_set_trust(host_->uv, ToStr(info[0], &pem));
+    const oa_status status = oa_uv_set_trust(host_->uv, TrustArguments(info).source());
     return Napi::String::New(info.Env(), oa_status_name(status));
 }
 

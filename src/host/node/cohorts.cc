@@ -18,6 +18,7 @@
 #include "../base64.h"
 #include "loader.h"
 #include "messages.h"
+#include "values.h"
 
 using oa::Message;
 using oa::ReadMove;
@@ -342,8 +343,7 @@ Napi::Value Cohorts::Restore(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value Cohorts::SetTrust(const Napi::CallbackInfo &info) {
-    const std::string pem = info[0].As<Napi::String>().Utf8Value();
-    const oa_status status = oa_loader_set_trust(host_->loader, {pem.data(), pem.size()});
+    const oa_status status = oa_loader_set_trust(host_->loader, TrustArguments(info).source());
     return Napi::String::New(info.Env(), oa_status_name(status));
 }
 

@@ -559,10 +559,10 @@ void oa_loader_ref(oa_loader *loader, bool is_ref) {
 
 bool oa_loader_needs_trust(const oa_loader *loader) { return loader->needs_trust; }
 
-oa_status oa_loader_set_trust(oa_loader *loader, oa_str pem) {
+oa_status oa_loader_set_trust(oa_loader *loader, const oa_trust_source *source) {
     if (loader->curl == NULL || is_busy(loader))
         return OA_CLOSED;
-    const oa_status status = oa_curl_trust(loader->curl, pem);
+    const oa_status status = oa_curl_trust(loader->curl, source);
     loader->needs_trust = false;
     return status;
 }

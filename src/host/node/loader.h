@@ -137,7 +137,8 @@ bool oa_loader_needs_trust(const oa_loader *loader);
 
 /* Set the CA certificates to trust; see oa_curl_trust(). Errors: also OA_CLOSED: a load is under
  * way. */
-oa_status oa_loader_set_trust(oa_loader *loader, oa_str pem) __attribute__((warn_unused_result));
+oa_status oa_loader_set_trust(oa_loader *loader, const oa_trust_source *source)
+    __attribute__((warn_unused_result));
 
 /* Return the distinct users, and the bytes, of the table in use; 0 where there is none. */
 uint64_t oa_loader_users(const oa_loader *loader);

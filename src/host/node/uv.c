@@ -395,6 +395,6 @@ void oa_uv_answer_store(oa_uv *uv, uint32_t id, const int32_t *answers, size_t c
     end_attempt(uv);
 }
 
-oa_status oa_uv_set_trust(oa_uv *uv, oa_str pem) {
-    return uv->curl == NULL || uv->attempt != NULL ? OA_CLOSED : oa_curl_trust(uv->curl, pem);
+oa_status oa_uv_set_trust(oa_uv *uv, const oa_trust_source *source) {
+    return uv->curl == NULL || uv->attempt != NULL ? OA_CLOSED : oa_curl_trust(uv->curl, source);
 }

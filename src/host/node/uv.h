@@ -86,7 +86,8 @@ void oa_uv_stats(const oa_uv *uv, oa_stats *out);
 void oa_uv_answer_store(oa_uv *uv, uint32_t id, const int32_t *answers, size_t count);
 
 /* Set the CA certificates to trust; see oa_curl_trust(). Errors: also OA_CLOSED. */
-oa_status oa_uv_set_trust(oa_uv *uv, oa_str pem) __attribute__((warn_unused_result));
+oa_status oa_uv_set_trust(oa_uv *uv, const oa_trust_source *source)
+    __attribute__((warn_unused_result));
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,6 @@
 /*
- * values.h: what the core reports, as values of JavaScript. For binding.cc alone.  [loop]
+ * values.h: what the core reports, as values of JavaScript, and what to trust, from them. For
+ * binding.cc and cohorts.cc.  [loop]
  */
 #ifndef OA_HOST_VALUES_H
 #define OA_HOST_VALUES_H
@@ -18,6 +19,24 @@ inline oa_str ToStr(const Napi::Value &value, std::string *memory) {
     *memory = value.As<Napi::String>().Utf8Value();
     return {memory->data(), memory->size()};
 }
+
+/* The arguments of setTrust(): pem, extraFile, hasOpenssl, opensslFile, opensslFolders. */
+class TrustArguments {
+  public:
+    explicit TrustArguments(const Napi::CallbackInfo &info) {
+        source_.pem = ToStr(info[0], &texts_[0]);
+        source_.extra_file = ToStr(info[1], &texts_[1]);
+        source_.has_openssl = info[2].ToBoolean();
+        source_.openssl_file = ToStr(info[3], &texts_[2]);
+        source_.openssl_dirs = ToStr(info[4], &texts_[3]);
+    }
+    /* Lent by this object. */
+    const oa_trust_source *source() const { return &source_; }
+
+  private:
+    oa_trust_source source_ = {};
+    std::string texts_[4];
+};
 
 inline napi_value ToString(napi_env env, oa_str str) {
     napi_value value = nullptr;

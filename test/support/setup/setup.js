@@ -30,12 +30,12 @@ const SHOWN_LINES = 30; // of the log, when a program fails
 
 /** What the tests need in addition to what compiling the addon needs. */
 const TEST = {
-  libraries: { cmocka: '1.1.0', libuv: '1.20.0' },
+  libraries: { cmocka: '1.1.0', libuv: '1.20.0', libssl: '3.0.0' },
   tools: { openssl: ['openssl'], 'redis-server': ['redis-server'] },
   packages: {
-    apt: 'libcmocka-dev libuv1-dev openssl redis-server',
-    dnf: 'libcmocka-devel libuv-devel openssl redis libasan libubsan',
-    apk: 'cmocka-dev libuv-dev openssl redis',
+    apt: 'libcmocka-dev libuv1-dev libssl-dev openssl redis-server',
+    dnf: 'libcmocka-devel libuv-devel openssl-devel openssl redis libasan libubsan',
+    apk: 'cmocka-dev libuv-dev openssl-dev openssl redis',
     brew: 'cmocka libuv openssl redis',
   },
 };
