@@ -19,11 +19,17 @@ const handlersOf = new WeakMap();
 function createNative(owner, options, log, store) {
   const reference = {};
   const handlers = createAddonHandlers(options, log, store, () => reference.weak.deref());
-  const native = new binding.Dispatcher(nativeOptions(options, log), handlers);
+  const config = nativeOptions(options, log);
+  const native = new binding.Dispatcher(config, handlers);
   reference.weak = new WeakRef(native);
   handlersOf.set(owner, handlers);
+  if (config.caFile === null && (isHttps(config.serverUrl) || isHttps(config.proxy))) {
+    require('./trust.js').prepareTrust(); // needed for https only
+  }
   return native;
 }
+
+const isHttps = (url) => url !== null && url.startsWith('https:');
 
 /** Exactly the keys that the addon reads: `configKeys` of the addon lists them, and a test compares. */
 function nativeOptions(options, log) {

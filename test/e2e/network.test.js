@@ -250,6 +250,19 @@ describe('a certificate', () => {
     assert.equal(started.amplitude.connections, 1);
   });
 
+  it('is exchanged once: the next connection resumes the session of the one before', async (t) => {
+    const started = await startTls(t);
+    const resumed = [];
+    started.amplitude.server.on('secureConnection', (socket) => {
+      resumed.push(socket.isSessionReused());
+    });
+    started.amplitude.setFault('closeAfterAnswer');
+    for (let i = 0; i < 2; i++) {
+      await deliver(started);
+    }
+    assert.deepEqual(resumed, [false, true]);
+  });
+
   /** Run a process that trusts the same CAs as Node, and ends when its event loop is empty. */
   async function deliverAsChild(t, env, args = [], options = {}) {
     const amplitude = await startAmplitude({ tls: true });

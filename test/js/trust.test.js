@@ -3,9 +3,13 @@
 /** Which certificates Node trusts; that they are the ones that count is in test/e2e/network.test.js. */
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
+const path = require('node:path');
 const { describe, it } = require('node:test');
 
-const { trustedSource, usesOpensslStore } = require('../../lib/trust.js');
+const { prepareTrust, trustedSource, usesOpensslStore } = require('../../lib/trust.js');
+
+const ROOT = path.join(__dirname, '..', '..');
 
 describe('Node trusts what OpenSSL trusts', () => {
   const uses = (execArgv, NODE_OPTIONS, defines) =>
@@ -63,5 +67,54 @@ describe('what Node trusts', () => {
       opensslFolders: '/a:/b',
     });
     assert.equal(source(NEW, { execArgv: ['--use-openssl-ca'] }).pem, 'default\nA');
+  });
+});
+
+describe('what the first request needs', () => {
+  /** Replace timers, as test runners do; returns a function that runs the one that is due. */
+  function holdTimers(t) {
+    const { setTimeout } = globalThis;
+    t.after(() => Object.assign(globalThis, { setTimeout }));
+    const due = [];
+    globalThis.setTimeout = (callback) => void due.push(callback);
+    return () => due.shift()?.();
+  }
+
+  it('is prepared in turns of the event loop, one step in each', (t) => {
+    const next = holdTimers(t);
+    const taken = [];
+    prepareTrust(['a', 'b', 'c'].map((name) => () => taken.push(name)));
+    for (const expected of ['', 'a', 'ab', 'abc', 'abc']) {
+      assert.equal(taken.join(''), expected);
+      next();
+    }
+  });
+
+  it('is left to the request when a step fails', (t) => {
+    const next = holdTimers(t);
+    const taken = [];
+    const fail = () => {
+      throw new Error('no TLS');
+    };
+    prepareTrust([fail, () => taken.push('next')]);
+    next();
+    next();
+    assert.deepEqual(taken, []);
+  });
+
+  it('is prepared with a dispatcher for https that verifies with what Node trusts', () => {
+    const script = `
+      const { createDispatcher } = require(${JSON.stringify(path.join(ROOT, 'lib', 'index.js'))});
+      createDispatcher({ apiKey: 'key', ...JSON.parse(process.argv[1]) });
+      const has = () => process.moduleLoadList.includes('NativeModule tls');
+      const atOnce = has();
+      const wait = (turns) =>
+        setTimeout(() => (turns > 0 ? wait(turns - 1) : console.log(atOnce, has())), 1);
+      wait(20);`;
+    const run = (options) =>
+      execFileSync(process.execPath, ['-e', script, JSON.stringify(options)], { encoding: 'utf8' });
+    assert.equal(run({}).trim(), 'false true');
+    assert.equal(run({ caFile: __filename }).trim(), 'false false');
+    assert.equal(run({ serverUrl: 'http://127.0.0.1:9/batch' }).trim(), 'false false');
   });
 });
