@@ -1,12 +1,11 @@
 #include "pages.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
-
-#include <uv.h>
 
 #include "oa.h"
 
-static uv_once_t once = UV_ONCE_INIT;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void *map_pages(size_t size) {
     void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -24,4 +23,4 @@ static void set_pages(void) {
 #endif
 }
 
-void oa_pages_use(void) { uv_once(&once, set_pages); }
+void oa_pages_use(void) { pthread_once(&once, set_pages); }
