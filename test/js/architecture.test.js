@@ -105,9 +105,10 @@ function callsUp(files) {
   });
 }
 
-// Those of the compiler begin with a double underscore, and are not ours: __attribute__, __cplusplus.
+// Those of the compiler begin with a double underscore, and are not ours: __attribute__, __cplusplus. CPython calls the
+// initializer of the module _native so.
 const COMPILERS_NAME =
-  /^__(cplusplus|\w+__|has_[a-z_]+|builtin_[a-z_]+|ARM_FEATURE_[A-Z0-9]+|crc32[bd]|get_cpuid(_count)?|m(128|256)i)$/;
+  /^PyInit__native$|^__(cplusplus|\w+__|has_[a-z_]+|builtin_[a-z_]+|ARM_FEATURE_[A-Z0-9]+|crc32[bd]|get_cpuid(_count)?|m(128|256)i)$/;
 
 checkRules(
   [
@@ -250,7 +251,10 @@ test('every source is built into the addon', () => {
   const listed = [...read('src/build/addon.gypi').matchAll(/'\.\.\/([\w/]+\.cc?)'/g)].map(
     ([, file]) => `src/${file}`,
   );
-  const sources = [...nativeFiles.keys()].filter((file) => !file.endsWith('.h'));
+  // The host for Python is an extension of its own, with all that is in its folder: src/build/python_backend.py.
+  const sources = [...nativeFiles.keys()].filter(
+    (file) => !file.endsWith('.h') && !file.startsWith('src/host/python/'),
+  );
   assert.deepEqual(listed.sort(), sources.sort());
 });
 
@@ -344,8 +348,11 @@ const RULES = [
     found: ['lib/browser/new.mjs -> lib/index.js'],
   },
   {
-    title: "Amplitude's hosts are named in lib/endpoints.js alone",
-    find: filesWith(/\bamplitude\.com\b/, /^lib\/endpoints\.js$/),
+    title: "Amplitude's hosts are named in lib/endpoints.js alone, and for Python in endpoints.py",
+    find: filesWith(
+      /\bamplitude\.com\b/,
+      /^lib\/(endpoints\.js|python\/optimizely_amplitude\/endpoints\.py)$/,
+    ),
     breach: { 'lib/cli/new.js': "send('https://api2.amplitude.com/2/httpapi')" },
     found: ['lib/cli/new.js'],
   },
