@@ -52,6 +52,7 @@ function nativeOptions(options, log) {
     minIdLength: options.minIdLength,
     flushQueueSize: options.flushQueueSize,
     flushMaxRetries: options.flushMaxRetries,
+    maxConcurrent: options.maxConcurrent,
     maxAgeMillis: options.maxAgeMillis,
     flushIntervalMillis: options.flushIntervalMillis,
     throttleMillis: options.throttleMillis,

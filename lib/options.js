@@ -30,6 +30,7 @@ const { FORMATS, clashOf, partsOf } = require('./format.js');
 const { MAX_STRING_LENGTH, isText } = require('./text.js');
 
 const MAX_UINT16 = 2 ** 16 - 1;
+const MAX_LANES = 8; // a thread serves them all; more would serve a server that is far too slow
 const MAX_UINT32 = 2 ** 32 - 1;
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const MIB = 1024 * 1024;
@@ -277,6 +278,7 @@ const TABLE = {
   flushQueueSize: { check: integer(1, MAX_UINT32, 'events'), default: 200 },
   flushIntervalMillis: { check: millis(0), default: 10_000 },
   flushMaxRetries: { check: integer(1, MAX_UINT16, 'failures'), default: 12 },
+  maxConcurrent: { check: integer(1, MAX_LANES, 'requests'), default: 1 },
   // Amplitude knows the insert_ids of seven days, by which a repeat is counted once.
   maxAgeMillis: { check: millis(1, 7 * DAY_MILLIS), default: DAY_MILLIS },
   flushTimeoutMillis: { check: millis(0), default: 10_000 },

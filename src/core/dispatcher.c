@@ -26,8 +26,6 @@ static void copy_options(oa_dispatcher *d, const oa_config *config) {
     d->chance.state = config->seed;
     oa_hash_key_init(&d->hash_key, config->api_key);
     oa_arena_init(&d->arena, config->max_queue_bytes);
-    oa_queue_init(&d->queue, &d->arena);
-    oa_park_init(&d->park, &d->arena, &d->hash_key);
     oa_flushes_init(&d->flushes);
     oa_fit_init(&d->fit, config->max_body_bytes);
     oa_notices_init(&d->notices, config);
@@ -55,26 +53,38 @@ static oa_status copy_texts(oa_dispatcher *d, const oa_config *config) {
     return OA_OK;
 }
 
+/* Create the lanes, with all that an attempt needs. */
+static oa_status make_lanes(oa_dispatcher *d, const oa_config *config) {
+    oa_status status = oa_lanes_new(&d->lanes, config->max_concurrent, &d->arena, &d->hash_key);
+    if (status != OA_OK)
+        return status;
+    d->has_store = config->dedupe && config->store;
+    OA_EACH_LANE (lane, &d->lanes) {
+        oa_attempt_init(&lane->attempt, d->frame, config->is_amplitude);
+        if (status == OA_OK && d->has_store)
+            status = oa_store_new(config, &d->hash_key, &lane->attempt.store);
+    }
+    return status;
+}
+
 /* Create the parts that can fail. */
 static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
     oa_status status = copy_texts(d, config);
     if (status == OA_OK && config->dedupe)
         status = oa_exposure_new(config->dedupe_window_ms, config->dedupe_refresh_ms,
                                  config->dedupe_max_entries, &d->exposure);
-    if (status == OA_OK && config->dedupe && config->store) {
-        status = oa_store_new(config, &d->hash_key, &d->store);
+    if (status == OA_OK && config->dedupe && config->store)
         oa_exposure_share(d->exposure);
-    }
     /* Without de-duplication ids must be unique across processes; with it, the same in all of
      * them. */
     const uint64_t nonce = config->dedupe ? 0 : oa_chance_next(&d->chance);
     if (status == OA_OK)
         status = oa_frame_new(config, &d->hash_key, nonce, &d->frame);
+    if (status == OA_OK)
+        status = make_lanes(d, config);
     if (status != OA_OK)
         return status;
     d->event_counts = oa_frame_event_counts(d->frame);
-    oa_attempt_init(&d->attempt, d->frame, config->is_amplitude);
-    d->attempt.store = d->store;
     d->coding = config->compression ? OA_CODING_GZIP : OA_CODING_PLAIN;
     return OA_OK;
 }
@@ -101,8 +111,7 @@ void oa_dispatcher_free(oa_dispatcher *d) {
     oa_mem_free(d->variants);
     oa_flushes_clear(&d->flushes);
     oa_exposure_free(d->exposure);
-    oa_attempt_clear(&d->attempt);
-    oa_store_free(d->store);
+    oa_lanes_free(&d->lanes);
     oa_frame_free(d->frame);
     oa_arena_clear(&d->arena);
     oa_mem_free(d->property_prefix);
@@ -180,26 +189,27 @@ static uint8_t count_events(const oa_dispatcher *d, const oa_record *before,
 
 /* Account for a record that was appended behind `before`. Returns whether the next due moment may
  * be closer. */
-static bool stored(oa_dispatcher *d, oa_now now, oa_record *record, const oa_record *before) {
+static bool stored(oa_dispatcher *d, oa_lane *lane, oa_now now, oa_record *record,
+                   const oa_record *before) {
     record->seq = d->next_seq++;
     record->events = record->recheck ? 0 : count_events(d, before, record);
     d->stats.accepted++;
     d->stats.pending++;
-    const bool was_below = d->queue_events < d->flush_queue_size;
-    d->queue_events += record->events;
+    const bool was_below = lane->queue_events < d->flush_queue_size;
+    lane->queue_events += record->events;
     if (before == NULL) {
-        d->front_since_at_ms = now.monotonic_ms;
-        d->interval_ms = oa_backoff_spread_ms(d->flush_interval_ms, oa_chance_next(&d->chance));
+        lane->front_since_at_ms = now.monotonic_ms;
+        lane->interval_ms = oa_backoff_spread_ms(d->flush_interval_ms, oa_chance_next(&d->chance));
     }
     if (d->created_at_ms == 0)
         d->created_at_ms = now.monotonic_ms;
-    if (d->is_out)
+    if (lane->is_out)
         return false; /* the step after the attempt looks at the queue anyway */
     /* It may be what is tried before the back-off ends: see deliver.c. */
-    if (d->health.trouble != OA_TROUBLE_NONE && d->park.user_count > 0 &&
+    if (d->health.trouble != OA_TROUBLE_NONE && oa_lanes_parked_users(&d->lanes) > 0 &&
         oa_health_fresh_at_ms(&d->health) != UINT64_MAX)
         return true;
-    return before == NULL || (was_below && d->queue_events >= d->flush_queue_size);
+    return before == NULL || (was_below && lane->queue_events >= d->flush_queue_size);
 }
 
 oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decision, oa_wake *wake) {
@@ -208,16 +218,16 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
         (decision->rendered && !oa_frame_sends_rendered(d->frame, decision)))
         return OA_MALFORMED;
     oa_variant *variant = d->variants[decision->variant_id];
+    const bool is_identified = d->exposure != NULL || oa_lanes_are_many(&d->lanes);
     oa_hash identity = {0, 0};
-    if (d->exposure != NULL) {
-        /* As early as possible: waiting for this memory is the larger part of the cost. */
+    if (is_identified)
         identity = oa_hash_identity(&d->hash_key, decision->user_id, decision->device_id);
+    if (d->exposure != NULL) /* as early as possible: waiting for this memory is the larger cost */
         oa_exposure_prefetch(d->exposure, identity, variant->flag_hash);
-    }
     oa_status status = check_ids(d, &decision->user_id, &decision->device_id, &decision->left_out);
     if (status != OA_OK)
         return status;
-    if (d->exposure != NULL && decision->left_out != OA_OK)
+    if (is_identified && decision->left_out != OA_OK)
         identity = oa_hash_identity(&d->hash_key, decision->user_id, decision->device_id);
     if (d->phase != OA_PHASE_OPEN)
         return refuse(d, now, variant, decision, NULL, OA_CLOSED, OA_DROP_CLOSED, wake);
@@ -234,9 +244,10 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
             return status;
         }
     }
-    const oa_record *before = oa_queue_last(&d->queue);
+    oa_lane *lane = oa_lanes_find(&d->lanes, identity);
+    const oa_record *before = oa_queue_last(&lane->queue);
     oa_record *record = NULL;
-    if (oa_queue_append(&d->queue, variant, decision, &record) != OA_OK) {
+    if (oa_queue_append(&lane->queue, variant, decision, &record) != OA_OK) {
         if (d->exposure != NULL)
             oa_exposure_forget(d->exposure, identity, variant->flag_hash, value, &seen);
         if (seen.is_repeat) { /* nothing that counts is lost, and the next one tries again */
@@ -249,8 +260,8 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
     record->time_ms = now.wall_ms;
     record->occurrence = seen.occurrence;
     record->property_only = seen.is_stale;
-    record->recheck = seen.is_repeat && d->store != NULL;
-    if (stored(d, now, record, before))
+    record->recheck = seen.is_repeat && d->has_store;
+    if (stored(d, lane, now, record, before))
         *wake = OA_WAKE_TIMER;
     return OA_OK;
 }
@@ -271,14 +282,18 @@ oa_status oa_dispatcher_track(oa_dispatcher *d, oa_now now, oa_tracked *tracked,
         return refuse(d, now, NULL, &event, NULL, OA_CLOSED, OA_DROP_CLOSED, wake);
     if (d->opt_out)
         return refuse(d, now, NULL, &event, NULL, OA_OPTED_OUT, OA_DROP_OPTED_OUT, wake);
-    const oa_record *before = oa_queue_last(&d->queue);
+    oa_hash identity = {0, 0};
+    if (oa_lanes_are_many(&d->lanes))
+        identity = oa_hash_identity(&d->hash_key, event.user_id, event.device_id);
+    oa_lane *lane = oa_lanes_find(&d->lanes, identity);
+    const oa_record *before = oa_queue_last(&lane->queue);
     oa_record *record = NULL;
-    if (oa_queue_append(&d->queue, NULL, &event, &record) != OA_OK)
+    if (oa_queue_append(&lane->queue, NULL, &event, &record) != OA_OK)
         return refuse(d, now, NULL, &event, NULL, OA_QUEUE_FULL, OA_DROP_QUEUE_FULL, wake);
     record->time_ms = now.wall_ms;
     d->stats.tracked.accepted++;
     d->stats.tracked.pending++;
-    if (stored(d, now, record, before))
+    if (stored(d, lane, now, record, before))
         *wake = OA_WAKE_TIMER;
     return OA_OK;
 }

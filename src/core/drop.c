@@ -95,28 +95,34 @@ static int64_t older(int64_t a_ms, const oa_record *record) {
     return record != NULL && record->time_ms < a_ms ? record->time_ms : a_ms;
 }
 
-/* The time of the oldest decision that waits, but for those in the park until a moment. */
-static int64_t oldest_waiting_ms(const oa_dispatcher *d) {
-    int64_t oldest_ms = older(INT64_MAX, oa_queue_peek(&d->queue));
-    for (const oa_batch *batch = d->ready.first; batch != NULL; batch = batch->next)
+/* The time of the oldest decision of a lane that waits, but for those in the park until a
+ * moment. */
+static int64_t oldest_waiting_ms(const oa_lane *lane) {
+    int64_t oldest_ms = older(INT64_MAX, oa_queue_peek(&lane->queue));
+    for (const oa_batch *batch = lane->ready.first; batch != NULL; batch = batch->next)
         if (batch->count > 0)
             oldest_ms = older(oldest_ms, batch->records[0]);
-    return older(oldest_ms, oa_park_peek_aside(&d->park));
+    return older(oldest_ms, oa_park_peek_aside(&lane->park));
 }
 
+static int64_t earlier(int64_t a_ms, int64_t b_ms) { return a_ms < b_ms ? a_ms : b_ms; }
+
 uint64_t oa_drop_oldest_ms(const oa_dispatcher *d, oa_now now) {
-    const oa_batch *batch = d->attempt.batch;
-    int64_t oldest_ms = oldest_waiting_ms(d);
-    const int64_t parked_ms = oa_park_oldest_ms(&d->park);
-    if (batch != NULL && batch->count > 0)
-        oldest_ms = older(oldest_ms, batch->records[0]);
-    if (parked_ms < oldest_ms)
-        oldest_ms = parked_ms;
+    int64_t oldest_ms = INT64_MAX;
+    OA_EACH_LANE (lane, &d->lanes) {
+        const oa_batch *batch = lane->attempt.batch;
+        if (batch != NULL && batch->count > 0)
+            oldest_ms = older(oldest_ms, batch->records[0]);
+        oldest_ms = earlier(oldest_ms, oldest_waiting_ms(lane));
+        oldest_ms = earlier(oldest_ms, oa_park_oldest_ms(&lane->park));
+    }
     return oldest_ms == INT64_MAX ? 0 : age_ms(d, now, oldest_ms);
 }
 
 uint64_t oa_drop_expiry_ms(const oa_dispatcher *d, oa_now now) {
-    const int64_t oldest_ms = oldest_waiting_ms(d);
+    int64_t oldest_ms = INT64_MAX;
+    OA_EACH_LANE (lane, &d->lanes)
+        oldest_ms = earlier(oldest_ms, oldest_waiting_ms(lane));
     if (oldest_ms == INT64_MAX)
         return UINT64_MAX;
     const uint64_t age = age_ms(d, now, oldest_ms);
@@ -136,6 +142,26 @@ static bool drop_old(void *context, oa_record *record, oa_mark mark) {
     return true;
 }
 
+/* Drop what is too old in a lane, with a budget for its queue. Returns what is left of that. */
+static size_t drop_expired_in(oa_lane *lane, search *s, size_t budget) {
+    while (is_expired(s->d, s->now, oa_park_peek_aside(&lane->park)) &&
+           oa_park_release_aside(&lane->park, &lane->ready))
+        continue;
+    for (oa_batch *batch = lane->ready.first; batch != NULL; batch = batch->next) {
+        lane->ready.record_count -= batch->count;
+        const size_t count = batch->count;
+        if (oa_batch_filter(batch, count, drop_old, s) < count)
+            oa_batch_regroup(batch, batch->count);
+        lane->ready.record_count += batch->count;
+    }
+    for (; budget > 0 && is_expired(s->d, s->now, oa_queue_peek(&lane->queue)); budget--) {
+        oa_record *record = oa_queue_take(&lane->queue);
+        lane->queue_events -= record->events;
+        oa_drop(s->d, record, s->reason, s->d->stats.error_status_code, s->message);
+    }
+    return budget;
+}
+
 bool oa_drop_expired(oa_dispatcher *d, oa_now now) {
     if (oa_drop_expiry_ms(d, now) > now.monotonic_ms)
         return true;
@@ -145,46 +171,42 @@ bool oa_drop_expired(oa_dispatcher *d, oa_now now) {
                 .reason = is_key ? OA_DROP_INVALID_API_KEY : OA_DROP_EXPIRED,
                 .message = d->stats.has_error ? d->stats.error_message : "older than maxAgeMillis"};
     const uint64_t before = d->stats.dropped[s.reason];
-    while (is_expired(d, now, oa_park_peek_aside(&d->park)) &&
-           oa_park_release_aside(&d->park, &d->ready))
-        continue;
-    for (oa_batch *batch = d->ready.first; batch != NULL; batch = batch->next) {
-        d->ready.record_count -= batch->count;
-        const size_t count = batch->count;
-        if (oa_batch_filter(batch, count, drop_old, &s) < count)
-            oa_batch_regroup(batch, batch->count);
-        d->ready.record_count += batch->count;
-    }
     size_t budget = DROPS_IN_STEP;
-    for (; budget > 0 && is_expired(d, now, oa_queue_peek(&d->queue)); budget--) {
-        oa_record *record = oa_queue_take(&d->queue);
-        d->queue_events -= record->events;
-        oa_drop(d, record, s.reason, d->stats.error_status_code, s.message);
-    }
+    OA_EACH_LANE (lane, &d->lanes)
+        budget = drop_expired_in(lane, &s, budget);
     oa_drop_log(d, s.reason, before, s.message);
     return budget > 0;
 }
 
 /* ---- Everything that waits ---- */
 
-/* Take decisions out of the places where they can wait, in order, and hand them to `takes`, at
- * least `budget` of them. Returns whether that was all. */
-static bool drain(oa_dispatcher *d, size_t budget, oa_batch_taker *takes, void *context) {
+/* Take decisions out of the places where they can wait in a lane, in order, and hand them to
+ * `takes`, until there were `budget` of them. Returns how many there were. */
+static size_t drain_lane(oa_lane *lane, size_t budget, oa_batch_taker *takes, void *context) {
     size_t taken = 0;
-    while (taken < budget && d->ready.first != NULL) {
-        oa_batch *batch = oa_batch_list_pop(&d->ready);
+    while (taken < budget && lane->ready.first != NULL) {
+        oa_batch *batch = oa_batch_list_pop(&lane->ready);
         taken += batch->count;
         memset(batch->marks, OA_MARK_KEEP, batch->count);
         oa_batch_filter(batch, batch->count, takes, context);
         oa_batch_free(batch);
     }
     oa_record *record = NULL;
-    for (; taken < budget && (record = oa_park_take_any(&d->park)) != NULL; taken++)
+    for (; taken < budget && (record = oa_park_take_any(&lane->park)) != NULL; taken++)
         takes(context, record, OA_MARK_KEEP);
-    for (; taken < budget && (record = oa_queue_take(&d->queue)) != NULL; taken++) {
-        d->queue_events -= record->events;
+    for (; taken < budget && (record = oa_queue_take(&lane->queue)) != NULL; taken++) {
+        lane->queue_events -= record->events;
         takes(context, record, OA_MARK_KEEP);
     }
+    return taken;
+}
+
+/* The same for all lanes. Returns whether that was all. */
+static bool drain(oa_dispatcher *d, size_t budget, oa_batch_taker *takes, void *context) {
+    size_t taken = 0;
+    OA_EACH_LANE (lane, &d->lanes)
+        if (taken < budget)
+            taken += drain_lane(lane, budget - taken, takes, context);
     return taken < budget;
 }
 
@@ -205,5 +227,6 @@ static bool discard(void *context, oa_record *record, oa_mark mark) {
 
 void oa_drop_silently(oa_dispatcher *d) {
     drain(d, SIZE_MAX, discard, d);
-    oa_park_clear(&d->park);
+    OA_EACH_LANE (lane, &d->lanes)
+        oa_park_clear(&lane->park);
 }

@@ -216,6 +216,19 @@ static bool next_flush(oa_dispatcher *d, oa_notice *out) {
     return true;
 }
 
+static bool next_attempt(oa_dispatcher *d, oa_notice *out) {
+    oa_lane *first = NULL;
+    OA_EACH_LANE (lane, &d->lanes)
+        if (lane->has_notice && (first == NULL || lane->notice.number < first->notice.number))
+            first = lane;
+    if (first == NULL)
+        return false;
+    first->has_notice = false;
+    out->kind = OA_NOTICE_ATTEMPT;
+    out->about.attempt = first->notice;
+    return true;
+}
+
 bool oa_dispatcher_next_notice(oa_dispatcher *d, oa_notice *out) {
     oa_notices *notices = &d->notices;
     take_back(notices, &d->arena);
@@ -226,12 +239,8 @@ bool oa_dispatcher_next_notice(oa_dispatcher *d, oa_notice *out) {
         out->kind = OA_NOTICE_CANCEL;
         return true;
     }
-    if (notices->has_attempt) {
-        notices->has_attempt = false;
-        out->kind = OA_NOTICE_ATTEMPT;
-        out->about.attempt = notices->attempt;
+    if (next_attempt(d, out))
         return true;
-    }
     if (notices->untold > 0) {
         oa_notices_log(notices, OA_LOG_WARN, "untold",
                        "%" PRIu64 " records were refused too fast to be reported to onDrop",

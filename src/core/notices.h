@@ -25,10 +25,7 @@ typedef struct oa_notices {
     bool debug;        /* whether debug lines are wanted */
     bool report_drops; /* whether dropped decisions are described */
     bool cancel;
-    bool has_attempt;
-    oa_attempt_notice attempt;
-    char message[400]; /* of the last attempt, whose own is written by the next one */
-    oa_buf lines;      /* a header and a text each */
+    oa_buf lines; /* a header and a text each */
     size_t lines_at;
     oa_drops drops[2][OA_DROP_COUNT]; /* of queued decisions, and of refused ones */
     uint64_t untold;                  /* refused decisions that there was no room to describe */

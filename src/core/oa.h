@@ -128,6 +128,7 @@ typedef struct oa_now {
     NUMBER(uint32_t, min_id_length, "minIdLength")         /* characters */                        \
     NUMBER(uint32_t, flush_queue_size, "flushQueueSize")   /* events */                            \
     NUMBER(uint32_t, flush_max_retries, "flushMaxRetries") /* failures that blame a decision */    \
+    NUMBER(uint32_t, max_concurrent, "maxConcurrent")      /* lanes; 0 is 1 */                     \
     NUMBER(uint64_t, flush_interval_ms, "flushIntervalMillis")                                     \
     NUMBER(uint64_t, max_age_ms, "maxAgeMillis")    /* how long a decision is kept */              \
     NUMBER(uint64_t, throttle_ms, "throttleMillis") /* how long a throttled user waits */          \
@@ -244,8 +245,8 @@ typedef struct oa_flush_report {
  * happen before that. It does not wait a back-off out, but a server that is down is not tried more
  * often than once in a second or an eighth of the back-off; it does not end a Retry-After.
  *
- * With `abort`, an attempt that is out at the deadline is to be cancelled, and its decisions are
- * put back without counting it. Errors: OA_NOMEM; no notice comes then.
+ * With `abort`, what is out at the deadline is to be cancelled, and its decisions are put back
+ * without counting it. Errors: OA_NOMEM; no notice comes then.
  */
 oa_status oa_dispatcher_flush(oa_dispatcher *dispatcher, oa_now now, uint64_t timeout_ms,
                               bool abort, void *ticket) __attribute__((warn_unused_result));
@@ -259,8 +260,8 @@ oa_status oa_dispatcher_close(oa_dispatcher *dispatcher, oa_now now, uint64_t ti
                               void *ticket) __attribute__((warn_unused_result));
 
 /*
- * Start nothing from now on: the process is exiting. The host cancels the attempt that is out by
- * itself. Return the number of decisions that are lost by it.
+ * Start nothing from now on: the process is exiting. The host cancels what is out by itself. Return
+ * the number of decisions that are lost by it.
  */
 uint64_t oa_dispatcher_abort(oa_dispatcher *dispatcher);
 
@@ -283,8 +284,9 @@ typedef struct oa_attempt oa_attempt;
 bool oa_dispatcher_has_attempt(const oa_dispatcher *dispatcher, oa_now now);
 
 /*
- * Cut the next batch, and return an attempt to deliver it; NULL when nothing is due. One is out at
- * a time. Ownership: lends it, whole, until oa_dispatcher_give_back().
+ * Cut the next batch, and return an attempt to deliver it; NULL when nothing is due. As many as
+ * oa_config.max_concurrent are out at a time, of different users each; one while the server is in
+ * trouble. Ownership: lends it, whole, until oa_dispatcher_give_back().
  */
 oa_attempt *oa_dispatcher_take_attempt(oa_dispatcher *dispatcher, oa_now now);
 
@@ -439,7 +441,7 @@ typedef struct oa_flush_notice {
 } oa_flush_notice;
 
 typedef enum oa_notice_kind {
-    OA_NOTICE_CANCEL, /* end the attempt that is out, soon; it comes back anyway */
+    OA_NOTICE_CANCEL, /* end what is out, soon; it comes back anyway */
     OA_NOTICE_ATTEMPT,
     OA_NOTICE_LOG,
     OA_NOTICE_DROP,

@@ -11,11 +11,7 @@
  *   drop.c        decisions that end without being delivered
  *   notices.c     what is to be told to the host, until it asks
  *
- * Where a decision can be, and the order in which places are served (for one user, everything in an
- * earlier place was decided before everything in a later one):
- *
- *   attempt.batch (out)  ->  ready (to be sent next)  ->  queue (waiting)
- *                                 park (with their users, whose later decisions join them)
+ * Where a decision can be is in lane.h.
  *
  * Thread: externally synchronised. While an attempt is out, its struct and its batch belong to its
  * taker.
@@ -24,19 +20,16 @@
 #define OA_STATE_H
 
 #include "amplitude/render.h"
-#include "attempt.h"
-#include "batch.h"
 #include "chance.h"
 #include "coding.h"
 #include "exposure.h"
 #include "fit.h"
 #include "flush.h"
 #include "health.h"
+#include "lane.h"
 #include "notices.h"
 #include "oa.h"
-#include "park.h"
 #include "queue.h"
-#include "store.h"
 #include "variant.h"
 
 typedef enum oa_phase {
@@ -62,8 +55,7 @@ enum { OA_MEMORY_PAUSE_MS = 1000 };
 
 struct oa_dispatcher {
     oa_phase phase;
-    bool is_out;       /* the attempt belongs to its taker */
-    bool is_cancelled; /* and is to come back soon */
+    bool is_cancelled; /* what is out is to come back soon */
     bool soon;         /* a step is wanted at once */
     bool opt_out;
     uint32_t min_id_length;
@@ -84,14 +76,13 @@ struct oa_dispatcher {
     uint32_t variant_count;
     uint32_t variant_cap;
     oa_exposure *exposure; /* NULL: every decision is sent */
-    oa_store *store;       /* NULL: there is none; goes with the attempt */
+    bool has_store;
 
     oa_arena arena;
-    oa_queue queue;
-    uint32_t queue_events; /* what the queue would add to a request, roughly */
-    oa_batch_list ready;
-    oa_park park;
-    oa_attempt attempt;
+    oa_lanes lanes;
+    uint64_t begun;            /* attempts */
+    uint64_t begun_at_failure; /* as many had begun when the last failure of the server's came */
+    uint64_t begun_at_silence; /* likewise when a flush ended a silence */
     oa_flushes flushes;
     oa_fit fit;
     oa_health health;
@@ -102,9 +93,7 @@ struct oa_dispatcher {
     uint64_t next_seq;
 
     /* All moments are monotonic. */
-    uint64_t created_at_ms;     /* with the first call that says the time; 0 before */
-    uint64_t front_since_at_ms; /* when the front of the queue was there, at the latest */
-    uint64_t interval_ms;       /* flush_interval_ms, spread, for the front of the queue */
+    uint64_t created_at_ms; /* with the first call that says the time; 0 before */
     uint64_t not_before_ms[OA_WAIT_COUNT];
     uint64_t close_deadline_ms;
 

@@ -6,13 +6,15 @@
 #define OA_TROUBLE_H
 
 #include "health.h"
+#include "lane.h"
 #include "oa.h"
 
-/* Note the error of the attempt that is over, for stats. */
-void oa_trouble_note_error(oa_dispatcher *d, oa_now now);
+/* Note the error of the lane's attempt that is over, for stats. */
+void oa_trouble_note_error(oa_dispatcher *d, const oa_lane *lane, oa_now now);
 
-/* Note a failure of the server's, and put the next attempt off. */
-void oa_trouble_fail(oa_dispatcher *d, oa_now now, oa_trouble trouble);
+/* Note that the lane's attempt failed because of the server, and put the next attempt off.
+ * Attempts that were out together fail together: that is one failure. */
+void oa_trouble_fail(oa_dispatcher *d, const oa_lane *lane, oa_now now, oa_trouble trouble);
 
 /*
  * Note that the server took or judged an attempt with so many records: it does its work, and what
@@ -21,10 +23,10 @@ void oa_trouble_fail(oa_dispatcher *d, oa_now now, oa_trouble trouble);
 void oa_trouble_end(oa_dispatcher *d, oa_now now, size_t records);
 
 /*
- * Note that a flush ended the attempt. That says nothing against its decisions, and little of the
- * server; but where each invocation of a function ends like this, no request lives until its own
+ * Note that a flush ended the lane's attempt. That says nothing against its decisions, and little of
+ * the server; but where each invocation of a function ends like this, no request lives until its own
  * timeout, and the log has to say so.
  */
-void oa_trouble_note_silence(oa_dispatcher *d, oa_now now);
+void oa_trouble_note_silence(oa_dispatcher *d, const oa_lane *lane, oa_now now);
 
 #endif

@@ -14,9 +14,11 @@
 #ifndef OA_VERDICT_H
 #define OA_VERDICT_H
 
+#include "lane.h"
 #include "oa.h"
 
-/* Settle, park or put back the records of the attempt's batch; the batch is gone afterwards. */
-void oa_verdict_apply(oa_dispatcher *dispatcher, oa_now now);
+/* Settle, park or put back the records of the batch of a lane's attempt; the batch is gone
+ * afterwards. */
+void oa_verdict_apply(oa_dispatcher *dispatcher, oa_lane *lane, oa_now now);
 
 #endif

@@ -204,21 +204,26 @@ static void end_attempt(world *w, const oa_answer *given) {
         oa_attempt_answer(attempt, given);
     write_down(w);
     w->attempt = NULL;
-    w->server.holds = false;
     if (!w->runs_free)
         w->dispatcher->chance.state = seed_for(w->random);
     oa_dispatcher_give_back(w->dispatcher, w->now, attempt);
 }
 
+/* End what is out. */
 static void cancel(world *w) {
-    assert_non_null(w->attempt); /* the core asks for it only while one is out */
+    assert_true(w->held_count > 0); /* the core asks for it only while one is out */
     w->server.cancels++;
-    arrival *last = &w->server.arrivals[w->server.count - 1];
-    last->aborted = true;
-    const oa_answer none = {.aborted = true,
-                            .sent_bytes = oa_attempt_body(w->attempt).len,
-                            .duration_ms = w->now.monotonic_ms - last->at.monotonic_ms};
-    end_attempt(w, &none);
+    for (size_t i = 0; i < w->held_count; i++) {
+        arrival *seen = &w->server.arrivals[w->held[i].arrival];
+        seen->aborted = seen->answered = true;
+        w->attempt = w->held[i].attempt;
+        const oa_answer none = {.aborted = true,
+                                .sent_bytes = oa_attempt_body(w->attempt).len,
+                                .duration_ms = w->now.monotonic_ms - seen->at.monotonic_ms};
+        end_attempt(w, &none);
+        free(w->held[i].body);
+    }
+    w->held_count = 0;
 }
 
 static void collect(world *w) {
@@ -310,8 +315,11 @@ static void free_history(world *w) {
 void world_end(world *w) {
     memory_deny(false);
     memory_fail(0);
-    if (w->attempt != NULL)
+    for (size_t i = 0; i < w->held_count; i++) {
+        w->attempt = w->held[i].attempt;
         end_attempt(w, NULL);
+        free(w->held[i].body);
+    }
     oa_dispatcher_free(w->dispatcher);
     for (size_t i = 0; i < w->constant_count; i++) {
         free(w->constants[i].flag);
@@ -357,13 +365,18 @@ static oa_status constant_of(world *w, const char *flag, const char *variation, 
     return OA_OK;
 }
 
+oa_lane *lane_of(const world *w, const char *user) {
+    const oa_dispatcher *d = w->dispatcher;
+    return oa_lanes_find(&d->lanes, oa_hash_identity(&d->hash_key, str(user), str(NULL)));
+}
+
 oa_status record(world *w, oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
     const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
     const oa_status status = oa_dispatcher_record(w->dispatcher, w->now, decision, &wake);
     /* A host that sleeps is told when it would sleep too long; an attempt that comes back wakes
      * it. */
-    if (wake == OA_WAKE_NOT && w->attempt == NULL)
+    if (wake == OA_WAKE_NOT && w->held_count == 0)
         assert_true(oa_dispatcher_next_due(w->dispatcher, w->now) >= due_before);
     if (wake == OA_WAKE_COLLECT)
         collect(w);
@@ -394,7 +407,7 @@ oa_status try_track(world *w, const char *user, const char *device, const char *
     oa_wake wake = OA_WAKE_NOT;
     const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
     const oa_status status = oa_dispatcher_track(w->dispatcher, w->now, &tracked, &wake);
-    if (wake == OA_WAKE_NOT && w->attempt == NULL)
+    if (wake == OA_WAKE_NOT && w->held_count == 0)
         assert_true(oa_dispatcher_next_due(w->dispatcher, w->now) >= due_before);
     account_for_tracked(w, status, wake);
     return status;
@@ -466,6 +479,7 @@ enum { ORDER_USERS = 256, ORDER_MOST = 2000 };
 
 typedef struct order {
     const oa_dispatcher *d;
+    const oa_lane *lane;
     size_t count;
     oa_hash users[ORDER_USERS];
     uint64_t last[ORDER_USERS];
@@ -474,7 +488,7 @@ typedef struct order {
 /* One more record, in the order in which they would be sent. */
 static void follow(order *o, const oa_record *record, bool may_be_parked) {
     if (!may_be_parked)
-        assert_null(oa_park_find(&o->d->park, record));
+        assert_null(oa_park_find(&o->lane->park, record));
     const oa_hash user = oa_record_identity(record, &o->d->hash_key);
     size_t at = 0;
     while (at < o->count && o->users[at].low != user.low)
@@ -492,15 +506,18 @@ static void check_order(const oa_dispatcher *d) {
     order o = {.d = d};
     if (d->stats.pending > ORDER_MOST)
         return;
-    const oa_batch *out = d->attempt.batch;
-    for (size_t i = 0; out != NULL && i < out->count; i++)
-        follow(&o, out->records[i], false);
-    for (const oa_batch *batch = d->ready.first; batch != NULL; batch = batch->next)
-        for (size_t i = 0; i < batch->count; i++)
-            follow(&o, batch->records[i], false);
-    for (const oa_record *record = oa_queue_peek(&d->queue); record != NULL;
-         record = oa_queue_next(record))
-        follow(&o, record, true);
+    OA_EACH_LANE (lane, &d->lanes) {
+        o.lane = lane;
+        const oa_batch *out = lane->attempt.batch;
+        for (size_t i = 0; out != NULL && i < out->count; i++)
+            follow(&o, out->records[i], false);
+        for (const oa_batch *batch = lane->ready.first; batch != NULL; batch = batch->next)
+            for (size_t i = 0; i < batch->count; i++)
+                follow(&o, batch->records[i], false);
+        for (const oa_record *record = oa_queue_peek(&lane->queue); record != NULL;
+             record = oa_queue_next(record))
+            follow(&o, record, true);
+    }
 }
 
 void check_account(world *w) {
@@ -521,11 +538,14 @@ void check_account(world *w) {
     assert_int_equal(tracked->accepted, tracked->delivered + tracked_dropped + tracked->pending);
     assert_true(tracked->accepted <= w->tracked && tracked->delivered <= stats.delivered &&
                 tracked->pending <= stats.pending);
-    const size_t out = d->attempt.batch == NULL ? 0 : d->attempt.batch->count;
-    assert_int_equal(stats.pending,
-                     d->queue.count + d->ready.record_count + d->park.record_count + out);
-    if (d->queue.count == 0)
-        assert_int_equal(d->queue_events, 0);
+    size_t pending = 0;
+    OA_EACH_LANE (lane, &d->lanes) {
+        pending += lane->attempt.batch == NULL ? 0 : lane->attempt.batch->count;
+        pending += lane->queue.count + lane->ready.record_count + lane->park.record_count;
+        if (lane->queue.count == 0)
+            assert_int_equal(lane->queue_events, 0);
+    }
+    assert_int_equal(stats.pending, pending);
 }
 
 /* What is true once all notices are collected. */
@@ -536,8 +556,7 @@ static void check_told(const world *w) {
     if (stats.pending == 0)
         assert_int_equal(stats.queue_bytes, 0);
     assert_int_equal(stats.requests_sent, w->attempts);
-    if (w->attempt == NULL)
-        assert_int_equal(stats.requests_sent, w->server.count);
+    assert_int_equal(stats.requests_sent + w->held_count, w->server.count);
 }
 
 /* Have the attempt rendered and received; answer it, unless the server is silent. */
@@ -550,14 +569,23 @@ static void perform(world *w) {
     const oa_str plain = {text->data, text->len};
     if (oa_attempt_is_gzip(w->attempt))
         expect_gzip(oa_attempt_body(w->attempt), plain);
-    server_receive(w, plain);
-    if (!w->server.holds)
-        server_answer(w);
+    exchange request = {.attempt = w->attempt, .arrival = w->server.count};
+    if (server_receive(w, plain, &request.held)) {
+        assert_true(w->held_count < OA_MAX_LANES);
+        request.held.body = request.body = must(strdup(request.held.body));
+        w->held[w->held_count++] = request;
+        w->attempt = NULL;
+    } else {
+        server_answer(w, &request);
+    }
 }
 
-void server_answer(world *w) {
-    const answer *said = &w->server.held;
-    w->server.arrivals[w->server.count - 1].status = said->status;
+void server_answer(world *w, const exchange *request) {
+    const answer *said = &request->held;
+    arrival *seen = &w->server.arrivals[request->arrival];
+    seen->status = said->status;
+    seen->answered = true;
+    w->attempt = request->attempt;
     const oa_answer given = {
         .status_code = said->status,
         .sent_bytes = oa_attempt_body(w->attempt).len,
@@ -566,6 +594,7 @@ void server_answer(world *w) {
         .error = str("server.test: connection refused"),
     };
     end_attempt(w, &given);
+    free(request->body);
     collect(w);
 }
 

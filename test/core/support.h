@@ -84,7 +84,8 @@ typedef struct arrival {
     size_t body_bytes;
     oa_now at;
     bool aborted;
-    int status; /* of the answer */
+    bool answered; /* or aborted */
+    int status;    /* of the answer */
 } arrival;
 
 size_t arrival_count(const arrival *request);
@@ -103,9 +104,7 @@ typedef void (*responder)(void *data, const arrival *request, answer *out);
 
 typedef struct server {
     bool skims;        /* parses and keeps no body: for decisions by the million */
-    bool holds;        /* a request waits in it */
     bool speaking;     /* the next silent answer is not */
-    answer held;       /* its answer */
     size_t cancels;    /* that the core asked for */
     responder respond; /* NULL: the script, then `otherwise` */
     void *data;
@@ -119,6 +118,14 @@ typedef struct server {
 } server;
 
 /* ---- the world ---- */
+
+/* A request that waits in a silent server. */
+typedef struct exchange {
+    oa_attempt *attempt;
+    size_t arrival; /* its index */
+    answer held;
+    char *body; /* of that; owned */
+} exchange;
 
 typedef struct line {
     oa_log_level level;
@@ -153,7 +160,9 @@ struct world {
     oa_config config;
     server server;
     oa_dispatcher *dispatcher;
-    oa_attempt *attempt; /* that the server holds */
+    oa_attempt *attempt;         /* that is performed, or answered, just now */
+    exchange held[OA_MAX_LANES]; /* in order of arrival */
+    size_t held_count;
     struct store *store; /* NULL, or shared by worlds: see support_store.h */
     bool is_telling;     /* a test's handler runs */
 
@@ -193,17 +202,22 @@ void world_end(world *w);
 void server_plan(world *w, answer next);
 #define PLAN(w, ...) server_plan((w), (answer){__VA_ARGS__})
 
-/* Take a request in, and decide what to answer; `holds` while the server is silent. */
-void server_receive(world *w, oa_str body);
+/* Take a request in, and decide what to answer. Returns whether the server is silent. */
+bool server_receive(world *w, oa_str body, answer *out);
 
-/* Answer the request. */
-void server_answer(world *w);
+/* Answer a request, and give its attempt back. */
+void server_answer(world *w, const exchange *request);
 
 /* Whether a request waits in a silent server. */
 bool server_holds(const world *w);
 
-/* Let a silent server send its answer, now or when it has one. */
+/* Let a silent server send its answer, now or when it has one: to the request that waits longest,
+ * or to the one at `index` of those that wait. */
 void server_speak(world *w);
+void server_speak_to(world *w, size_t index);
+
+/* The lane of a user. */
+oa_lane *lane_of(const world *w, const char *user);
 
 /* Record a decision of a known variant; return the dispatcher's status. */
 oa_status record(world *w, oa_decision *decision);

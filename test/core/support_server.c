@@ -155,7 +155,7 @@ static answer choose(server *s, const arrival *seen) {
     return chosen;
 }
 
-void server_receive(world *w, oa_str body) {
+bool server_receive(world *w, oa_str body, answer *out) {
     server *s = &w->server;
     if (s->count == s->cap) {
         s->cap = s->cap > 0 ? s->cap * 2 : 16;
@@ -167,13 +167,14 @@ void server_receive(world *w, oa_str body) {
     seen->at = w->now;
     seen->text = body;
     seen->body = s->skims ? NULL : parse(body);
-    s->held = choose(s, seen);
+    *out = choose(s, seen);
     seen->text = (oa_str){NULL, 0};
-    s->holds = s->held.silent && !s->speaking;
-    s->speaking &= !s->held.silent;
+    const bool is_silent = out->silent && !s->speaking;
+    s->speaking &= !out->silent;
+    return is_silent;
 }
 
-bool server_holds(const world *w) { return w->server.holds; }
+bool server_holds(const world *w) { return w->held_count > 0; }
 
 void server_plan(world *w, answer next) {
     assert_true(w->server.script_count < sizeof(w->server.script) / sizeof(answer));
@@ -181,7 +182,15 @@ void server_plan(world *w, answer next) {
 }
 
 void server_speak(world *w) {
-    w->server.speaking = !w->server.holds;
-    if (w->server.holds)
-        server_answer(w);
+    w->server.speaking = !server_holds(w);
+    if (server_holds(w))
+        server_speak_to(w, 0);
+}
+
+void server_speak_to(world *w, size_t index) {
+    assert_true(index < w->held_count);
+    const exchange request = w->held[index];
+    w->held_count--;
+    memmove(w->held + index, w->held + index + 1, (w->held_count - index) * sizeof(*w->held));
+    server_answer(w, &request);
 }

@@ -223,7 +223,7 @@ static void free_leaves_nothing_in_any_state(void **state) {
         decide(w, n % 2 == 0 ? "ann" : "bob", "f", "a");
     flush(w, 1000);
     settle(w);
-    assert_true(w->dispatcher->park.record_count > 0);
+    assert_true(w->dispatcher->lanes.first->park.record_count > 0);
     world_end(w);
 
     /* closing, in a silent server */

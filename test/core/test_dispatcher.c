@@ -520,7 +520,7 @@ static void what_comes_meanwhile_is_the_next_batch(void **state) {
     PLAN(w, .status = 200, .silent = true);
     decide(w, "ann", "f", "a");
     settle(w);
-    assert_true(w->dispatcher->is_out);
+    assert_true(w->dispatcher->lanes.first->is_out);
     for (int i = 0; i < 10; i++) {
         decide(w, "bob", "f", "a");
         settle(w);

@@ -720,8 +720,8 @@ static void a_drop_is_told_with_its_own_message(void **state) {
     world *w = world_start(world_new());
     char message[] = "the first answer";
     decide(w, "ann", "f", "a");
-    oa_record *record = oa_queue_take(&w->dispatcher->queue);
-    w->dispatcher->queue_events -= record->events;
+    oa_record *record = oa_queue_take(&w->dispatcher->lanes.first->queue);
+    w->dispatcher->lanes.first->queue_events -= record->events;
     oa_drop(w->dispatcher, record, OA_DROP_INVALID_EVENT, 400, message);
     strcpy(message, "the next one"); /* as the next attempt does, before all is told */
     settle(w);

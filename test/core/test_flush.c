@@ -337,7 +337,8 @@ static void a_flush_with_abort_puts_the_request_back(void **state) {
     EXPECT_REPORT(t, 0, 0, 2);
     assert_int_equal(w->server.cancels, 1);
     assert_true(w->server.arrivals[0].aborted);
-    assert_false(w->dispatcher->is_out); /* nothing is started: the process may be frozen now */
+    assert_false(
+        w->dispatcher->lanes.first->is_out); /* nothing is started: the process may be frozen now */
     assert_false(stats_of(w).has_error);
     assert_int_equal(stats_of(w).requests_failed, 0);
     flush_now(w, 3, 0, 0);
@@ -453,7 +454,7 @@ static void a_flush_with_abort_that_succeeds_aborts_nothing(void **state) {
     PLAN(w, .status = 200, .silent = true);
     decide(w, "bob", "f", "a");
     advance(w, 10000);
-    assert_true(w->dispatcher->is_out);
+    assert_true(w->dispatcher->lanes.first->is_out);
     assert_int_equal(w->server.cancels, 0);
     world_end(w);
 }

@@ -423,13 +423,13 @@ static double release(uint64_t groups) {
         settle(c.world);
     }
     assert_int_equal(crowd_requests(&c), groups);
-    assert_int_equal(c.world->dispatcher->park.record_count, groups * IN_GROUP);
+    assert_int_equal(c.world->dispatcher->lanes.first->park.record_count, groups * IN_GROUP);
     c.world->now.monotonic_ms += ONE_MINUTE_MS;
     c.world->now.wall_ms += ONE_MINUTE_MS;
     const double begun = seconds();
     oa_dispatcher_step(c.world->dispatcher, c.world->now);
     const double took = seconds() - begun;
-    assert_int_equal(c.world->dispatcher->park.record_count, 0);
+    assert_int_equal(c.world->dispatcher->lanes.first->park.record_count, 0);
     c.judge = NULL;
     settle(c.world);
     crowd_expect_all(&c, 0);

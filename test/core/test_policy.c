@@ -45,8 +45,8 @@ static void eight_batches_step_aside_for_others(void **state) {
         decide(w, user, "f", "a");
         for (int request = 0; request < 4; request++) { /* each gets its turn alone */
             wait_for_requests(w, w->server.count + 1);
-            if (w->dispatcher->park.aside_count > most_aside)
-                most_aside = w->dispatcher->park.aside_count;
+            if (w->dispatcher->lanes.first->park.aside_count > most_aside)
+                most_aside = w->dispatcher->lanes.first->park.aside_count;
         }
     }
     assert_int_equal(most_aside, 8);

@@ -76,7 +76,7 @@ typedef struct history {
     size_t count; /* decisions with a number of their own; all but the refused are `accepted` */
     decision decisions[MOST_DECISIONS];
     bool accepted[MOST_DECISIONS];
-    size_t requests_read;
+    bool was_read[MOST_REQUESTS];
     size_t drops_read;
     bool is_short; /* maxAgeMillis is */
 
@@ -231,7 +231,8 @@ static void respond(void *data, const arrival *request, answer *out) {
                 fail_somehow(h, out); /* accepted, but the client does not know */
         }
     }
-    out->silent = draw_below(&h->server_seed, 100) < silent[h->weather];
+    const unsigned slow = oa_lanes_are_many(&h->w->dispatcher->lanes) ? 40 : 0;
+    out->silent = draw_below(&h->server_seed, 100) < silent[h->weather] + slow;
 }
 
 /* ---- what the dispatcher knows ---- */
@@ -246,14 +247,14 @@ static bool waits_behind_bad(const history *h, const decision *d) {
 }
 
 /* Note that something of a decision was in a request that is answered. */
-static void read_decision(history *h, size_t number, bool is_success) {
+static void read_decision(history *h, size_t request, size_t number, bool is_success) {
     decision *d = &h->decisions[number];
-    if (!is_success || d->delivered_by == h->requests_read + 1)
+    if (!is_success || d->delivered_by == request + 1)
         return;
     assert_false(d->delivered);
     assert_false(d->dropped);
     d->delivered = true;
-    d->delivered_by = h->requests_read + 1;
+    d->delivered_by = request + 1;
 }
 
 static void read_insert_id(const history *h, decision *d, const cJSON *event) {
@@ -266,21 +267,22 @@ static void read_insert_id(const history *h, decision *d, const cJSON *event) {
 
 /* Read the requests that the dispatcher has the answers of, and the drops. */
 static void read_news(history *h) {
-    const uint64_t answered = stats_of(h->w).requests_sent;
-    assert_true(answered < MOST_REQUESTS);
-    for (; h->requests_read < answered; h->requests_read++) {
-        const arrival *request = &h->w->server.arrivals[h->requests_read];
-        const bool is_success =
-            request->status == 200 && !request->aborted && !h->was_page[h->requests_read];
+    assert_true(h->w->server.count < MOST_REQUESTS);
+    for (size_t number = 0; number < h->w->server.count; number++) {
+        const arrival *request = &h->w->server.arrivals[number];
+        if (!request->answered || h->was_read[number])
+            continue;
+        h->was_read[number] = true;
+        const bool is_success = request->status == 200 && !request->aborted && !h->was_page[number];
         const cJSON *events = cJSON_GetObjectItem(request->body, "events");
         for (const cJSON *event = events->child; event != NULL; event = event->next) {
             const cJSON *set = user_properties_of(event);
             for (const cJSON *item = set == NULL ? NULL : set->child; item != NULL;
                  item = item->next)
-                read_decision(h, number_of(cJSON_GetStringValue(item)), is_success);
+                read_decision(h, number, number_of(cJSON_GetStringValue(item)), is_success);
             if (is_identify(event))
                 continue;
-            read_decision(h, number_of_event(event), is_success);
+            read_decision(h, number, number_of_event(event), is_success);
             read_insert_id(h, &h->decisions[number_of_event(event)], event);
         }
     }
@@ -372,11 +374,11 @@ static void decide_one(history *h, uint64_t bad_percent) {
         return;
     }
     d->property_only = !d->bad && !d->tracked && draw_below(&h->seed, 10) == 0;
-    oa_queue_last(&h->w->dispatcher->queue)->property_only = d->property_only;
+    oa_queue_last(&lane_of(h->w, NAMES[d->user])->queue)->property_only = d->property_only;
 }
 
 static void change_weather(history *h) {
-    if (h->w->dispatcher->is_out)
+    if (server_holds(h->w))
         return; /* the server is reading it */
     h->weather = (weather)draw_below(&h->seed, WEATHERS);
     h->choking = NAMES[draw_below(&h->seed, USERS)];
@@ -425,7 +427,9 @@ static void step(history *h, uint64_t bad_percent) {
     case 8:
         if (draw_below(&h->seed, 5) == 0)
             forget_constants(h->w);
-        if (draw_below(&h->seed, 2) == 0)
+        if (server_holds(h->w)) /* to any of them */
+            server_speak_to(h->w, draw_below(&h->seed, h->w->held_count));
+        else if (draw_below(&h->seed, 2) == 0)
             server_speak(h->w);
         break;
     default:
@@ -436,9 +440,11 @@ static void step(history *h, uint64_t bad_percent) {
 /* Let everything be settled without faults. */
 static void calm_down(history *h) {
     for (int i = 0; i < 1000 && stats_of(h->w).pending > 0; i++) {
-        server_speak(h->w);
+        do
+            server_speak(h->w);
+        while (server_holds(h->w));
         settle(h->w);
-        if (!h->w->dispatcher->is_out) {
+        if (!server_holds(h->w)) {
             h->weather = FAIR;
             memset(h->rules.throttled, 0, sizeof(h->rules.throttled));
         }
@@ -480,7 +486,7 @@ static void check_everything(history *h) {
     }
 }
 
-static void live_through(uint64_t seed) {
+static void live_through(uint64_t seed, uint32_t lanes) {
     history *h = calloc(1, sizeof(*h));
     assert_non_null(h);
     h->seed = seed;
@@ -493,6 +499,7 @@ static void live_through(uint64_t seed) {
     if (h->is_short)
         w->config.max_age_ms = 10000 + draw_below(&h->seed, 300000);
     w->config.dedupe = draw_below(&h->seed, 2) == 0;
+    w->config.max_concurrent = lanes;
     w->config.max_queue_bytes = draw_below(&h->seed, 4) == 0 ? 4096 : 1 << 20;
     w->config.max_body_bytes =
         draw_below(&h->seed, 4) == 0 ? 600 + (size_t)draw_below(&h->seed, 4000) : 1000000;
@@ -539,20 +546,42 @@ static void live_through(uint64_t seed) {
     free(h);
 }
 
-static void nothing_is_lost_whatever_happens(void **state) {
-    (void)state;
+static void live_through_all(uint32_t lanes, uint64_t histories) {
     const char *only = getenv("OA_HISTORY");
     if (only != NULL) {
-        live_through(current = strtoull(only, NULL, 10));
+        live_through(current = strtoull(only, NULL, 10), lanes);
         return;
     }
-    for (current = 1; current <= HISTORIES; current++)
-        live_through(current);
+    for (current = 1; current <= histories; current++)
+        live_through(current, lanes);
+}
+
+static void nothing_is_lost_whatever_happens(void **state) {
+    (void)state;
+    live_through_all(1, HISTORIES);
+}
+
+static void nothing_is_lost_in_two_lanes(void **state) {
+    (void)state;
+    live_through_all(2, HISTORIES / 2);
+}
+
+static void nothing_is_lost_in_four_lanes(void **state) {
+    (void)state;
+    live_through_all(4, HISTORIES / 2);
+}
+
+static void nothing_is_lost_in_eight_lanes(void **state) {
+    (void)state;
+    live_through_all(8, HISTORIES / 2);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_lost_whatever_happens),
+        cmocka_unit_test(nothing_is_lost_in_two_lanes),
+        cmocka_unit_test(nothing_is_lost_in_four_lanes),
+        cmocka_unit_test(nothing_is_lost_in_eight_lanes),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed != 0)

@@ -370,7 +370,7 @@ static void a_repeat_waits_once_however_often_it_comes(void **state) {
     }
     settle(w);
     assert_int_equal(stats_of(w).pending, 300); /* they are no events, so they start no request */
-    assert_int_equal(w->dispatcher->queue_events, 0);
+    assert_int_equal(w->dispatcher->lanes.first->queue_events, 0);
     assert_true(stats_of(w).queue_bytes <= 64 * 1024);
     const size_t questions = f->store->questions;
     advance(w, 11000);

@@ -54,7 +54,7 @@ static void what_a_throttled_user_has_in_other_batches_waits_too(void **state) {
     server_speak(w);
     settle(w);
     assert_string_equal(delivered_text(w), "bob:f=1 bob:f=2 bob:f=3");
-    assert_int_equal(w->dispatcher->park.record_count, 3);
+    assert_int_equal(w->dispatcher->lanes.first->park.record_count, 3);
     assert_int_equal(w->server.count, 5); /* throttled once, then not sent any more */
     rules.throttled_until_ms[0] = 0;
     advance(w, 30000);
@@ -169,15 +169,15 @@ static void many_throttled_users_are_parked(void **state) {
     decide_many(w, 999, NULL, 0);
     const ticket *t = flush(w, 60000);
     settle(w);
-    assert_int_equal(w->dispatcher->park.user_count, 900);
+    assert_int_equal(w->dispatcher->lanes.first->park.user_count, 900);
     assert_int_equal(stats_of(w).delivered, 99);
     decide_many(w, 1000, NULL, 0);
     advance(w, 1);
-    assert_int_equal(w->dispatcher->park.record_count, 1800);
+    assert_int_equal(w->dispatcher->lanes.first->park.record_count, 1800);
     advance(w, 29999);
     EXPECT_REPORT(t, 999, 0, 0);
     flush_now(w, stats_of(w).pending, 0, 0);
-    assert_int_equal(w->dispatcher->park.user_count, 0);
+    assert_int_equal(w->dispatcher->lanes.first->park.user_count, 0);
     world_end(w);
 }
 
@@ -195,7 +195,7 @@ static void many_pauses_cost_little_memory(void **state) {
         settle(w);
         advance(w, 1);
     }
-    assert_int_equal(w->dispatcher->park.record_count, COUNT);
+    assert_int_equal(w->dispatcher->lanes.first->park.record_count, COUNT);
     assert_true(stats_of(w).queue_bytes <= COUNT * 1024);
     advance(w, 30000);
     assert_int_equal(stats_of(w).delivered, COUNT);
@@ -269,7 +269,7 @@ static void one_who_is_not_parked_is_due_before_the_back_off_ends(void **state) 
     while (w->drop_count == 0)
         advance(w, 1000);
     EXPECT_DROP(w, 0, OA_DROP_EXPIRED, "bob:f=1");
-    assert_int_equal(w->dispatcher->park.aside_count, 0);
+    assert_int_equal(w->dispatcher->lanes.first->park.aside_count, 0);
     const uint64_t requests = w->server.count;
     decide(w, "ann", "f", "2");
     decide(w, "eve", "f", "1"); /* nothing of hers has failed */

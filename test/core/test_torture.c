@@ -249,7 +249,7 @@ static const struct {
     {"forget", forget},           {"recover", recover},
 };
 
-typedef enum format { EVENT, MERGED, EXPOSURE, FORMATS } format;
+typedef enum format { EVENT, MERGED, EXPOSURE, EVENT_IN_LANES, FORMATS } format;
 
 /* Run a scenario with the n-th allocation failing. Returns whether one failed. */
 static bool attempt(void (*run)(trial *t), format which, size_t nth) {
@@ -259,7 +259,8 @@ static bool attempt(void (*run)(trial *t), format which, size_t nth) {
     t->w->config.dedupe = true;
     t->w->config.dedupe_max_entries = 64;
     t->w->config.max_queue_bytes = run == fill_up ? 8192 : 1 << 20;
-    t->w->config.sends_identify = which == EVENT;
+    t->w->config.sends_identify = which == EVENT || which == EVENT_IN_LANES;
+    t->w->config.max_concurrent = which == EVENT_IN_LANES ? 3 : 1;
     t->w->config.event_sets_property = which == MERGED;
     t->w->config.sends_exposure = which == EXPOSURE;
     if (which == EXPOSURE)

@@ -23,6 +23,7 @@ createDispatcher({
   flushQueueSize: 100,
   flushIntervalMillis: 1000,
   flushMaxRetries: 3,
+  maxConcurrent: 4,
   flushTimeoutMillis: 2000,
   requestTimeoutMillis: 2000,
   maxQueueBytes: 2 ** 20,
