@@ -6,6 +6,8 @@ oa_status oa_lanes_new(oa_lanes *lanes, uint32_t count, oa_arena *arena,
                        const oa_hash_key *hash_key) {
     if (count == 0)
         count = 1;
+    if (count > OA_MAX_CONCURRENT)
+        count = OA_MAX_CONCURRENT;
     lanes->first = oa_mem_calloc(count, sizeof(*lanes->first));
     if (lanes->first == NULL)
         return OA_NOMEM;

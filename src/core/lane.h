@@ -22,8 +22,6 @@
 #include "park.h"
 #include "queue.h"
 
-enum { OA_MAX_LANES = 8 };
-
 typedef struct oa_lane {
     oa_queue queue;
     uint32_t queue_events; /* what the queue would add to a request, roughly */

@@ -138,6 +138,9 @@ typedef struct oa_now {
     NUMBER(uint64_t, dedupe_refresh_ms, "dedupeRefreshMillis") /* sets the property again */       \
     NUMBER(size_t, dedupe_max_entries, "dedupeMaxEntries")
 
+/* The largest oa_config.max_concurrent; more counts as this. */
+enum { OA_MAX_CONCURRENT = 8 };
+
 typedef struct oa_config {
 #define OA_CONFIG_TEXT(member, key) oa_str member;
 #define OA_CONFIG_FLAG(member, key) bool member;

@@ -23,9 +23,9 @@ void oa_trouble_fail(oa_dispatcher *d, const oa_lane *lane, oa_now now, oa_troub
 void oa_trouble_end(oa_dispatcher *d, oa_now now, size_t records);
 
 /*
- * Note that a flush ended the lane's attempt. That says nothing against its decisions, and little of
- * the server; but where each invocation of a function ends like this, no request lives until its own
- * timeout, and the log has to say so.
+ * Note that a flush ended the lane's attempt. That says nothing against its decisions, and little
+ * of the server; but where each invocation of a function ends like this, no request lives until its
+ * own timeout, and the log has to say so.
  */
 void oa_trouble_note_silence(oa_dispatcher *d, const oa_lane *lane, oa_now now);
 

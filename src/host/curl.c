@@ -1,15 +1,12 @@
 /*
- * curl.c: one easy handle on one multi handle. The multi's poll can be woken from another thread
- * within a millisecond, which no callback of the easy interface can, and it keeps the connection
- * warm between exchanges. A handle may move between threads but be used by one at a time; only
- * curl_multi_wakeup() is made for another thread, and `cancelled` is the only other thing shared.
+ * curl.c: one easy handle, on a multi handle that others may be on. A handle may move between
+ * threads but be used by one at a time; what may come from another thread is in multi.h.
  *
  * libcurl must not read the environment (a pool thread would race with writes to process.env), so
  * proxies are always set, to "" where there is none.
  */
 #include "curl.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +15,7 @@
 #include <curl/curl.h>
 #include <uv.h>
 
+#include "multi.h"
 #include "trust.h"
 #include "url.h"
 
@@ -27,7 +25,6 @@
 #endif
 
 enum {
-    POLL_MS = 1000,
     MAX_CONNECT_MS = 4 * 1000,
     /* Load balancers close idle connections after a minute or so; ours are not kept that long. */
     MAX_IDLE_SECONDS = 30,
@@ -44,7 +41,8 @@ enum {
 };
 
 struct oa_curl {
-    CURLM *multi;
+    oa_multi *multi; /* owned with those that are joined */
+    oa_transfer transfer;
     CURL *easy;
     struct curl_slist *headers;
     struct curl_slist *gzip_headers;
@@ -55,19 +53,14 @@ struct oa_curl {
     size_t body_len;
     size_t body_cap;
     bool body_is_too_large;
-    bool headers_ended;   /* of the answer: libcurl takes half of them for all */
-    bool has_retry_after; /* likewise: libcurl takes that of an interim answer for it */
-    oa_answer answer;     /* of the POST that is under way */
-    oa_now began;         /* likewise */
-    bool is_added;        /* likewise; to the multi handle */
-    CURLcode code;        /* likewise; what it comes to if it ends now */
-    oa_now used;          /* when the last POST ended; 0 before the first */
-    uint64_t old_at_ms;   /* when the connection is to be replaced */
-    bool is_suspect;      /* the last exchange speaks against its connection */
+    bool headers_ended;    /* of the answer: libcurl takes half of them for all */
+    bool has_retry_after;  /* likewise: libcurl takes that of an interim answer for it */
+    oa_answer answer;      /* of the POST that is under way */
+    oa_now began;          /* likewise */
+    uint64_t old_at_ms;    /* when the connection is to be replaced */
+    bool is_suspect;       /* the last exchange speaks against its connection */
+    uint32_t stale_before; /* see oa_multi; as often had it a new connection */
     uint64_t request_timeout_ms;
-    /* Written by cancel (any thread) and rearm (before a hand-over); read by the thread that POSTs.
-     * It carries no other data, so sequential consistency is more than enough. */
-    atomic_bool cancelled;
     bool has_ca_file;
     oa_trust *trust;              /* NULL: what libcurl trusts */
     char no_trust[256];           /* why nothing can be verified with it; "" when it can */
@@ -120,13 +113,25 @@ static size_t on_body(char *data, size_t size, size_t count, void *user) {
     return count;
 }
 
+/* Behind one address are many machines, and a broken one keeps its connections. */
+static bool speaks_against_connection(long status) { return status == 408 || status >= 500; }
+
+/* Have no exchange beside this one use its connection, if the answer speaks against that. */
+static void close_if_suspect(oa_curl *curl) {
+    long status = 0;
+    curl_easy_getinfo(curl->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (curl->multi->count > 1 && speaks_against_connection(status))
+        curl_easy_setopt(curl->easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
 static size_t on_header(char *data, size_t size, size_t count, void *user) {
     static const char retry_after[] = "retry-after:";
     (void)size;
     oa_curl *curl = user;
-    if (count >= 5 && memcmp(data, "HTTP/", 5) == 0) /* after an interim answer, the final one */
+    if (count >= 5 && memcmp(data, "HTTP/", 5) == 0) { /* after an interim answer, the final one */
         curl->headers_ended = curl->has_retry_after = false;
-    else if (count > 0 && (data[0] == '\r' || data[0] == '\n'))
+        close_if_suspect(curl);
+    } else if (count > 0 && (data[0] == '\r' || data[0] == '\n'))
         curl->headers_ended = true;
     else if (count >= sizeof(retry_after) &&
              strncasecmp(data, retry_after, sizeof(retry_after) - 1) == 0)
@@ -248,9 +253,7 @@ static void judge_connection(oa_curl *curl, CURLcode code) {
             random = uv_hrtime();
         curl->old_at_ms = curl->began.monotonic_ms + oa_curl_life_ms(random);
     }
-    /* Behind one address are many machines, and a broken one keeps its connections. */
-    const int status = curl->answer.status_code;
-    curl->is_suspect = code != CURLE_OK || status == 408 || status >= 500;
+    curl->is_suspect = code != CURLE_OK || speaks_against_connection(curl->answer.status_code);
 }
 
 static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
@@ -259,6 +262,7 @@ static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, gzip ? curl->gzip_headers : curl->headers);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 0L);
 }
 
 static bool add_header(struct curl_slist **list, const char *header) {
@@ -283,23 +287,23 @@ static CURLcode set_string(CURL *easy, CURLoption option, oa_str value, const ch
     return code;
 }
 
-/* Whether the next exchange needs a new connection. */
-static bool wants_fresh(const oa_curl *curl, oa_now now) {
-    return curl->is_suspect || oa_curl_is_stale(curl->used, curl->old_at_ms, now);
-}
-
-/* Give the request to libcurl. */
-static void add(oa_curl *curl, oa_now now) {
-    curl->began = now;
-    curl->is_added = curl_multi_add_handle(curl->multi, curl->easy) == CURLM_OK;
-    curl->code = curl->is_added ? CURLE_ABORTED_BY_CALLBACK : CURLE_OUT_OF_MEMORY;
+/* Whether the next exchange needs a new connection. Where one is stale, all are: which of them an
+ * exchange gets is up to libcurl. */
+static bool wants_fresh(oa_curl *curl, oa_now now) {
+    oa_multi *multi = curl->multi;
+    if (oa_curl_is_stale(multi->used, curl->old_at_ms, now))
+        multi->stale++;
+    const bool is_stale = curl->stale_before != multi->stale;
+    curl->stale_before = multi->stale;
+    return curl->is_suspect || is_stale;
 }
 
 void oa_curl_begin(oa_curl *curl, oa_now now, oa_str body, bool gzip) {
     reset_answer(curl);
     curl->answer = (oa_answer){.sent_bytes = body.len};
     set_request(curl, body, gzip, wants_fresh(curl, now));
-    add(curl, now);
+    curl->began = now;
+    oa_multi_begin(curl->multi, &curl->transfer, CURLE_OK);
 }
 
 static CURLcode set_get(oa_curl *curl, const oa_get *get, oa_now now) {
@@ -327,61 +331,24 @@ void oa_curl_begin_get(oa_curl *curl, oa_now now, const oa_get *get) {
     curl->answer = (oa_answer){0};
     curl->sink = get->sink;
     curl->sink_data = get->data;
-    if (set_get(curl, get, now) == CURLE_OK) {
-        add(curl, now);
-        return;
-    }
     curl->began = now;
-    curl->is_added = false;
-    curl->code = CURLE_OUT_OF_MEMORY;
+    oa_multi_begin(curl->multi, &curl->transfer, set_get(curl, get, now));
 }
 
-/* The code of a POST for which libcurl has nothing more to do. */
-static CURLcode result(oa_curl *curl) {
-    int left = 0;
-    const CURLMsg *message = curl_multi_info_read(curl->multi, &left);
-    if (message == NULL || message->msg != CURLMSG_DONE)
-        return CURLE_FAILED_INIT;
-    if (message->data.result == CURLE_OK && !curl->headers_ended)
-        return CURLE_RECV_ERROR;
-    return message->data.result;
-}
+bool oa_curl_run(oa_curl *curl, uint64_t slice_ms) { return oa_multi_run(curl->multi, slice_ms); }
 
-bool oa_curl_run(oa_curl *curl, uint64_t slice_ms) {
-    const uint64_t started_ms = uv_hrtime() / 1000000;
-    int running = 1;
-    while (curl->is_added && !atomic_load(&curl->cancelled)) {
-        if (curl_multi_perform(curl->multi, &running) != CURLM_OK) {
-            curl->code = CURLE_FAILED_INIT;
-            return true;
-        }
-        if (running == 0) {
-            curl->code = result(curl);
-            return true;
-        }
-        const uint64_t spent_ms = uv_hrtime() / 1000000 - started_ms;
-        if (spent_ms >= slice_ms)
-            return false;
-        const uint64_t left_ms = slice_ms - spent_ms;
-        const int wait_ms = left_ms < POLL_MS ? (int)left_ms : POLL_MS;
-        if (curl_multi_poll(curl->multi, NULL, 0, wait_ms, NULL) != CURLM_OK) {
-            curl->code = CURLE_FAILED_INIT;
-            return true;
-        }
-    }
-    return true;
-}
+bool oa_curl_is_over(const oa_curl *curl) { return curl->transfer.is_over; }
 
 void oa_curl_end(oa_curl *curl, oa_now now, oa_answer *out) {
-    const CURLcode code = curl->code;
+    CURLcode code = curl->transfer.code;
+    if (code == CURLE_OK && !curl->headers_ended)
+        code = CURLE_RECV_ERROR;
     if (code == CURLE_OK)
         read_answer(curl, &curl->answer);
     else
         explain(curl, code);
     judge_connection(curl, code);
-    if (curl->is_added)
-        curl_multi_remove_handle(curl->multi, curl->easy);
-    curl->used = now;
+    oa_multi_end(curl->multi, &curl->transfer, now);
     *out = curl->answer;
     out->aborted = code == CURLE_ABORTED_BY_CALLBACK;
     *(code == CURLE_OK ? &out->location : &out->error) =
@@ -389,12 +356,11 @@ void oa_curl_end(oa_curl *curl, oa_now now, oa_answer *out) {
     out->duration_ms = now.monotonic_ms - curl->began.monotonic_ms;
 }
 
-void oa_curl_cancel(oa_curl *curl) {
-    atomic_store(&curl->cancelled, true);
-    curl_multi_wakeup(curl->multi);
-}
+void oa_curl_cancel(oa_curl *curl) { oa_multi_cancel(curl->multi); }
 
-void oa_curl_rearm(oa_curl *curl) { atomic_store(&curl->cancelled, false); }
+void oa_curl_recall(oa_curl *curl) { oa_multi_recall(curl->multi); }
+
+void oa_curl_rearm(oa_curl *curl) { oa_multi_rearm(curl->multi); }
 
 /* ---- Creation ---- */
 
@@ -499,6 +465,10 @@ static CURLcode set_options(oa_curl *curl, const oa_curl_config *config) {
     SET(curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header));
     SET(curl_easy_setopt(easy, CURLOPT_HEADERDATA, curl));
 #undef SET
+#if LIBCURL_VERSION_NUM >= 0x075000
+    /* Of exchanges that go on together, one may get the connection that another has opened. */
+    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)MAX_LIFE_MS / 1000);
+#endif
 #if LIBCURL_VERSION_NUM >= 0x075700
     /* An abort does not wait for a resolver that hangs. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
@@ -511,8 +481,7 @@ void oa_curl_free(oa_curl *curl) {
         return;
     if (curl->easy != NULL)
         curl_easy_cleanup(curl->easy);
-    if (curl->multi != NULL)
-        curl_multi_cleanup(curl->multi);
+    oa_multi_leave(curl->multi, &curl->transfer);
     curl_slist_free_all(curl->headers);
     curl_slist_free_all(curl->gzip_headers);
     curl_slist_free_all(curl->get_headers);
@@ -521,29 +490,41 @@ void oa_curl_free(oa_curl *curl) {
     free(curl);
 }
 
-oa_status oa_curl_new(const oa_curl_config *config, oa_curl **out) {
-    uv_once(&once, start_curl);
-    if (!curl_is_ready)
-        return OA_UNAVAILABLE;
+/* Ownership: takes a multi that none has joined. */
+static oa_status create(const oa_curl_config *config, oa_multi *multi, oa_curl **out) {
     oa_curl *curl = calloc(1, sizeof(*curl));
-    if (curl == NULL)
+    if (curl == NULL) {
+        if (multi->count == 0)
+            oa_multi_free(multi);
         return OA_NOMEM;
-    atomic_init(&curl->cancelled, false);
+    }
+    curl->multi = multi;
+    curl->easy = curl->transfer.easy = curl_easy_init();
+    oa_multi_join(multi, &curl->transfer);
     curl->request_timeout_ms = config->request_timeout_ms;
     oa_url_host(config->server_url, curl->host, sizeof(curl->host));
     curl->has_ca_file = config->ca_file.data != NULL;
-    curl->multi = curl_multi_init();
-    curl->easy = curl_easy_init();
     CURLcode code = CURLE_OUT_OF_MEMORY;
-    if (curl->multi != NULL && curl->easy != NULL && make_headers(curl)) {
-        /* What a new connection has replaced is closed, and not used again after it. */
-        curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, 1L);
+    if (curl->easy != NULL && make_headers(curl))
         code = set_options(curl, config);
-    }
     if (code == CURLE_OK) {
         *out = curl;
         return OA_OK;
     }
     oa_curl_free(curl);
     return code == CURLE_OUT_OF_MEMORY ? OA_NOMEM : OA_UNAVAILABLE;
+}
+
+oa_status oa_curl_new(const oa_curl_config *config, oa_curl **out) {
+    uv_once(&once, start_curl);
+    if (!curl_is_ready)
+        return OA_UNAVAILABLE;
+    oa_multi *multi = oa_multi_new();
+    if (multi == NULL)
+        return OA_NOMEM;
+    return create(config, multi, out);
+}
+
+oa_status oa_curl_join(const oa_curl_config *config, oa_curl *curl, oa_curl **out) {
+    return create(config, curl->multi, out);
 }

@@ -5,7 +5,11 @@
  *
  *     begin or begin_get -> run, until it is over or no longer wanted -> end
  *
- * Thread: one call at a time, on any thread, but oa_curl_cancel(), which may come at any time.
+ * Several may be joined: then their exchanges go on together, in one call of oa_curl_run(), over as
+ * many connections.
+ *
+ * Thread: one call at a time, on any thread, for all that are joined; but oa_curl_cancel() and
+ * oa_curl_recall(), which may come at any time.
  */
 #ifndef OA_HOST_CURL_H
 #define OA_HOST_CURL_H
@@ -36,6 +40,13 @@ typedef struct oa_curl oa_curl;
  * Ownership: copies the config's strings; returns *out owned. Errors: OA_NOMEM, OA_UNAVAILABLE.
  */
 oa_status oa_curl_new(const oa_curl_config *config, oa_curl **out)
+    __attribute__((warn_unused_result));
+
+/*
+ * Create one more, with the same config, whose exchanges go on together with those of `curl`.
+ * Ownership: as above. Errors: as above.
+ */
+oa_status oa_curl_join(const oa_curl_config *config, oa_curl *curl, oa_curl **out)
     __attribute__((warn_unused_result));
 
 /* Take it, and close the connection. NULL is fine. */
@@ -77,8 +88,12 @@ typedef struct oa_get {
  */
 void oa_curl_begin_get(oa_curl *curl, oa_now now, const oa_get *get);
 
-/* Go on with the exchange for `slice_ms` at most. Return whether it is over; a cancelled one is. */
+/* Go on with the exchange, and those that are joined, for `slice_ms` at most. Return whether one is
+ * over; all that are cancelled are. */
 bool oa_curl_run(oa_curl *curl, uint64_t slice_ms);
+
+/* Whether this one is over, and to be ended. */
+bool oa_curl_is_over(const oa_curl *curl);
 
 /*
  * End the POST, which is aborted if it is not over, and fill in *out, which lends its strings until
@@ -87,11 +102,15 @@ bool oa_curl_run(oa_curl *curl, uint64_t slice_ms);
  */
 void oa_curl_end(oa_curl *curl, oa_now now, oa_answer *out);
 
-/* Wake the POST that is under way, or the next one, and have it over within a millisecond. Thread:
- * any. */
+/* Wake the POST that is under way, or the next one, and have it over within a millisecond, with all
+ * that are joined. Thread: any. */
 void oa_curl_cancel(oa_curl *curl);
 
-/* Forget an earlier cancel: a POST is about to be handed to another thread. */
+/* Have oa_curl_run(), or its next call, return within a millisecond, whatever is over: another
+ * exchange is to begin. Thread: any. */
+void oa_curl_recall(oa_curl *curl);
+
+/* Forget an earlier cancel or recall: a POST is about to be handed to another thread. */
 void oa_curl_rearm(oa_curl *curl);
 
 /* Whether a connection that was last used at `used`, and is to be replaced from the monotonic

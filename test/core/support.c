@@ -571,7 +571,7 @@ static void perform(world *w) {
         expect_gzip(oa_attempt_body(w->attempt), plain);
     exchange request = {.attempt = w->attempt, .arrival = w->server.count};
     if (server_receive(w, plain, &request.held)) {
-        assert_true(w->held_count < OA_MAX_LANES);
+        assert_true(w->held_count < OA_MAX_CONCURRENT);
         request.held.body = request.body = must(strdup(request.held.body));
         w->held[w->held_count++] = request;
         w->attempt = NULL;

@@ -160,8 +160,8 @@ struct world {
     oa_config config;
     server server;
     oa_dispatcher *dispatcher;
-    oa_attempt *attempt;         /* that is performed, or answered, just now */
-    exchange held[OA_MAX_LANES]; /* in order of arrival */
+    oa_attempt *attempt;              /* that is performed, or answered, just now */
+    exchange held[OA_MAX_CONCURRENT]; /* in order of arrival */
     size_t held_count;
     struct store *store; /* NULL, or shared by worlds: see support_store.h */
     bool is_telling;     /* a test's handler runs */

@@ -59,7 +59,7 @@ const LIBRARIES = {
   'arm_acle.h': ['src/core/crc32.c'],
   'cpuid.h': ['src/core/crc32.c'],
   'immintrin.h': ['src/core/crc32.c'],
-  'curl/curl.h': ['src/host/curl.c'],
+  'curl/curl.h': ['src/host/curl.c', 'src/host/multi.h'], // for curl.c and multi.c
   'openssl/err.h': ['src/host/trust.c'],
   'openssl/pem.h': ['src/host/trust.c'],
   'openssl/ssl.h': ['src/host/trust.c'],

@@ -43,6 +43,8 @@ static void stop_waiting(oa_place *place) {
 
 bool oa_place_acquire(oa_place *place) {
     uv_once(&once, count_places);
+    if (place->is_taken)
+        return atomic_load(&waiting) == 0;
     const bool others_wait = !place->is_waiting && atomic_load(&waiting) > 0;
     if (!others_wait && take()) {
         stop_waiting(place);

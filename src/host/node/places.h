@@ -18,7 +18,10 @@ typedef struct oa_place {
     bool is_taken;
 } oa_place;
 
-/* Take a place, or wait for one and return false: then ask again soon. */
+/*
+ * Take a place, or wait for one and return false: then ask again soon. Of who has it already,
+ * return whether it may be used for more: no one else waits for one.
+ */
 bool oa_place_acquire(oa_place *place);
 
 /* Give the place back, or wait for one no longer. */
