@@ -7,6 +7,7 @@ const { parseArgs } = require('node:util');
 
 /** The commands by name, loaded when needed: OPTIONS for parseArgs(), USAGE, and run(values, { fail, failUsage }). */
 const COMMANDS = {
+  agent: () => require('./agent/command.js'),
   collector: () => require('./collector/command.js'),
   doctor: () => require('./doctor/command.js'),
 };
@@ -22,6 +23,7 @@ const EXIT_USAGE = 2;
 const usage = () => `Usage: optimizely-amplitude <command> [options]
 
 Commands:
+  agent              send the decisions of Optimizely Agents to Amplitude
   collector          run a local stand-in for Amplitude, and a page that shows what arrives
   doctor             find out why events do not arrive
 

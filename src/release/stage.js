@@ -72,8 +72,10 @@ function bundle(folder, names, options) {
 /** Bundle lib/index.js, and remove the modules that only the bundle needs. */
 function bundleIndex(folder) {
   const others = [
+    'agent',
     'audiences',
     'cli/main',
+    'cli/agent/command',
     'cli/collector/index',
     'cli/doctor/index',
     'lambda',

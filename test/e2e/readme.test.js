@@ -18,6 +18,7 @@ const { after, before, describe, it, test } = require('node:test');
 
 const { createAudiences } = require('../../lib/audiences.js');
 const { createDispatcher } = require('../../lib/index.js');
+const { createAgentDecision, startAgent } = require('../support/agent/agent.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { startCohortServer } = require('../support/audiences/server.js');
 const { messageOf } = require('../support/audiences/webhook.js');
@@ -307,6 +308,34 @@ describe('the code', () => {
         },
       ],
     ]);
+  });
+
+  it('of Optimizely Agent', async (t) => {
+    const agent = await startAgent();
+    t.after(() => agent.stop());
+    const file = 'agent-listener.js';
+    const told =
+      "setInterval(() => listener.status()[0].decisions > 0 && console.log('read'), 20);";
+    const source = code(file).replace(/\['http.*\]/, JSON.stringify([agent.url])) + told;
+    const { child, sent } = await start(t, { [file]: source }, file);
+    await agent.listened();
+    await agent.stream(createAgentDecision('user_9'));
+    await child.printed('read');
+    child.kill('SIGTERM');
+    assert.deepEqual(await child.ended, { code: null, signal: 'SIGTERM' });
+    assert.equal(child.stderr, '');
+    assert.deepEqual(types(sent()), DELIVERED);
+  });
+
+  it('of the settings of the bridge', async (t) => {
+    const file = 'bridge.js';
+    const more = `
+      const { accessToken, resolveUser } = module.exports;
+      const users = ['bot_1', 'user_1'].map((userId) => resolveUser({ userId }));
+      console.log(JSON.stringify([accessToken(), ...users]));`;
+    const env = { OPTIMIZELY_AGENT_TOKEN: 'token' };
+    const { stdout } = await run(t, { [file]: code(file) + more }, file, env);
+    assert.deepEqual(JSON.parse(stdout), ['token', null, { userId: 'user_1' }]);
   });
 
   it('of exposures', async (t) => {
@@ -687,9 +716,10 @@ describe('the documentation names', () => {
   });
 
   it('every option of the commands', () => {
-    for (const command of ['collector', 'doctor']) {
+    const pages = { agent: 'agent', collector: 'collector', doctor: 'collector' };
+    for (const [command, page] of Object.entries(pages)) {
       const { OPTIONS } = require(`../../lib/cli/${command}/command.js`);
-      Object.keys(OPTIONS).forEach((name) => namesInRow('docs/collector.md', `--${name}`));
+      Object.keys(OPTIONS).forEach((name) => namesInRow(`docs/${page}.md`, `--${name}`));
     }
   });
 

@@ -1,0 +1,4 @@
+import api from './agent.js';
+
+export const { listenToAgent } = api;
+export default api;

@@ -1,0 +1,169 @@
+'use strict';
+
+/** The bridge as a program: Agents on one side, Amplitude on the other, each of which fails. */
+
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { test } = require('node:test');
+
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { createAgentDecision, startAgent } = require('../support/agent/agent.js');
+const { request } = require('../support/network/request.js');
+const { startChild } = require('../support/process/child.js');
+
+const CLI = path.join(__dirname, '..', '..', 'lib', 'cli', 'main.js');
+const DECISIONS = 200_000;
+
+/** Start a bridge; returns its process, and what /healthz and /metrics answer. */
+async function startBridge(t, agents, amplitude, args = [], env = {}) {
+  const child = startChild(
+    t,
+    [
+      CLI,
+      'agent',
+      ...agents.flatMap(({ url }) => ['--url', url]),
+      '--port',
+      '0',
+      '--server-url',
+      amplitude.httpapi,
+      '--option',
+      'proxy=',
+      ...args,
+    ],
+    { env: { AMPLITUDE_API_KEY: 'test-key', OPTIMIZELY_SDK_KEY: 'sdk-key', ...env } },
+  );
+  await child.printed('Listening on http');
+  const [, url] = /Listening on (\S+)/.exec(child.stdout);
+  return {
+    child,
+    health: async () => (await request(`${url}/healthz`)).json,
+    metrics: async () => (await request(`${url}/metrics`)).text,
+    url,
+  };
+}
+
+async function until(condition) {
+  while (!(await condition())) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+test(`${DECISIONS.toLocaleString('en')} decisions arrive once, while Amplitude is down and an Agent restarts`, async (t) => {
+  const amplitude = await startAmplitude({
+    recordBodies: false,
+    maxEvents: 3 * DECISIONS,
+    maxEventBytes: 2 ** 31,
+    maxUsers: 2 * DECISIONS,
+  });
+  const agents = [await startAgent(), await startAgent()];
+  t.after(async () => {
+    await Promise.all(agents.map((agent) => agent.stop()));
+    await amplitude.close();
+  });
+  const { child, health, metrics } = await startBridge(t, agents, amplitude, [
+    '--option',
+    'flushIntervalMillis=200',
+  ]);
+  await Promise.all(agents.map((agent) => agent.listened()));
+
+  /** Each Agent streams its half of a range of users. */
+  const stream = (from, to) =>
+    Promise.all(
+      agents.map(async (agent, which) => {
+        for (let i = from + which; i < to; i += 2) {
+          await agent.stream(createAgentDecision(`user_${i}`));
+        }
+      }),
+    );
+  const read = async () =>
+    (await health()).agents.reduce((sum, { decisions }) => sum + decisions, 0);
+
+  const third = Math.floor(DECISIONS / 3);
+  await stream(0, third);
+  amplitude.setFault(amplitude.faults.status(503));
+  await stream(third, 2 * third);
+  // Amplitude is down, and everything is read all the same.
+  await until(async () => (await read()) === 2 * third);
+  await until(async () => (await health()).amplitude.health === 'retrying');
+  assert.ok((await health()).amplitude.pending > 0);
+
+  await agents[1].stop();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await agents[1].start();
+  await agents[1].listened();
+  await stream(2 * third, DECISIONS);
+  await until(async () => (await read()) === DECISIONS);
+  amplitude.setFault(null);
+
+  const [first, second] = (await health()).agents;
+  assert.deepEqual([first.connections, second.connections], [1, 2]);
+  assert.ok(second.awayMillis - first.awayMillis >= 190, `${second.awayMillis} ms`);
+  assert.match(
+    child.output,
+    /nobody listened for \d+ ms, and what it decided meanwhile is not known/,
+  );
+  assert.match(
+    await metrics(),
+    /^optimizely_amplitude_agent_connections_total\{url="http:[^"]+event-stream"\} 2$/m,
+  );
+
+  // What waits is delivered before the process ends.
+  child.kill('SIGTERM');
+  assert.deepEqual(await child.ended, { code: null, signal: 'SIGTERM' });
+  const viewed = amplitude.store.events({ type: 'Experiment Viewed' });
+  assert.equal(viewed.length, DECISIONS);
+  assert.equal(new Set(viewed.map((event) => event.user_id)).size, DECISIONS);
+});
+
+test('a file of settings may have callbacks, and what it says is obeyed', async (t) => {
+  const amplitude = await startAmplitude();
+  const agent = await startAgent(({ authorization }) =>
+    authorization === 'Bearer from-the-file' ? null : [401, 'no'],
+  );
+  t.after(async () => {
+    await agent.stop();
+    await amplitude.close();
+  });
+  const config = path.join(__dirname, '..', 'examples', 'agent', 'bridge.js');
+  const { child, url } = await startBridge(t, [agent], amplitude, ['--config', config], {
+    OPTIMIZELY_AGENT_TOKEN: 'from-the-file',
+    OA_OPTION_FORMAT: '"exposure"',
+  });
+  await agent.listened();
+  await agent.stream(createAgentDecision('user_1'));
+  await agent.stream(createAgentDecision('bot_1'));
+  const health = async () => (await request(`${url}/healthz`)).json;
+  await until(async () => (await health()).agents[0].decisions === 2);
+  assert.equal((await request(`${url}/`)).status, 404);
+  child.kill('SIGTERM');
+  await child.ended;
+  assert.deepEqual(
+    amplitude.store.events().map((event) => [event.event_type, event.user_id, event.platform]),
+    [['[Experiment] Exposure', 'user_1', 'Server']],
+  );
+});
+
+test('what is wrong ends it with a message', async (t) => {
+  const base = ['agent', '--url', 'http://127.0.0.1:9', '--sdk-key', 'key'];
+  const env = { AMPLITUDE_API_KEY: 'test-key' };
+  const cases = [
+    [base, {}, 1, /option 'apiKey': expected the API key of the Amplitude project/],
+    [['agent'], env, 2, /--url is missing, and OPTIMIZELY_AGENT_URL/],
+    [[...base, '--option', 'flushQueSize=1'], env, 1, /did you mean 'flushQueueSize'\?/],
+    [
+      [...base, '--url', 'agent:8080'],
+      env,
+      1,
+      /option 'url': expected the URL of an Optimizely Agent/,
+    ],
+    [[...base, '--port', 'x'], env, 2, /--port must be a number/],
+    [[...base, '--config', 'none.js'], env, 2, /none\.js/],
+  ];
+  for (const [args, variables, code, message] of cases) {
+    const child = startChild(t, [CLI, ...args], {
+      env: { AMPLITUDE_API_KEY: '', OPTIMIZELY_AGENT_URL: '', ...variables },
+    });
+    assert.deepEqual(await child.ended, { code, signal: null });
+    assert.match(child.stderr, message);
+  }
+});
