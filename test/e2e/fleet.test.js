@@ -15,6 +15,7 @@ const {
   viewed,
 } = require('../support/dispatcher/harness.js');
 const { createNotification, US_PREMIUM } = require('../support/optimizely/sdk.js');
+const { CLIENTS, CLUSTER_CLIENTS } = require('../support/store/clients.js');
 const { startCluster, startRedis } = require('../support/store/redis.js');
 const { seededRandom } = require('../support/util/random.js');
 
@@ -57,53 +58,6 @@ async function startFleet(t, stores, options = {}) {
     },
   };
 }
-
-/** By the name of a package: how an application makes its client, and ends it. */
-const CLIENTS = {
-  redis: async ({ port }) => {
-    const client = require('redis').createClient({ url: `redis://127.0.0.1:${port}` });
-    client.on('error', () => {}); // its server ends first
-    await client.connect();
-    return { client, end: () => client.destroy() };
-  },
-  ioredis: ({ port }) => {
-    const client = new (require('ioredis').Redis)(port);
-    return { client, end: () => client.disconnect() };
-  },
-  iovalkey: ({ port }) => {
-    const client = new (require('iovalkey').Valkey)(port);
-    return { client, end: () => client.disconnect() };
-  },
-  '@valkey/valkey-glide': async ({ port }) => {
-    const { GlideClient } = require('@valkey/valkey-glide');
-    const client = await GlideClient.createClient({ addresses: [{ host: '127.0.0.1', port }] });
-    return { client, end: () => client.close() };
-  },
-};
-
-const CLUSTER_CLIENTS = {
-  redis: async (nodes) => {
-    const { createCluster } = require('redis');
-    const client = createCluster({
-      rootNodes: nodes.map(({ port }) => ({ url: `redis://127.0.0.1:${port}` })),
-    });
-    await client.connect();
-    return { client, end: () => client.destroy() };
-  },
-  ioredis: async (nodes) => {
-    const { Cluster } = require('ioredis');
-    const client = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })));
-    await once(client, 'ready');
-    return { client, end: () => client.disconnect() };
-  },
-  '@valkey/valkey-glide': async (nodes) => {
-    const { GlideClusterClient } = require('@valkey/valkey-glide');
-    const client = await GlideClusterClient.createClient({
-      addresses: nodes.map(({ port }) => ({ host: '127.0.0.1', port })),
-    });
-    return { client, end: () => client.close() };
-  },
-};
 
 async function changesAreSeen(t, client, options) {
   const { amplitude, dispatchers, see } = await startFleet(t, [
