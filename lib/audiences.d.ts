@@ -1,4 +1,5 @@
 import type { DispatcherOptions } from './index.js';
+import type { StoreClient, StoreSend } from './store.js';
 
 /** A client of the Optimizely SDK v4, v5 or v6: the member that is used here. */
 export interface UserContextClient {
@@ -26,7 +27,10 @@ export interface AudiencesOptions<Name extends string = string> {
   /** The API key of the Amplitude project. Required, but for the source `file`. */
   apiKey?: string | undefined;
 
-  /** The secret key of the same project. Required, but for the source `file`. */
+  /**
+   * The secret key of the same project. Required, but for the source `file`; there, with a `store`, any text that
+   * all processes share and nobody else knows.
+   */
   secretKey?: string | undefined;
 
   /** Where the project is: `US` (the default) or `EU`. */
@@ -62,6 +66,14 @@ export interface AudiencesOptions<Name extends string = string> {
    */
   snapshot?: { directory: string } | undefined;
 
+  /**
+   * Share the members of a fleet through Redis or Valkey: one process asks the source, and the others read what it
+   * wrote; a message of the webhook reaches all of them. A client alone, or a function `send`, is short for
+   * `{ client }` or `{ send }`. Hashes of user ids are written there, made with `secretKey`, and no ids. Default:
+   * none; each process asks the source itself.
+   */
+  store?: CohortStore | StoreClient | StoreSend | undefined;
+
   /** Called when a cohort has other members, or is in another state. */
   onChange?: ((change: CohortChange<Name>) => void) | undefined;
 
@@ -84,6 +96,18 @@ export interface AudiencesOptions<Name extends string = string> {
   logLevel?: DispatcherOptions['logLevel'];
 }
 
+/** The application's own connection to Redis or Valkey: `client`, or `send` for any other client. */
+export interface CohortStore {
+  /** A client of `redis`, `ioredis`, `iovalkey`, `@valkey/valkey-glide` or `@upstash/redis`, also of a cluster. */
+  client?: StoreClient | undefined;
+
+  /** Sends a command to the node that has `routingKey`, such as `['EVALSHA', ...]`, and returns its reply. */
+  send?: StoreSend | undefined;
+
+  /** What the names of keys begin with: 1 to 64 letters, digits, or any of `_.:-`. Default: `'oa'`. */
+  prefix?: string | undefined;
+}
+
 /**
  * - `loading`: nothing is known yet; the attribute is left out.
  * - `refused`: nothing is known, and the source has said why; the attribute is left out.
@@ -103,8 +127,11 @@ export interface CohortStatus {
   lastModified: number | null;
   /** How long ago the source had these members; null before they are loaded. */
   ageMillis: number | null;
-  /** Where the members come from; `snapshot` until the source has confirmed them. */
-  source: 'amplitude' | 'behavioral' | 'file' | 'snapshot';
+  /**
+   * Where the members come from; `store` when another process asked the source, and `snapshot` until somebody has
+   * confirmed them.
+   */
+  source: 'amplitude' | 'behavioral' | 'file' | 'store' | 'snapshot';
   /** The bytes of the last download, as they came. */
   bytes: number;
   /** Why the last refresh failed; null when it did not. `statusCode` is 0 without an answer, and for a file. */
@@ -121,6 +148,19 @@ export interface AudiencesStatus<Name extends string = string> {
   webhook: WebhookStatus | null;
   /** The downloads of this month (UTC) of the source `behavioral`; null for others. */
   downloads: { month: string; used: number; limit: number } | null;
+  /** The store that a fleet shares; null without one. */
+  store: CohortStoreStatus | null;
+}
+
+export interface CohortStoreStatus {
+  /** `failing`: it does not answer, or not to all; this process keeps the members that it has. */
+  state: 'ok' | 'failing';
+  /** Whether this process asks the source for all. */
+  isLeader: boolean;
+  /** Messages of the webhook, of whatever process, that were applied here. */
+  messages: number;
+  /** The last failure, which stays after the next success; 400 characters of its message at most. */
+  lastError: { message: string; time: number } | null;
 }
 
 export interface WebhookStatus {
@@ -247,8 +287,8 @@ export interface Audiences<Name extends string = string> {
   /**
    * Return a handler of requests that takes the messages of Amplitude's cohort webhook: `http.createServer(handler)`,
    * `app.post(path, handler)` of Express, `fastify.post(path, handler)`, `exports.handler = handler` in AWS Lambda. They
-   * change the members that are loaded, in this process. Throws a TypeError with code `ERR_OA_OPTION`, and an Error with code `ERR_OA_CLOSED` after
-   * close().
+   * change the members that are loaded, in this process, or with a `store` in all. Throws a TypeError with code
+   * `ERR_OA_OPTION`, and an Error with code `ERR_OA_CLOSED` after close().
    */
   webhook(options: WebhookOptions<Name>): WebhookHandler;
 

@@ -16,6 +16,7 @@ const { BehavioralSource } = require('./behavioral.js');
 const { Clients } = require('./clients.js');
 const { Cohort } = require('./cohort.js');
 const { FileSource } = require('./files.js');
+const { Fleet } = require('./fleet.js');
 const { Membership } = require('./membership.js');
 const { createNative, release } = require('./native.js');
 const { Receiver } = require('./receiver.js');
@@ -36,12 +37,13 @@ class Audiences {
   #refresher;
   #clients;
   #receiver = null; // once there is a webhook
+  #fleet = null; // with a store
   #told = new Map(); // cohort -> the state that was told
   #waiting = new Set(); // those that await ready()
   #closing = null;
 
-  /** `silenceMillis` is how long a server may say nothing; tests are less patient. */
-  constructor(options, { silenceMillis } = {}) {
+  /** `silenceMillis` is how long a server may say nothing, and `pace` that of a fleet; tests are less patient. */
+  constructor(options, { silenceMillis, pace } = {}) {
     this.#options = options;
     this.#log = createLog(options.logger, { level: options.logLevel });
     options.warnings.forEach((message) => this.#log.warn(message, message));
@@ -65,7 +67,32 @@ class Audiences {
     if (options.snapshot !== null) {
       this.#restore();
     }
-    this.#refresher.start(this.#cohorts);
+    if (options.store !== null) {
+      this.#fleet = this.#join(names, pace);
+    }
+    this.#refresher.start(this.#cohorts, { isHeld: this.#fleet !== null });
+    this.#fleet?.start();
+  }
+
+  /** Share the members with other processes: one of them asks the source. */
+  #join(names, pace) {
+    this.#takeChanges();
+    return new Fleet(
+      {
+        native: this.#native,
+        refresher: this.#refresher,
+        cohorts: this.#cohorts,
+        names,
+        options: this.#options,
+        log: this.#log,
+        pace,
+      },
+      {
+        onFollow: (...args) => this.#follow(...args),
+        onMoved: (...args) => this.#move(...args),
+        onChanged: (...args) => this.#change(...args),
+      },
+    );
   }
 
   /** Start with the members of the last process. */
@@ -135,7 +162,7 @@ class Audiences {
             size: cohort.size,
             lastModified: cohort.lastModified,
             ageMillis: cohort.ageAt(now),
-            source: cohort.isFromSnapshot ? 'snapshot' : this.#source.name,
+            source: cohort.from ?? this.#source.name,
             bytes: cohort.bytes,
             lastError: cohort.lastError && { ...cohort.lastError },
           },
@@ -144,6 +171,7 @@ class Audiences {
       users,
       bytes,
       webhook: this.#receiver?.stats() ?? null,
+      store: this.#fleet?.stats() ?? null,
       downloads: this.#source.downloadsAt?.(now) ?? null,
     };
   }
@@ -163,25 +191,49 @@ class Audiences {
 
   /** Have messages change the members from now on. */
   #receive() {
+    this.#takeChanges();
+    if (this.#fleet === null) {
+      this.#log.info(
+        'the webhook changes the members of this process only: others know of it when their source has it',
+      );
+    }
+    return new Receiver({
+      native: this.#native,
+      refresher: this.#refresher,
+      fleet: this.#fleet,
+      log: this.#log,
+      onMoved: (...args) => this.#move(...args),
+      onChanged: (...args) => this.#change(...args),
+    });
+  }
+
+  #takeChanges() {
     const status = this.#native.takeChanges();
     if (status !== 'ok') {
       throw Object.assign(new Error(`no memory for the messages of a webhook (${status})`), {
         code: 'ERR_OA_NATIVE',
       });
     }
-    this.#log.info(
-      'the webhook changes the members of this process only: others know of it when their source has it',
-    );
-    return new Receiver({
-      native: this.#native,
-      refresher: this.#refresher,
-      log: this.#log,
-      onMoved: (cohort, moved, time) => {
-        cohort.change(moved, time, Date.now());
-        this.#know();
-      },
-      onChanged: (...args) => this.#change(...args),
-    });
+  }
+
+  /** Take what a part of a message has moved. */
+  #move(cohort, moved, time) {
+    cohort.change(moved, time, Date.now());
+    this.#know();
+  }
+
+  /** Take what the process says that asks the source; `size` with its members, undefined without. */
+  #follow(cohort, state, size) {
+    const { size: previousSize, lastModified } = cohort;
+    cohort.follow(state, size);
+    this.#know();
+    if (size !== undefined && cohort.isLoaded) {
+      this.#report(cohort, { kind: 'loaded' }, 'store');
+    }
+    const isOther =
+      size !== undefined && (size !== previousSize || cohort.lastModified !== lastModified);
+    this.#tell(cohort, isOther && cohort.isLoaded, previousSize);
+    this.#settleIfReady();
   }
 
   /** Tell what a message has changed. */
@@ -204,6 +256,7 @@ class Audiences {
       }
       this.#warnOfSnapshot(report);
       isAll = report.isAll;
+      this.#fleet?.changed(true);
       this.#cohorts.forEach((cohort, slot) => {
         if (isAll && cohort.isLoaded) {
           cohort.size += this.#native.members(slot) - sizes[slot];
@@ -222,6 +275,7 @@ class Audiences {
     const isOther = outcome.kind === 'loaded' && entered + left > 0;
     this.#cohorts.forEach((each) => this.#tell(each, each === cohort && isOther, previousSize));
     this.#settleIfReady();
+    this.#fleet?.changed(outcome.kind === 'loaded');
   }
 
   /** Tell the membership of which cohorts the members are known, and until when. */
@@ -338,7 +392,9 @@ class Audiences {
     if (this.#receiver !== null) {
       this.#receiver.isOpen = false;
     }
+    this.#fleet?.end();
     await this.#refresher.stop();
+    await this.#fleet?.ended();
     this.#waiting.forEach((settle) => settle());
     release(this.#native);
   }

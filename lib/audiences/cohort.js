@@ -23,7 +23,7 @@ class Cohort {
   confirmedAt = null; // when the source was known to have these members; null: none are loaded
   held = null; // { since, version, size } of the members that are not taken
   isRefused = false;
-  isFromSnapshot = false; // and not confirmed by the source yet
+  from = null; // 'snapshot', as long as nobody has confirmed it; 'store'; null: the source itself
   failures = 0; // in a row
   lastError = null;
   messageAt = -Infinity; // as of when the latest message of the webhook is
@@ -98,7 +98,7 @@ class Cohort {
   /** Start with what a snapshot has: the members that the source had then. */
   restore({ size, lastModified, confirmedAt }) {
     Object.assign(this, { size, lastModified: lastModified || null, confirmedAt });
-    this.isFromSnapshot = true;
+    this.from = 'snapshot';
     this.#version = this.lastModified;
   }
 
@@ -125,15 +125,31 @@ class Cohort {
       const { size, lastModified, bytes, version } = outcome;
       Object.assign(this, { size, lastModified, bytes, held: null, lastError: null, confirmedAt });
       this.#version = version;
-      this.isFromSnapshot = false;
+      this.from = null;
     } else if (kind === 'held') {
       const { size, version } = outcome;
       this.held = { since: this.held?.since ?? now, version, size };
     } else if (this.held === null) {
       this.confirmedAt = confirmedAt;
-      this.isFromSnapshot = false;
+      this.from = null;
       this.lastError = null;
     }
+  }
+
+  /** What another process has to know to go on with it. */
+  toState() {
+    const { confirmedAt, lastModified, bytes, isRefused, lastError, held } = this;
+    const version = this.#version;
+    return { confirmedAt, lastModified, bytes, isRefused, lastError, held, version };
+  }
+
+  /** Take what the process says that asks the source; `size`: with its members, unless that is undefined. */
+  follow({ version, ...state }, size) {
+    const confirmedAt =
+      state.confirmedAt === null ? null : Math.max(state.confirmedAt, this.messageAt);
+    Object.assign(this, state, { confirmedAt, failures: 0, from: 'store' });
+    this.#version = version;
+    this.size = size === undefined ? this.size : size;
   }
 
   /** Take what a message has changed, as of `time`. It confirms what is known, and makes nothing known. */

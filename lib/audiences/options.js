@@ -138,6 +138,12 @@ function snapshot(value) {
   return Object.freeze(resolveTable(SNAPSHOT_TABLE, value, 'snapshot.'));
 }
 
+/** The application's own client of Redis or Valkey. */
+function store(value) {
+  const { resolveStore } = require('../store-options.js'); // needed for a store only
+  return resolveStore(value, 'store');
+}
+
 const SNAPSHOT_TABLE = { directory: { check: directory, required: true } };
 
 function directory(value) {
@@ -166,6 +172,7 @@ const TABLE = {
   maxMembers: { check: integer(1, 2 ** 31 - 1, 'members'), default: MAX_MEMBERS },
   holdShrink: { check: holdShrink, default: 1 },
   snapshot: { check: snapshot, default: null },
+  store: { check: store, default: null },
   onChange: { check: callback, default: null },
   ...Object.fromEntries(SHARED.map((name) => [name, { check: same, default: undefined }])),
 };
@@ -273,6 +280,12 @@ function resolveOptions(options, env = process.env) {
   if (resolved.source === 'file') {
     resolved.cohorts = Object.freeze(withFiles(resolved));
     resolved.serverUrl = null;
+    if (resolved.store !== null && resolved.secretKey === null) {
+      throw optionError(
+        "option 'secretKey': expected a text that all processes share and nobody else knows, because with 'store' hashes " +
+          'of user ids that are made with it leave the process, got undefined',
+      );
+    }
   } else {
     checkCohortIds(resolved);
     resolved.serverUrl ??= SERVERS[resolved.source].origins[resolved.serverZone];

@@ -5,6 +5,8 @@
  * it. The addon keeps what they change in front of the table, and merges it into the next one when there is much of it.
  */
 
+const { reasonOf } = require('../reason.js');
+
 /** Merge from so many changes on: half of what the addon keeps. */
 const MERGE_CHANGES = 64 * 1024;
 /** Users that are changed at once: a millisecond or two. */
@@ -27,6 +29,7 @@ class Receiver {
   refused = 0; // requests
   #native;
   #refresher;
+  #fleet; // null: only this process knows
   #log;
   #onMoved;
   #onChanged;
@@ -36,8 +39,9 @@ class Receiver {
    * `onMoved(cohort, moved, timeMillis)` is called for each part of a message as soon as it counts, and
    * `onChanged(cohort, outcome, previousSize)` for each message that was applied.
    */
-  constructor({ native, refresher, log, onMoved, onChanged }) {
+  constructor({ native, refresher, fleet = null, log, onMoved, onChanged }) {
     this.#native = native;
+    this.#fleet = fleet;
     this.#refresher = refresher;
     this.#log = log;
     this.#onMoved = onMoved;
@@ -76,6 +80,9 @@ class Receiver {
       this.repeats++;
       return [200, 'it came before'];
     }
+    if (this.#fleet !== null) {
+      return this.#tellFleet(message, fields, cohort, time);
+    }
     const startedAt = performance.now();
     const previousSize = cohort.size;
     const moved = await this.#apply(message, fields, cohort, time);
@@ -95,6 +102,25 @@ class Receiver {
       200,
       moved.late === fields.users && moved.late > 0 ? 'something later is known' : 'done',
     ];
+  }
+
+  /** Have all processes change the users, this one too. */
+  async #tellFleet(message, fields, cohort, time) {
+    try {
+      await this.#fleet.send(message, fields, cohort, time);
+    } catch (error) {
+      this.#log.warn(
+        'webhook store',
+        `a message of the webhook cannot be put into the store: ${reasonOf(error)}; Amplitude has to send it again`,
+      );
+      const previousSize = cohort.size;
+      const moved = await this.#apply(message, fields, cohort, time);
+      this.#onChanged(cohort, { kind: 'changed', ...moved, skipped: fields.skipped }, previousSize);
+      return [503, 'the store does not take it: only this process has it'];
+    }
+    this.#remember(fields.messageId);
+    this.messages++;
+    return [200, 'done'];
   }
 
   /** Change all users, a slice in each turn of the loop. A slice counts as soon as it is there. */

@@ -32,7 +32,9 @@ class Refresher {
   #isStopped = false;
   #wake = null; // ends the sleep
   #running = null;
-  #merge = null; // { promise, resolve } of a merge that is wanted
+  #isHeld = false;
+  #untried; // cohorts that were not asked for yet
+  #tasks = new Map(); // name -> { perform, isPatient, promise, resolve }
   #onMerge;
 
   /**
@@ -54,25 +56,53 @@ class Refresher {
     this.#sleep = sleep;
   }
 
-  start(cohorts) {
+  /** `isHeld`: ask for nothing before resume(). */
+  start(cohorts, { isHeld = false } = {}) {
     cohorts.forEach((cohort) => this.#due.set(cohort, 0));
+    this.#untried = new Set(cohorts);
+    this.#isHeld = isHeld;
     this.#running = this.#run();
+  }
+
+  /** Ask for nothing; what is under way ends by itself. */
+  hold() {
+    this.#isHeld = true;
+  }
+
+  resume() {
+    this.#isHeld = false;
+    this.#wake?.();
   }
 
   /** Merge the changes into the table, as soon as no load is under way; resolves when that is over. Never rejects. */
   merge() {
+    return this.perform('merge', async () => {
+      try {
+        await this.#onMerge();
+      } catch (error) {
+        this.#log.warn('merge', `changes of the webhook are not merged: ${reasonOf(error)}`);
+      }
+    });
+  }
+
+  /**
+   * Do something for which the table must stay as it is, as soon as no load is under way; resolves when that is over.
+   * What has the same name and was not begun is done once. A task that `isPatient` comes after the first refresh of
+   * each cohort. `task` never rejects.
+   */
+  perform(name, task, { isPatient = false } = {}) {
     if (this.#isStopped) {
       return Promise.resolve();
     }
-    if (this.#merge === null) {
+    if (!this.#tasks.has(name)) {
       let resolve;
       const promise = new Promise((settle) => {
         resolve = settle;
       });
-      this.#merge = { promise, resolve };
+      this.#tasks.set(name, { task, isPatient, promise, resolve });
       this.#wake?.();
     }
-    return this.#merge.promise;
+    return this.#tasks.get(name).promise;
   }
 
   /** Stop, and cancel the load that is under way; resolves when nothing goes on any more. */
@@ -81,18 +111,17 @@ class Refresher {
     this.#wake?.();
     this.#native.cancel();
     await this.#running;
-    this.#merge?.resolve();
+    this.#tasks.forEach(({ resolve }) => resolve());
   }
 
   async #run() {
     while (!this.#isStopped) {
-      if (this.#merge !== null) {
-        await this.#mergeNow(this.#merge);
-        continue;
-      }
       const [cohort, due] = this.#next();
       const wait = Math.max(due, this.#pausedUntil) - this.#clock();
-      if (wait > 0) {
+      const name = this.#nextTask(wait <= 0 && this.#untried.has(cohort));
+      if (name !== undefined) {
+        await this.#performNow(name);
+      } else if (wait > 0) {
         await this.#sleep(Math.min(Math.ceil(wait), MAX_SLEEP_MILLIS), (wake) => {
           this.#wake = wake;
         });
@@ -102,19 +131,20 @@ class Refresher {
     }
   }
 
-  async #mergeNow({ resolve }) {
-    this.#merge = null; // what is wanted from now on is another one
-    try {
-      await this.#onMerge();
-    } catch (error) {
-      this.#log.warn('merge', `changes of the webhook are not merged: ${reasonOf(error)}`);
-    }
+  #nextTask(isFirstDue) {
+    return [...this.#tasks.keys()].find((name) => !(isFirstDue && this.#tasks.get(name).isPatient));
+  }
+
+  async #performNow(name) {
+    const { task, resolve } = this.#tasks.get(name);
+    this.#tasks.delete(name); // what is wanted from now on is another one
+    await task();
     resolve();
   }
 
   #next() {
     let next = [null, Infinity];
-    for (const entry of this.#due) {
+    for (const entry of this.#isHeld ? [] : this.#due) {
       if (entry[1] < next[1]) {
         next = entry;
       }
@@ -123,6 +153,7 @@ class Refresher {
   }
 
   async #refresh(cohort) {
+    this.#untried.delete(cohort);
     let outcome;
     try {
       outcome = await this.#load(cohort);

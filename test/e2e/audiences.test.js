@@ -204,6 +204,7 @@ describe('a download', () => {
       users: 2,
       bytes: status.bytes,
       webhook: null,
+      store: null,
       downloads: null,
     });
     assert.ok(status.bytes > 0 && status.cohorts[POWER].bytes > 0);

@@ -576,6 +576,26 @@ ${code('audiences.js')}`,
     assert.match(stdout, /^200 \{ amplitude_power_user: true \}$/m);
   });
 
+  it('of audiences of a fleet', async (t) => {
+    const redis = await startRedis(t);
+    const server = await startCohortServer(t);
+    server.set('7khm89cz', ['user_9']);
+    const more = `
+exports.audiences.ready().then(async ({ store, cohorts }) => {
+  console.log(store.state, cohorts.amplitude_power_user.size);
+  await exports.audiences.close();
+  redis.disconnect();
+});`;
+    const env = {
+      REDIS_URL: `redis://127.0.0.1:${redis.port}`,
+      AMPLITUDE_COHORTS_URL: server.url,
+      AMPLITUDE_API_KEY: server.options.apiKey,
+      AMPLITUDE_SECRET_KEY: server.options.secretKey,
+    };
+    const { stdout } = await runFragment(t, 'fleet-audiences.js', more, {}, env);
+    assert.equal(stdout, 'ok 1\n');
+  });
+
   it('runs, all of it', () => assert.deepEqual([...BLOCKS.keys()].sort(), [...ran].sort()));
 });
 

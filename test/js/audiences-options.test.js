@@ -33,6 +33,7 @@ describe('options that are left out', () => {
       maxMembers: 50_000_000,
       holdShrink: 1,
       snapshot: null,
+      store: null,
       onChange: null,
       proxy: null,
       noProxy: null,
@@ -104,6 +105,14 @@ describe('options that are given', () => {
     );
   });
 
+  it('may be a store, as a client or a function', () => {
+    const client = { call: async () => null };
+    const send = async () => null;
+    assert.deepEqual(resolve({ store: client }).store, { client, send: null, prefix: 'oa' });
+    assert.deepEqual(resolve({ store: { client, prefix: 'mine' } }).store.prefix, 'mine');
+    assert.equal(resolve({ store: send }).store.send, send);
+  });
+
   it('may be files', () => {
     const { cohorts, serverUrl } = resolveOptions(
       { source: 'file', cohorts: { a: '/data/a.csv.gz', b: 'b.json', c: 'c.d/c.txt' } },
@@ -158,6 +167,14 @@ describe('a wrong option', () => {
     [{ snapshot: '/data' }, /^option 'snapshot': expected an object \{ directory \}/],
     [{ snapshot: {} }, /^option 'snapshot\.directory': expected the path of a directory/],
     [{ snapshot: { folder: '/data' } }, /^unknown option 'snapshot\.folder'/],
+    [{ store: {} }, /^option 'store': expected an object with the application's client/],
+    [{ store: { client: {} } }, /^option 'store\.client': expected a client of redis, ioredis/],
+    [{ store: { send() {}, buckets: 4 } }, /^unknown option 'store\.buckets'/],
+    [{ store: { send() {}, prefix: 'a b' } }, /^option 'store\.prefix': expected 1 to 64 letters/],
+    [
+      { source: 'file', cohorts: { a: 'a.csv' }, secretKey: undefined, store() {} },
+      /^option 'secretKey': expected a text that all processes share/,
+    ],
     [{ onChange: {} }, /^option 'onChange': expected a function/],
     [{ logger: {} }, /^option 'logger'/],
     [{ proxy: 'ftp://x' }, /^option 'proxy'/],

@@ -12,6 +12,7 @@ import type {
 import type { WebhookOptions, WebhookStatus } from 'optimizely-amplitude/audiences';
 import type { ALBHandler, APIGatewayProxyHandler, APIGatewayProxyHandlerV2 } from 'aws-lambda';
 import { fastify } from 'fastify';
+import { Redis } from 'ioredis';
 import { createServer } from 'node:http';
 import * as sdk4 from 'optimizely-sdk-4';
 import * as sdk5 from 'optimizely-sdk-5';
@@ -26,6 +27,20 @@ const audiences = createAudiences({
     console.log(name, text, size?.toFixed());
   },
 });
+createAudiences({
+  source: 'file',
+  secretKey: 'text',
+  cohorts: { a: '/a.csv' },
+  store: new Redis(),
+});
+createAudiences({
+  apiKey: 'key',
+  secretKey: 'secret',
+  cohorts: { a: 'b' },
+  store: { send: async (argv, routingKey) => [argv, routingKey], prefix: 'mine' },
+});
+// @ts-expect-error a store of exposures has buckets, and this one has not
+createAudiences({ cohorts: { a: 'b' }, store: { client: new Redis(), buckets: 4 } });
 const same: typeof createAudiences = defaultExport.createAudiences;
 
 const six = createInstance({
@@ -84,6 +99,7 @@ audiences.webhook({});
 // @ts-expect-error there is no such attribute
 audiences.webhook({ secret: 'sixteen-characters', cohorts: { amplitude_other: 'x' } });
 const webhook: WebhookStatus | null = status.webhook;
+const isLeader: boolean | undefined = status.store?.isLeader;
 const late: number | undefined = webhook?.late;
 
 // Names that are known at run time only.

@@ -12,7 +12,7 @@ const POLL_MILLIS = 10;
 const SILENCE_MILLIS = 1000;
 
 /** Create audiences for one test, after which they are closed: { audiences, logger, changes, changed }. */
-function startAudiences(t, options) {
+function startAudiences(t, { pace, ...options }) {
   const logger = recordingLogger();
   const changes = [];
   const events = new EventEmitter().setMaxListeners(0);
@@ -27,7 +27,7 @@ function startAudiences(t, options) {
         return options.onChange?.(change);
       },
     }),
-    { silenceMillis: SILENCE_MILLIS },
+    { silenceMillis: SILENCE_MILLIS, pace },
   );
   const alive = setInterval(() => {}, 1000); // audiences keep no process alive
   t.after(() => {
