@@ -65,18 +65,22 @@ export interface CloseOnSignalOptions {
   before?: ((done: (error?: Error | null) => void) => unknown) | undefined;
 }
 
-/** The version of this package, its addon and the libraries in the addon: for bug reports and inventories. */
+/** The version of this package, its engine and the libraries in that: for bug reports and inventories. */
 export function info(): Info;
 
 export interface Info {
   /** Of this package. */
   version: string;
-  /** The file of the native addon. */
-  addon: string;
-  /** Whether it is one of those that came with the package. */
+  /** What runs: the native addon, or WebAssembly where none fits. */
+  engine: 'native' | 'wasm';
+  /** Why it is this one. */
+  engineReason: string;
+  /** The file of the native addon; null for WebAssembly. */
+  addon: string | null;
+  /** Whether the engine is one of those that came with the package. */
   prebuilt: boolean;
   /**
-   * What the addon is linked with: libcurl and its own libraries, cJSON, xxHash. Licences by their SPDX names, where
+   * What the engine is linked with: libcurl and its own libraries (in the addon), cJSON, xxHash. Licences by their SPDX names, where
    * known.
    */
   libraries: { name: string; version: string; license: string | null }[];
@@ -279,6 +283,12 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
    * `NODE_TLS_REJECT_UNAUTHORIZED=0` is not obeyed.
    */
   caFile?: string | undefined;
+
+  /**
+   * What runs the dispatcher. Default: `OA_ENGINE` of the environment, or the native addon where one fits, and
+   * WebAssembly elsewhere. `'native'` throws where none does.
+   */
+  engine?: 'native' | 'wasm' | undefined;
 }
 
 /**

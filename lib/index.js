@@ -1,7 +1,7 @@
 'use strict';
 
-const binding = require('./binding.js');
 const { Dispatcher } = require('./dispatcher.js');
+const { engine } = require('./engine.js');
 const { resolveOptions } = require('./options.js');
 
 /** Create a dispatcher. Throws a TypeError with code ERR_OA_OPTION that names a bad option. */
@@ -18,9 +18,9 @@ function closeOnSignal(dispatcher, options) {
   return require('./close-on-signal.js').closeOnSignal(dispatcher, options, settings);
 }
 
-/** The version of this package, its addon, and the libraries that the addon uses. */
+/** The version of this package, its engine, and the libraries that the engine uses. */
 function info() {
-  return require('./info.js').info(binding);
+  return require('./info.js').info(engine());
 }
 
 module.exports = { closeOnSignal, createDispatcher, info };

@@ -24,17 +24,22 @@ const fromCurl = (line) =>
     .filter((part) => /^[^(].*\//.test(part))
     .map((part) => part.split('/'));
 
-/** Return the version of this package, the addon that is loaded, and the libraries that it is linked with. */
-function info({ file, versions: { curl, cjson, xxhash } }) {
-  const libraries = [...fromCurl(curl), ['cJSON', cjson], ['xxHash', xxhash]];
+/** Describe the package and `engine`, as engine() returns it: why it is this one, and the libraries in it. */
+function info({ name, reason, exports }) {
+  const { file = null } = exports;
+  const { curl, cjson, xxhash } = exports.versions;
+  const transport = curl === undefined ? [] : fromCurl(curl);
+  const libraries = [...transport, ['cJSON', cjson], ['xxHash', xxhash]];
   return {
     version,
+    engine: name,
+    engineReason: reason,
     addon: file,
-    prebuilt: file.startsWith(PREBUILDS),
-    libraries: libraries.map(([name, libraryVersion]) => ({
-      name,
+    prebuilt: file === null || file.startsWith(PREBUILDS),
+    libraries: libraries.map(([library, libraryVersion]) => ({
+      name: library,
       version: libraryVersion,
-      license: LICENSES[name] ?? null,
+      license: LICENSES[library] ?? null,
     })),
   };
 }

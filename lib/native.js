@@ -1,10 +1,10 @@
 'use strict';
 
-/** Makes a dispatcher of the addon from the options: its configuration, and the handlers that it calls. */
+/** Makes a dispatcher of the engine from the options: its configuration, and the handlers that it calls. */
 
 const { createAddonHandlers } = require('./addon-handlers.js');
-const binding = require('./binding.js');
 const channels = require('./diagnostics.js');
+const { engine } = require('./engine.js');
 const { toConstantMembers } = require('./event-fields.js');
 const { LIBRARY } = require('./library.js');
 
@@ -19,17 +19,34 @@ const handlersOf = new WeakMap();
 function createNative(owner, options, log, store) {
   const reference = {};
   const handlers = createAddonHandlers(options, log, store, () => reference.weak.deref());
+  const { name, exports } = chooseEngine(options.engine, log);
   const config = nativeOptions(options, log);
-  const native = new binding.Dispatcher(config, handlers);
+  const native = new exports.Dispatcher(config, handlers);
   reference.weak = new WeakRef(native);
   handlersOf.set(owner, handlers);
-  if (config.caFile === null && (isHttps(config.serverUrl) || isHttps(config.proxy))) {
+  if (
+    name === 'native' &&
+    config.caFile === null &&
+    (isHttps(config.serverUrl) || isHttps(config.proxy))
+  ) {
     require('./trust.js').prepareTrust(); // needed for https only
   }
   return native;
 }
 
 const isHttps = (url) => url !== null && url.startsWith('https:');
+
+let hasToldEngine = false;
+
+/** The engine; that it is not the addon is logged once, for those who look for it. */
+function chooseEngine(asked, log) {
+  const chosen = engine(asked);
+  if (chosen.name === 'wasm' && !hasToldEngine) {
+    hasToldEngine = true;
+    log.debug(`WebAssembly is used instead of the native addon: ${chosen.reason}`);
+  }
+  return chosen;
+}
 
 /** Exactly the keys that the addon reads: `configKeys` of the addon lists them, and a test compares. */
 function nativeOptions(options, log) {

@@ -24,6 +24,7 @@ const {
   optionError,
   resolveTable,
 } = require('./checks.js');
+const { ENGINES } = require('./engine.js');
 const { BATCH, HTTP_V2, ORIGINS, endpointOf, isAmplitude } = require('./endpoints.js');
 const { groups, ingestionMetadata, plan, text } = require('./event-fields.js');
 const { FORMATS, clashOf, partsOf } = require('./format.js');
@@ -309,6 +310,7 @@ const TABLE = {
   proxy: { check: proxy, default: null },
   noProxy: { check: noProxy, default: null },
   caFile: { check: caFile, default: null },
+  engine: { check: oneOf(...ENGINES), default: null },
 };
 
 // ---- what follows from the options, and from the environment ----------------------------------------

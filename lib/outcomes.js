@@ -2,12 +2,11 @@
 
 /** What can become of a decision that the listener gets, by its status, and how to describe it. */
 
-const binding = require('./binding.js');
+const STATUSES = require('./statuses.js');
 
-/** The addon's statuses by name. */
-const STATUS = Object.freeze(
-  Object.fromEntries(binding.statusNames.map((name, code) => [name, code])),
-);
+/** The core's statuses by name, and their names by number. */
+const NAMES = Object.freeze(Object.keys(STATUSES));
+const STATUS = Object.freeze(Object.fromEntries(NAMES.map((name, code) => [name, code])));
 
 /** Statuses of decisions that are not passed to the addon; its own are never negative. */
 const INVALID = -1;
@@ -23,7 +22,7 @@ const LEFT_OUT_DEVICE = 1 << 16;
 function leftOutOf(result) {
   return {
     name: (result & LEFT_OUT_DEVICE) === 0 ? 'userId' : 'deviceId',
-    outcome: binding.statusNames[(result >> LEFT_OUT_SHIFT) & STATUS_BITS],
+    outcome: NAMES[(result >> LEFT_OUT_SHIFT) & STATUS_BITS],
   };
 }
 
@@ -57,14 +56,14 @@ function outcomeOf(status) {
     case STATUS.ok:
       return 'queued';
     default:
-      return binding.statusNames[status];
+      return NAMES[status];
   }
 }
 
 /** An outcome in words, and what to do about it; `advice` is undefined where there is nothing to do. */
 function describeOutcome(outcome) {
   return {
-    message: MESSAGES[outcome] ?? binding.statusMessages[STATUS[outcome]],
+    message: MESSAGES[outcome] ?? STATUSES[outcome],
     advice: ADVICE[outcome],
   };
 }

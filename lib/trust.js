@@ -74,6 +74,9 @@ function giveTrust(native, log) {
         'server in caFile or NODE_EXTRA_CA_CERTS',
     );
   }
+  if (native.setTrust === undefined) {
+    return; // WebAssembly: Node's own TLS sends, and trusts what Node trusts
+  }
   try {
     const { pem, extraFile, hasOpenssl, opensslFile, opensslFolders } = trustedSource(process);
     const status = native.setTrust(pem, extraFile, hasOpenssl, opensslFile, opensslFolders);

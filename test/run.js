@@ -31,6 +31,22 @@ const PREBUILT = path.join(
 
 const NODE_TEST_TIMEOUT_MS = 300_000; // of one file: a test that hangs is named before CI ends the job
 
+/** The tests of what a dispatcher does, which are the same for both of its engines. */
+const DISPATCHER_TESTS = [
+  ...['lambda', 'lambda-delivery', 'store'].map((name) => `test/js/${name}.test.js`),
+  ...(
+    'attach before-send cost diagnostics exits exposure fairness faults fleet handles hostile identity lambda memory ' +
+    'network parity payloads rules secrets signals soak track volume workers'
+  )
+    .split(' ')
+    .map((name) => `test/e2e/${name}.test.js`),
+];
+/** Of these, what may differ between versions of Node. */
+const VERSION_TESTS = ['attach', 'exits', 'identity', 'network', 'payloads', 'track'].map(
+  (name) => `test/e2e/${name}.test.js`,
+);
+const WASM = { OA_ENGINE: 'wasm' };
+
 /** What a step returns instead of a command when it has nothing to do here. */
 const skip = (reason) => ({ skip: reason });
 
@@ -80,7 +96,7 @@ const STEPS = [
   },
   {
     name: 'prebuild',
-    title: 'prebuilt addons',
+    title: 'prebuilt addons and WebAssembly',
     extra: true,
     command: () => ['npm', 'run', '--silent', 'prebuild'],
   },
@@ -90,6 +106,24 @@ const STEPS = [
     title: 'the same addon on other versions of Node',
     extra: true,
     command: (all, files) => [process.execPath, 'test/support/setup/nodes.js', ...files],
+  },
+  {
+    name: 'js-wasm',
+    title: 'what a dispatcher does, with WebAssembly',
+    extra: true,
+    env: WASM,
+    command: (all, files) => nodeTests(all, files.length > 0 ? files : DISPATCHER_TESTS),
+  },
+  {
+    name: 'nodes-wasm',
+    title: 'WebAssembly on other versions of Node',
+    extra: true,
+    env: WASM,
+    command: (all, files) => [
+      process.execPath,
+      'test/support/setup/nodes.js',
+      ...(files.length > 0 ? files : VERSION_TESTS),
+    ],
   },
   {
     name: 'js-prebuilt',

@@ -2,7 +2,7 @@
 
 /** The addon's table of cohorts, made from the options, and what it needs of the process. */
 
-const binding = require('../binding.js');
+const { addonFor } = require('../engine.js');
 const { LIBRARY } = require('../library.js');
 const { proxyFor } = require('../native.js');
 const { shared } = require('../shared.js');
@@ -24,7 +24,8 @@ const { natives, onExit } = shared('cohorts.1', () => {
 /** Make the table. `words` is where its find() writes the set of a user's cohorts. */
 function createNative(options, names, snapshotPath, silenceMillis = SILENCE_MILLIS) {
   const words = new Uint32Array(SET_WORDS);
-  const native = new binding.Cohorts(
+  const { Cohorts } = addonFor('createAudiences()');
+  const native = new Cohorts(
     {
       names,
       // What users are hashed with, so that the hashes are worth nothing to others.

@@ -9,7 +9,7 @@
 
 const { createHash, timingSafeEqual } = require('node:crypto');
 
-const binding = require('../binding.js');
+const { addonFor } = require('../engine.js');
 const { Unexpected, describe, isObject, optionError, resolveTable } = require('../checks.js');
 const { reasonOf } = require('../reason.js');
 const { isText } = require('../text.js');
@@ -268,7 +268,8 @@ class Webhook {
     if (!this.#receiver.isOpen) {
       return failureOf('closed');
     }
-    const message = new binding.CohortMessage(this.#native);
+    const { CohortMessage } = addonFor('webhook()');
+    const message = new CohortMessage(this.#native);
     try {
       const failure = await readMessage(request, message);
       if (failure !== null && failure !== MALFORMED) {

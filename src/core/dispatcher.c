@@ -336,6 +336,8 @@ oa_status oa_dispatcher_close(oa_dispatcher *d, oa_now now, uint64_t timeout_ms,
     return OA_OK;
 }
 
+void oa_dispatcher_trim(oa_dispatcher *d) { oa_arena_clear(&d->arena); }
+
 uint64_t oa_dispatcher_abort(oa_dispatcher *d) {
     d->phase = OA_PHASE_ABORTED;
     return d->stats.pending;

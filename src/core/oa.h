@@ -531,6 +531,9 @@ typedef struct oa_pages {
  * created. */
 void oa_set_pages(oa_pages pages);
 
+/* Give memory back that is kept for later decisions, where a host needs it at once. */
+void oa_dispatcher_trim(oa_dispatcher *dispatcher);
+
 /* Versions of the libraries that are linked, or included. Static storage. */
 const char *oa_cjson_version(void);
 const char *oa_xxhash_version(void);

@@ -2,9 +2,10 @@
 
 /*
  * `npm run prebuild`: makes prebuilds/<platform>-<arch>/optimizely-amplitude.node for the release, on
- * Debian or Ubuntu. These addons need only glibc, and Node 18 or later with OpenSSL 3.
+ * Debian or Ubuntu. These addons need only glibc, and Node 18 or later with OpenSSL 3. And it makes
+ * prebuilds/wasm32, the core for where no addon fits.
  *
- *   npm run prebuild                 for linux-x64 and linux-arm64
+ *   npm run prebuild                 for linux-x64 and linux-arm64, and WebAssembly
  *   npm run prebuild -- x64          for one
  *   npm run prebuild -- --fresh      download the sources of the libraries again
  *
@@ -21,11 +22,13 @@ const { nodeDir, nodeGyp } = require('../build/compile.js');
 const { buildLibraries } = require('./libraries.js');
 const { writeSbom } = require('./sbom.js');
 const { fetchSources } = require('./sources.js');
+const { buildWasm, obstacle: wasmObstacle, writeWasm } = require('./wasm.js');
 
 const ROOT = path.join(__dirname, '..', '..');
 const WORK = path.join(ROOT, 'build', 'prebuild');
 const OUT = path.join(ROOT, 'prebuilds');
 
+const WASM = 'wasm32';
 const TRIPLETS = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' };
 
 function targetOf(arch) {
@@ -113,17 +116,21 @@ function main() {
     allowPositionals: true,
     options: { fresh: { type: 'boolean', default: false } },
   });
-  const archs = positionals.length > 0 ? positionals : Object.keys(TRIPLETS);
+  const all = [...Object.keys(TRIPLETS), WASM];
+  const asked = positionals.length > 0 ? positionals : all;
+  const archs = asked.filter((arch) => arch !== WASM);
+  const withWasm = archs.length < asked.length;
   for (const arch of archs) {
     if (!Object.hasOwn(TRIPLETS, arch)) {
-      throw new Error(
-        `there is no target "${arch}"; there are ${Object.keys(TRIPLETS).join(' and ')}`,
-      );
+      throw new Error(`there is no target "${arch}"; there are ${all.join(', ')}`);
     }
     const reason = obstacle(targetOf(arch));
     if (reason !== null) {
       throw new Error(`linux-${arch}: ${reason}`);
     }
+  }
+  if (withWasm && wasmObstacle() !== null) {
+    throw new Error(`${WASM}: ${wasmObstacle()}`);
   }
   const folder = path.join(WORK, 'sources');
   if (values.fresh) {
@@ -132,6 +139,11 @@ function main() {
   const sources = fetchSources(folder);
   for (const arch of archs) {
     prebuild(arch, sources);
+  }
+  if (withWasm) {
+    const bytes = buildWasm(sources, path.join(WORK, WASM));
+    writeWasm(bytes, path.join(OUT, WASM));
+    console.log(`prebuild: prebuilds/${WASM}/core.wasm: ${bytes.length} bytes`);
   }
   writeSbom(ROOT, OUT, sources, /^ID=(\w+)/m.exec(fs.readFileSync('/etc/os-release', 'utf8'))[1]);
 }

@@ -29,6 +29,7 @@ const ROOT = path.join(__dirname, '..', '..');
 const PACKAGE = path.join(ROOT, 'build', 'package');
 /** What `npm run prebuild` makes addons for. */
 const TARGETS = ['linux-x64', 'linux-arm64'];
+const WASM = 'wasm32';
 
 /** The files that npm would pack. */
 function packedFiles() {
@@ -53,6 +54,7 @@ const LAZY = [
   'trust',
   'unloadable',
   'user-callbacks',
+  'wasm/node',
 ];
 
 /** Bundle modules below lib/ of `folder`; returns the files that the bundle is made of. */
@@ -134,8 +136,9 @@ function stage(folder = PACKAGE) {
 
 /** The targets, such as linux-x64, for which a staged package has no addon. */
 function missingAddons(folder) {
-  return TARGETS.filter(
-    (target) => !fs.existsSync(path.join(folder, 'prebuilds', target, 'optimizely-amplitude.node')),
+  const fileOf = (target) => (target === WASM ? 'core.js' : 'optimizely-amplitude.node');
+  return [...TARGETS, WASM].filter(
+    (target) => !fs.existsSync(path.join(folder, 'prebuilds', target, fileOf(target))),
   );
 }
 
@@ -145,7 +148,7 @@ if (require.main === module) {
   const missing = missingAddons(folder);
   if (missing.length > 0) {
     console.error(
-      `stage: warning: no prebuilt addon for ${missing.join(' and ')}, so users there have to compile; run \`npm run prebuild\` first`,
+      `stage: warning: nothing prebuilt for ${missing.join(' and ')}; run \`npm run prebuild\` first`,
     );
   }
 }

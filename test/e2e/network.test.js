@@ -16,6 +16,7 @@ const tls = require('node:tls');
 
 const { createCollector } = require('../../lib/cli/collector/index.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
+const { isWasm } = require('../support/dispatcher/engine.js');
 const { certificates } = require('../support/network/certificates.js');
 const { isProxyVariable, startChild } = require('../support/process/child.js');
 const { requestFailed, start, viewed } = require('../support/dispatcher/harness.js');
@@ -321,14 +322,19 @@ describe('a certificate', () => {
     assert.equal(stored, 0); // Node itself ignores the variable then
   });
 
-  it('is refused if OpenSSL trusts no CA at all, and the message says so', async (t) => {
-    const { child, stored } = await deliverAsChild(t, {}, ['--use-openssl-ca'], BRIEF);
-    assert.match(
-      child.stdout,
-      /^request failed: no answer: 127\.0\.0\.1:\d+: Node\.js trusts no CA: name one in caFile$/m,
-    );
-    assert.equal(stored, 0);
-  });
+  const ownAdvice = isWasm && 'OpenSSL does not tell this case apart';
+  it(
+    'is refused if OpenSSL trusts no CA at all, and the message says so',
+    { skip: ownAdvice },
+    async (t) => {
+      const { child, stored } = await deliverAsChild(t, {}, ['--use-openssl-ca'], BRIEF);
+      assert.match(
+        child.stdout,
+        /^request failed: no answer: 127\.0\.0\.1:\d+: Node\.js trusts no CA: name one in caFile$/m,
+      );
+      assert.equal(stored, 0);
+    },
+  );
 
   const hasNodeOption = (name) => process.allowedNodeEnvironmentFlags.has(name);
   it(
@@ -382,8 +388,8 @@ describe('a certificate', () => {
 
   const REFUSED = {
     expired: /certificate has expired/,
-    untrusted: /(unable to get local issuer|self.signed) certificate/,
-    wrongHost: /certificate subject name|no alternative certificate/,
+    untrusted: /(unable to (get local issuer|verify the first)|self.signed) certificate/,
+    wrongHost: /certificate subject name|no alternative certificate|certificate's altnames/,
   };
   for (const [kind, reason] of Object.entries(REFUSED)) {
     it(`that is ${kind} is refused: all stays pending until it is replaced, and lastError names host and reason`, async (t) => {

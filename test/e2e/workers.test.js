@@ -12,6 +12,7 @@ const path = require('node:path');
 const { describe, it } = require('node:test');
 
 const { viewed } = require('../support/dispatcher/harness.js');
+const { isWasm } = require('../support/dispatcher/engine.js');
 const {
   DECISIONS,
   EAGER,
@@ -56,7 +57,7 @@ function copyPackage(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-copy-'));
   t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
   const addon = path.join('build', 'Release', 'optimizely_amplitude.node');
-  for (const file of ['package.json', 'lib', addon]) {
+  for (const file of ['package.json', 'lib', addon, ...(isWasm ? ['prebuilds/wasm32'] : [])]) {
     fs.cpSync(path.join(ROOT, file), path.join(folder, file), { recursive: true });
   }
   return folder;

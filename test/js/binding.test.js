@@ -48,9 +48,10 @@ function loadIn(t, files, env = {}, runtime = {}) {
 function layOut(t, files) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-binding-')));
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const ours = ['lib/binding.js', 'lib/unloadable.js', 'lib/system.js', 'package.json'].map(
-    (file) => [file, fs.readFileSync(path.join(ROOT, file))],
-  );
+  const ours = ['addon', 'binding', 'obstacle', 'system', 'unloadable']
+    .map((name) => `lib/${name}.js`)
+    .concat('package.json')
+    .map((file) => [file, fs.readFileSync(path.join(ROOT, file))]);
   for (const [file, content] of [...ours, ...Object.entries(files)]) {
     fs.mkdirSync(path.dirname(path.join(dir, file)), { recursive: true });
     fs.writeFileSync(path.join(dir, file), content);
@@ -246,7 +247,7 @@ const REFUSALS = [
     { version: 'v16.20.2', versions: { node: '16.20.2' } },
     /This is Node\.js v16\.20\.2\. .*Node\.js 18 or later/,
   ],
-  ['Windows', { platform: 'win32' }, /Windows is not supported yet\. .*WSL/],
+  ['Windows', { platform: 'win32' }, /no native addon for Windows\. .*WSL/],
 ];
 for (const [name, runtime, message] of REFUSALS) {
   test(`${name}: the error says what to do, and no addon is opened, wherever it is from`, (t) => {

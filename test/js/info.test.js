@@ -12,7 +12,15 @@ const { version } = require('../../package.json');
 
 test('info() describes the package, the addon that is loaded, and what that is linked with', async () => {
   const told = info();
-  assert.deepEqual(Object.keys(told), ['version', 'addon', 'prebuilt', 'libraries']);
+  assert.deepEqual(Object.keys(told), [
+    'version',
+    'engine',
+    'engineReason',
+    'addon',
+    'prebuilt',
+    'libraries',
+  ]);
+  assert.deepEqual([told.engine, told.engineReason], ['native', 'the addon loads']);
   assert.equal(told.version, version);
   assert.ok(fs.statSync(told.addon).isFile());
   assert.equal(

@@ -86,6 +86,7 @@ test('the defaults', () => {
     proxy: null,
     noProxy: null,
     caFile: null,
+    engine: null,
     maxBodyBytes: 999_999,
     throttleMillis: 30_000,
     warnings: [],
@@ -843,7 +844,7 @@ describe('unknown names', () => {
       const message = refusal(() => resolve({ [name]: SECRET }));
       assert.ok(message.startsWith(`unknown option '${name.slice(0, 40)}`), message);
       assert.ok(
-        message.endsWith(nearest === undefined ? 'noProxy, caFile' : `did you mean '${nearest}'?`),
+        message.endsWith(nearest === undefined ? 'caFile, engine' : `did you mean '${nearest}'?`),
         message,
       );
       assert.ok(message.length < 1000);

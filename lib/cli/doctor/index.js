@@ -77,8 +77,9 @@ class Report {
 /** Check that the addon loads. */
 function checkAddon(report) {
   try {
-    const { addon, libraries } = require('../../info.js').info(require('../../binding.js'));
-    const file = path.relative(path.join(__dirname, '../../..'), addon);
+    const { engine, addon, libraries } = require('../../index.js').info();
+    const file =
+      engine === 'wasm' ? 'WebAssembly' : path.relative(path.join(__dirname, '../../..'), addon);
     const shown = libraries
       .slice(0, SHOWN_LIBRARIES)
       .map((library) => `${library.name}/${library.version}`)

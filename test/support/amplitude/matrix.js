@@ -205,7 +205,12 @@ const ROWS = [
     fault: () => faults.accepted(faults.silence()),
     requestTimeoutMillis: SHORT_TIMEOUT_MILLIS,
   },
-  { name: 'one byte at a time', fault: () => faults.byteByByte(), harmless: true },
+  {
+    name: 'one byte at a time',
+    fault: () => faults.byteByByte(),
+    requestTimeoutMillis: PATIENCE_MILLIS, // a turn of the loop for each
+    harmless: true,
+  },
   { name: '1xx before the answer', fault: () => faults.interim(), harmless: true },
   {
     name: 'connection closed after each answer',

@@ -36,4 +36,17 @@ function notTestable() {
   return false;
 }
 
-module.exports = { TARGETS, changedAt, fileOf, notTestable };
+/** Why WebAssembly cannot be tested, or false. */
+function wasmNotTestable() {
+  const file = path.join(ROOT, 'prebuilds', 'wasm32', 'core.js');
+  if (!fs.existsSync(file)) {
+    return 'there is no WebAssembly; `npm run prebuild -- wasm32` makes it';
+  }
+  const sources = ['src/core', 'src/host/wasm'].map((name) => changedAt(path.join(ROOT, name)));
+  return (
+    fs.statSync(file).mtimeMs < Math.max(...sources) &&
+    'the WebAssembly is older than the sources; `npm run prebuild -- wasm32` makes it anew'
+  );
+}
+
+module.exports = { TARGETS, changedAt, fileOf, notTestable, wasmNotTestable };
