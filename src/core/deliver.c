@@ -75,7 +75,7 @@ static uint64_t lane_due_ms(const oa_dispatcher *d, const oa_lane *lane, oa_now 
 /* Whether one attempt is made at a time, whichever lane's: the server is in trouble, or it is being
  * found out whether it refuses decisions or the request. */
 static bool is_careful(const oa_dispatcher *d) {
-    return d->health.trouble != OA_TROUBLE_NONE || d->refused_alone > 0;
+    return d->health.trouble != OA_TROUBLE_NONE || d->refusals > 0;
 }
 
 /* When the next attempt may start: now at the earliest, UINT64_MAX when there is nothing to
@@ -251,7 +251,8 @@ oa_attempt *oa_dispatcher_take_attempt(oa_dispatcher *d, oa_now now) {
         return NULL;
     oa_lane *lane = choose_lane(d, now);
     oa_batch *batch = next_batch(d, lane, now);
-    d->lanes.turn = oa_lanes_next(&d->lanes, lane);
+    /* A bisection is finished before another lane begins one. */
+    d->lanes.turn = d->refusals > 0 ? lane : oa_lanes_next(&d->lanes, lane);
     if (batch == NULL) {
         d->soon = true; /* all of it went to parked users: a flush need not wait for more */
         return NULL;

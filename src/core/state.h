@@ -87,6 +87,7 @@ struct oa_dispatcher {
     oa_fit fit;
     oa_health health;
     oa_coding coding;
+    size_t refusals;      /* requests refused without a list, since the last success */
     size_t refused_alone; /* decisions, since the last success; see apply_refused() */
     bool probe_aside;     /* the next probe is one that failed before, if there is one */
     oa_notices notices;

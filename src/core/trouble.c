@@ -106,7 +106,7 @@ void oa_trouble_end(oa_dispatcher *d, oa_now now, size_t records) {
                        "%s takes decisions again, after %" PRId64 " s; pending: %" PRIu64,
                        d->server_name, (now.wall_ms - since_ms) / 1000, d->stats.pending);
     }
-    d->refused_alone = 0;
+    d->refusals = d->refused_alone = 0;
     OA_EACH_LANE (lane, &d->lanes) {
         while (oa_park_release_aside(&lane->park, &lane->ready))
             continue;

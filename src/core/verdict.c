@@ -441,6 +441,7 @@ static void apply_refused(oa_dispatcher *d, oa_lane *lane, oa_now now, oa_batch 
     if (d->health.trouble == OA_TROUBLE_OUTAGE)
         oa_trouble_end(d, now, 0); /* it judges requests again */
     const bool is_blamed = suspect(d, batch);
+    d->refusals++;
     put_back_rest(d, lane, now, batch, carried);
     if (reason == OA_DROP_PAYLOAD_TOO_LARGE)
         oa_fit_refused(&d->fit, lane->attempt.body.text.len);

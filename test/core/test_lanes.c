@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "support_crowd.h"
+#include "support_strict.h"
 
 static const uint32_t LANES[] = {2, 4, 8};
 enum { KINDS = sizeof(LANES) / sizeof(LANES[0]), USERS = 64 };
@@ -221,6 +222,34 @@ static void a_size_that_does_not_fit_is_remembered_by_all(void **state) {
     world_end(w);
 }
 
+static void a_bisection_is_finished_before_the_next(void **state) {
+    (void)state;
+    static const answer refusals[] = {
+        {.status = 400, .body = "{\"code\":400,\"error\":\"no\"}"},
+        {.status = 413, .body = "{\"code\":413}"},
+    };
+    for (size_t i = 0; i < KINDS * 2; i++) {
+        enum { DECISIONS = 512 };
+        const uint32_t lanes = LANES[i / 2];
+        world *w = world_new();
+        w->config.max_concurrent = lanes;
+        w->server.otherwise = refusals[i % 2];
+        world_start(w);
+        decide_many(w, DECISIONS, NULL, 0);
+        (void)flush(w, 60000);
+        TURN_UNTIL(w, stats_of(w).health == OA_HEALTH_CONFIGURATION);
+        crowd_say("  %d for all in %" PRIu32 " lanes: %zu requests until that is clear\n",
+                  refusals[i % 2].status, lanes, w->server.count);
+        assert_true(w->server.count <= lanes + 9 + 3); /* halvings of 512, and three alone */
+        w->server.otherwise = (answer){.status = 200};
+        advance(w, 6 * ONE_MINUTE_MS);
+        advance(w, 30 * ONE_SECOND_MS);
+        assert_int_equal(stats_of(w).delivered, DECISIONS);
+        assert_int_equal(w->dispatcher->fit.bytes, w->config.max_body_bytes);
+        world_end(w);
+    }
+}
+
 static int refuse_gzip_with;
 
 static void refuse_gzip(void *data, const arrival *request, answer *out) {
@@ -363,6 +392,7 @@ int main(void) {
         cmocka_unit_test(what_is_accepted_beside_a_failure_ends_it),
         cmocka_unit_test(an_hour_of_503_costs_as_few_requests),
         cmocka_unit_test(a_size_that_does_not_fit_is_remembered_by_all),
+        cmocka_unit_test(a_bisection_is_finished_before_the_next),
         cmocka_unit_test(compression_is_given_up_once_for_all),
         cmocka_unit_test(a_flush_with_abort_ends_what_is_out),
         cmocka_unit_test(a_close_waits_for_all_lanes),

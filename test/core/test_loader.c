@@ -290,7 +290,8 @@ static void a_silent_load_is_cancelled(void **state) {
     oa_loader_cancel(f.loader); /* none is under way */
     begin(&f, (oa_load){0});
     await_request(p, 1);
-    assert_int_equal(oa_loader_set_trust(f.loader, str("pem")), OA_CLOSED);
+    assert_int_equal(oa_loader_set_trust(f.loader, &(oa_trust_source){.pem = str("pem")}),
+                     OA_CLOSED);
     oa_loader_cancel(f.loader);
     assert_int_equal(await_end(&f), OA_LOAD_CANCELLED);
     assert_int_equal(load(&f, (oa_load){0}), OA_LOAD_LOADED);

@@ -32,10 +32,11 @@ static void it_delivers_over_a_connection_that_is_kept(void **state) {
     assert_int_equal(o->attempts, 4);
     assert_int_equal(o->trust_questions, 0);
     wait closed = {false, {0, 0, 0, 0}};
-    assert_int_equal(oa_uv_set_trust(o->uv, str("PEM")), OA_OK);
+    assert_int_equal(oa_uv_set_trust(o->uv, &(oa_trust_source){.pem = str("PEM")}), OA_OK);
     assert_int_equal(oa_uv_close(o->uv, 1000, &closed), OA_OK);
     RUN_UNTIL(o, closed.done);
-    assert_int_equal(oa_uv_set_trust(o->uv, str("PEM")), OA_CLOSED); /* the connection is gone */
+    assert_int_equal(oa_uv_set_trust(o->uv, &(oa_trust_source){.pem = str("PEM")}),
+                     OA_CLOSED); /* the connection is gone */
     assert_int_equal(say(o, "ann"), OA_CLOSED);
     RUN_UNTIL(o, o->drops == 1);
     owner_end(o);
@@ -540,6 +541,46 @@ static void it_may_be_destroyed_in_a_call_to_the_store(void **state) {
     }
 }
 
+/* ---- lanes ---- */
+
+static void several_requests_go_on_together(void **state) {
+    (void)state;
+    enum { USERS = 64, LANES = 4 };
+    peer *p = PEER({.text = OK}, {.text = OK}, {.text = BUSY}, {.text = OK}, {.text = OK});
+    owner *o = owner_new(p);
+    o->config.max_concurrent = LANES;
+    owner_start(o);
+    say_many(o, USERS);
+    expect_flush(o, USERS);
+    peer_join(p);
+    assert_true(p->connections >= LANES); /* and one more where the 503 came */
+    assert_int_equal(counters(o).requests_sent, LANES + 1);
+    owner_end(o);
+    peer_free(p);
+}
+
+static void lanes_are_cancelled_together(void **state) {
+    (void)state;
+    enum { USERS = 64 };
+    for (int destroys = 0; destroys < 2; destroys++) {
+        peer *p = PEER({.silent = true});
+        owner *o = owner_new(p);
+        o->config.max_concurrent = 8;
+        owner_start(o);
+        say_many(o, USERS);
+        wait w = {false, {0, 0, 0, 0}};
+        assert_int_equal(oa_uv_flush(o->uv, destroys ? 60000 : 300, true, &w), OA_OK);
+        RUN_UNTIL(o, atomic_load(&p->holds));
+        if (!destroys) {
+            RUN_UNTIL(o, w.done);
+            assert_int_equal(w.report.pending, USERS);
+        }
+        owner_end(o);
+        peer_join(p);
+        peer_free(p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_delivers_over_a_connection_that_is_kept),
@@ -564,6 +605,8 @@ int main(void) {
         cmocka_unit_test(a_flush_with_abort_waits_for_no_store),
         cmocka_unit_test(it_goes_while_a_store_is_silent),
         cmocka_unit_test(it_may_be_destroyed_in_a_call_to_the_store),
+        cmocka_unit_test(several_requests_go_on_together),
+        cmocka_unit_test(lanes_are_cancelled_together),
     };
     char size[4];
     snprintf(size, sizeof(size), "%d", POOL);

@@ -1,12 +1,14 @@
 /*
- * uv.c: the loop's side of an attempt, and the pool's.
+ * uv.c: the loop's side of attempts, and the pool's.
  *
- * pump() does whatever is due, from the timer or when the pool gives an attempt back. While an
- * attempt is in the pool, it belongs to the thread there with the connection, so
- * there is no lock; what crosses is a cancel (see curl.c). In a small pool it comes back after each
- * slice of the POST, and is queued again behind what waits (see places.h).
+ * pump() does whatever is due, from the timer or when the pool gives attempts back. Each attempt
+ * has a lane, with a connection of its own. One work of the pool carries all that are to be posted:
+ * they belong to its thread with their connections, so there is no lock. What crosses is a cancel,
+ * of all of them, and a recall (see multi.h): the thread comes back whenever one is over, or when
+ * another one is to go with it, and is queued again with the rest. In a small pool it also comes
+ * back after each slice, behind what waits (see places.h).
  *
- * With a store of exposures the attempt stays on the loop while the store is asked, before it goes
+ * With a store of exposures an attempt stays on the loop while the store is asked, before it goes
  * to the pool, and while it is written to, after it came back: see `stage`.
  *
  * The timer keeps the loop alive only while a flush is awaited or drops are being told; an attempt
@@ -27,28 +29,45 @@ enum {
     NEXT_TURN_MS = 1, /* a timer of 0 that is started by a timer may run in the same turn */
 };
 
-/* Where the attempt is. */
+/* Where an attempt is. */
 typedef enum stage {
-    STAGE_NONE,
-    STAGE_ASKING, /* on the loop, until oa_uv_answer_store() */
-    STAGE_POOL,
-    STAGE_WRITING, /* on the loop, likewise */
+    STAGE_NONE,    /* there is none */
+    STAGE_ASKING,  /* on the loop, until oa_uv_answer_store() */
+    STAGE_POOL,    /* with the thread of the pool, or to go with it */
+    STAGE_WRITING, /* on the loop, until oa_uv_answer_store() */
 } stage;
+
+/* How far its POST is. */
+typedef enum progress {
+    POST_WAITS,
+    POST_BEGUN,
+    POST_OVER, /* it has its answer, or none will come */
+} progress;
+
+/* What has one attempt after another. */
+typedef struct lane {
+    stage stage;
+    bool is_pooled;      /* the thread has it, with what follows: */
+    uint32_t store_call; /* that it waits for */
+    oa_curl *curl;
+    oa_attempt *attempt;
+    progress progress;
+} lane;
 
 struct oa_uv {
     uv_loop_t *loop; /* borrowed */
     uv_timer_t timer;
     uv_work_t work;
+    bool is_working; /* the work is queued, or with a thread */
     oa_dispatcher *core;
-    oa_curl *curl; /* NULL once it is closed */
+    lane lanes[OA_MAX_CONCURRENT];
+    size_t lane_count; /* 0 once it is closed */
     oa_uv_handlers handlers;
     oa_place place;
-    stage stage;
+    bool waits_for_place;
     bool has_store;
     uint32_t store_call; /* the number of the last one */
-    oa_attempt *attempt; /* that is out; NULL: none is */
-    bool is_posting;     /* its POST has begun, and is not over; goes with the attempt */
-    bool is_cancelled;   /* the attempt is */
+    bool is_cancelled;   /* what is pooled is */
     bool came_back;      /* an attempt was cancelled on the loop */
     size_t awaited;      /* flushes and closes that are not over */
     void *close_ticket;
@@ -58,6 +77,17 @@ struct oa_uv {
     bool has_drops; /* to tell, in the next turn */
     bool is_ending;
 };
+
+#define EACH_LANE(each, uv)                                                                        \
+    for (lane * (each) = (uv)->lanes; (each) != (uv)->lanes + (uv)->lane_count; (each)++)
+
+/* Whether an attempt is out. */
+static bool any_out(const oa_uv *uv) {
+    for (size_t i = 0; i < uv->lane_count; i++)
+        if (uv->lanes[i].stage != STAGE_NONE)
+            return true;
+    return false;
+}
 
 /* ---- Time ---- */
 
@@ -89,14 +119,14 @@ static void arm(oa_uv *uv, uint64_t least_ms) {
     const oa_now now = oa_clock_now();
     const uint64_t due_ms = oa_dispatcher_next_due(uv->core, now);
     uint64_t delay_ms = due_ms > now.monotonic_ms ? due_ms - now.monotonic_ms : 0;
-    if (uv->place.is_waiting && delay_ms < PLACE_WAIT_MS)
+    if (uv->waits_for_place && delay_ms < PLACE_WAIT_MS)
         delay_ms = PLACE_WAIT_MS;
     if (uv->has_drops)
         delay_ms = 0;
     if (delay_ms < least_ms)
         delay_ms = least_ms;
     const bool is_due = due_ms != UINT64_MAX || uv->has_drops;
-    tell_busy(uv, is_due || uv->attempt != NULL);
+    tell_busy(uv, is_due || any_out(uv));
     if (!is_due)
         uv_timer_stop(&uv->timer);
     else
@@ -107,142 +137,228 @@ static void arm(oa_uv *uv, uint64_t least_ms) {
         uv_unref((uv_handle_t *)&uv->timer);
 }
 
-/* ---- An attempt ---- */
+/* ---- On a thread of the pool ---- */
 
-/* Render the body and begin to POST it; false when memory ran out. On a thread of the pool. */
-static bool begin(oa_uv *uv) {
-    if (oa_attempt_render(uv->attempt) != OA_OK)
-        return false;
-    oa_curl_begin(uv->curl, oa_clock_now(), oa_attempt_body(uv->attempt),
-                  oa_attempt_is_gzip(uv->attempt));
-    uv->is_posting = true;
-    return true;
+/* Render the body and begin to POST it; without memory it is over. */
+static void begin(lane *each) {
+    if (oa_attempt_render(each->attempt) != OA_OK) {
+        each->progress = POST_OVER;
+        return;
+    }
+    oa_curl_begin(each->curl, oa_clock_now(), oa_attempt_body(each->attempt),
+                  oa_attempt_is_gzip(each->attempt));
+    each->progress = POST_BEGUN;
 }
 
 /* End the POST, and give its answer in. Whoever has the attempt. */
-static void finish(oa_uv *uv) {
+static void finish(lane *each) {
     oa_answer answer;
-    oa_curl_end(uv->curl, oa_clock_now(), &answer);
-    oa_attempt_answer(uv->attempt, &answer);
-    uv->is_posting = false;
+    oa_curl_end(each->curl, oa_clock_now(), &answer);
+    oa_attempt_answer(each->attempt, &answer);
+    each->progress = POST_OVER;
 }
 
-/* On a thread of the pool. */
 static void on_work(uv_work_t *work) {
     oa_uv *uv = work->data;
-    if ((uv->is_posting || begin(uv)) && oa_curl_run(uv->curl, oa_place_slice_ms()))
-        finish(uv);
+    bool is_any_over = false;
+    EACH_LANE (each, uv) {
+        if (each->is_pooled && each->progress == POST_WAITS)
+            begin(each);
+        is_any_over |= each->is_pooled && each->progress == POST_OVER;
+    }
+    if (is_any_over || !oa_curl_run(uv->lanes[0].curl, oa_place_slice_ms()))
+        return;
+    EACH_LANE (each, uv)
+        if (each->is_pooled && oa_curl_is_over(each->curl))
+            finish(each);
 }
+
+/* ---- On the loop ---- */
 
 static void close_timer(oa_uv *uv);
+static void on_done(uv_work_t *work, int status);
 
-/* Give the attempt back to the core. */
-static void give_back(oa_uv *uv) {
-    oa_attempt *attempt = uv->attempt;
-    uv->stage = STAGE_NONE;
-    uv->attempt = NULL;
-    oa_place_release(&uv->place);
-    oa_dispatcher_give_back(uv->core, oa_clock_now(), attempt);
-}
-
-/* Give the attempt back, and go on with the next one. */
-static void end_attempt(oa_uv *uv) {
-    give_back(uv);
-    if (uv->is_ending) {
-        close_timer(uv);
+/* Hand what is to be posted to the pool. */
+static void work(oa_uv *uv) {
+    bool is_any_new = false;
+    EACH_LANE (each, uv)
+        is_any_new |= each->stage == STAGE_POOL && !each->is_pooled;
+    if (!is_any_new)
+        return;
+    if (uv->is_working) {
+        oa_curl_recall(uv->lanes[0].curl);
         return;
     }
-    pump(uv);
-    arm(uv, 0);
+    EACH_LANE (each, uv)
+        each->is_pooled = each->stage == STAGE_POOL;
+    uv->is_working = true;
+    uv->is_cancelled = false;
+    uv->work.data = uv;
+    oa_curl_rearm(uv->lanes[0].curl);
+    uv_queue_work(uv->loop, &uv->work, on_work, on_done);
+}
+
+/* Give our place in the pool back, once nothing is on its way there. */
+static void leave_place(oa_uv *uv) {
+    EACH_LANE (each, uv)
+        if (each->stage == STAGE_ASKING || each->stage == STAGE_POOL)
+            return;
+    oa_place_release(&uv->place);
+}
+
+/* Give an attempt back to the core. */
+static void give_back(oa_uv *uv, lane *each) {
+    oa_attempt *attempt = each->attempt;
+    each->stage = STAGE_NONE;
+    each->attempt = NULL;
+    leave_place(uv);
+    oa_dispatcher_give_back(uv->core, oa_clock_now(), attempt);
 }
 
 /* Begin a call to the store, if it may be called, and there is something to say. Returns whether
  * its answer is to come. */
-static bool call_store(oa_uv *uv, stage at) {
-    uv->stage = at;
+static bool call_store(oa_uv *uv, lane *each, stage at) {
+    each->stage = at;
     if (!uv->has_store || !uv->handlers.store_ready(uv->handlers.data) || uv->is_ending)
         return false;
     oa_uv_store_call call = {.id = ++uv->store_call, .writes = at == STAGE_WRITING};
-    call.parts = call.writes ? oa_attempt_write(uv->attempt, &call.count)
-                             : oa_attempt_ask(uv->attempt, &call.count);
+    each->store_call = call.id;
+    call.parts = call.writes ? oa_attempt_write(each->attempt, &call.count)
+                             : oa_attempt_ask(each->attempt, &call.count);
     return call.count > 0 && uv->handlers.store(uv->handlers.data, &call);
 }
 
-static void on_done(uv_work_t *work, int status) {
-    (void)status; /* UV_ECANCELED: no thread has begun it, or not this slice of it */
-    oa_uv *uv = work->data;
-    if (uv->is_posting && !uv->is_cancelled) {
-        uv_queue_work(uv->loop, &uv->work, on_work, on_done); /* the next slice */
+/* Give an attempt back that is over, or have the store hear of it before. */
+static void settle(oa_uv *uv, lane *each) {
+    if (uv->is_cancelled) {
+        give_back(uv, each);
         return;
     }
-    if (uv->is_posting)
-        finish(uv);
-    oa_place_release(&uv->place);
     /* A handler may destroy the host, and with it the attempt. */
-    if (uv->is_cancelled || (!call_store(uv, STAGE_WRITING) && uv->attempt != NULL))
-        end_attempt(uv);
+    const bool waits = call_store(uv, each, STAGE_WRITING);
+    if (each->attempt == NULL)
+        return;
+    leave_place(uv);
+    if (!waits)
+        give_back(uv, each);
 }
 
-/* Send what the store leaves of the attempt. Returns whether anything is left. */
-static bool send_rest(oa_uv *uv, const int32_t *answers, size_t count) {
-    if (!oa_dispatcher_learn(uv->core, uv->attempt, answers, count))
+static void on_done(uv_work_t *done, int status) {
+    (void)status; /* UV_ECANCELED: no thread has begun it, or not this slice of it */
+    oa_uv *uv = done->data;
+    const bool was_ending = uv->is_ending;
+    bool is_any_over = false;
+    uv->is_working = false;
+    EACH_LANE (each, uv) {
+        each->is_pooled = false;
+        if (each->stage != STAGE_POOL || !uv->is_cancelled)
+            continue;
+        if (each->progress == POST_BEGUN)
+            finish(each);
+        each->progress = POST_OVER;
+    }
+    EACH_LANE (each, uv) {
+        if (each->stage != STAGE_POOL || each->progress != POST_OVER)
+            continue;
+        is_any_over = true;
+        settle(uv, each);
+    }
+    uv->is_cancelled = false;
+    if (was_ending)
+        close_timer(uv);
+    if (uv->is_ending)
+        return;
+    if (is_any_over)
+        pump(uv); /* which may have more to go with the rest */
+    if (!uv->is_ending)
+        work(uv);
+    if (is_any_over)
+        arm(uv, 0);
+}
+
+/* Send what the store leaves of an attempt. Returns whether anything is left. */
+static bool send_rest(oa_uv *uv, lane *each, const int32_t *answers, size_t count) {
+    if (!oa_dispatcher_learn(uv->core, each->attempt, answers, count))
         return false;
-    uv->stage = STAGE_POOL;
-    uv->work.data = uv;
-    uv_queue_work(uv->loop, &uv->work, on_work, on_done);
+    each->stage = STAGE_POOL;
+    each->progress = POST_WAITS;
     return true;
 }
 
-static void start(oa_uv *uv) {
-    if (uv->attempt != NULL || !oa_dispatcher_has_attempt(uv->core, oa_clock_now())) {
-        if (uv->attempt == NULL)
-            oa_place_release(&uv->place); /* there is nothing to wait for any more */
-        return;
-    }
+static lane *free_lane(oa_uv *uv) {
+    EACH_LANE (each, uv)
+        if (each->stage == STAGE_NONE)
+            return each;
+    return NULL;
+}
+
+/* Take the next attempt, if there is one. Returns whether there may be another. */
+static bool start_one(oa_uv *uv) {
+    lane *each = free_lane(uv);
+    if (each == NULL || !oa_dispatcher_has_attempt(uv->core, oa_clock_now()))
+        return false;
     if (uv->needs_trust) {
         uv->needs_trust = false;
         uv->handlers.trust_needed(uv->handlers.data);
     }
     if (uv->is_ending)
-        return;
-    if (!oa_place_acquire(&uv->place))
-        return;
-    uv->attempt = oa_dispatcher_take_attempt(uv->core, oa_clock_now());
-    if (uv->attempt == NULL) {
-        oa_place_release(&uv->place);
-        return;
-    }
-    uv->is_cancelled = false;
-    oa_curl_rearm(uv->curl);
-    if (call_store(uv, STAGE_ASKING) || uv->attempt == NULL)
-        return;
-    if (!send_rest(uv, NULL, 0))
-        give_back(uv); /* the timer goes on with the next one */
+        return false;
+    uv->waits_for_place = !oa_place_acquire(&uv->place);
+    if (uv->waits_for_place)
+        return false;
+    each->attempt = oa_dispatcher_take_attempt(uv->core, oa_clock_now());
+    if (each->attempt == NULL)
+        return false;
+    if (call_store(uv, each, STAGE_ASKING) || each->attempt == NULL)
+        return true;
+    const bool is_left = send_rest(uv, each, NULL, 0);
+    if (!is_left)
+        give_back(uv, each); /* the timer goes on with the next one */
+    return is_left;
 }
 
+static void start(oa_uv *uv) {
+    uv->waits_for_place = false;
+    while (!uv->is_ending && start_one(uv))
+        continue;
+    if (uv->is_ending)
+        return;
+    work(uv);
+    if (!uv->waits_for_place)
+        leave_place(uv); /* there is nothing to wait for any more */
+}
+
+/* End all attempts: those on the loop at once. */
 static void cancel(oa_uv *uv) {
-    if (uv->attempt == NULL)
-        return;
-    if (uv->stage != STAGE_POOL) { /* nothing waits for the store any more */
-        uv->store_call++;
+    EACH_LANE (each, uv) {
+        if (each->stage == STAGE_NONE || each->is_pooled)
+            continue;
+        if (each->stage == STAGE_POOL && each->progress == POST_BEGUN)
+            finish(each);
         uv->came_back = true;
-        give_back(uv);
-        return;
+        give_back(uv, each); /* and nothing waits for the store any more */
     }
+    if (!uv->is_working)
+        return;
     uv->is_cancelled = true;
-    oa_curl_cancel(uv->curl);
+    oa_curl_cancel(uv->lanes[0].curl);
     uv_cancel((uv_req_t *)&uv->work);
 }
 
 /* ---- Notices ---- */
+
+static void free_lanes(oa_uv *uv) {
+    EACH_LANE (each, uv)
+        oa_curl_free(each->curl);
+    uv->lane_count = 0;
+}
 
 static void end_wait(oa_uv *uv, const oa_flush_notice *flush) {
     uv->awaited--;
     if (flush->ticket != uv->close_ticket || uv->close_ticket == NULL)
         return;
     uv->close_ticket = NULL;
-    oa_curl_free(uv->curl);
-    uv->curl = NULL;
+    free_lanes(uv);
 }
 
 static void tell(oa_uv *uv, const oa_notice *notice) {
@@ -290,6 +406,20 @@ static void pump(oa_uv *uv) {
 
 /* ---- What the owner calls ---- */
 
+static oa_status make_lanes(oa_uv *uv, uint32_t count, const oa_curl_config *config) {
+    oa_status status = oa_curl_new(config, &uv->lanes[0].curl);
+    if (status != OA_OK)
+        return status;
+    for (uv->lane_count = 1; uv->lane_count < count; uv->lane_count++) {
+        if (uv->lane_count == OA_MAX_CONCURRENT)
+            break;
+        status = oa_curl_join(config, uv->lanes[0].curl, &uv->lanes[uv->lane_count].curl);
+        if (status != OA_OK)
+            return status;
+    }
+    return OA_OK;
+}
+
 oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_config *curl_config,
                     oa_uv_handlers handlers, oa_uv **out) {
     oa_pages_use();
@@ -302,9 +432,9 @@ oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_conf
     uv->has_store = config->store;
     oa_status status = oa_dispatcher_new(config, &uv->core);
     if (status == OA_OK)
-        status = oa_curl_new(curl_config, &uv->curl);
+        status = make_lanes(uv, config->max_concurrent, curl_config);
     if (status != OA_OK) {
-        oa_curl_free(uv->curl);
+        free_lanes(uv);
         oa_dispatcher_free(uv->core);
         free(uv);
         return status;
@@ -320,7 +450,7 @@ static void on_timer_closed(uv_handle_t *handle) {
     oa_uv *uv = handle->data;
     const oa_uv_handlers handlers = uv->handlers;
     oa_place_release(&uv->place);
-    oa_curl_free(uv->curl);
+    free_lanes(uv);
     oa_dispatcher_free(uv->core);
     free(uv);
     handlers.destroyed(handlers.data);
@@ -331,7 +461,7 @@ static void close_timer(oa_uv *uv) { uv_close((uv_handle_t *)&uv->timer, on_time
 void oa_uv_destroy(oa_uv *uv) {
     uv->is_ending = true;
     cancel(uv);
-    if (uv->attempt == NULL) /* otherwise it comes back to on_done() */
+    if (!uv->is_working) /* otherwise it comes back to on_done() */
         close_timer(uv);
 }
 
@@ -386,15 +516,29 @@ void oa_uv_stats(const oa_uv *uv, oa_stats *out) {
 }
 
 void oa_uv_answer_store(oa_uv *uv, uint32_t id, const int32_t *answers, size_t count) {
-    if (id != uv->store_call || uv->attempt == NULL || uv->is_ending)
+    EACH_LANE (each, uv) {
+        const bool is_asked = each->stage == STAGE_ASKING || each->stage == STAGE_WRITING;
+        if (!is_asked || each->store_call != id || uv->is_ending)
+            continue;
+        if (each->stage == STAGE_WRITING)
+            oa_attempt_confirm(each->attempt, answers, count);
+        else if (send_rest(uv, each, answers, count)) {
+            work(uv);
+            return;
+        }
+        give_back(uv, each);
+        pump(uv);
+        arm(uv, 0);
         return;
-    if (uv->stage == STAGE_WRITING)
-        oa_attempt_confirm(uv->attempt, answers, count);
-    else if (uv->stage != STAGE_ASKING || send_rest(uv, answers, count))
-        return;
-    end_attempt(uv);
+    }
 }
 
 oa_status oa_uv_set_trust(oa_uv *uv, const oa_trust_source *source) {
-    return uv->curl == NULL || uv->attempt != NULL ? OA_CLOSED : oa_curl_trust(uv->curl, source);
+    if (uv->lane_count == 0 || any_out(uv))
+        return OA_CLOSED;
+    oa_status status = OA_OK;
+    EACH_LANE (each, uv)
+        if (status == OA_OK)
+            status = oa_curl_trust(each->curl, source);
+    return status;
 }

@@ -15,6 +15,7 @@
  * - `flushed`: it ends only with a flush, or after minutes;
  * - `pauses`: the users that are throttled have to wait for 15 s;
  * - `devices`: the users are devices;
+ * - `bisects`: it ends with a number of requests, which a bisection takes;
  * - `requestTimeoutMillis`: for faults that end with the timeout;
  * - `harmless`: the answer can be used as it is.
  */
@@ -159,7 +160,10 @@ const ROWS = [
     outage(`${code} in JSON for everything, for a while`, () => faults.status(code)),
   ),
   // If it ended before it is known for an outage, sizes would begin at that of one decision, and grow.
-  outage('413 for everything, for a while', () => faults.tooManyEvents(0), { times: 14 }),
+  outage('413 for everything, for a while', () => faults.tooManyEvents(0), {
+    times: 14,
+    bisects: true,
+  }),
   outage('400 for everything, for a while', () => faults.status(400)),
   outage('503 for everything, for a while', () => faults.unavailable()),
   outage("200 with a captive portal's page, for a while", () => faults.htmlPage()),
