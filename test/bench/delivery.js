@@ -27,8 +27,8 @@ const { NAMES, connect } = require('./subjects.js');
 const WARM_UP = { none: 100_000, ours: 100_000, plain: 50_000, amplitude: 500 };
 const DECISIONS_IN_BODY = 999;
 
-async function child({ subject, count, gzip, serverUrl, rounds }) {
-  const { onDecision, flush, close } = await connect(subject, { serverUrl, gzip });
+async function child({ subject, count, rounds, ...options }) {
+  const { onDecision, flush, close } = await connect(subject, options);
   let first = 0;
   const deliver = async (decisions) => {
     await decideMany(onDecision, decisions, first);
@@ -76,6 +76,13 @@ async function captureBody(folder) {
   return { file, decisions, bytes: body.length / decisions };
 }
 
+/** Deliver in a process of its own, some times; resolves to the medians of { cpu, loop, wall }, in microseconds. */
+async function measureDelivery({ subject, count, ...options }, times) {
+  const rounds = subject === 'amplitude' ? 1 : roundsOf(count);
+  const run = () => inChild(__filename, { subject, count, rounds, ...options });
+  return medians(await repeat(count > 1_000_000 ? 1 : times, run));
+}
+
 /** The number of rounds, enough for a measurement to take a while; the result is their median. */
 const roundsOf = (count) => Math.max(1, Math.min(10, Math.round(200_000 / count)));
 
@@ -84,16 +91,12 @@ async function run({ serverUrl, quick }) {
   const body = await captureBody(folder);
   const sizes = quick ? [10_000, 100_000, 1_000_000] : [10_000, 100_000, 1_000_000, 5_000_000];
   const times = quick ? 1 : 3;
-  const measure = async (subject, count, gzip = false) => {
-    const rounds = subject === 'amplitude' ? 1 : roundsOf(count);
-    const options = { subject, count, gzip, serverUrl, rounds };
-    return {
-      subject,
-      count,
-      gzip,
-      ...medians(await repeat(count > 1_000_000 ? 1 : times, () => inChild(__filename, options))),
-    };
-  };
+  const measure = async (subject, count, gzip = false) => ({
+    subject,
+    count,
+    gzip,
+    ...(await measureDelivery({ subject, count, gzip, serverUrl }, times)),
+  });
   const limits = { false: [], true: [] };
   const measureLimit = async () => {
     for (const gzip of [false, true]) {
@@ -198,6 +201,6 @@ async function run({ serverUrl, quick }) {
   };
 }
 
-module.exports = { run };
+module.exports = { captureBody, measureDelivery, run };
 
 serveChild(module, child);

@@ -1,7 +1,7 @@
 /*
  * limit.c: the least that the delivery of a decision can cost: libcurl sends prepared bytes.
  *
- *   limit URL BODY-FILE DECISIONS-IN-BODY DECISIONS [gzip]
+ *   limit URL BODY-FILE DECISIONS-IN-BODY DECISIONS [gzip [CA-FILE]]
  *
  * It posts the same finished body again and again, compressed each time if asked, and prints the
  * microseconds of CPU for one decision.
@@ -46,10 +46,12 @@ static size_t ignore(char *data, size_t size, size_t count, void *user) {
     return size * count;
 }
 
-static CURL *open_connection(const char *url, struct curl_slist *headers) {
+static CURL *open_connection(const char *url, const char *ca_file, struct curl_slist *headers) {
     CURL *easy = curl_easy_init();
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    if (ca_file != NULL)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
@@ -92,7 +94,7 @@ int main(int argc, char **argv) {
     if (gzip)
         headers = curl_slist_append(headers, "Content-Encoding: gzip");
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    CURL *easy = open_connection(argv[1], headers);
+    CURL *easy = open_connection(argv[1], argc > 6 ? argv[6] : NULL, headers);
     z_stream zip;
     memset(&zip, 0, sizeof(zip));
     if (deflateInit2(&zip, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)

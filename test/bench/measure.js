@@ -14,9 +14,19 @@ const path = require('node:path');
 
 const BUILD = path.join(__dirname, '../../build/bench');
 
-/** Start the sink; resolves to { url, port, stop }. */
-async function startSink({ port = 0, delayMillis = 0 } = {}) {
+/**
+ * Start the sink; resolves to { url, port, stop }. `certificates` make it speak TLS; with `closes` each connection ends
+ * with its first answer.
+ */
+async function startSink({ port = 0, delayMillis = 0, certificates, closes = false } = {}) {
   const args = ['--port', port, '--delay-ms', delayMillis].map(String);
+  if (certificates !== undefined) {
+    args.push('--cert', certificates.cert, '--key', certificates.key);
+  }
+  if (closes) {
+    args.push('--closes', '1');
+  }
+  const origin = certificates === undefined ? 'http://127.0.0.1' : 'https://localhost';
   const sink = spawn(path.join(BUILD, 'sink'), args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const [text] = await once(sink.stdout, 'data');
   const stop = async () => {
@@ -24,7 +34,7 @@ async function startSink({ port = 0, delayMillis = 0 } = {}) {
     await once(sink, 'exit');
   };
   return {
-    url: `http://127.0.0.1:${parseInt(text, 10)}/2/httpapi`,
+    url: `${origin}:${parseInt(text, 10)}/2/httpapi`,
     port: parseInt(text, 10),
     stop,
   };
@@ -38,8 +48,9 @@ async function freePort() {
 }
 
 /** CPU of one decision sent by the C program, in microseconds. */
-function runLimit(url, { file, decisions }, count, gzip) {
-  const args = [url, file, decisions, count, ...(gzip ? ['gzip'] : [])].map(String);
+function runLimit(url, { file, decisions }, count, gzip, caFile) {
+  const more = [...(gzip ? ['gzip'] : []), ...(caFile === undefined ? [] : [caFile])];
+  const args = [url, file, decisions, count, ...more].map(String);
   return Number(execFileSync(path.join(BUILD, 'limit'), args, { encoding: 'utf8' }));
 }
 

@@ -16,6 +16,7 @@ const { parseArgs } = require('node:util');
 const { format, markdown, startSink } = require('./measure.js');
 
 const BENCHMARKS = [
+  'production',
   'listener',
   'parts',
   'delivery',

@@ -1,7 +1,9 @@
 /*
  * sink.c: the server of the benchmarks. It reads requests, throws them away, and answers 200.
  *
- *   sink [--port N] [--delay-ms N]
+ *   sink [--port N] [--delay-ms N] [--closes 1] [--cert FILE --key FILE]
+ *
+ * With a certificate it speaks TLS. `--closes` ends each connection after its answer.
  *
  * One thread, epoll, HTTP/1.1 on loopback, bodies with a Content-Length only. It must never be what
  * a benchmark waits for, so it does not copy what it reads out of the kernel. `GET /stats` reports
@@ -21,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <openssl/ssl.h>
+
 enum { HEAD_BYTES = 16 * 1024, EVENTS_AT_ONCE = 64, READ_BYTES = 1 << 20 };
 
 static const char ACCEPTED[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -29,6 +33,7 @@ static const char ACCEPTED[] = "HTTP/1.1 200 OK\r\nContent-Type: application/jso
 typedef struct connection {
     struct connection *next; /* among those whose answer is delayed, oldest first */
     int fd;
+    SSL *ssl; /* NULL: no TLS */
     size_t head_len;
     uint64_t body_left;
     uint64_t due_ms; /* of the answer; 0: there is none to give */
@@ -40,6 +45,8 @@ typedef struct connection {
 
 static int epoll_fd;
 static uint64_t delay_ms;
+static bool closes;
+static SSL_CTX *tls; /* NULL: no TLS */
 static uint64_t request_count;
 static uint64_t body_bytes;
 static connection *delayed;
@@ -57,11 +64,25 @@ static uint64_t now_ms(void) {
 }
 
 static void drop(connection *c) {
+    SSL_free(c->ssl);
+    c->ssl = NULL;
     close(c->fd);
     if (c->due_ms != 0)
         c->closed = true; /* freed when its turn comes */
     else
         free(c);
+}
+
+/* Read, or with `to` NULL throw away: TCP discards without copying. */
+static ssize_t take(connection *c, char *to, size_t most) {
+    static char nowhere[READ_BYTES];
+    if (c->ssl == NULL)
+        return recv(c->fd, to, most, to == NULL ? MSG_TRUNC : 0);
+    return SSL_read(c->ssl, to == NULL ? nowhere : to, (int)most);
+}
+
+static ssize_t give(connection *c, const char *text, size_t len) {
+    return c->ssl == NULL ? write(c->fd, text, len) : SSL_write(c->ssl, text, (int)len);
 }
 
 static void answer(connection *c) {
@@ -81,7 +102,8 @@ static void answer(connection *c) {
     }
     c->due_ms = 0;
     c->head_len = 0;
-    if (write(c->fd, reply, len) != (ssize_t)len || c->close_after)
+    const bool is_given = give(c, reply, len) == (ssize_t)len;
+    if (!is_given || c->close_after || closes)
         drop(c);
 }
 
@@ -147,9 +169,9 @@ static bool read_head(connection *c) {
     return true;
 }
 
-static void on_readable(connection *c) {
+static void read_some(connection *c) {
     if (c->head_len < HEAD_BYTES) {
-        const ssize_t got = recv(c->fd, c->head + c->head_len, HEAD_BYTES - 1 - c->head_len, 0);
+        const ssize_t got = take(c, c->head + c->head_len, HEAD_BYTES - 1 - c->head_len);
         if (got <= 0) {
             drop(c);
             return;
@@ -159,9 +181,8 @@ static void on_readable(connection *c) {
             drop(c);
         return;
     }
-    /* With MSG_TRUNC, TCP discards without copying. */
     const size_t most = c->body_left < READ_BYTES ? (size_t)c->body_left : READ_BYTES;
-    const ssize_t got = recv(c->fd, NULL, most, MSG_TRUNC);
+    const ssize_t got = take(c, NULL, most);
     if (got <= 0) {
         drop(c);
         return;
@@ -169,6 +190,16 @@ static void on_readable(connection *c) {
     c->body_left -= (uint64_t)got;
     if (c->body_left == 0)
         finish(c);
+}
+
+static void on_readable(connection *c) {
+    SSL *ssl = c->ssl;
+    if (ssl != NULL)
+        SSL_up_ref(ssl);
+    do /* what TLS has read ahead, no poll tells */
+        read_some(c);
+    while (ssl != NULL && SSL_pending(ssl) > 0);
+    SSL_free(ssl);
 }
 
 static void watch(int fd, void *data) {
@@ -187,6 +218,13 @@ static void on_connection(int listener) {
     if (c == NULL)
         fail("calloc");
     c->fd = fd;
+    if (tls != NULL) {
+        c->ssl = SSL_new(tls);
+        if (c->ssl == NULL || SSL_set_fd(c->ssl, fd) != 1 || SSL_accept(c->ssl) != 1) {
+            drop(c);
+            return;
+        }
+    }
     watch(fd, c);
 }
 
@@ -206,14 +244,34 @@ static int listen_on(uint16_t port) {
     return fd;
 }
 
+static SSL_CTX *make_tls(const char *cert, const char *key) {
+    SSL_CTX *made = SSL_CTX_new(TLS_server_method());
+    if (made == NULL || SSL_CTX_use_certificate_chain_file(made, cert) != 1 ||
+        SSL_CTX_use_PrivateKey_file(made, key, SSL_FILETYPE_PEM) != 1) {
+        fprintf(stderr, "sink: the certificate\n");
+        exit(1);
+    }
+    return made;
+}
+
 int main(int argc, char **argv) {
     uint16_t port = 0;
+    const char *cert = NULL;
+    const char *key = NULL;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--port") == 0)
             port = (uint16_t)atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--delay-ms") == 0)
             delay_ms = strtoull(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--closes") == 0)
+            closes = true;
+        else if (strcmp(argv[i], "--cert") == 0)
+            cert = argv[i + 1];
+        else if (strcmp(argv[i], "--key") == 0)
+            key = argv[i + 1];
     }
+    if (cert != NULL)
+        tls = make_tls(cert, key);
     static char is_listener, is_parent;
     epoll_fd = epoll_create1(0);
     const int listener = listen_on(port);
