@@ -17,20 +17,17 @@ const STEPS = [
  * Take the steps, each in a turn of the event loop of its own. The first request takes those that are left, and would
  * hold the loop for all of them.
  */
-function prepareTrust(steps = STEPS) {
-  const [first, ...others] = steps;
-  // An immediate that keeps nothing alive does not run while the loop sleeps.
-  const timer = setTimeout(() => {
-    try {
-      first();
-    } catch {
-      return; // giveTrust() meets the same error, and reports it
-    }
-    if (others.length > 0) {
-      prepareTrust(others);
-    }
-  }, 1);
-  timer?.unref?.(); // fake timers may return something else
+function prepareTrust([first, ...others] = STEPS) {
+  try {
+    first();
+  } catch {
+    return; // giveTrust() meets the same error, and reports it
+  }
+  if (others.length > 0) {
+    // An immediate that keeps nothing alive does not run while the loop sleeps.
+    const timer = setTimeout(prepareTrust, 1, others);
+    timer?.unref?.(); // fake timers may return something else
+  }
 }
 
 /**

@@ -91,6 +91,8 @@ function bundleIndex(folder) {
   const bundled = bundle(folder, ['index'], {
     outfile: 'lib/index.js',
     allowOverwrite: true,
+    minifyWhitespace: true, // a third of the bytes, which Node.js reads before it runs the first of them
+    lineLimit: 120,
     external: LAZY.map((name) => `./${name}.js`),
   });
   const unexpected = LAZY.filter((name) => bundled.includes(`lib/${name}.js`));
@@ -130,9 +132,14 @@ function stage(folder = PACKAGE) {
     fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
     fs.writeFileSync(path.join(folder, file), text);
   }
-  bundleIndex(folder); // after package.json, whose version goes into the bundle
+  fs.writeFileSync(path.join(folder, 'lib', 'library.js'), library(manifest));
+  bundleIndex(folder);
   return folder;
 }
+
+/** lib/library.js without package.json, which would be in the bundle with all that it has. */
+const library = ({ name, version }) =>
+  `'use strict';\n\nmodule.exports = { LIBRARY: '${name}/${version}' };\n`;
 
 /** The targets, such as linux-x64, for which a staged package has no addon. */
 function missingAddons(folder) {

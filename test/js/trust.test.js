@@ -76,7 +76,7 @@ describe('what the first request needs', () => {
     const { setTimeout } = globalThis;
     t.after(() => Object.assign(globalThis, { setTimeout }));
     const due = [];
-    globalThis.setTimeout = (callback) => void due.push(callback);
+    globalThis.setTimeout = (callback, millis, value) => void due.push(() => callback(value));
     return () => due.shift()?.();
   }
 
@@ -84,7 +84,7 @@ describe('what the first request needs', () => {
     const next = holdTimers(t);
     const taken = [];
     prepareTrust(['a', 'b', 'c'].map((name) => () => taken.push(name)));
-    for (const expected of ['', 'a', 'ab', 'abc', 'abc']) {
+    for (const expected of ['a', 'ab', 'abc', 'abc']) {
       assert.equal(taken.join(''), expected);
       next();
     }
@@ -97,7 +97,6 @@ describe('what the first request needs', () => {
       throw new Error('no TLS');
     };
     prepareTrust([fail, () => taken.push('next')]);
-    next();
     next();
     assert.deepEqual(taken, []);
   });
