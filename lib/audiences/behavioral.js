@@ -79,8 +79,8 @@ class BehavioralSource {
   /** Ask for a file, unless the list is young, or too many were asked for. */
   #begin(cohort, now) {
     const { pollIntervalMillis } = this.#options;
-    if (cohort.isFromSnapshot && !this.#notBefore.has(cohort)) {
-      this.#notBefore.set(cohort, cohort.confirmedAt + pollIntervalMillis);
+    if (cohort.from !== null && !this.#notBefore.has(cohort)) {
+      this.#notBefore.set(cohort, (cohort.lastModified ?? cohort.confirmedAt) + pollIntervalMillis);
     }
     const notBefore = this.#notBefore.get(cohort) ?? -Infinity;
     const wait = Math.max(notBefore, this.#beganAt + this.#paceMillis) - now;

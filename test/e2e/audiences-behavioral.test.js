@@ -18,7 +18,8 @@ const POLL_MILLIS = 30; // it is also the first wait for a file
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const month = () => new Date().toISOString().slice(0, 7);
 
-async function start(t, { members = ['ann', 'bob'], answers = {}, ...options } = {}) {
+/** Start a server; `create` makes audiences of it. */
+async function prepare(t, { members = ['ann', 'bob'], answers = {} } = {}) {
   const server = await startBehavioralServer(t);
   server.cohorts.set(COHORT, members);
   server.answers = answers;
@@ -26,8 +27,7 @@ async function start(t, { members = ['ann', 'bob'], answers = {}, ...options } =
     const started = startAudiences(t, {
       ...server.options,
       cohorts: { power: COHORT },
-      pollIntervalMillis: DAY_MILLIS,
-      ...options,
+      pollIntervalMillis: POLL_MILLIS,
       ...more,
     });
     const { audiences } = started;
@@ -40,7 +40,13 @@ async function start(t, { members = ['ann', 'bob'], answers = {}, ...options } =
     const has = (...users) => users.map((user) => audiences.has(user, 'power'));
     return { ...started, power, failed, has };
   };
-  return { server, create, ...create() };
+  return { server, create };
+}
+
+/** The same, with audiences that ask often. */
+async function start(t, options) {
+  const prepared = await prepare(t, options);
+  return { ...prepared, ...prepared.create() };
 }
 
 function makeFolder(t) {
@@ -53,7 +59,7 @@ const stages = (server) => server.requests.map(({ stage }) => stage);
 
 describe('a list', () => {
   it('is asked for, waited for, and fetched from a storage without the keys', async (t) => {
-    const { server, audiences, has } = await start(t, { pollIntervalMillis: POLL_MILLIS });
+    const { server, audiences, has } = await start(t);
     const { cohorts, downloads } = await audiences.ready();
     assert.deepEqual(stages(server).slice(0, 5), ['request', 'status', 'status', 'file', 'stored']);
     assert.equal(server.requests[4].headers.authorization, undefined);
@@ -63,19 +69,18 @@ describe('a list', () => {
   });
 
   it('that is small is in the answer', async (t) => {
-    const { server, create } = await start(t);
+    const { server, create } = await prepare(t);
     server.isLarge = false;
     server.statusTurns = 0;
-    const { audiences, has } = create({ pollIntervalMillis: POLL_MILLIS });
+    const { audiences, has } = create();
     await audiences.ready();
     assert.deepEqual(has('ann', 'zoe'), [true, false]);
     assert.equal(server.countOf('stored'), 0);
   });
 
   it('is had once, and changed by messages', async (t) => {
-    const { server, create } = await start(t);
+    const { server, create } = await prepare(t);
     server.statusTurns = 0;
-    server.requests.length = 0;
     const { audiences, has } = create({ pollIntervalMillis: 2000, staleAfterMillis: 3000 });
     const url = await serve(t, audiences.webhook({ secret: SECRET }));
     await audiences.ready();
@@ -89,7 +94,7 @@ describe('a list', () => {
   });
 
   it('is asked for again after pollIntervalMillis, to repair', async (t) => {
-    const { server, audiences, changed } = await start(t, { pollIntervalMillis: POLL_MILLIS });
+    const { server, audiences, changed } = await start(t);
     await audiences.ready();
     server.cohorts.set(COHORT, ['zoe']);
     await changed({ size: 1 });
@@ -101,12 +106,15 @@ describe('a list', () => {
 describe('downloads', () => {
   it('are counted beside the snapshot, from which the next process starts without one', async (t) => {
     const directory = makeFolder(t);
-    const { server, create } = await start(t);
+    const { server, create } = await prepare(t);
     const { audiences } = create({ snapshot: { directory }, pollIntervalMillis: 2000 });
     await audiences.ready();
     await audiences.close();
     const seen = server.countOf('request');
-    const { audiences: next, has } = create({ snapshot: { directory } });
+    const { audiences: next, has } = create({
+      snapshot: { directory },
+      pollIntervalMillis: DAY_MILLIS,
+    });
     assert.deepEqual(has('ann', 'zoe'), [true, false]);
     await new Promise((resolve) => setTimeout(resolve, 50));
     assert.equal(server.countOf('request'), seen);
@@ -117,7 +125,7 @@ describe('downloads', () => {
 
   it('end at the limit of a month, with a message, and go on in the next', async (t) => {
     const directory = makeFolder(t);
-    const { server, create } = await start(t);
+    const { server, create } = await prepare(t);
     server.statusTurns = 0;
     const first = create({ snapshot: { directory }, pollIntervalMillis: 2000 });
     await first.audiences.ready();
@@ -128,7 +136,10 @@ describe('downloads', () => {
     fs.writeFileSync(file, `${line}\n`.repeat(500));
     fs.rmSync(path.join(directory, name.replace(/\.downloads-.*/, '.snapshot')));
     const seen = server.requests.length;
-    const { audiences, power, has, logger } = create({ snapshot: { directory } });
+    const { audiences, power, has, logger } = create({
+      snapshot: { directory },
+      pollIntervalMillis: DAY_MILLIS,
+    });
     await audiences.ready();
     assert.equal(power().state, 'refused');
     assert.match(power().lastError.message, /^the 500 downloads .* in a month are used up/);
@@ -204,7 +215,6 @@ describe('a fault', () => {
     it(`(${name}) makes no wrong answer`, async (t) => {
       const { server, failed, power, has, audiences } = await start(t, {
         answers,
-        pollIntervalMillis: POLL_MILLIS,
       });
       await failed(message);
       assert.equal(power().state, state);
@@ -223,7 +233,6 @@ describe('a fault', () => {
   it('that lasts has another file made, not often', async (t) => {
     const { server, failed, audiences, has } = await start(t, {
       answers: { file: status(404) },
-      pollIntervalMillis: POLL_MILLIS,
     });
     await failed(/cannot be had \(HTTP 404\)/);
     server.answers = {};
