@@ -65,7 +65,12 @@ const SHARED = ['proxy', 'noProxy', 'caFile', 'logger', 'loggerProvider', 'logLe
 // ---- checks -----------------------------------------------------------------------------------------
 
 function attributeName(name) {
-  if (!isText(name, 1) || name.length > MAX_ATTRIBUTE_LENGTH || name.startsWith(RESERVED_PREFIX)) {
+  if (
+    !isText(name, 1) ||
+    name.length > MAX_ATTRIBUTE_LENGTH ||
+    name.startsWith(RESERVED_PREFIX) ||
+    name === '__proto__' // it is no property of an object like others
+  ) {
     throw new Unexpected(
       `keys of attributes of Optimizely (1 to ${MAX_ATTRIBUTE_LENGTH} characters, not beginning with ${RESERVED_PREFIX})`,
       describe(name),
@@ -83,19 +88,11 @@ function cohorts(value) {
   if (entries.length > MAX_ATTRIBUTES) {
     throw new Unexpected(`at most ${MAX_ATTRIBUTES} attributes`, `${entries.length} of them`);
   }
-  const seen = new Map();
   for (const [attribute, cohort] of entries) {
     attributeName(attribute);
     if (typeof cohort !== 'string') {
       throw new Unexpected(expected, `${describe(cohort)} for '${attribute}'`);
     }
-    if (seen.has(cohort)) {
-      throw new Unexpected(
-        'another cohort for each attribute',
-        `the same for '${seen.get(cohort)}' and '${attribute}'`,
-      );
-    }
-    seen.set(cohort, attribute);
   }
   return Object.freeze(
     entries.map(([attribute, cohort]) => Object.freeze({ attribute, id: cohort })),
@@ -178,6 +175,20 @@ const TABLE = {
 };
 
 // ---- what depends on the source ---------------------------------------------------------------------
+
+/** Paths may be spelled in several ways, so they are compared when they are absolute. */
+function checkDifferent(cohortList) {
+  const seen = new Map();
+  for (const { attribute, id } of cohortList) {
+    if (seen.has(id)) {
+      throw optionError(
+        `option 'cohorts': expected another cohort for each attribute, got the same for '${seen.get(id)}' and ` +
+          `'${attribute}'`,
+      );
+    }
+    seen.set(id, attribute);
+  }
+}
 
 function checkCohortIds(resolved) {
   const wrong = resolved.cohorts.find(({ id }) => !/^[\w-]{1,64}$/.test(id));
@@ -291,6 +302,7 @@ function resolveOptions(options, env = process.env) {
     resolved.serverUrl ??= SERVERS[resolved.source].origins[resolved.serverZone];
     resolved.secretKey ?? checked(TABLE.secretKey, undefined, "option 'secretKey'");
   }
+  checkDifferent(resolved.cohorts);
   fillIntervals(resolved);
   checkIntervals(resolved);
   const { warnings, ...shared } = resolveShared(options, resolved, env);

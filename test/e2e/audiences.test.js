@@ -317,6 +317,9 @@ describe('an id', () => {
       '日'.repeat(1024),
       '\ufffd',
       '\uffff',
+      '😀'.repeat(1024),
+      `xxx${'😀'.repeat(1023)}`,
+      'x'.repeat(4096),
     ];
     const { audiences } = await start(t, { members: ids });
     await audiences.ready();
@@ -326,7 +329,13 @@ describe('an id', () => {
       assert.equal(audiences.has(id.slice(0, -1), POWER), false);
     }
     assert.equal(audiences.has('\ud800', POWER), false, 'it is not U+FFFD');
-    assert.equal(audiences.has('x'.repeat(5000), POWER), false);
+    for (const id of ['', 'x'.repeat(5000), 'x'.repeat(1 << 20), '\udc00', 'a\ud800b']) {
+      assert.equal(audiences.has(id, POWER), false, 'no cohort has it');
+    }
+    for (const more of ['😀', 'x😀', '😀😀😀', '日', 'x']) {
+      assert.equal(audiences.has('😀'.repeat(1024) + more, POWER), false, 'it is too long');
+      assert.equal(audiences.has('x'.repeat(4096) + more, POWER), false);
+    }
     for (const id of [undefined, null, 5, {}]) {
       assert.equal(audiences.has(id, POWER), undefined);
       assert.deepEqual(audiences.attributes(id, { plan: 'pro' }), { plan: 'pro' });

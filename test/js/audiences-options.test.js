@@ -139,6 +139,11 @@ describe('a wrong option', () => {
     [{ cohorts: { a: 'x y' } }, /expected the id of a cohort for 'a', .* got "x y"/],
     [{ cohorts: { a: '' } }, /expected the id of a cohort for 'a'/],
     [{ cohorts: { a: 'same', b: 'same' } }, /got the same for 'a' and 'b'$/],
+    [
+      { source: 'file', cohorts: { a: '/data/a.csv', b: '/data/x/../a.csv' } },
+      /got the same for 'a' and 'b'$/,
+    ],
+    [{ cohorts: { ['__proto__']: 'x' } }, /^option 'cohorts': expected keys of attributes/],
     [{ cohorts: { $opt_bot: 'x' } }, /keys of attributes of Optimizely .* got "\$opt_bot"/],
     [{ cohorts: { '': 'x' } }, /keys of attributes/],
     [{ cohorts: many }, /at most 100 attributes, got 101 of them$/],

@@ -27,7 +27,9 @@ using oa::Transfer;
 
 namespace {
 
-constexpr size_t kIdBytes = 4096;
+/* Of a string that does not fit, Node-API copies whole characters, of up to 4 bytes: so it fits, or
+ * too much of it is there. */
+constexpr size_t kIdBytes = OA_COHORT_ID_BYTES + 4;
 
 class Cohorts;
 struct LoadCall;
@@ -174,7 +176,7 @@ napi_value Find(napi_env env, napi_callback_info info) {
     void *data = nullptr;
     napi_get_cb_info(env, info, &argc, &id, nullptr, &data);
     Host *host = static_cast<Host *>(data);
-    char bytes[kIdBytes + 4];
+    char bytes[kIdBytes + 1];
     size_t len = 0;
     *host->words = {};
     if (napi_get_value_string_utf8(env, id, bytes, sizeof(bytes), &len) != napi_ok ||
