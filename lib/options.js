@@ -140,12 +140,18 @@ function parseUrl(value) {
   }
 }
 
-function serverUrl(value) {
-  const expected = 'an absolute http or https URL, with the path of the endpoint';
+/** Parse an http or https URL. */
+function httpUrl(value, expected) {
   const url = parseUrl(value);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new Unexpected(expected, describeUrl(value));
   }
+  return url;
+}
+
+function serverUrl(value) {
+  const expected = 'an absolute http or https URL, with the path of the endpoint';
+  const url = httpUrl(value, expected);
   if (url.username !== '' || url.password !== '') {
     throw new Unexpected(`${expected}, without user name and password`, 'a URL that has them');
   }
@@ -428,4 +434,4 @@ function resolveOptions(options, env = process.env) {
   return Object.freeze(resolved);
 }
 
-module.exports = { describeKey, describeUrl, key, parseUrl, resolveOptions };
+module.exports = { describeKey, httpUrl, key, resolveOptions };

@@ -12,10 +12,7 @@ const STREAM_PATH = '/v1/notifications/event-stream';
 /** The URL of an Agent's stream, from that of the Agent. */
 function streamUrl(text) {
   const expected = 'the URL of an Optimizely Agent, such as http://agent:8080';
-  const url = dispatcherOptions.parseUrl(text);
-  if (url === null || !/^https?:$/.test(url.protocol)) {
-    throw new Unexpected(expected, dispatcherOptions.describeUrl(text));
-  }
+  const url = dispatcherOptions.httpUrl(text, expected);
   if (url.username !== '' || url.password !== '') {
     throw new Unexpected(`${expected}, without user name and password`, 'a URL that has them');
   }

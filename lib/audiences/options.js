@@ -102,10 +102,7 @@ function cohorts(value) {
 /** The base of the cohort API, without a slash at its end. */
 function serverUrl(value) {
   const expected = 'the http or https URL of an Evaluation Proxy, or of another server of cohorts';
-  const url = dispatcherOptions.parseUrl(value);
-  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new Unexpected(expected, dispatcherOptions.describeUrl(value));
-  }
+  const url = dispatcherOptions.httpUrl(value, expected);
   if (url.username !== '' || url.password !== '' || url.search !== '') {
     throw new Unexpected(
       `${expected}, without user name, password and query`,

@@ -432,12 +432,6 @@ napi_value Track(napi_env env, napi_callback_info info) {
     return result;
 }
 
-void ThrowStatus(Napi::Env env, oa_status status) {
-    Napi::Error error = Napi::Error::New(env, oa_status_message(status));
-    error.Set("code", Napi::String::New(env, "ERR_OA_NATIVE"));
-    error.ThrowAsJavaScriptException();
-}
-
 void OnDestroyed(void *data) {
     Host *host = static_cast<Host *>(data);
     if (host->wrapper != nullptr)

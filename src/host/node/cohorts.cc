@@ -22,7 +22,6 @@
 
 using oa::Message;
 using oa::ReadMove;
-using oa::ThrowStatus;
 using oa::Transfer;
 
 namespace {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "../base64.h"
+#include "values.h"
 
 using oa::Message;
 using oa::Transfer;
@@ -55,12 +56,6 @@ bool oa::ReadMove(const Napi::CallbackInfo &info, std::vector<uint64_t> *prints,
     move->prints = prints->data();
     move->count = prints->size();
     return true;
-}
-
-void oa::ThrowStatus(Napi::Env env, oa_status status) {
-    Napi::Error error = Napi::Error::New(env, oa_status_message(status));
-    error.Set("code", Napi::String::New(env, "ERR_OA_NATIVE"));
-    error.ThrowAsJavaScriptException();
 }
 
 /* ---- A message ---- */

@@ -54,8 +54,6 @@ class Transfer : public Napi::ObjectWrap<Transfer> {
  */
 bool ReadMove(const Napi::CallbackInfo &info, std::vector<uint64_t> *prints, oa_cohort_move *move);
 
-void ThrowStatus(Napi::Env env, oa_status status);
-
 void DefineMessages(Napi::Env env, Napi::Object exports);
 
 } // namespace oa

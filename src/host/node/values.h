@@ -1,6 +1,6 @@
 /*
- * values.h: what the core reports, as values of JavaScript, and what to trust, from them. For
- * binding.cc and cohorts.cc.  [loop]
+ * values.h: what the core reports, as values of JavaScript, and what to trust, from them. For the
+ * addon's C++ files.  [loop]
  */
 #ifndef OA_HOST_VALUES_H
 #define OA_HOST_VALUES_H
@@ -178,6 +178,12 @@ inline Napi::Object ToStoreCall(Napi::Env env, const oa_uv_store_call &call) {
     object.Set("counts", counts);
     object.Set("expiries", expiries);
     return object;
+}
+
+inline void ThrowStatus(Napi::Env env, oa_status status) {
+    Napi::Error error = Napi::Error::New(env, oa_status_message(status));
+    error.Set("code", Napi::String::New(env, "ERR_OA_NATIVE"));
+    error.ThrowAsJavaScriptException();
 }
 
 #endif
