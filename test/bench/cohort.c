@@ -2,6 +2,10 @@
  * cohort.c: membership in numbers: memory, building, look-ups, wrong answers; without Node.
  *
  *     cohort [members in millions, 10] [wrong answers: look-ups in millions, 100]
+ *     cohort snapshot <file> <secret key> <users in millions>
+ *
+ * The second form writes a snapshot of eight cohorts, each with every second user, and the ids of
+ * a million of the users on a line each, to <file> and <file>.ids, for audiences.js.
  *
  * It prints a JSON object. Times are CPU. Ids have 20 bytes, in the body of a cohort API that is fed
  * in pieces of 64 KB. Memory is what the system counts for the process (VmRSS, VmHWM), on pages of
@@ -219,16 +223,24 @@ static void one_cohort(uint64_t members, uint64_t probes) {
     oa_cohort_table_free(table);
 }
 
-/* Eight cohorts, each with every second user: in one table, and in a table for each. */
-static void eight_cohorts(uint64_t users) {
+/* Eight cohorts in one table, each with every second user. */
+static oa_cohort_table *build_eight(uint64_t users) {
     timing t;
-    oa_cohort_table *one = NULL, *each[COHORTS];
-    double before = memory("VmRSS:");
+    oa_cohort_table *one = NULL;
     for (size_t i = 0; i < COHORTS; i++) {
         oa_cohort_table *next = build(one, COHORTS, i, i % 2, users, 2, &t);
         oa_cohort_table_free(one);
         one = next;
     }
+    return one;
+}
+
+/* The same in one table, and in a table for each. */
+static void eight_cohorts(uint64_t users) {
+    timing t;
+    oa_cohort_table *each[COHORTS];
+    double before = memory("VmRSS:");
+    oa_cohort_table *one = build_eight(users);
     tell("eightBytesPerUser", (memory("VmRSS:") - before) / (double)users);
     before = memory("VmRSS:");
     for (size_t i = 0; i < COHORTS; i++)
@@ -241,7 +253,32 @@ static void eight_cohorts(uint64_t users) {
         oa_cohort_table_free(each[i]);
 }
 
+static void write_snapshot(const char *path, uint64_t users) {
+    char ids[256];
+    oa_cohort_table *table = build_eight(users);
+    const oa_str image = oa_cohort_table_image(table);
+    snprintf(ids, sizeof(ids), "%s.ids", path);
+    FILE *file = must(fopen(path, "w")), *list = must(fopen(ids, "w"));
+    if (fwrite(image.data, 1, image.len, file) != image.len)
+        abort();
+    for (uint64_t i = 0; i < 1000000; i++) {
+        char line[ID_BYTES + 1];
+        write_id(line, mixed(i) % users);
+        line[ID_BYTES] = '\n';
+        fwrite(line, 1, sizeof(line), list);
+    }
+    fclose(file);
+    fclose(list);
+    oa_cohort_table_free(table);
+}
+
 int main(int argc, char **argv) {
+    if (argc == 5 && strcmp(argv[1], "snapshot") == 0) {
+        oa_set_pages((oa_pages){map_pages, unmap_pages});
+        oa_cohort_key_init(&key, (oa_str){argv[3], strlen(argv[3])});
+        write_snapshot(argv[2], strtoull(argv[4], NULL, 10) * 1000000);
+        return 0;
+    }
     const uint64_t millions = argc > 1 ? strtoull(argv[1], NULL, 10) : 10;
     const uint64_t probes = argc > 2 ? strtoull(argv[2], NULL, 10) : 100;
     oa_set_pages((oa_pages){map_pages, unmap_pages});

@@ -28,6 +28,7 @@ const BENCHMARKS = [
   'fairness',
   'growth',
   'cohort',
+  'audiences',
 ];
 
 function parse() {

@@ -161,9 +161,10 @@ async function send(response, cohort, gzip) {
   if (gzip) {
     out.pipe(response);
   }
+  const closed = once(response, 'close');
   for (const piece of pieces(cohort)) {
     if (!out.write(piece)) {
-      await Promise.race([once(out, 'drain'), once(response, 'close')]);
+      await Promise.race([once(out, 'drain'), closed]);
     }
     if (response.destroyed) {
       return;
@@ -223,4 +224,12 @@ async function startCohortServer(t, tls) {
   return server;
 }
 
-module.exports = { API_KEY, AUTHORIZATION, SECRET_KEY, bodyOf, faults, startCohortServer };
+module.exports = {
+  API_KEY,
+  AUTHORIZATION,
+  CohortServer,
+  SECRET_KEY,
+  bodyOf,
+  faults,
+  startCohortServer,
+};
