@@ -143,12 +143,16 @@ class Cohort {
     return { confirmedAt, lastModified, bytes, isRefused, lastError, held, version };
   }
 
-  /** Take what the process says that asks the source; `size`: with its members, unless that is undefined. */
+  /**
+   * Take what the process says that asks the source. `size` is that of its members, which are here, too; null when none
+   * are; undefined when they are the same as before. Nothing is confirmed that is not here.
+   */
   follow({ version, ...state }, size) {
-    const confirmedAt =
-      state.confirmedAt === null ? null : Math.max(state.confirmedAt, this.messageAt);
+    const isHere = (size === undefined ? this.confirmedAt : size) !== null;
+    const isConfirmed = isHere && state.confirmedAt !== null;
+    const confirmedAt = isConfirmed ? Math.max(state.confirmedAt, this.messageAt) : null;
     Object.assign(this, state, { confirmedAt, failures: 0, from: 'store' });
-    this.#version = version;
+    this.#version = isConfirmed ? version : null;
     this.size = size === undefined ? this.size : size;
   }
 

@@ -95,6 +95,8 @@ class Fleet {
   #isLeader = false;
   #isDirty = false; // what we have is no version yet
   #isStateDirty = false;
+  #isPublishing = false;
+  #saying = Promise.resolve(); // the last state that was written
   #keepAt = 0;
   #revCount = 0;
   #token = randomBytes(12).toString('hex');
@@ -490,8 +492,8 @@ class Fleet {
     }
     if (this.#isDirty) {
       this.#publishSoon();
-    } else if (this.#isStateDirty) {
-      await this.#sayState();
+    } else if (this.#isStateDirty && !this.#isPublishing) {
+      await this.#sayState(); // of the version that is there, so not of one that is being written
     }
   }
 
@@ -514,7 +516,8 @@ class Fleet {
 
   async #sayState() {
     const rev = this.#newRev();
-    await this.#store.setState(rev, writeState(this.#version, this.#states()));
+    this.#saying = this.#store.setState(rev, writeState(this.#version, this.#states()));
+    await this.#saying;
     this.#rev = rev;
   }
 
@@ -523,6 +526,7 @@ class Fleet {
     this.#refresher.perform(
       'publish',
       async () => {
+        this.#isPublishing = true;
         try {
           await this.#publish();
           this.#succeed('publish');
@@ -534,6 +538,7 @@ class Fleet {
             this.#fail('publish', error);
           }
         } finally {
+          this.#isPublishing = false;
           this.#native.release();
         }
       },
@@ -545,6 +550,7 @@ class Fleet {
     if (!this.#leads() || !this.#isDirty) {
       return;
     }
+    await this.#saying.catch(() => {}); // or it might overtake what is written here
     this.#isDirty = false;
     const lengths = this.#native.capture();
     if (!Array.isArray(lengths)) {
