@@ -31,7 +31,6 @@ function whenInitialised(amplitude) {
         type: 'enrichment',
         setup: async (config) =>
           resolve({ config, exposures: new Exposures(`OA_${config.apiKey.slice(0, 10)}`) }),
-        execute: async (event) => event,
       });
     });
     initialised.set(amplitude, promise);

@@ -175,6 +175,21 @@ describe('listening', () => {
     assert.equal(listener.status()[0].state, 'closed');
   });
 
+  it('sends once what Agents that share their notifications stream each', async (t) => {
+    const agents = [await agentFor(t), await agentFor(t)];
+    const { amplitude, dispatcher, listener } = await listen(t, agents);
+    await Promise.all(agents.map((agent) => agent.listened()));
+    for (let i = 0; i < 100; i++) {
+      for (const agent of agents) {
+        await agent.stream(createAgentDecision(`user_${i}`));
+      }
+    }
+    await until(() => listener.status().every(({ decisions }) => decisions === 100));
+    await dispatcher.flush();
+    assert.equal(amplitude.store.events({ type: 'Experiment Viewed' }).length, 100);
+    assert.equal(dispatcher.stats().decisions.deduplicated, 100);
+  });
+
   it('connects again when an Agent restarts, and tells how long nobody listened', async (t) => {
     const agent = await agentFor(t);
     const { listener, logger } = await listen(t, [agent]);
