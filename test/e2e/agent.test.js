@@ -63,6 +63,8 @@ test(`${DECISIONS.toLocaleString('en')} decisions arrive once, while Amplitude i
   const { child, health, metrics } = await startBridge(t, agents, amplitude, [
     '--option',
     'flushIntervalMillis=200',
+    '--option',
+    'flushTimeoutMillis=50000', // the stand-in may be slower than what it stands for
   ]);
   await Promise.all(agents.map((agent) => agent.listened()));
 
