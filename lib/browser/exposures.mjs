@@ -42,13 +42,19 @@ export class Exposures {
     return sighting;
   }
 
-  /** What became of the events of a sighting. One that has changed meanwhile is not the last any more. */
-  settle(key, sighting, isSent) {
-    if (this.#pending.get(key) === sighting) {
+  /**
+   * Take the codes that Amplitude's SDK tells for the events of a sighting. One that has changed meanwhile is not the last
+   * any more. What Amplitude refuses is not tried again in this page, as a component may decide at each frame.
+   */
+  settle(key, sighting, codes) {
+    if (this.#pending.get(key) !== sighting) {
+      return;
+    }
+    if (!codes.some((code) => code >= 400 && code < 500)) {
       this.#pending.delete(key);
-      if (isSent) {
-        this.#store(key, sighting, true);
-      }
+    }
+    if (codes.every((code) => code === 200)) {
+      this.#store(key, sighting, true);
     }
   }
 

@@ -49,6 +49,9 @@ export interface BrowserOptions {
   /** The user property's value when the flag is off: the word `off`, or the key of the variation. Default: `'off'`. */
   disabledValue?: 'off' | 'variation' | undefined;
 
+  /** Which decisions are sent: all, or without rollouts and users in no rule, as in `createDispatcher()`. Default: `'all'`. */
+  send?: 'all' | 'experiments' | undefined;
+
   /** Send an exposure once in a window, from 1 ms; `false` sends every decision. Default: 24 h. */
   dedupe?: false | { windowMillis?: number | undefined } | undefined;
 

@@ -40,12 +40,13 @@ function whenInitialised(amplitude) {
 
 function checkAmplitude(amplitude) {
   if (typeof amplitude?.track !== 'function' || typeof amplitude.add !== 'function') {
-    throw typeError('expected @amplitude/analytics-browser, or an instance of it');
+    throw typeError('expected @amplitude/analytics-browser');
   }
 }
 
 /** What is listened to, and reported. */
 class Reporter {
+  #optimizely;
   #amplitude;
   #settings;
   #exposures = null; // until Amplitude is initialised
@@ -53,7 +54,8 @@ class Reporter {
   #lastWaiting = new Map(); // exposure's key -> value
   #warned = new Set();
 
-  constructor(amplitude, settings) {
+  constructor(optimizely, amplitude, settings) {
+    this.#optimizely = optimizely;
     this.#amplitude = amplitude;
     this.#settings = settings;
     whenInitialised(amplitude).then(({ exposures }) => {
@@ -100,12 +102,12 @@ class Reporter {
     if (type !== 'flag') {
       return null;
     }
-    const { resolveUser, kind } = this.#settings;
+    const { resolveUser, kind, send } = this.#settings;
     const user = resolveUser(notification);
-    if (!user) {
+    const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
+    if (!user || (send !== 'all' && this.#isRollout(flagKey, ruleKey))) {
       return null;
     }
-    const { flagKey, variationKey, ruleKey, enabled } = decisionInfo;
     const ids = [user.userId ?? null, user.deviceId ?? null];
     return {
       user,
@@ -114,6 +116,12 @@ class Reporter {
       value: hash([variationKey, ruleKey, enabled]),
       time: Date.now(),
     };
+  }
+
+  /** Whether no rule of an experiment or a holdout decided. A rule that is not known may be one. */
+  #isRollout(flagKey, ruleKey) {
+    const flag = this.#optimizely.getOptimizelyConfig()?.featuresMap[flagKey];
+    return !ruleKey || flag?.deliveryRules.some(({ key }) => key === ruleKey);
   }
 
   #wait(exposure) {
@@ -133,16 +141,16 @@ class Reporter {
       return;
     }
     const fields = this.#fieldsOf(exposure.user);
-    const results = eventsOf(exposure, sighting, this.#settings).map((event) => {
+    const results = eventsOf(exposure, sighting, this.#settings).map(async (event) => {
       const sent = this.#amplitude.track({ ...event, ...fields });
-      return sent?.promise ?? sent; // the script tag's stub returns a promise
+      return (await (sent?.promise ?? sent)).code; // the script tag's stub returns a promise
     });
     Promise.all(results)
-      .then(
-        (all) => all.every((result) => result?.code === 200),
-        () => false,
-      )
-      .then((isSent) => this.#exposures.settle(exposure.key, sighting, isSent));
+      .catch((reason) => {
+        this.#warn('fault', `Amplitude's SDK has failed: ${reason}`);
+        return [0];
+      })
+      .then((codes) => this.#exposures.settle(exposure.key, sighting, codes));
   }
 
   /**
@@ -157,14 +165,10 @@ class Reporter {
     if (userId && known && known !== userId) {
       this.#warn(
         'user',
-        `Optimizely decides for the user '${userId}', and Amplitude's user is '${known}': ` +
-          'use one id in both, or their charts are about different users',
+        `Optimizely decides for '${userId}', and Amplitude's user is '${known}': use one id in both`,
       );
     }
-    return {
-      ...(userId && { user_id: userId }),
-      ...(deviceId && { device_id: deviceId }),
-    };
+    return { ...(userId && { user_id: userId }), ...(deviceId && { device_id: deviceId }) };
   }
 }
 
@@ -182,14 +186,14 @@ export function attachAmplitude(optimizely, amplitude, options) {
       'ERR_OA_CLIENT',
     );
   }
-  const { onDecision } = new Reporter(amplitude, settings);
+  const { onDecision } = new Reporter(optimizely, amplitude, settings);
   let id = -1;
   for (const name of NOTIFICATIONS) {
     id = id < 0 ? center.addNotificationListener(name, onDecision) : id;
   }
   if (id < 0) {
     throw typeError(
-      'the client takes no DECISION listener: it must be SDK v5 or v6',
+      'the client takes no DECISION listener: it must be of SDK v5 or v6',
       'ERR_OA_CLIENT',
     );
   }

@@ -2,30 +2,32 @@
 
 const FORMATS = ['event', 'merged', 'exposure', 'identify'];
 
+/** Each format but `exposure` sets the property, so there is one of them at most. */
 function isFormat(value) {
   const formats = [value].flat();
-  const others = formats.filter((format) => format !== 'exposure');
+  const exposures = formats.filter((format) => format === 'exposure').length;
   return (
-    formats.length > 0 &&
-    formats.length === new Set(formats).size &&
     formats.every((format) => FORMATS.includes(format)) &&
-    others.length < 2 // each of them sets the property
+    formats.length > 0 &&
+    exposures < 2 &&
+    formats.length - exposures < 2
   );
 }
 
 const isDedupe = (value) =>
   value === false ||
-  (Object(value) === value &&
+  (typeof value === 'object' &&
     Object.keys(value).every((name) => name === 'windowMillis') &&
     !(value.windowMillis < 1));
 
 /** For each option: what takes its place when it is left out, whether a value is right, and what is. */
 const TABLE = {
-  format: ['event', isFormat, `one of ${FORMATS}, or 'exposure' with one of the others`],
+  format: ['event', isFormat, `one of ${FORMATS}, or exposure and another`],
   eventType: ['Experiment Viewed', (value) => value && value.trim, 'a string'],
   propertyPrefix: ['[Optimizely] ', (value) => value.trim, 'a string'],
-  disabledValue: ['off', (value) => /^(off|variation)$/.test(value), "'off' or 'variation'"],
-  dedupe: [{}, isDedupe, 'false, or { windowMillis: 1 or more }'],
+  disabledValue: ['off', (value) => /^(off|variation)$/.test(value), 'off or variation'],
+  send: ['all', (value) => /^(all|experiments)$/.test(value), 'all or experiments'],
+  dedupe: [{}, isDedupe, 'false, or { windowMillis }'],
   resolveUser: [({ userId }) => ({ userId }), (value) => typeof value === 'function', 'a function'],
 };
 

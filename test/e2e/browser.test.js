@@ -69,6 +69,12 @@ describe('in a browser', { skip }, () => {
   /** What one page does, and how often: what the pasted listener sends then is what was measured of it. */
   const CASES = {
     'ten loads with a decide()': { query: { do: 'decide' }, loads: LOADS, pasted: [10, 10] },
+    'ten loads with a decideAll() of three flags': {
+      query: { do: 'decideAll' },
+      loads: LOADS,
+      pasted: [30, 30],
+      ours: [3, 3],
+    },
     'ten loads of a component, in StrictMode': {
       query: { do: 'hook', react: 1 },
       loads: LOADS,
@@ -81,11 +87,11 @@ describe('in a browser', { skip }, () => {
       pasted: [60, 60],
     },
   };
-  for (const [what, { query, loads, isDone, pasted }] of Object.entries(CASES)) {
-    it(`${what}: one exposure, where the pasted listener sends ${pasted[1]}`, async (t) => {
+  for (const [what, { query, loads, isDone, pasted, ours = [1, 1] }] of Object.entries(CASES)) {
+    it(`${what}: ${ours[1]}, where the pasted listener sends ${pasted[1]}`, async (t) => {
       for (const [listener, expected] of [
         ['pasted', pasted],
-        ['ours', [1, 1]],
+        ['ours', ours],
       ]) {
         const { count, open, urlOf } = await start(t);
         const page = await open({ ...query, listener });

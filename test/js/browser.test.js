@@ -8,7 +8,12 @@ const vm = require('node:vm');
 const zlib = require('node:zlib');
 
 const { bundleBrowser } = require('../../src/release/browser.js');
-const { createClient, createNotification, decideAs } = require('../support/optimizely/sdk.js');
+const {
+  US_PREMIUM,
+  createClient,
+  createNotification,
+  decideAs,
+} = require('../support/optimizely/sdk.js');
 
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const MAX_COMPRESSED_BYTES = 3 * 1024;
@@ -234,6 +239,36 @@ test('what failed is sent again at the next decision of the same page', async ()
   assert.equal(new Set(idsOf(amplitude.viewed())).size, 1);
 });
 
+test('what Amplitude refuses is not sent again in the same page: a component may decide at each frame', async () => {
+  const { amplitude, decide } = await openPage();
+  decide('a');
+  await amplitude.answer(400);
+  decide('a');
+  assert.equal(amplitude.viewed().length, 1);
+  decide('b');
+  assert.equal(amplitude.viewed().length, 2);
+});
+
+test("send: 'experiments' leaves out rollouts and users in no rule", async (t) => {
+  for (const major of [6, 5]) {
+    const client = createClient(major);
+    t.after(() => client.close());
+    const amplitude = createAmplitude();
+    attachAmplitude(client, amplitude, { send: 'experiments', format: 'exposure' });
+    await turn();
+    client.createUserContext('user_1', US_PREMIUM).decideAll();
+    client.createUserContext('user_0', US_PREMIUM).decideAll();
+    assert.deepEqual(
+      amplitude.events.map((event) => [event.user_id, event.event_properties.experiment_key]),
+      [
+        ['user_1', 'checkout_ab'],
+        ['user_0', 'checkout_ab'],
+        ['user_0', 'search_ab'],
+      ],
+    );
+  }
+});
+
 test('a change whose page was left is not forgotten: the value before it is a change again', async () => {
   const first = await openPage();
   first.decide('a');
@@ -411,7 +446,10 @@ test('a user who is another one for Amplitude is warned of, once', async (t) => 
   decide('a', 'user_1');
   decide('b', 'user_1');
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0], /user 'user_1', and Amplitude's user is 'somebody': use one id/);
+  assert.match(
+    warnings[0],
+    /decides for 'user_1', and Amplitude's user is 'somebody': use one id in both/,
+  );
   assert.equal(amplitude.events.at(-1).user_id, 'user_1', 'who decided counts');
 });
 
@@ -451,7 +489,13 @@ test('an Amplitude that throws or rejects does not reach decide()', async (t) =>
     throw new Error('broken');
   };
   decide('b');
-  assert.equal(warnings.length, 1);
+  await turn();
+  assert.deepEqual(warnings, [
+    "[optimizely-amplitude] Amplitude's SDK has failed: Error: no network",
+  ]);
+  amplitude.track = (event) => amplitude.events.push(event);
+  decide('b');
+  assert.equal(amplitude.events.length, 2, 'it is sent when that is over');
 });
 
 test('what is wrong is named', () => {
@@ -468,6 +512,7 @@ test('what is wrong is named', () => {
     eventType: ['', 7, false],
     propertyPrefix: [7],
     disabledValue: ['on', 1],
+    send: ['none', true],
     dedupe: [true, 7, { window: 1 }, { windowMillis: 0 }],
     resolveUser: ['user', {}],
   })) {

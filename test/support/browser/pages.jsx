@@ -106,6 +106,7 @@ function render(element) {
 
 const actions = {
   decide: () => decide(),
+  decideAll: () => optimizely.createUserContext('user_0', ATTRIBUTES).decideAll(),
   hook: () =>
     render(
       <StrictMode>
