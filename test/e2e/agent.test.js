@@ -8,6 +8,7 @@ const { test } = require('node:test');
 
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { createAgentDecision, startAgent } = require('../support/agent/agent.js');
+const { certificates } = require('../support/network/certificates.js');
 const { request } = require('../support/network/request.js');
 const { startChild } = require('../support/process/child.js');
 
@@ -143,6 +144,64 @@ test('a file of settings may have callbacks, and what it says is obeyed', async 
     amplitude.store.events().map((event) => [event.event_type, event.user_id, event.platform]),
     [['[Experiment] Exposure', 'user_1', 'Server']],
   );
+});
+
+test('an Agent behind https is trusted by the certificates of Node.js, and by no others', async (t) => {
+  const amplitude = await startAmplitude();
+  const { caFile, good, untrusted } = certificates();
+  const agents = [await startAgent(undefined, good), await startAgent(undefined, untrusted)];
+  t.after(async () => {
+    await Promise.all(agents.map((agent) => agent.stop()));
+    await amplitude.close();
+  });
+  const { child, health } = await startBridge(t, agents, amplitude, [], {
+    NODE_EXTRA_CA_CERTS: caFile,
+  });
+  await agents[0].listened();
+  await agents[0].stream(createAgentDecision('user_1'));
+  await until(async () => (await health()).agents[0].decisions === 1);
+  await until(async () => (await health()).agents[1].lastError !== null);
+  const [, refused] = (await health()).agents;
+  assert.match(refused.lastError.message, /certificate|issuer|signature/);
+  assert.equal(refused.connections, 0);
+  child.kill('SIGTERM');
+  await child.ended;
+});
+
+test('it ends with the npm that started it, and delivers first', async (t) => {
+  const amplitude = await startAmplitude();
+  const agent = await startAgent();
+  t.after(async () => {
+    await agent.stop();
+    await amplitude.close();
+  });
+  const args = [
+    '--url',
+    agent.url,
+    '--server-url',
+    amplitude.httpapi,
+    '--option',
+    'proxy=',
+    '--port',
+    '0',
+  ];
+  const words = [process.execPath, CLI, 'agent', ...args].map((word) => `"${word}"`);
+  const child = startChild(t, ['-c', `${words.join(' ')}; true`], {
+    program: 'sh',
+    env: {
+      AMPLITUDE_API_KEY: 'test-key',
+      OPTIMIZELY_SDK_KEY: 'sdk-key',
+      npm_config_user_agent: 'npm/11.0.0 node/v22.0.0 linux x64',
+    },
+  });
+  await child.printed('Listening on http');
+  const [, url] = /Listening on (\S+)/.exec(child.stdout);
+  await agent.listened();
+  await agent.stream(createAgentDecision('user_1'));
+  await until(async () => (await request(`${url}/healthz`)).json.agents[0].decisions === 1);
+  child.kill('SIGKILL'); // the shell, and not what it has started
+  await child.ended; // nothing of both is there any more
+  assert.equal(amplitude.store.events({ type: 'Experiment Viewed' }).length, 1);
 });
 
 test('what is wrong ends it with a message', async (t) => {

@@ -8,6 +8,7 @@ const { once } = require('node:events');
 const { listenToAgent } = require('../../agent.js');
 const { closeOnSignal, createDispatcher } = require('../../index.js');
 const { reasonOf } = require('../../reason.js');
+const { watchParent } = require('../parent.js');
 const { renderMetrics } = require('./metrics.js');
 const { readSettings } = require('./settings.js');
 
@@ -112,6 +113,7 @@ async function run(flags, { fail, failUsage }) {
       server.close();
     },
   });
+  watchParent(() => process.kill(process.pid, 'SIGTERM'));
 }
 
 module.exports = { OPTIONS, USAGE, run };

@@ -3,6 +3,7 @@
 /** `optimizely-amplitude collector`: runs a collector until it is stopped. */
 
 const { HTTP_V2 } = require('../../endpoints.js');
+const { watchParent } = require('../parent.js');
 const { parseCohorts } = require('./cohorts.js');
 const { createCollector } = require('./index.js');
 const { parseOrigin } = require('./forward.js');
@@ -27,8 +28,6 @@ const OPTIONS = {
   'allow-origin': { type: 'string', multiple: true, default: [] },
 };
 
-const PARENT_INTERVAL_MILLIS = 500;
-
 /** The line for a request. */
 function describe({ method, url, status, error, bytes, events, duplicates }) {
   const parts = [new Date().toISOString(), method, url, status ?? 'not answered', `${bytes} bytes`];
@@ -39,24 +38,6 @@ function describe({ method, url, status, error, bytes, events, duplicates }) {
     parts.push(error);
   }
   return parts.join('  ');
-}
-
-/**
- * End with the npm that started this process: a signal that stops npm reaches the shell between the two only, and
- * this process would keep the port. A process that was started without npm, or was detached from it at once, goes on.
- */
-function closeWithParent(collector) {
-  const parent = process.ppid;
-  if (process.env.npm_config_user_agent === undefined || parent === 1) {
-    return;
-  }
-  const timer = setInterval(() => {
-    if (process.ppid !== parent) {
-      clearInterval(timer);
-      collector.close();
-    }
-  }, PARENT_INTERVAL_MILLIS);
-  timer.unref();
 }
 
 /** Run it; `fail(message)` and `failUsage(message)` end the command. */
@@ -102,7 +83,7 @@ async function run(
   for (const signal of ['SIGINT', 'SIGTERM']) {
     process.once(signal, () => collector.close());
   }
-  closeWithParent(collector);
+  watchParent(() => collector.close());
   console.log(`Listening on ${url}`);
   console.log(`Point the dispatcher at it with  serverUrl: '${url}${HTTP_V2.path}'`);
   console.log(`Open ${url} in a browser, or ask  ${url}/events  ${url}/users/{id}  ${url}/stats`);

@@ -8,6 +8,7 @@
 
 const { EventEmitter, once } = require('node:events');
 const http = require('node:http');
+const https = require('node:https');
 
 const { createNotification } = require('../optimizely/sdk.js');
 
@@ -39,18 +40,21 @@ class Agent {
   #listeners = new Set();
   #port = 0;
   #refusal;
+  #tls;
 
-  /** `refusal(headers)` returns [status, text] for a request that is refused. */
-  constructor(refusal = () => null) {
+  /** `refusal(headers)` returns [status, text] for a request that is refused; with `tls`, { key, cert }, it is https. */
+  constructor(refusal = () => null, tls = null) {
     this.#refusal = refusal;
+    this.#tls = tls;
   }
 
   get url() {
-    return `http://127.0.0.1:${this.#port}`;
+    return `${this.#tls === null ? 'http' : 'https'}://127.0.0.1:${this.#port}`;
   }
 
   async start() {
-    this.#server = http.createServer((req, res) => {
+    const { createServer } = this.#tls === null ? http : https;
+    this.#server = createServer(this.#tls ?? {}, (req, res) => {
       this.requests.push(req.headers);
       const refusal =
         req.url === '/v1/notifications/event-stream'
@@ -107,6 +111,6 @@ class Agent {
   }
 }
 
-const startAgent = (refusal) => new Agent(refusal).start();
+const startAgent = (refusal, tls) => new Agent(refusal, tls).start();
 
 module.exports = { createAgentDecision, startAgent };
