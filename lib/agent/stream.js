@@ -36,6 +36,10 @@ const ADVICE = {
   422: 'is the SDK key right?',
 };
 
+/** Agent's server has a deadline for an answer, 10 s by default: the first event after it is lost, and ends the stream. */
+const CUT =
+  'and what it was sending is lost; unless it has restarted, set OPTIMIZELY_SERVER_WRITETIMEOUT=0s there';
+
 class Stream {
   #url;
   #headers;
@@ -98,6 +102,7 @@ class Stream {
     }
     this.#request = request;
     let reason = null;
+    let answer = null;
     request.on('socket', (socket) => {
       socket.setKeepAlive(true, KEEP_ALIVE_MILLIS);
       socket.once(isSecure ? 'secureConnect' : 'connect', () => {
@@ -106,6 +111,7 @@ class Stream {
       });
     });
     request.on('response', (response) => {
+      answer = response;
       this.#read(response, (message) => {
         reason = message;
       });
@@ -113,10 +119,17 @@ class Stream {
     request.on('error', (error) => {
       reason ??= reasonOf(error);
     });
-    request.on('close', () => this.#end(reason ?? 'the Agent has closed the stream'));
+    request.on('close', () => this.#end(reason ?? this.#endOf(answer)));
     this.#after(CONNECT_MILLIS, () =>
       request.destroy(new Error(`no connection within ${CONNECT_MILLIS} ms`)),
     );
+  }
+
+  #endOf(answer) {
+    const seconds = Math.round((performance.now() - this.#connectedAt) / 1000);
+    return answer?.complete === false
+      ? `the Agent has cut its stream after ${seconds} s, ${CUT}`
+      : 'the Agent has closed its stream';
   }
 
   /** Read an answer; `tell(reason)` says why it ends, unless the connection does. */
@@ -196,10 +209,7 @@ class Stream {
     const limit = Math.min(FIRST_PAUSE_MILLIS * 2 ** this.#failures, MAX_PAUSE_MILLIS);
     this.#failures = Math.min(this.#failures + 1, 20);
     this.#lastError = { message: reason, time: Date.now() };
-    this.#log.warn(
-      `end ${this.#url} ${reason}`,
-      `agent ${this.#url}: ${reason}; it is connected to again`,
-    );
+    this.#log.warn(`end ${this.#url}`, `agent ${this.#url}: ${reason}; it is connected to again`);
     this.#state = 'waiting';
     this.#after(limit * (0.5 + Math.random() / 2), () => this.#connect());
   }

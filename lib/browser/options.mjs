@@ -52,8 +52,8 @@ export function readOptions(options = {}) {
     }
     settings[name] = value;
   }
-  const { format, eventType, propertyPrefix, disabledValue, dedupe } = settings;
-  settings.format = [format].flat();
+  const { eventType, propertyPrefix, disabledValue, dedupe } = settings;
+  const format = (settings.format = [settings.format].flat());
   settings.windowMillis = dedupe && (dedupe.windowMillis ?? 86_400_000); // a day
   settings.kind = [format, eventType, propertyPrefix, disabledValue];
   return settings;

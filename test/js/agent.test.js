@@ -216,6 +216,24 @@ describe('listening', () => {
     assert.match(told[0].message, /and what it decided meanwhile is not known/);
   });
 
+  it("says what to do about the deadline of Go's server, which cuts a stream every ten seconds", async (t) => {
+    const agent = await agentFor(t);
+    const { listener, logger } = await listen(t, [agent]);
+    await agent.listened();
+    await agent.stream(createAgentDecision('user_1'));
+    await until(() => listener.status()[0].decisions === 1);
+    agent.cut();
+    await until(() => agent.requests.length === 2);
+    const [{ lastError }] = listener.status();
+    assert.match(
+      lastError.message,
+      /cut its stream after \d+ s, .*OPTIMIZELY_SERVER_WRITETIMEOUT=0s/,
+    );
+    assert.ok(logger.warnings.some((message) => message.includes(lastError.message)));
+    await agent.stream(createAgentDecision('user_2'));
+    await until(() => listener.status()[0].decisions === 2);
+  });
+
   it('takes a connection without an answer for a stream: an Agent answers with its first event', async (t) => {
     const agent = await agentFor(t);
     const { listener } = await listen(t, [agent]);

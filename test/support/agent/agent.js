@@ -101,6 +101,11 @@ class Agent {
     }
   }
 
+  /** What the deadline of Go's server does: the event that comes after it is lost, and its connection is cut. */
+  cut() {
+    this.#listeners.forEach((res) => res.destroy());
+  }
+
   /** End as a process that is told to: what was written arrives, and then the connections close. */
   async stop() {
     await Promise.all([...this.#listeners].map((res) => new Promise((done) => res.end(done))));
