@@ -18,6 +18,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 
+const { obstacle } = require('./python/run.js');
 const { filesBelow } = require('./support/util/files.js');
 
 const ROOT = path.join(__dirname, '..');
@@ -101,6 +102,7 @@ const STEPS = [
     command: () => ['npm', 'run', '--silent', 'prebuild'],
   },
   { name: 'js', title: 'JavaScript and end to end', command: nodeTests },
+  { name: 'python', title: 'Python package', command: python },
   {
     name: 'nodes',
     title: 'the same addon on other versions of Node',
@@ -179,6 +181,14 @@ function nodeTests(all, files) {
   return [process.execPath, ...args, ...chosen];
 }
 
+/** In CI a Python is required; elsewhere many machines have none that can build an extension. */
+function python(all) {
+  const reason = obstacle();
+  return reason === null || all
+    ? [process.execPath, 'test/python/run.js', ...(all ? ['--all'] : [])]
+    : skip(reason);
+}
+
 function withPrebuilt(all, files) {
   return fs.existsSync(PREBUILT) ? nodeTests(all, files) : skip('there is none for this system');
 }
@@ -209,14 +219,23 @@ function run([program, ...args], env) {
   });
 }
 
-/** The numbers of tests by result, from the closing lines of cmocka and of node:test. */
+/** The numbers of tests by result, from the closing lines of cmocka, of node:test and of pytest. */
 function countTests(text) {
   const sum = (pattern) =>
     [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
   return {
-    passed: sum(/^\[ {2}PASSED {2}\] (\d+) test/gm) + sum(/^[#ℹ] pass (\d+)$/gm),
-    failed: sum(/^\[ {2}FAILED {2}\] (\d+) test\(s\)/gm) + sum(/^[#ℹ] (?:fail|cancelled) (\d+)$/gm),
-    skipped: sum(/^\[ {2}SKIPPED {2}\] (\d+) test/gm) + sum(/^[#ℹ] (?:skipped|todo) (\d+)$/gm),
+    passed:
+      sum(/^\[ {2}PASSED {2}\] (\d+) test/gm) +
+      sum(/^[#ℹ] pass (\d+)$/gm) +
+      sum(/^(?:\d+ failed, )?(\d+) passed.* in [\d.]+s/gm),
+    failed:
+      sum(/^\[ {2}FAILED {2}\] (\d+) test\(s\)/gm) +
+      sum(/^[#ℹ] (?:fail|cancelled) (\d+)$/gm) +
+      sum(/^(\d+) failed.* in [\d.]+s/gm),
+    skipped:
+      sum(/^\[ {2}SKIPPED {2}\] (\d+) test/gm) +
+      sum(/^[#ℹ] (?:skipped|todo) (\d+)$/gm) +
+      sum(/(\d+) skipped.* in [\d.]+s/gm),
   };
 }
 

@@ -19,7 +19,10 @@ describe('the fault matrix, for Python', CONCURRENT, () => {
     it(row.name, async () => {
       await playRow(row, connectPython('ours'), async ({ amplitude, client, decided }) => {
         const { lost, duplicated, outOfOrder } = audit(row, decided, amplitude.store);
-        assert.deepEqual({ lost, duplicated, outOfOrder }, { lost: 0, duplicated: 0, outOfOrder: 0 });
+        assert.deepEqual(
+          { lost, duplicated, outOfOrder },
+          { lost: 0, duplicated: 0, outOfOrder: 0 },
+        );
         const { decisions } = client.stats();
         assert.equal(decisions.seen, decided.length);
         assert.equal(

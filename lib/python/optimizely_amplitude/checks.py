@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, Callable, Dict, Iterable, Mapping, NamedTuple, Optional
 
@@ -96,6 +95,8 @@ def nearest(name: str, known: Iterable[str]) -> Optional[str]:
     plain = _plain(name[:64])
     if plain in by_plain:
         return by_plain[plain]
+    import difflib  # needed for an error only
+
     matches = difflib.get_close_matches(plain, by_plain, n=1, cutoff=0.75)
     return by_plain[matches[0]] if matches else None
 

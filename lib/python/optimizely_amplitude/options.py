@@ -143,7 +143,7 @@ def check_url(value: Any) -> str:
         url = urlsplit(value if isinstance(value, str) else "")
         host, port = url.hostname, url.port
     except ValueError:
-        host, port = None, None
+        raise Unexpected(expected, _describe_url(value)) from None
     if not host or url.scheme not in ("http", "https"):
         raise Unexpected(expected, _describe_url(value))
     if url.username is not None or url.password is not None:

@@ -21,6 +21,7 @@ const path = require('node:path');
 const { MANAGERS, installAdvice, packageManager } = require('../../../lib/system.js');
 const needs = require('../../../src/build/needs.js');
 const { nodeDir } = require('../../../src/build/compile.js');
+const { obstacle } = require('../../python/run.js');
 const { changedAt } = require('./prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..', '..');
@@ -33,7 +34,7 @@ const TEST = {
   libraries: { cmocka: '1.1.0', libuv: '1.20.0', libssl: '3.0.0' },
   tools: { openssl: ['openssl'], 'redis-server': ['redis-server'] },
   packages: {
-    apt: 'libcmocka-dev libuv1-dev libssl-dev openssl redis-server',
+    apt: 'libcmocka-dev libuv1-dev libssl-dev openssl redis-server python3-dev python3-venv',
     dnf: 'libcmocka-devel libuv-devel openssl-devel openssl redis libasan libubsan',
     apk: 'cmocka-dev libuv-dev openssl-dev openssl redis',
     brew: 'cmocka libuv openssl redis',
@@ -54,7 +55,10 @@ const CI = {
     [`a compiler for ${crossTriplet}`]: [`${crossTriplet}-linux-gnu-g++`],
     'qemu for user programs': ['qemu-aarch64-static', 'qemu-aarch64'],
   },
-  probes: { 'a linker and a C library for WebAssembly': linksForWasm },
+  probes: {
+    'a linker and a C library for WebAssembly': linksForWasm,
+    'Python 3.9 or later, with venv and its headers': () => obstacle() === null,
+  },
   packages: {
     apt: [
       'clang libclang-rt-dev clang-format chromium',
