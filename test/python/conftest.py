@@ -30,6 +30,7 @@ class Amplitude:
         self.texts: List[bytes] = []
         self.headers: List[Dict[str, str]] = []
         self.connections = 0
+        self.keeps = True  # what it gets
         self.answer: Callable[[Dict[str, Any]], Optional[Answer]] = lambda body: (200, {"code": 200})
         self.changed = threading.Condition()
         self.released = threading.Event()
@@ -46,12 +47,13 @@ class Amplitude:
                 text = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     text = gzip.decompress(text)
-                body = json.loads(text)
+                body = json.loads(text) if stand_in.keeps else {}
                 answer = stand_in.answer(body)
                 with stand_in.changed:
-                    stand_in.bodies.append(body)
-                    stand_in.texts.append(text)
-                    stand_in.headers.append(dict(self.headers))
+                    if stand_in.keeps:
+                        stand_in.bodies.append(body)
+                        stand_in.texts.append(text)
+                        stand_in.headers.append(dict(self.headers))
                     stand_in.changed.notify_all()
                 if answer is None:
                     stand_in.released.wait(30)

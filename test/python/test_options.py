@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import typing
-from typing import Any, Dict
+from typing import Any, Dict, Set
 
 import pytest
 from conftest import API_KEY, ROOT
@@ -14,8 +14,8 @@ from optimizely_amplitude import Dispatcher, DispatcherOptions, OptionError
 from optimizely_amplitude.options import DEDUPE_TABLE, STORE_TABLE, TABLE, resolve_options
 from optimizely_amplitude.types import DedupeOptions, StoreOptions
 
-NOT_IN_PYTHON = {"includeRollouts", "loggerProvider", "logLevel"}
-"""An older name, a second name, and what a logger of Python decides by itself: docs/python.md lists them."""
+NOT_IN_PYTHON = {"includeRollouts", "loggerProvider", "logLevel", "maxConcurrent"}
+"""An older name, a second name, what a logger decides by itself, and lanes: one thread sends. docs/python.md lists them."""
 
 
 def snake(name: str) -> str:
@@ -33,10 +33,15 @@ def names_of_node() -> Dict[str, str]:
 def test_both_packages_have_the_same_options() -> None:
     theirs = {name for name, original in names_of_node().items() if original not in NOT_IN_PYTHON}
     assert set(TABLE) == theirs
-    for table, constant in ((DEDUPE_TABLE, "DEDUPE_TABLE"), (STORE_TABLE, "STORE_TABLE")):
-        source = re.search(rf"^const {constant} = \{{\n(.*?)^\}};", (ROOT / "lib" / "options.js").read_text(), re.M | re.S)
-        assert source is not None
-        assert set(table) == {snake(name) for name in re.findall(r"^  (\w+): \{", source[1], re.M)}
+    assert set(DEDUPE_TABLE) == names_in("lib/options.js", "DEDUPE_TABLE")
+    assert set(STORE_TABLE) == names_in("lib/options.js", "STORE_TABLE") | names_in("lib/store-options.js", "TABLE")
+
+
+def names_in(file: str, constant: str) -> Set[str]:
+    """The names of a table of the package for Node.js, as they are here."""
+    table = re.search(rf"^const {constant} = \{{\n(.*?)^\}};", (ROOT / file).read_text(), re.M | re.S)
+    assert table is not None
+    return {snake(name) for name in re.findall(r"^  (\w+): \{", table[1], re.M)}
 
 
 def test_the_table_of_the_docs_has_them() -> None:

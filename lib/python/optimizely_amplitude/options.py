@@ -380,7 +380,7 @@ def native_config(options: Mapping[str, Any], library: str, debug: bool) -> Dict
         "min_id_length": options["min_id_length"],
         "flush_queue_size": options["flush_queue_size"],
         "flush_max_retries": options["flush_max_retries"],
-        "max_concurrent": 1,  # it sends from one thread
+        "max_concurrent": 1,  # one thread sends
         "flush_interval_ms": options["flush_interval_millis"],
         "max_age_ms": options["max_age_millis"],
         "throttle_ms": options["api"].throttle_millis,
