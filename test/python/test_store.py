@@ -65,8 +65,9 @@ def test_a_fleet_sends_an_exposure_once(
     assert len(amplitude.events()) == 600
     assert reconcile(first)["delivered"] == 600
     assert reconcile(second)["deduplicated"] == 600
-    assert second.stats()["store"] == {
-        "checks": 1,
+    stats: Any = second.stats()["store"]
+    assert stats.pop("checks") >= 1
+    assert stats == {
         "failures": 0,
         "skipped": 0,
         "state": "ok",
