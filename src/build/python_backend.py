@@ -66,6 +66,7 @@ class BuildExtension(build_ext):
         compile_flags, link_flags = library_flags()
         (extension,) = self.extensions
         extension.sources = SOURCES
+        self.force = True  # what is there may be of another processor, or linked with another cJSON
         extension.depends = [str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.h")]
         extension.include_dirs = ["src/core"]
         extension.define_macros = [("_GNU_SOURCE", None), ("OA_VERSION", f'"{RELEASE}"')]
@@ -84,7 +85,10 @@ class BuildExtension(build_ext):
 
 
 class BuildWheel(bdist_wheel):
+    """OA_PLATFORM names the platform that a wheel of a release is for."""
+
     def finalize_options(self):
+        self.plat_name = os.environ.get("OA_PLATFORM") or self.plat_name
         if not IS_FREE_THREADED:
             self.py_limited_api = "cp%d%d" % OLDEST
         super().finalize_options()

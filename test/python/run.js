@@ -7,7 +7,7 @@
  *
  * It installs what test/python/requirements.txt lists, and the package, as `pip install .` does; both again when their
  * sources have changed. Then it checks the types, and runs pytest and the fault matrix. `--all` runs those under
- * sanitizers, too. OA_PYTHON names another interpreter than python3.
+ * sanitizers, too, and makes the wheels. OA_PYTHON names another interpreter than python3.
  */
 
 const { spawnSync } = require('node:child_process');
@@ -99,7 +99,12 @@ function main(args) {
     () => run(PYTHON, ['-m', 'pyright', '--pythonpath', PYTHON, ...typed]),
     () => run(PYTHON, ['-m', 'pytest', ...chosen]),
     () => run(process.execPath, ['--test', 'test/python/faults.test.js'], { OA_PYTHON: PYTHON }),
-    ...(all ? [() => run(PYTHON, ['test/python/sanitized.py'])] : []),
+    ...(all
+      ? [
+          () => run(PYTHON, ['test/python/sanitized.py']),
+          () => run(process.execPath, ['src/release/wheel.js'], { OA_PYTHON: PYTHON }),
+        ]
+      : []),
   ];
   const wanted = chosen.length > 0 ? [steps[2]] : steps;
   return prepare() && wanted.map((step) => step()).every(Boolean);

@@ -26,7 +26,8 @@ static int add_statuses(PyObject *module, const char *name, const char *(*text)(
 
 static int execute(PyObject *module) {
     oa_pages_use();
-    if (oa_py_add_core(module) < 0 || add_statuses(module, "STATUS_NAMES", oa_status_name) < 0 ||
+    if (oa_py_add_core(module) < 0 || oa_py_add_cohorts(module) < 0 ||
+        add_statuses(module, "STATUS_NAMES", oa_status_name) < 0 ||
         add_statuses(module, "STATUS_MESSAGES", oa_status_message) < 0 ||
         PyModule_AddIntConstant(module, "ANSWER_MAX_BYTES", OA_ANSWER_MAX_BYTES) < 0 ||
         PyModule_AddStringConstant(module, "VERSION", OA_VERSION) < 0)

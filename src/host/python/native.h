@@ -37,9 +37,10 @@ PyObject *oa_py_stats(const oa_stats *stats);
  * number of pairs, expiry in ms). */
 PyObject *oa_py_store_parts(const oa_store_part *parts, size_t count);
 
-/* ---- Types (core.c) ---- */
+/* ---- Types (core.c, cohorts.c) ---- */
 
 /* Add a type to the module. Returns -1 with an exception. */
 int oa_py_add_core(PyObject *module);
+int oa_py_add_cohorts(PyObject *module);
 
 #endif

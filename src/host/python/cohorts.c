@@ -1,0 +1,232 @@
+/*
+ * cohorts.c: the type Cohorts: which users are in which cohorts, by the tables of cohort.h.
+ *
+ * One thread loads; any thread looks up. A table is immutable: a load makes the next one beside it,
+ * without the GIL, and only the exchange of the two is under the mutex.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "cohort.h"
+#include "native.h"
+
+typedef struct cohorts_object {
+    PyObject ob_base;
+    pthread_mutex_t mutex; /* for the table; nothing waits while it is held */
+    bool has_mutex;
+    oa_cohort_table *table; /* NULL before the first load */
+    oa_hash_key key;
+    PyObject *texts; /* a list of bytes, which the names point into */
+    oa_str names[OA_COHORT_MAX];
+    size_t count;
+    oa_cohort_set loaded; /* by the thread that loads alone */
+} cohorts_object;
+
+static const char *const formats[] = {"json", "csv", "lines"};
+
+static PyObject *set_object(const oa_cohort_set *set) {
+    return Py_BuildValue("(KK)", (unsigned long long)set->words[0],
+                         (unsigned long long)set->words[1]);
+}
+
+PyDoc_STRVAR(find_doc, "find(user_id)\n--\n\n"
+                       "Return the sets of cohorts that a user is in, and that are loaded, each as "
+                       "two ints of 64 bits.");
+
+static PyObject *cohorts_find(cohorts_object *self, PyObject *user_id) {
+    PyObject *bytes = PyUnicode_AsUTF8String(user_id);
+    char *data = NULL;
+    Py_ssize_t len = 0;
+    if (bytes == NULL || PyBytes_AsStringAndSize(bytes, &data, &len) < 0) {
+        Py_XDECREF(bytes);
+        return NULL;
+    }
+    const uint64_t print = oa_cohort_print(&self->key, (oa_str){data, (size_t)len});
+    Py_DECREF(bytes);
+    oa_cohort_set found = {{0, 0}};
+    oa_cohort_set loaded = {{0, 0}};
+    pthread_mutex_lock(&self->mutex);
+    if (self->table != NULL) {
+        oa_cohort_table_find(self->table, print, &found);
+        loaded = oa_cohort_table_loaded(self->table);
+    }
+    pthread_mutex_unlock(&self->mutex);
+    return Py_BuildValue("(NN)", set_object(&found), set_object(&loaded));
+}
+
+static PyObject *raise_problem(oa_status status, const char *problem) {
+    if (status == OA_NOMEM)
+        return PyErr_NoMemory();
+    PyErr_SetString(PyExc_ValueError, problem != NULL ? problem : oa_status_message(status));
+    return NULL;
+}
+
+/* Feed what an iterator gives, which is bytes. Returns false with an exception. */
+static bool feed_all(oa_cohort_build *build, PyObject *iterator) {
+    PyObject *chunk;
+    while ((chunk = PyIter_Next(iterator)) != NULL) {
+        char *data = NULL;
+        Py_ssize_t len = 0;
+        if (PyBytes_AsStringAndSize(chunk, &data, &len) < 0) {
+            Py_DECREF(chunk);
+            return false;
+        }
+        oa_status status;
+        Py_BEGIN_ALLOW_THREADS;
+        status = oa_cohort_build_feed(build, (oa_str){data, (size_t)len});
+        Py_END_ALLOW_THREADS;
+        Py_DECREF(chunk);
+        if (status != OA_OK) {
+            raise_problem(status, oa_cohort_build_problem(build));
+            return false;
+        }
+    }
+    return PyErr_Occurred() == NULL;
+}
+
+static void swap_table(cohorts_object *self, oa_cohort_table *table) {
+    pthread_mutex_lock(&self->mutex);
+    oa_cohort_table *old = self->table;
+    self->table = table;
+    pthread_mutex_unlock(&self->mutex);
+    oa_cohort_table_free(old);
+}
+
+PyDoc_STRVAR(load_doc,
+             "load(cohort, format, chunks, max_members, fetched_ms)\n--\n\n"
+             "Read the members of a cohort, by its number, from an iterator of bytes, and "
+             "use the table that has them. Return what was read. One thread at a time.");
+
+static PyObject *cohorts_load(cohorts_object *self, PyObject *args) {
+    Py_ssize_t cohort = 0;
+    const char *format = NULL;
+    PyObject *chunks = NULL;
+    unsigned long long max_members = 0;
+    long long fetched_ms = 0;
+    if (!PyArg_ParseTuple(args, "nsOKL:load", &cohort, &format, &chunks, &max_members, &fetched_ms))
+        return NULL;
+    oa_cohort_plan plan = {.key = &self->key,
+                           .names = self->names,
+                           .name_count = self->count,
+                           .loaded = self->loaded,
+                           .cohort = (size_t)cohort,
+                           .change = OA_COHORT_REPLACE,
+                           .max_members = max_members};
+    oa_cohort_set_put(&plan.loaded, (size_t)cohort, true);
+    for (int i = 0; i < 3; i++)
+        if (strcmp(format, formats[i]) == 0)
+            plan.format = (oa_cohort_format)i;
+    oa_cohort_build *build = NULL;
+    oa_cohort_table *table = NULL;
+    oa_cohort_delta delta = {0};
+    PyObject *result = NULL;
+    PyObject *iterator = PyObject_GetIter(chunks);
+    if (iterator == NULL)
+        return NULL;
+    oa_status status = oa_cohort_build_new(&plan, &build);
+    if (status != OA_OK) {
+        raise_problem(status, NULL);
+        goto out;
+    }
+    if (!feed_all(build, iterator))
+        goto out;
+    status = oa_cohort_build_end(build);
+    if (status != OA_OK) {
+        raise_problem(status, oa_cohort_build_problem(build));
+        goto out;
+    }
+    const oa_cohort_meta meta = *oa_cohort_build_meta(build);
+    Py_BEGIN_ALLOW_THREADS;
+    status = oa_cohort_build_finish(build, self->table, NULL, fetched_ms, &delta, &table);
+    Py_END_ALLOW_THREADS;
+    if (status != OA_OK) {
+        raise_problem(status, NULL);
+        goto out;
+    }
+    self->loaded = plan.loaded;
+    swap_table(self, table);
+    result = Py_BuildValue(
+        "{s:K,s:K,s:K,s:K,s:K,s:L}", "members", (unsigned long long)delta.members, "entered",
+        (unsigned long long)delta.entered, "left", (unsigned long long)delta.left, "bytes",
+        (unsigned long long)meta.bytes, "skipped", (unsigned long long)meta.no_ids, "last_modified",
+        (long long)meta.last_modified);
+out:
+    oa_cohort_build_free(build);
+    Py_DECREF(iterator);
+    return result;
+}
+
+/* ---- The type ---- */
+
+static int cohorts_init(cohorts_object *self, PyObject *args, PyObject *unused) {
+    (void)unused;
+    const char *secret = NULL;
+    Py_ssize_t len = 0;
+    PyObject *names = NULL;
+    if (!PyArg_ParseTuple(args, "s#O!:Cohorts", &secret, &len, &PyList_Type, &names))
+        return -1;
+    const Py_ssize_t count = PyList_Size(names);
+    if (self->has_mutex || count > OA_COHORT_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a Cohorts is made once, of few cohorts");
+        return -1;
+    }
+    pthread_mutex_init(&self->mutex, NULL);
+    self->has_mutex = true;
+    oa_cohort_key_init(&self->key, (oa_str){secret, (size_t)len});
+    self->texts = PyList_New(0);
+    if (self->texts == NULL)
+        return -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *bytes = PyUnicode_AsUTF8String(PyList_GetItem(names, i));
+        char *data = NULL;
+        Py_ssize_t size = 0;
+        const bool done = bytes != NULL && PyList_Append(self->texts, bytes) == 0 &&
+                          PyBytes_AsStringAndSize(bytes, &data, &size) == 0;
+        Py_XDECREF(bytes);
+        if (!done)
+            return -1;
+        self->names[self->count++] = (oa_str){data, (size_t)size};
+    }
+    return 0;
+}
+
+static void cohorts_dealloc(cohorts_object *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    oa_cohort_table_free(self->table);
+    Py_XDECREF(self->texts);
+    if (self->has_mutex)
+        pthread_mutex_destroy(&self->mutex);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef methods[] = {
+    OA_METHOD("find", cohorts_find, METH_O, find_doc),
+    OA_METHOD("load", cohorts_load, METH_VARARGS, load_doc),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Cohorts(secret, names): which users are in which cohorts.")},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, cohorts_init},
+    {Py_tp_dealloc, cohorts_dealloc},
+    {Py_tp_methods, methods},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "optimizely_amplitude._native.Cohorts",
+    .basicsize = sizeof(cohorts_object),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = slots,
+};
+
+int oa_py_add_cohorts(PyObject *module) {
+    PyObject *type = PyType_FromSpec(&spec);
+    if (type == NULL || PyModule_AddObject(module, "Cohorts", type) < 0) {
+        Py_XDECREF(type);
+        return -1;
+    }
+    return 0;
+}
