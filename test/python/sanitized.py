@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 OUT = ROOT / "build" / "python" / "sanitized"
 FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g", "-fPIC"]
 WARNINGS = "-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wvla -Werror".split()
-TESTS = ["test_dispatcher.py", "test_parity.py", "test_aws_lambda.py", "test_store.py"]
+TESTS = ["test_dispatcher.py", "test_parity.py", "test_aws_lambda.py", "test_store.py", "test_audiences.py"]
 
 
 def build() -> None:

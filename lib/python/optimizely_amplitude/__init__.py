@@ -9,6 +9,7 @@
 """
 
 from ._native import VERSION as __version__
+from .audiences import Audiences, CohortStatus
 from .dispatcher import Dispatcher
 from .errors import ClientError, ClosedError, OptimizelyAmplitudeError, OptionError
 from .types import (
@@ -23,8 +24,10 @@ from .types import (
 )
 
 __all__ = [
+    "Audiences",
     "ClientError",
     "ClosedError",
+    "CohortStatus",
     "Dispatcher",
     "DispatcherOptions",
     "Drop",

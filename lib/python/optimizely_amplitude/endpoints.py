@@ -21,6 +21,7 @@ HTTP_V2 = Api("/2/httpapi", 1_000_000, 30_000)
 BATCH = Api("/batch", 20_000_000, 15_000)
 ORIGINS = {"US": "https://api2.amplitude.com", "EU": "https://api.eu.amplitude.com"}
 COHORT_ORIGINS = {"US": "https://cohort-v2.lab.amplitude.com", "EU": "https://cohort-v2.lab.eu.amplitude.com"}
+COHORT_PATH = "/sdk/v1/cohort/"
 # The last one is an older name of the zone US.
 AMPLITUDE_HOSTS = {urlsplit(origin).hostname for origin in (*ORIGINS.values(), *COHORT_ORIGINS.values())} | {
     "api.amplitude.com"

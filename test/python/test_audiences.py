@@ -1,0 +1,237 @@
+"""Cohorts of Amplitude become attributes of Optimizely, from a stand-in for the cohort API and from files."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.server
+import json
+import os
+import pathlib
+import threading
+import time
+from typing import Any, Dict, List, Optional, Tuple
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from conftest import API_KEY, ROOT, make_client
+
+from optimizely_amplitude import Audiences, OptionError
+
+SECRET_KEY = "fedcba9876543210fedcba9876543210"
+
+
+class CohortServer:
+    """Serves `cohorts`: id -> (version, members). `status`, if set, is its answer to everything."""
+
+    def __init__(self) -> None:
+        self.cohorts: Dict[str, Tuple[int, List[str]]] = {}
+        self.status: Optional[int] = None
+        self.asked: List[Tuple[str, Dict[str, List[str]]]] = []
+        stand_in = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                url = urlsplit(self.path)
+                query = parse_qs(url.query)
+                cohort = url.path.rpartition("/")[2]
+                stand_in.asked.append((cohort, query))
+                keys = base64.b64encode(f"{API_KEY}:{SECRET_KEY}".encode()).decode()
+                status, body = 200, b""
+                if self.headers["Authorization"] != f"Basic {keys}":
+                    status = 401
+                elif stand_in.status is not None:
+                    status = stand_in.status
+                elif cohort not in stand_in.cohorts:
+                    status = 404
+                else:
+                    version, members = stand_in.cohorts[cohort]
+                    if query.get("lastModified") == [str(version)]:
+                        status = 204
+                    else:
+                        content = {"cohortId": cohort, "lastModified": version, "size": len(members), "memberIds": members}
+                        body = json.dumps(content).encode()
+                self.send_response(status)
+                if status != 204:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+
+@pytest.fixture
+def server() -> Any:
+    stand_in = CohortServer()
+    yield stand_in
+    stand_in.server.shutdown()
+    stand_in.server.server_close()
+
+
+@pytest.fixture
+def make(server: CohortServer) -> Any:
+    made: List[Audiences] = []
+
+    def make_audiences(**options: Any) -> Audiences:
+        given = {"api_key": API_KEY, "secret_key": SECRET_KEY, "server_url": server.url, "poll_interval_millis": 20}
+        made.append(Audiences(**{**given, **options}))
+        return made[-1]
+
+    yield make_audiences
+    for audiences in made:
+        audiences.close()
+
+
+def until(condition: Any, seconds: float = 20) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.005)
+
+
+def test_members_become_attributes_and_change(server: CohortServer, make: Any) -> None:
+    server.cohorts = {"one": (1, ["user_1", "us\u00e9r_2"]), "two": (1, [])}
+    audiences = make(cohorts={"power": "one", "new": "two"})
+    assert all(status.is_known for status in audiences.ready(20))
+    assert audiences.attributes("user_1") == {"power": True, "new": False}
+    assert audiences.attributes("us\u00e9r_2", {"plan": "pro", "new": "mine"}) == {
+        "power": True,
+        "new": "mine",
+        "plan": "pro",
+    }
+    assert audiences.has("nobody", "power") is False and audiences.has("user_1", "other") is None
+    server.cohorts["one"] = (2, ["user_3"])
+    until(lambda: audiences.has("user_3", "power"))
+    assert audiences.has("user_1", "power") is False and audiences.has("user_1", "new") is False
+    asked = len(server.asked)
+    until(lambda: len(server.asked) > asked + 4)
+    assert server.asked[-1][1]["lastModified"], "an unchanged cohort is not downloaded again"
+    assert audiences.status()[0].members == 1
+
+
+def test_what_is_not_known_is_left_out(server: CohortServer, make: Any, caplog: Any) -> None:
+    server.cohorts = {"one": (1, ["user_1"])}
+    audiences = make(cohorts={"power": "one", "missing": "two"}, max_stale_millis=500)
+    known, unknown = audiences.ready(20)
+    assert (known.is_known, unknown.is_known) == (True, False)
+    assert "no such cohort" in unknown.last_error
+    assert audiences.attributes("user_1") == {"power": True}
+    assert audiences.has("user_1", "missing") is None
+    server.status = 503
+    until(lambda: audiences.attributes("user_1") == {})
+    server.status = None
+    until(lambda: audiences.attributes("user_1") == {"power": True})
+    assert SECRET_KEY not in caplog.text and API_KEY not in caplog.text
+
+
+def test_a_damaged_cohort_changes_nothing(server: CohortServer, make: Any) -> None:
+    server.cohorts = {"one": (1, ["user_1"])}
+    audiences = make(cohorts={"power": "one"})
+    audiences.ready(20)
+    server.cohorts = {"one": (2, [5])}  # type: ignore[list-item]
+    until(lambda: audiences.status()[0].last_error is not None)
+    assert audiences.has("user_1", "power") is True
+
+
+def test_wrong_keys(make: Any) -> None:
+    audiences = make(cohorts={"power": "one"}, secret_key="x" * 32)
+    assert "the keys are refused" in audiences.ready(20)[0].last_error
+
+
+def test_many_members_and_threads(server: CohortServer, make: Any) -> None:
+    members = [f"user_{i}" for i in range(200_000)]
+    server.cohorts = {"one": (1, members[::2]), "two": (1, members[::3])}
+    audiences = make(cohorts={"a": "one", "b": "two"})
+    assert all(status.is_known for status in audiences.ready(60))
+    failures: List[int] = []
+
+    def look_up(start: int) -> None:
+        for i in range(start, 200_000, 97):
+            if audiences.attributes(members[i]) != {"a": i % 2 == 0, "b": i % 3 == 0}:
+                failures.append(i)
+
+    threads = [threading.Thread(target=look_up, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for version in range(2, 5):  # the table is replaced meanwhile
+        server.cohorts["one"] = (version, members[::2])
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_files(tmp_path: pathlib.Path, make: Any) -> None:
+    (tmp_path / "a.csv").write_text("user_id,plan\nuser_1,pro\n")
+    with gzip.open(tmp_path / "b.txt.gz", "wt") as file:
+        file.write("user_2\n")
+    (tmp_path / "c.json").write_text('["user_3"]')
+    files = {name: str(tmp_path / path) for name, path in (("a", "a.csv"), ("b", "b.txt.gz"), ("c", "c.json"))}
+    audiences = make(cohorts=files, source="file", api_key="a-key", secret_key="a-secret")
+    audiences.ready(20)
+    assert audiences.attributes("user_1") == {"a": True, "b": False, "c": False}
+    assert audiences.attributes("user_2") == {"a": False, "b": True, "c": False}
+    assert audiences.has("user_3", "c") is True
+    (tmp_path / "a.csv").write_text("user_id\nuser_2\nuser_3\n")
+    until(lambda: audiences.has("user_2", "a"))
+    (tmp_path / "a.csv").unlink()
+    until(lambda: audiences.status()[0].last_error)
+    assert audiences.has("user_2", "a") is True, "what is known stays"
+
+
+def test_a_decision_follows_the_cohort(server: CohortServer, make: Any) -> None:
+    client = make_client((ROOT / "test" / "examples" / "audiences-datafile.json").read_text())
+    datafile = json.loads((ROOT / "test" / "examples" / "audiences-datafile.json").read_text())
+    attribute = datafile["attributes"][0]["key"]
+    server.cohorts = {"one": (1, ["user_1"])}
+    audiences = make(cohorts={attribute: "one"})
+    audiences.ready(20)
+
+    def decide(user_id: str) -> List[Any]:
+        decisions = client.create_user_context(user_id, audiences.attributes(user_id)).decide_all()
+        return [(key, decision.variation_key, decision.rule_key) for key, decision in decisions.items()]
+
+    assert [rule for _, _, rule in decide("user_1")] != [rule for _, _, rule in decide("user_2")]
+
+
+def test_a_forked_child_knows_and_refreshes(server: CohortServer, make: Any) -> None:
+    server.cohorts = {"one": (1, ["user_1"])}
+    audiences = make(cohorts={"power": "one"})
+    audiences.ready(20)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            assert audiences.has("user_1", "power") is True
+            until(lambda: audiences.has("user_2", "power"))
+            code = 0
+        finally:
+            os._exit(code)
+    server.cohorts["one"] = (2, ["user_1", "user_2"])
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "option 'cohorts'"),
+        ({"cohorts": {}}, "a dict"),
+        ({"cohorts": {"a": 5}}, "for 'a'"),
+        ({"cohorts": {"$opt_a": "x"}}, "opt_"),
+        ({"cohorts": {"a": "x", "b": "x"}}, "another cohort"),
+        ({"cohorts": {"a": "x"}, "api_key": "k"}, "both keys"),
+        ({"cohorts": {"a": "x"}, "source": "file"}, "path of a file"),
+        ({"cohorts": {"a": "x"}, "server_url": "https://u:p@host"}, "Evaluation Proxy"),
+        ({"cohorts": {"a": "x"}, "pollIntervalMillis": 5}, "did you mean 'poll_interval_millis'"),
+    ],
+)
+def test_options(options: Dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Audiences(**options)
