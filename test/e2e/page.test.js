@@ -1,6 +1,6 @@
 'use strict';
 
-/* global document, window */
+/* global DataTransfer, document, getSelection, history, location, window */
 
 /** The collector's page in a real browser, with decisions of the real SDK. */
 
@@ -11,7 +11,7 @@ const http = require('node:http');
 
 const { createDispatcher } = require('../../lib/index.js');
 const { createCollector } = require('../../lib/cli/collector/index.js');
-const { asSent } = require('../../lib/cli/collector/store.js');
+const { asSent } = require('../../lib/cli/collector/record.js');
 const { quietLogger } = require('../support/dispatcher/loggers.js');
 const { findChromium, startChromium } = require('../support/process/chromium.js');
 const {
@@ -46,6 +46,13 @@ const tableOf = (title) => {
       [...row.children].map((cell) => cell.textContent),
     )
   );
+};
+const choose = (label, value) => {
+  const select = [...document.querySelectorAll('.choice')]
+    .find((one) => one.querySelector('span').textContent === label)
+    .querySelector('select');
+  select.value = value;
+  select.dispatchEvent(new Event('change'));
 };
 const click = (selector, text) =>
   [...document.querySelectorAll(selector)].find((one) => one.textContent === text).click();
@@ -170,24 +177,28 @@ describe("the collector's page", { skip }, () => {
     assert.ok(Object.keys(expected).length >= 3);
     assert.equal((await dispatcher.flush()).pending, 0);
     await post(events);
-    await page.go('/variations');
-    const rows = Object.entries(expected)
-      .sort()
-      .map(([variation, counts]) => [
-        variation,
-        ...counts.map(String),
-        `${((100 * counts[2]) / counts[0]).toFixed(1)}%`,
-      ]);
-    await page.waitFor(
-      `(rows) => JSON.stringify((${tableOf})('Funnel')) === JSON.stringify(rows)`,
-      rows,
-    );
+    const rowsOf = (names) =>
+      Object.entries(expected)
+        .filter(([variation]) => names.includes(variation))
+        .sort()
+        .map(([variation, counts]) => [
+          variation,
+          ...counts.map(String),
+          `${((100 * counts[2]) / counts[0]).toFixed(1)}%`,
+        ]);
+    const isFunnel = `(rows) => JSON.stringify((${tableOf})('Funnel')) === JSON.stringify(rows)`;
+    // The experiment is chosen, and the rollouts of the flag do not stand beside it.
+    await page.go('/experiments');
+    await page.waitFor(isFunnel, rowsOf(['control', 'one_page']));
     assert.deepEqual(
       await page.evaluate(() =>
         [...document.querySelectorAll('.steps select')].map(({ value }) => value),
       ),
-      ['Experiment Viewed', 'Checkout', 'Purchase'],
+      ['$exposed', 'Checkout', 'Purchase'],
     );
+    await page.evaluate(choose, 'Rule', '*');
+    const rows = rowsOf(Object.keys(expected));
+    await page.waitFor(isFunnel, rows);
     const users = await page.evaluate(tableOf, 'Users and exposures');
     assert.deepEqual(
       users.map(([variation, count]) => [variation, count]),
@@ -195,18 +206,230 @@ describe("the collector's page", { skip }, () => {
     );
 
     // Another choice, and the chart stays live.
-    await page.evaluate(() => {
-      const select = document.querySelector('.steps li:last-child select');
-      select.value = 'Checkout';
-      select.dispatchEvent(new Event('change'));
-    });
+    await page.evaluate(choose, 'Step 3', 'Checkout');
     await page.waitFor(`() => (${tableOf})('Funnel').every((row) => row[3] === '0')`);
     await post(events.filter(({ event_type: type }) => type === 'Checkout'));
     await page.waitFor(
       `(rows) => (${tableOf})('Funnel').every((row, i) => row[3] === rows[i][2])`,
       rows,
     );
+    // The way back leads through what was chosen.
+    await page.evaluate(() => history.back());
+    await page.waitFor(isFunnel, rows);
+    await page.evaluate(() => history.back());
+    await page.waitFor(isFunnel, rowsOf(['control', 'one_page']));
     assert.deepEqual(page.errors, []);
+  });
+
+  /** Send exposures and purchases of an experiment: `users` and `buyers` by variation. */
+  async function tell(post, users, buyers) {
+    const events = Object.keys(users).flatMap((variation) =>
+      Array.from({ length: users[variation] }, (item, i) => {
+        const event = {
+          user_id: `user_${variation}_${i}`,
+          time: Date.now() - 3_600_000 + i * 1000,
+        };
+        return [
+          {
+            ...event,
+            event_type: 'Experiment Viewed',
+            event_properties: {
+              ...{ flag_key: 'checkout_flow', variation_key: variation, rule_key: 'checkout_ab' },
+              ...{ enabled: variation !== 'control', country: i % 2 === 0 ? 'DE' : 'FR' },
+            },
+          },
+          i < buyers[variation] && { ...event, event_type: 'Purchase', time: event.time + 1 },
+        ];
+      }).flat(),
+    );
+    const sent = events.filter(Boolean);
+    for (let at = 0; at < sent.length; at += 1000) {
+      await post(sent.slice(at, at + 1000));
+    }
+  }
+
+  const verdicts = () =>
+    [...document.querySelectorAll('.verdict')].map((one) => one.textContent.trim());
+
+  it('answers whether there is a difference, from an empty collector on', async (t) => {
+    const { page, post } = await start(t);
+    await page.go('/experiments?by=country');
+    assert.match(
+      await page.waitFor(() => document.querySelector('.empty')?.innerText),
+      /No experiments yet/,
+    );
+    const users = { control: 1000, one_page: 1010 };
+    await tell(post, { control: 50, one_page: 50 }, { control: 10, one_page: 20 });
+    const [, early] = await page.waitFor(
+      `() => { const all = (${verdicts})(); return all.length === 2 && all; }`,
+    );
+    assert.match(early, /^Too early to compare Purchase of one_page\. It takes 100 users and 25/);
+
+    const buyers = { control: 230, one_page: 306 };
+    await tell(post, users, buyers);
+    // What statistics.js computes is compared with SciPy elsewhere; this is computed here.
+    const seen = { control: 1000, one_page: 1010 };
+    const [x1, n1, x0, n0] = [buyers.one_page, seen.one_page, buyers.control, seen.control];
+    const ratio = x1 / n1 / (x0 / n0);
+    const half = 1.959964 * Math.sqrt(1 / x1 - 1 / n1 + 1 / x0 - 1 / n0);
+    const percents = [ratio, ratio * Math.exp(-half), ratio * Math.exp(half)].map(
+      (value) => `${(100 * (value - 1)).toFixed(0)}%`,
+    );
+    assert.deepEqual(percents, ['32%', '14%', '53%']);
+    const [split, difference] = await page.waitFor(
+      `() => { const all = (${verdicts})(); return all[1].startsWith('one_page') && all; }`,
+    );
+    assert.match(split, /^As planned\. The users are split as equal parts would have it/);
+    assert.equal(
+      difference,
+      'one_page lifts Purchase by 32% (14% to 53%), however often one looks.',
+    );
+    assert.deepEqual(
+      await page.evaluate(tableOf, 'For whom?').then((rows) => rows.map((row) => row[0])),
+      ['DE', 'FR'],
+    );
+    await page.evaluate(choose, 'Control', 'one_page');
+    await page.waitFor(
+      `() => (${verdicts})()[1].startsWith('control lowers Purchase by 24% (12% to 34%)')`,
+    );
+    assert.equal(
+      await page.evaluate(() => document.querySelectorAll('.chart svg').length),
+      4,
+      'rates, lift, users and rate over time',
+    );
+    assert.deepEqual(page.errors, []);
+  });
+
+  it('calls a broken split so', async (t) => {
+    const { page, post } = await start(t);
+    await tell(post, { control: 1500, one_page: 1200 }, { control: 300, one_page: 300 });
+    await page.go('/experiments');
+    const [split] = await page.waitFor(
+      `() => document.querySelector('.verdict') && (${verdicts})()`,
+    );
+    assert.match(split, /^Not as planned: do not trust what follows\./);
+    assert.match(split, /Usual causes/);
+    assert.equal(
+      await page.evaluate(() => document.querySelector('.verdict').className),
+      'verdict bad',
+    );
+  });
+
+  it('updates in place: focus, selection and scroll positions stay', async (t) => {
+    const { page, post } = await start(t);
+    const event = { user_id: 'user_9', event_type: 'Purchase', event_properties: { amount: 1 } };
+    await post(Array.from({ length: 60 }, () => event));
+    await page.go('/users/user_9');
+    await page.waitFor(() => document.querySelectorAll('.timeline li').length === 60);
+    await page.evaluate(() => {
+      const details = document.querySelector('.timeline details');
+      details.open = true;
+      window.scrollTo(0, 700);
+      document.querySelector('.crumb a').focus({ preventScroll: true });
+      getSelection().selectAllChildren(document.querySelector('.lead'));
+    });
+    await page.waitFor(() => document.querySelector('.timeline .json'));
+    const state = () => [
+      window.scrollY,
+      document.activeElement.textContent,
+      getSelection().toString().includes('events'),
+      document.querySelectorAll('.timeline details[open] .json').length,
+    ];
+    const before = await page.evaluate(state);
+    await post([event]);
+    await page.waitFor(() => document.querySelectorAll('.timeline li').length === 61);
+    assert.deepEqual(await page.evaluate(state), before);
+    assert.deepEqual(before.slice(1), ['Users', true, 1]);
+
+    await tell(post, { control: 20, one_page: 20 }, { control: 5, one_page: 5 });
+    await page.go('/experiments');
+    await page.waitFor(() => document.querySelector('.steps select'));
+    await page.evaluate(() => document.querySelector('.steps select').focus());
+    await tell(post, { later: 1 }, { later: 0 });
+    await page.waitFor(`() => (${tableOf})('Funnel')?.length === 3`);
+    assert.equal(
+      await page.evaluate(() => document.activeElement === document.querySelector('.steps select')),
+      true,
+    );
+  });
+
+  it('works in eight tabs, which share a stream', async (t) => {
+    const { page, post, url, collector } = await start(t);
+    const tabs = await Promise.all(Array.from({ length: 7 }, () => browser.open(`${url}/#/users`)));
+    const all = [page, ...tabs];
+    const isLive = () => document.querySelector('#connection')?.textContent === 'Live';
+    await Promise.all(all.map((tab) => tab.waitFor(isLive)));
+    await post([{ user_id: 'user_of_all', event_type: 'X' }]);
+    await Promise.all(
+      tabs.map((tab) => tab.waitFor(() => document.querySelector('.people a .user'))),
+    );
+    assert.equal(collector.store.listenerCount('reset'), 1);
+    assert.ok((await request(`${url}/stats`)).status === 200);
+  });
+
+  it('finds users and events, and keeps the filters in the address', async (t) => {
+    const { page, post, url } = await start(t);
+    await post(
+      Array.from({ length: 300 }, (item, i) => ({
+        user_id: `user_${i}`,
+        event_type: i % 2 ? 'Odd' : 'Even',
+      })),
+    );
+    const purchase = { user_id: 'user_7', event_type: 'Purchase', insert_id: 'one' };
+    await post([purchase, purchase]);
+    await page.go('/users');
+    await page.waitFor(() => document.querySelectorAll('.people li').length === 100);
+    await page.evaluate(() => {
+      const input = document.querySelector('input[type=search]');
+      input.value = 'user_29';
+      input.dispatchEvent(new Event('input'));
+    });
+    await page.waitFor(() => document.querySelectorAll('.people li').length === 11);
+    assert.match(await page.evaluate(() => location.hash), /[?&]q=user_29/);
+
+    await page.go('/events?outcome=repeat');
+    await page.waitFor(() => document.querySelectorAll('.timeline li').length === 1);
+    await page.evaluate(choose, 'Outcome', '');
+    await page.evaluate(choose, 'Type', 'Odd');
+    await page.waitFor(
+      () =>
+        document.querySelectorAll('.timeline li').length === 150 &&
+        document.querySelector('.timeline .type').textContent === 'Odd',
+    );
+    const address = await page.evaluate(() => location.hash);
+    assert.equal(address, '#/events?type=Odd');
+    const shared = await browser.open(`${url}/${address}`);
+    await shared.waitFor(() => document.querySelectorAll('.timeline li').length === 150);
+    assert.deepEqual(page.errors, []);
+  });
+
+  it('takes what was exported, after a reset', async (t) => {
+    const { collector, page, post, url } = await start(t);
+    await post([
+      { user_id: 'user_1', event_type: 'A' },
+      { user_id: 'user_2', event_type: 'B' },
+    ]);
+    const { text } = await request(`${url}/api/export`);
+    await page.go('/requests');
+    await page.waitFor(() => document.querySelector('.collected'));
+    await page.evaluate(click, '.collected button', 'Forget everything');
+    await page.evaluate(click, '.collected button', 'Forget all events and users?');
+    await page.waitFor(() => /is forgotten/.test(document.querySelector('.collected').textContent));
+    assert.equal(collector.store.events().length, 0);
+    await page.evaluate((content) => {
+      const files = new DataTransfer();
+      files.items.add(new File([content], 'collector.jsonl'));
+      const input = document.querySelector('.collected input');
+      input.files = files.files;
+      input.dispatchEvent(new Event('change'));
+    }, text);
+    await page.waitFor(() =>
+      /2 events were taken/.test(document.querySelector('.collected').textContent),
+    );
+    assert.deepEqual(
+      collector.store.events().map(({ event_type: type }) => type),
+      ['A', 'B'],
+    );
   });
 
   it('shows cohorts, their size over time, and who is in them', async (t) => {
@@ -372,7 +595,7 @@ describe("the collector's page", { skip }, () => {
     await page.evaluate(() => document.querySelector('.feed summary').click());
     await page.waitFor(() => document.querySelectorAll('.json').length === 2);
 
-    await page.go('/variations');
+    await page.go('/experiments');
     assert.equal((await page.waitFor(`() => (${tableOf})('Funnel')`))[0][0], HOSTILE_VARIATION);
     assert.equal(
       await page.evaluate(() => document.querySelector('.controls select').value),
@@ -380,8 +603,8 @@ describe("the collector's page", { skip }, () => {
     );
 
     await page.go('/users');
-    await page.waitFor(() => document.querySelector('.names a'));
-    await page.evaluate(() => document.querySelector('.names a').click());
+    await page.waitFor(() => document.querySelector('.people a'));
+    await page.evaluate(() => document.querySelector('.people a').click());
     assert.equal(
       await page.waitFor(() => document.querySelector('h1.id')?.textContent),
       HOSTILE_USER,
@@ -479,7 +702,14 @@ describe("the collector's page", { skip }, () => {
       deviceScaleFactor: 1,
       mobile: true,
     });
-    for (const view of ['decisions', 'variations', 'users', 'users/user_9', 'requests']) {
+    for (const view of [
+      'decisions',
+      'experiments',
+      'users',
+      'users/user_9',
+      'events',
+      'requests',
+    ]) {
       await page.go(`/${view}`);
       await page.waitFor(() =>
         document.querySelector('main .feed li, main .analysis, main .names li, main table'),

@@ -38,7 +38,6 @@ describe('many decisions', () => {
     const amplitude = await startAmplitude({
       recordBodies: false,
       maxEvents: 1,
-      maxUsers: 1,
       maxInsertIds: 10 * MANY,
     });
     const arrived = new Map();

@@ -36,7 +36,6 @@ it('delivers events and properties', async (t) => {
   assert.deepEqual(user.user_properties, { '[Optimizely] flag': 'on', visits: 2 });
   const [seen] = amplitude.store.events({ type: 'Seen' });
   assert.deepEqual(seen.event_properties, { a: 1 });
-  assert.deepEqual(seen.decisions, { '[Optimizely] flag': 'on' });
 });
 
 it('understands a refusal of some events, and an outage', async (t) => {

@@ -2,8 +2,11 @@
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
-const { analyse, pairDecisions, summarize } = require('../../lib/cli/collector/analysis.js');
+const { EXPOSED, analyse } = require('../../lib/cli/collector/analysis.js');
+const { pairDecisions } = require('../../lib/cli/collector/decisions.js');
+const { asSent } = require('../../lib/cli/collector/record.js');
 const { Store } = require('../../lib/cli/collector/store.js');
+const { summarize } = require('../../lib/cli/collector/summary.js');
 const { seededRandom } = require('../support/util/random.js');
 
 const DAY = 24 * 60 * 60 * 1000;
@@ -47,11 +50,14 @@ const experiment = (user, variant, time = T0, flag = FLAG) => ({
 });
 const did = (user, type, time = T0) => ({ event_type: type, user_id: user, time });
 
-function rowsOf(events, query = {}) {
-  const store = new Store();
+function storeOf(events, options) {
+  const store = new Store(options);
   store.ingest('key', structuredClone(events.flat(Infinity)));
-  return new Map(analyse(store.users(), { ...QUERY, ...query }).map((row) => [row.variation, row]));
+  return store;
 }
+
+const rowsOf = (events, query = {}) =>
+  new Map(analyse(storeOf(events), { ...QUERY, ...query }).rows.map((row) => [row.variation, row]));
 
 const funnels = (events, query) =>
   Object.fromEntries(
@@ -305,24 +311,254 @@ describe('the summary', () => {
         did('user_1', 'Checkout', T0 + 2),
       ].flat(),
     );
-    assert.deepEqual(summarize(store.users()), {
-      flags: [
-        { flag: FLAG, users: 2 },
-        { flag: 'other', users: 1 },
-        { flag: 'silent', users: 1 },
+    const { flags, types } = summarize(store);
+    assert.deepEqual(
+      flags.map(({ flag, users }) => [flag, users]),
+      [
+        [FLAG, 2],
+        ['other', 1],
+        ['silent', 1],
       ],
-      types: [
-        { type: 'Experiment Viewed', events: 4, meanTime: T0 },
-        { type: 'Checkout', events: 2, meanTime: T0 + 3 },
-      ],
+    );
+    assert.deepEqual(flags[0].rules, [
+      {
+        rule: 'rule',
+        variations: [
+          { variation: 'a', users: 1 },
+          { variation: 'b', users: 1 },
+        ],
+      },
+    ]);
+    assert.deepEqual(types, [
+      { type: 'Experiment Viewed', events: 4, isExposure: true, numbers: [] },
+      { type: 'Checkout', events: 2, isExposure: false, numbers: [] },
+    ]);
+  });
+});
+
+describe('the order of the steps', () => {
+  it('is that in which most users do them first, however much traffic grows', () => {
+    const random = seededRandom(3);
+    for (let hour = 0; hour < 50; hour++) {
+      const events = [];
+      for (let i = 0; i < 300; i++) {
+        const time = T0 + random(3_600_000);
+        events.push(viewed(`user_${i}`, 'a', time));
+        if (random(10) < 4) {
+          events.push(did(`user_${i}`, 'Checkout', time + 60_000));
+          if (random(2) === 0) {
+            events.push(did(`user_${i}`, 'Purchase', time + 90_000));
+          }
+        }
+      }
+      assert.deepEqual(summarize(storeOf(events)).steps, ['Checkout', 'Purchase']);
+    }
+  });
+});
+
+describe('a user', () => {
+  const ofDevice = (device, type, time, user) => ({
+    event_type: type,
+    device_id: device,
+    time,
+    ...(user && { user_id: user }),
+  });
+
+  it('who logs in is the one who was on the device before, as Amplitude assigns its ids', () => {
+    // The scenarios of https://amplitude.com/docs/data/sources/amplitude-id-assignment.
+    const store = storeOf([
+      ofDevice('dev_A', 'Visit', T0),
+      ofDevice('dev_B', 'Visit', T0),
+      ofDevice('dev_A', 'Visit', T0 + 1, 'user_1'),
+      ofDevice('dev_A', 'Visit', T0 + 2),
+      ofDevice('dev_C', 'Visit', T0 + 3),
+      ofDevice('dev_C', 'Visit', T0 + 4, 'user_1'),
+      ofDevice('dev_A', 'Visit', T0 + 5, 'user_2'),
+      ofDevice('dev_A', 'Visit', T0 + 6),
+    ]);
+    assert.equal(store.stats().users, 3);
+    const counts = ['user_1', 'user_2', 'dev_A', 'dev_B', 'dev_C'].map((id) => [
+      store.user(id).user_id,
+      store.user(id).events.length,
+    ]);
+    assert.deepEqual(counts, [
+      ['user_1', 5],
+      ['user_2', 2],
+      ['user_2', 2],
+      [null, 1],
+      ['user_1', 5],
+    ]);
+  });
+
+  it('goes through a funnel across the log-in', () => {
+    const own = { device_id: 'dev_1', user_id: undefined };
+    const events = [
+      { ...identify('', 'a'), ...own },
+      { ...viewed('', 'a'), ...own },
+      ofDevice('dev_1', 'Checkout', T0 + 1),
+      ofDevice('dev_1', 'Login', T0 + 2, 'user_1'),
+      did('user_1', 'Purchase', T0 + 3),
+    ];
+    assert.deepEqual(funnels(events), { a: [1, 1, 1] });
+    // The user is known already, on another device and with another variation, which holds again after the log-in.
+    const known = [exposed('user_1', 'b', T0 - 5), events, did('user_1', 'Checkout', T0 + 4)];
+    assert.deepEqual(funnels(known), { a: [1, 1, 1], b: [1, 1, 1] });
+    const store = storeOf(known);
+    assert.equal(store.user('user_1').user_properties[`[Optimizely] ${FLAG}`], 'b');
+    const { rows } = analyse(store, QUERY);
+    assert.equal(rows.find(({ variation }) => variation === 'b').segment.events, 1);
+  });
+
+  it('keeps a property after its event is forgotten', () => {
+    const rest = [did('user_1', 'Checkout', T0 + 1), did('user_1', 'Checkout', T0 + 2)];
+    const store = storeOf([identify('user_1', 'a'), ...rest], { maxEvents: 2 });
+    const { rows } = analyse(store, QUERY);
+    assert.deepEqual([rows[0].variation, rows[0].segment.events], ['a', 2]);
+  });
+});
+
+describe('the property of a variation', () => {
+  const update = (prefix, value, flag) => ({
+    ...identify('user_1', value),
+    user_properties: { $set: { [`${prefix}${flag}`]: value, plan: 'x' } },
+  });
+
+  it('is found by what events say: any prefix, event type and value of a disabled flag', () => {
+    const told = { enabled: false, variation_key: 'control' };
+    const events = [
+      update('A/B: ', 'control', 'new_checkout'),
+      update('A/B: ', 'control', FLAG),
+      { ...viewed('user_1', 'control', T0, FLAG, told), event_type: 'Saw' },
+      did('user_1', 'Checkout', T0 + 1),
+    ];
+    const store = storeOf(events);
+    assert.equal(store.prefixes.list[0], 'A/B: ');
+    assert.equal(store.prefixes.flagOf('A/B: new_checkout'), 'new_checkout');
+    assert.equal(store.prefixes.flagOf('plan'), null);
+    assert.deepEqual(funnels(events, { steps: [EXPOSED, 'Checkout'] }), { control: [1, 1] });
+    assert.deepEqual(summarize(store).types[0], {
+      ...{ type: 'Checkout', events: 1, isExposure: false, numbers: [] },
     });
+  });
+
+  it('is not one that only ends with the key of the flag', () => {
+    const store = storeOf([
+      update('A/B: ', 'on', 'new_checkout'),
+      viewed('user_1', 'other', T0, FLAG),
+    ]);
+    assert.deepEqual(store.prefixes.list, ['[Optimizely] ', '[Experiment] ']);
+  });
+
+  it('may be given, where no event tells it', () => {
+    const events = [update('x/', 'a', FLAG), did('user_1', 'Checkout', T0 + 1)];
+    const store = storeOf(events, { prefixes: ['x/'] });
+    assert.deepEqual(summarize(store).flags, [{ flag: FLAG, users: 1, rules: [] }]);
+    const { rows } = analyse(store, { ...QUERY, steps: [EXPOSED, 'Checkout'] });
+    assert.deepEqual([rows[0].variation, rows[0].exposed, rows[0].funnel], ['a', 1, [1, 1]]);
+  });
+});
+
+describe('a rule', () => {
+  const inRule = (user, variation, rule, time = T0, more = {}) =>
+    viewed(user, variation, time, FLAG, { rule_key: rule, ...more });
+
+  it('has its own variations, also where the flag is off in them', () => {
+    const events = [
+      inRule('user_1', 'control', 'test', T0, { enabled: false }),
+      inRule('user_2', 'one_page', 'test'),
+      inRule('user_3', 'on', 'rollout'),
+      did('user_1', 'Checkout', T0 + 1),
+      did('user_3', 'Checkout', T0 + 1),
+    ];
+    assert.deepEqual(funnels(events, { rule: 'test', steps: [EXPOSED, 'Checkout'] }), {
+      control: [1, 1],
+      one_page: [1, 0],
+    });
+  });
+
+  it('is compared without the users who saw two variations', () => {
+    const analysis = analyse(
+      storeOf([
+        inRule('user_1', 'a', 'test'),
+        inRule('user_2', 'a', 'test'),
+        inRule('user_2', 'b', 'test', T0 + 1),
+        inRule('user_3', 'b', 'test'),
+      ]),
+      { ...QUERY, rule: 'test', steps: [EXPOSED] },
+    );
+    assert.equal(analysis.switched, 1);
+    assert.deepEqual(
+      analysis.rows.map(({ variation, exposed: seen, compared }) => [variation, seen, compared]),
+      [
+        ['a', 2, [1]],
+        ['b', 2, [1]],
+      ],
+    );
+  });
+
+  it('has sums, a series and groups, within a time range', () => {
+    const bought = (user, amount, time) => ({
+      ...did(user, 'Purchase', time),
+      event_properties: { amount },
+    });
+    const events = [
+      inRule('user_1', 'a', 'test', T0, { country: 'DE' }),
+      bought('user_1', 10, T0 + 10),
+      bought('user_1', 2.5, T0 + 20),
+      inRule('user_2', 'a', 'test', T0 + 50, { country: 'FR' }),
+      inRule('user_3', 'b', 'test', T0 + 100),
+      bought('user_3', 'free', T0 + 101),
+      inRule('user_4', 'b', 'test', T0 + 900),
+    ];
+    const analysis = analyse(storeOf(events), {
+      ...QUERY,
+      rule: 'test',
+      steps: [EXPOSED, 'Purchase'],
+      metric: { type: 'Purchase', property: 'amount' },
+      by: 'country',
+      to: T0 + 500,
+    });
+    assert.deepEqual(
+      analysis.rows.map(({ metric }) => metric),
+      [
+        { users: 2, active: 1, sum: 12.5, squares: 156.25 },
+        { users: 1, active: 0, sum: 0, squares: 0 },
+      ],
+    );
+    const { times, users, converted } = analysis.series();
+    assert.equal(times.at(-1), T0 + 101);
+    assert.deepEqual(
+      [users.map((list) => list.at(-1)), converted.map((list) => list.at(-1))],
+      [
+        [2, 1],
+        [1, 1],
+      ],
+    );
+    assert.ok(users[0].every((count, i) => i === 0 || count >= users[0][i - 1]));
+    assert.deepEqual(analysis.breakdown(), [
+      { value: '(none)', users: [0, 1], converted: [0, 1] },
+      { value: 'DE', users: [1, 0], converted: [1, 0] },
+      { value: 'FR', users: [1, 0], converted: [0, 0] },
+    ]);
   });
 });
 
 describe('decisions', () => {
+  /** The decisions of events, with events in place of records, as they were sent. */
+  const decisionsOf = (events) => {
+    const store = storeOf(events);
+    const told = (record) => record && asSent(record.event);
+    return pairDecisions(store.recent(Infinity), store.prefixes).map((decision) => ({
+      ...decision,
+      event: told(decision.event),
+      exposure: told(decision.exposure),
+      identify: told(decision.identify),
+    }));
+  };
+
   it('are exposures with the update before them', () => {
     const [update, exposure] = exposed('user_1', 'a');
-    assert.deepEqual(pairDecisions([update, exposure, did('user_1', 'Checkout')]), [
+    assert.deepEqual(decisionsOf([update, exposure, did('user_1', 'Checkout')]), [
       {
         time: T0,
         user: 'user_1',
@@ -337,39 +573,44 @@ describe('decisions', () => {
     ]);
   });
 
-  it("share an update, and do not take another user's", () => {
+  it("share an update, also one that changes nothing, and do not take another user's", () => {
     const update = {
       ...identify('user_1', 'a'),
-      user_properties: { $set: { '[Optimizely] f': 'a', '[Optimizely] g': 'b' } },
+      user_properties: { $set: { '[Optimizely] f': 'a', '[Optimizely] new_g': 'b' } },
     };
-    const list = pairDecisions([
+    const list = decisionsOf([
       update,
       viewed('user_1', 'a', T0, 'f'),
+      viewed('user_1', 'b', T0, 'new_g'),
       viewed('user_1', 'b', T0, 'g'),
       viewed('user_2', 'a', T0, 'f'),
+      { ...update, time: T0 + 1 },
+      viewed('user_1', 'a', T0 + 1, 'f'),
+      viewed('user_1', 'b', T0 + 1, 'new_g'),
     ]);
     assert.deepEqual(
-      list.map(({ flag, identify: found }) => [flag, found === update]),
+      list.map(({ flag, identify: found }) => [flag, found?.time]),
       [
-        ['f', true],
-        ['g', true],
-        ['f', false],
+        ['f', T0],
+        ['new_g', T0],
+        ['g', undefined],
+        ['f', undefined],
+        ['f', T0 + 1],
+        ['new_g', T0 + 1],
       ],
     );
   });
 
   it("are Amplitude Experiment's exposures, and events behind them", () => {
-    const store = new Store();
     const [update, event] = exposed('user_1', 'a');
-    store.ingest('key', [
+    const both = experiment('user_1', 'a');
+    const list = decisionsOf([
       update,
-      experiment('user_1', 'a'),
+      both,
       event,
       experiment('user_1', 'b', T0 + 1),
       experiment('user_2', undefined, T0 + 1, 'other'),
     ]);
-    const [, exposure] = store.events();
-    const list = pairDecisions(store.events());
     assert.deepEqual(list[0], {
       time: T0,
       user: 'user_1',
@@ -378,7 +619,7 @@ describe('decisions', () => {
       rule: 'rule',
       enabled: true,
       event,
-      exposure,
+      exposure: both,
       identify: update,
     });
     assert.deepEqual(
@@ -389,14 +630,14 @@ describe('decisions', () => {
           theirs.event_type,
         ]),
       [
-        [FLAG, 'b', 'rule', null, null, '[Experiment] Exposure'],
+        [FLAG, 'b', 'rule', null, null, '$exposure'],
         ['other', null, 'rule', null, null, '$exposure'],
       ],
     );
   });
 
   it('may be updates alone', () => {
-    const list = pairDecisions([identify('user_1', 'a'), identify('user_1', 'b', T0 + 1)]);
+    const list = decisionsOf([identify('user_1', 'a'), identify('user_1', 'b', T0 + 1)]);
     assert.deepEqual(
       list.map(({ variation, event, enabled }) => [variation, event, enabled]),
       [
@@ -424,7 +665,7 @@ it('needs time in proportion to the events', () => {
     Math.min(
       ...Array.from({ length: 5 }, () => {
         const startedAt = process.hrtime.bigint();
-        analyse(store.users(), QUERY);
+        analyse(store, QUERY);
         return Number(process.hrtime.bigint() - startedAt);
       }),
     );

@@ -2,11 +2,13 @@
 
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
+const fs = require('node:fs');
 const http = require('node:http');
+const os = require('node:os');
 const path = require('node:path');
 const zlib = require('node:zlib');
 const { createCollector } = require('../../lib/cli/collector/index.js');
-const { parseOrigin } = require('../../lib/cli/collector/forward.js');
+const { parseForward } = require('../../lib/cli/collector/forward.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { request } = require('../support/network/request.js');
 
@@ -112,25 +114,12 @@ describe('the page', () => {
 
   it('is small', async (t) => {
     const { get } = await start(t);
-    const files = [
-      'index.html',
-      'style.css',
-      'app.mjs',
-      'charts.mjs',
-      'cohorts.mjs',
-      'decisions.mjs',
-      'dom.mjs',
-      'format.mjs',
-      'model.mjs',
-      'requests.mjs',
-      'users.mjs',
-      'variations.mjs',
-    ];
+    const files = fs.readdirSync(path.join(__dirname, '../../lib/cli/collector/page'));
     let bytes = 0;
     for (const file of files) {
       bytes += (await get(`/page/${file}`)).text.length;
     }
-    assert.ok(bytes < 70_000, `${bytes} bytes`);
+    assert.ok(bytes < 120_000, `${bytes} bytes`);
   });
 
   it('makes CSV that no spreadsheet runs', async () => {
@@ -185,15 +174,30 @@ describe('access', () => {
     }
   });
 
-  it('may use any name where the collector listens beyond loopback', async (t) => {
-    const collector = createCollector();
+  it('takes addresses, the name of the machine and allowed names beyond loopback', async (t) => {
+    const collector = createCollector({ allowHosts: ['Collector'] });
     const { port } = await collector.listen(0, '0.0.0.0');
     t.after(() => collector.close());
-    assert.equal(
-      (await request(`http://127.0.0.1:${port}/stats`, { headers: { Host: 'build-machine:1' } }))
-        .status,
-      200,
-    );
+    const ask = (host) =>
+      request(`http://127.0.0.1:${port}/stats`, { headers: { Host: host } }).then(
+        ({ status }) => status,
+      );
+    const known = [
+      ...['192.168.1.7', '[fe80::1]', 'localhost', 'collector', 'COLLECTOR.'],
+      ...[os.hostname(), `${os.hostname()}.local`],
+    ];
+    for (const host of known) {
+      assert.equal(await ask(`${host}:${port}`), 200, host);
+    }
+    for (const host of ['rebound.example', '192.168.1.7.rebound.example', 'collector.example']) {
+      assert.equal(await ask(`${host}:${port}`), 403, host);
+    }
+  });
+
+  it('may be allowed for another name of loopback', async (t) => {
+    const { get } = await start(t, { allowHosts: ['dev.example'] });
+    assert.equal((await get('/stats', { Host: 'dev.example:1' })).status, 200);
+    assert.equal((await get('/stats', { Host: '10.0.0.1' })).status, 403);
   });
 
   it('is refused to pages of another origin', async (t) => {
@@ -389,8 +393,16 @@ describe('what the page asks for', () => {
       event({ user_id: undefined, device_id: 'device_1' }),
     ]);
     const find = async (text) => (await get(`/api/users?q=${encodeURIComponent(text)}`)).json;
-    assert.deepEqual(await find(''), { users: [HOSTILE, 'user_2', 'device_1'], total: 3 });
-    assert.deepEqual((await find('<script>')).users, [HOSTILE]);
+    const idsOf = ({ users }) => users.map(({ id }) => id);
+    assert.deepEqual(idsOf(await find('')), ['device_1', 'user_2', HOSTILE], 'the last one first');
+    assert.deepEqual(idsOf(await find('<script>')), [HOSTILE]);
+    assert.equal((await find('')).total, 3);
+    await post([event({ user_id: 'user_2', device_id: 'device_1', time: 7 })]);
+    await post([identify('user_2', 'f', 'a')]);
+    assert.deepEqual(await get('/api/users?q=device&flag=f').then(({ json }) => json), {
+      users: [{ id: 'user_2', variation: 'a', lastSeen: 1, events: 4 }],
+      total: 2,
+    });
   });
 
   it('is an analysis', async (t) => {
@@ -407,8 +419,20 @@ describe('what the page asks for', () => {
       (await ask()).map(({ variation, funnel }) => [variation, funnel]),
       [['a', [1, 1]]],
     );
-    assert.deepEqual((await get('/api/summary')).json.flags, [{ flag: HOSTILE, users: 1 }]);
-    for (const query of ['', '?flag=a', '?flag=a&step=b&days=x', '?flag=a&step=b&days=-1']) {
+    assert.deepEqual((await get('/api/summary')).json.flags, [
+      {
+        flag: HOSTILE,
+        users: 1,
+        rules: [{ rule: 'rule', variations: [{ variation: 'a', users: 1 }] }],
+      },
+    ]);
+    for (const query of [
+      '',
+      '?days=1',
+      '?flag=a&days=x',
+      '?flag=a&days=-1',
+      '?flag=a&from=2&to=1',
+    ]) {
       assert.equal((await get(`/api/analysis${query}`)).status, 400, query);
     }
   });
@@ -488,18 +512,20 @@ describe('forwarding', () => {
   });
 
   it('knows the zones', () => {
-    assert.equal(parseOrigin('us'), 'https://api2.amplitude.com');
-    assert.equal(parseOrigin('EU'), 'https://api.eu.amplitude.com');
-    assert.equal(parseOrigin('http://127.0.0.1:1/2/httpapi'), 'http://127.0.0.1:1');
-    for (const wrong of ['', 'UK', 'ftp://x', 'https://user:password@x']) {
-      assert.equal(parseOrigin(wrong), null, wrong);
+    assert.equal(parseForward('us'), 'https://api2.amplitude.com');
+    assert.equal(parseForward('EU'), 'https://api.eu.amplitude.com');
+    assert.equal(parseForward('http://127.0.0.1:1/2/httpapi'), 'http://127.0.0.1:1');
+    assert.equal(parseForward('https://x.example/amplitude/'), 'https://x.example/amplitude');
+    assert.equal(parseForward('https://x.example/a/batch'), 'https://x.example/a');
+    for (const wrong of ['', 'UK', 'ftp://x', 'https://user:password@x', 'https://x/?key=1']) {
+      assert.equal(parseForward(wrong), null, wrong);
     }
   });
 });
 
 describe('memory', () => {
   it('is bounded by the size of what is kept', async (t) => {
-    const { collector, post } = await start(t, { maxEventBytes: 100_000 });
+    const { collector, post } = await start(t, { maxBytes: 100_000 });
     const big = () =>
       event({
         event_properties: Object.fromEntries(

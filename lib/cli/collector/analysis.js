@@ -1,352 +1,439 @@
 'use strict';
 
 /**
- * The usual charts of Amplitude, computed from the collector's events: a segment, a funnel and retention, by the
- * variation of a flag. Pure.
+ * The usual charts of Amplitude, computed from the collector's records: a segment, a funnel and retention, by the
+ * variation of a flag, and what a comparison of the variations needs. Pure.
  *
- * A user is `{id, properties: Map, events}`, events in order of arrival; an event has `time`, and
- * `decisions`, the user's `[Optimizely] ...` and `[Experiment] ...` properties at that moment. An event
- * counts for the variation that the property had at its time, as in Amplitude. Names may be anything, so
- * flags and variations are keys of Maps only.
+ * Variations are those of a rule (an experiment), as its exposures say; or without a rule those of the user property at the
+ * time of an event, as in Amplitude. Names may be anything, so flags and variations are keys of Maps only.
  */
 
-const {
-  PREFIXES,
-  decisionOf,
-  flagOf,
-  isExperiments,
-  isExposure,
-  isSameDecision,
-  isUpdate,
-} = require('./exposures.js');
+const { isSameDecision } = require('./exposures.js');
 
-const NO_DECISIONS = {};
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const RETENTION_DAYS = [1, 7, 30];
-
-const asText = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
-
-/** The names of the user properties that hold the variation of a flag. */
-const propertiesOf = (flag) => PREFIXES.map((prefix) => prefix + flag);
+/** The type that stands for any exposure of the flag, whatever its event is called; in the format `identify`, for the property. */
+const EXPOSED = '$exposed';
+const SERIES_POINTS = 60;
+const MAX_GROUPS = 12;
+const NO_VALUE = '(none)';
+const OTHER_VALUES = '(other)';
 
 /** The variation in an exposure's own properties, as the user property has it by default. */
-function toldBy(event) {
-  const { variation, enabled } = decisionOf(event);
-  return enabled === false || variation === null ? 'off' : asText(variation);
+const toldBy = ({ variation, enabled }) =>
+  enabled === false || variation === null ? 'off' : asText(variation);
+/** The variation of a rule: its name, also where the flag is off in it. */
+const variationOf = ({ variation }) => (variation === null ? 'off' : asText(variation));
+const asText = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
+
+/** Whether a record is an exposure of the flag, and of the rule if there is one. A `$exposure` without a variant only unsets a property. */
+const isWanted = ({ exposure, isUpdate }, { flag, rule }) =>
+  exposure !== null &&
+  !isUpdate &&
+  exposure.flag === flag &&
+  (rule === null || exposure.rule === rule);
+
+/** Records in order of time; at the same time, in order of arrival. `values` go with them. */
+function inOrder(records, values) {
+  if (records.every((record, i) => i === 0 || records[i - 1].time <= record.time)) {
+    return [records, values];
+  }
+  const order = records.map((record, i) => i).sort((a, b) => records[a].time - records[b].time);
+  return [order.map((i) => records[i]), values.map((list) => order.map((i) => list[i]))];
 }
 
-/** Whether an event is of a type; an event that names a flag counts for that flag only. */
-const matches = (event, type, flag) =>
-  event.event_type === type && (!isExposure(event) || event.event_properties.flag_key === flag);
-
-/** The events in order of time; at the same time, in order of arrival. */
-function inOrder(events) {
-  const isSorted = events.every((event, i) => i === 0 || events[i - 1].time <= event.time);
-  return isSorted ? events : [...events].sort((a, b) => a.time - b.time);
-}
-
-/**
- * Call `visit(event, variation)` for each event of a user that does more than set properties. Return the variation
- * that holds at the end, whatever the events are.
- */
-function walk(user, flag, visit) {
-  const names = propertiesOf(flag);
-  let variation = null;
-  let isProperty = false; // it is that of a user property, and ends with it
-  for (const event of inOrder(user.events)) {
-    if (isUpdate(event)) {
-      continue;
-    }
-    const { decisions = NO_DECISIONS } = event;
-    const name = names.find((each) => Object.hasOwn(decisions, each));
-    if (name !== undefined) {
-      variation = asText(decisions[name]);
-    } else if (isExposure(event) && event.event_properties.flag_key === flag) {
-      variation = toldBy(event);
-    } else if (isProperty) {
-      variation = null;
-    }
-    isProperty = name !== undefined;
-    visit(event, variation);
-  }
-  const name = names.find((each) => user.properties.has(each));
-  if (name !== undefined) {
-    return asText(user.properties.get(name));
-  }
-  return isProperty ? null : variation;
-}
-
-/**
- * The progress of one user: for each variation of a first step, the number of steps that were made in order within
- * `windowMillis` of it.
- *
- * Of the ways to a step only the one that began last matters, because its window closes last.
- */
-class Progress {
-  #steps;
-  #windowMillis;
-  #begins = new Map(); // variation -> for each step, when the latest way to it began
-
-  constructor(steps, windowMillis) {
-    this.#steps = steps;
-    this.#windowMillis = windowMillis;
-  }
-
-  visit(event, variation, flag) {
-    // Backwards, so that one event is not two steps.
-    for (let step = this.#steps.length - 1; step > 0; step--) {
-      if (matches(event, this.#steps[step], flag)) {
-        for (const begins of this.#begins.values()) {
-          if (event.time - begins[step - 1] <= this.#windowMillis) {
-            begins[step] = Math.max(begins[step] ?? -Infinity, begins[step - 1]);
-          }
-        }
+/** The value of a property at each of a user's records, as text or undefined. */
+function historyOf(name, person) {
+  let value = person.base.get(name);
+  return person.records.map(({ changes }) => {
+    for (let at = 0; changes !== null && at < changes.length; at += 2) {
+      if (changes[at] === name) {
+        value = changes[at + 1];
       }
     }
-    if (variation !== null && matches(event, this.#steps[0], flag)) {
-      if (!this.#begins.has(variation)) {
-        this.#begins.set(variation, []);
-      }
-      this.#begins.get(variation)[0] = event.time;
-    }
+    return value;
+  });
+}
+
+/** What a user did in one variation. */
+class Arm {
+  exposures = 0;
+  segmentEvents = 0;
+  sum = 0;
+  convertedAt = null;
+  first = null; // the time of the first exposure
+  activeSince = null; // the time of the first event
+  /** For each step, when the latest way to it began. Of the ways to a step only that one matters: its window closes last. */
+  begins = [];
+
+  constructor(row) {
+    this.row = row;
   }
 
-  /** Variation -> number of steps. */
   get made() {
-    return new Map([...this.#begins].map(([variation, begins]) => [variation, begins.length]));
-  }
-}
-
-/** The retention of one user: for each variation, the first event in it, and all later activity. */
-class Activity {
-  #first = new Map();
-  #times = [];
-
-  visit(event, variation, flag, type) {
-    if (variation !== null && !this.#first.has(variation)) {
-      this.#first.set(variation, event.time);
-    }
-    if (type === null || matches(event, type, flag)) {
-      this.#times.push(event.time);
-    }
-  }
-
-  /** Call `visit(variation, day index, came back)` for each day that is over. */
-  tell(now, orLater, visit) {
-    for (const [variation, first] of this.#first) {
-      RETENTION_DAYS.forEach((day, index) => {
-        const from = first + day * DAY_MILLIS;
-        const to = from + DAY_MILLIS;
-        if (to <= now) {
-          visit(
-            variation,
-            index,
-            this.#times.some((time) => time >= from && (orLater || time < to)),
-          );
-        }
-      });
-    }
+    return this.begins.length;
   }
 }
 
 /** The counts of one variation. */
 class Row {
   users = 0; // with this value of the property now
-  exposed = new Set();
+  exposed = 0;
   exposures = 0;
-  segment = { users: new Set(), events: 0 };
+  segment = { users: 0, events: 0 };
+  metric = { users: 0, active: 0, sum: 0, squares: 0 };
 
   constructor(variation, steps) {
     this.variation = variation;
     this.funnel = steps.map(() => 0);
     this.retention = RETENTION_DAYS.map((day) => ({ day, users: 0, returned: 0 }));
-  }
-
-  toJSON() {
-    const { variation, users, exposed, exposures, segment, funnel, retention } = this;
-    return {
-      variation,
-      users,
-      exposed: exposed.size,
-      exposures,
-      funnel,
-      retention,
-      segment: { users: segment.users.size, events: segment.events },
-    };
+    /** Users who saw no other variation, by step: the comparison takes these. */
+    this.compared = steps.map(() => 0);
   }
 }
 
+const DEFAULTS = {
+  rule: null,
+  returning: null,
+  orLater: false,
+  metric: null,
+  by: null,
+  from: -Infinity,
+  to: Infinity,
+};
+
 /**
- * Analyse users by the variation of a flag; return one row for each variation, by name.
+ * The analysis of users by the variations of a flag.
  *
- * query: `flag`; `steps`, the event types of the funnel, and `windowMillis`, its longest duration; `segment`, an
- * event type; `returning`, the event type that counts as coming back (null: any); `orLater`, whether later days
- * count for a day, too; `now`, the moment that decides which days are over.
+ * query: `flag`; `rule`, the key of one rule (null: any, by the user property); `steps`, the event types of the funnel, and
+ * `windowMillis`, its longest duration; `segment`, an event type; `returning`, the event type that counts as coming back (null: any);
+ * `orLater`, whether later days count for a day, too; `metric`, { type, property }, whose sum is taken for each user, or null; `by`, a
+ * property to break down by, or null; `from` and `to`, the times of the events that count; `now`, the moment that decides which days
+ * are over.
  */
-function analyse(
-  users,
-  { flag, steps, windowMillis, segment, returning = null, orLater = false, now },
-) {
-  const rows = new Map();
-  const row = (variation) => {
-    if (!rows.has(variation)) {
-      rows.set(variation, new Row(variation, steps));
+class Analysis {
+  /** Users who saw more than one variation. */
+  switched = 0;
+  #query;
+  #names;
+  #rows = new Map();
+  #exposed = []; // of users who saw one variation: [row, time, when they had made all steps or null, group], in turn
+
+  constructor(query, prefixes) {
+    this.#query = { ...DEFAULTS, ...query };
+    this.#names = prefixes.propertiesOf(query.flag);
+  }
+
+  #row(variation) {
+    let row = this.#rows.get(variation);
+    if (row === undefined) {
+      row = new Row(variation, this.#query.steps);
+      this.#rows.set(variation, row);
     }
-    return rows.get(variation);
-  };
-  for (const user of users) {
-    const progress = new Progress(steps, windowMillis);
-    const activity = new Activity();
-    let before = null; // the exposure before, unless it is the second one of a decision
-    const current = walk(user, flag, (event, variation) => {
-      progress.visit(event, variation, flag);
-      activity.visit(event, variation, flag, returning);
-      if (variation === null) {
-        return;
+    return row;
+  }
+
+  add(person) {
+    const { records } = person;
+    const { rule } = this.#query;
+    const names = rule === null ? this.#names.filter((name) => hasHad(name, person)) : [];
+    const isExposed = records.some((record) => isWanted(record, this.#query));
+    if (!isExposed && names.length === 0) {
+      return;
+    }
+    const { by } = this.#query;
+    const histories = names.map((name) => historyOf(name, person));
+    const [ordered, [groups, ...held]] = inOrder(records, [
+      by === null ? [] : historyOf(by, person),
+      ...histories,
+    ]);
+    const user = new Walk(this.#query, (variation) => this.#row(variation), isExposed);
+    const last = user.walk(ordered, held, groups);
+    if (rule === null) {
+      const now = histories.map((history) => history.at(-1)).find((value) => value !== undefined);
+      const current = now ?? (user.isProperty ? null : last);
+      if (current !== null) {
+        this.#row(current).users++;
       }
-      if (isExposure(event) && event.event_properties.flag_key === flag) {
-        row(variation).exposed.add(user);
-        if (before !== null && isSameDecision(before, event)) {
-          before = null;
-        } else {
-          row(variation).exposures++;
-          before = event;
-        }
+    }
+    this.#count(user);
+  }
+
+  #count(user) {
+    const seen = user.arms.filter(({ exposures }) => exposures > 0);
+    for (const arm of user.arms) {
+      const { row } = arm;
+      row.exposed += arm.exposures > 0;
+      row.exposures += arm.exposures;
+      row.segment.users += arm.segmentEvents > 0;
+      row.segment.events += arm.segmentEvents;
+      for (let step = 0; step < arm.made; step++) {
+        row.funnel[step]++;
       }
-      if (matches(event, segment, flag)) {
-        row(variation).segment.events++;
-        row(variation).segment.users.add(user);
+      this.#countRetention(arm, user.times);
+    }
+    this.switched += seen.length > 1;
+    if (seen.length === 1) {
+      const [arm] = seen;
+      for (let step = 0; step < arm.made; step++) {
+        arm.row.compared[step]++;
       }
+      arm.row.metric.users++;
+      arm.row.metric.active += arm.sum !== 0;
+      arm.row.metric.sum += arm.sum;
+      arm.row.metric.squares += arm.sum * arm.sum;
+      this.#exposed.push(arm.row, arm.first, arm.convertedAt, user.group);
+    }
+  }
+
+  #countRetention({ row, activeSince }, times) {
+    const { now, orLater } = this.#query;
+    if (activeSince === null) {
+      return;
+    }
+    for (const day of row.retention) {
+      const from = activeSince + day.day * DAY_MILLIS;
+      const to = from + DAY_MILLIS;
+      if (to <= now) {
+        day.users++;
+        day.returned += times.some((time) => time >= from && (orLater || time < to));
+      }
+    }
+  }
+
+  /** The rows, by the name of the variation. */
+  get rows() {
+    return [...this.#rows.values()].sort((a, b) => (a.variation < b.variation ? -1 : 1));
+  }
+
+  #places() {
+    return new Map(this.rows.map((row, place) => [row, place]));
+  }
+
+  /** Users and conversions so far, at SERIES_POINTS moments: { times, users, converted }, both by variation; null without any. */
+  series() {
+    let [from, to] = [Infinity, -Infinity];
+    for (let at = 0; at < this.#exposed.length; at += 4) {
+      from = Math.min(from, this.#exposed[at + 1]);
+      to = Math.max(to, this.#exposed[at + 1], this.#exposed[at + 2] ?? -Infinity);
+    }
+    if (from >= to) {
+      return null;
+    }
+    const step = (to - from) / SERIES_POINTS;
+    const bucket = (time) => Math.min(SERIES_POINTS - 1, Math.floor((time - from) / step));
+    const empty = () => this.rows.map(() => zeros(SERIES_POINTS));
+    const [users, converted] = [empty(), empty()];
+    const places = this.#places();
+    for (let at = 0; at < this.#exposed.length; at += 4) {
+      const place = places.get(this.#exposed[at]);
+      const convertedAt = this.#exposed[at + 2];
+      users[place][bucket(this.#exposed[at + 1])]++;
+      if (convertedAt !== null) {
+        converted[place][bucket(convertedAt)]++;
+      }
+    }
+    [...users, ...converted].forEach((list) => {
+      list.forEach((count, i) => {
+        list[i] += i === 0 ? 0 : list[i - 1];
+      });
     });
-    if (current !== null) {
-      row(current).users++;
+    const times = Array.from({ length: SERIES_POINTS }, (item, i) =>
+      Math.round(from + (i + 1) * step),
+    );
+    return { times, users, converted };
+  }
+
+  /** By value of the property: [{ value, users, converted }], both by variation, most users first. */
+  breakdown() {
+    const size = this.#rows.size;
+    const places = this.#places();
+    const groups = new Map();
+    for (let at = 0; at < this.#exposed.length; at += 4) {
+      const value = this.#exposed[at + 3] ?? NO_VALUE;
+      if (!groups.has(value)) {
+        groups.set(value, { value, all: 0, users: zeros(size), converted: zeros(size) });
+      }
+      const group = groups.get(value);
+      const place = places.get(this.#exposed[at]);
+      group.all++;
+      group.users[place]++;
+      group.converted[place] += this.#exposed[at + 2] !== null;
     }
-    for (const [variation, made] of progress.made) {
-      for (let step = 0; step < made; step++) {
-        row(variation).funnel[step]++;
+    const sorted = [...groups.values()].sort(
+      (a, b) => b.all - a.all || (a.value < b.value ? -1 : 1),
+    );
+    const rest = sorted.splice(MAX_GROUPS);
+    if (rest.length > 0) {
+      const sum = (field) =>
+        zeros(size).map((none, i) => rest.reduce((all, group) => all + group[field][i], 0));
+      sorted.push({ value: OTHER_VALUES, users: sum('users'), converted: sum('converted') });
+    }
+    return sorted.map(({ value, users, converted }) => ({ value, users, converted }));
+  }
+}
+
+const zeros = (length) => new Array(length).fill(0);
+
+/** Whether a user has, or had, a property. */
+const hasHad = (name, person) =>
+  person.properties.has(name) ||
+  person.base.has(name) ||
+  person.records.some(({ changes }) => changes !== null && changes.includes(name));
+
+/** The records of one user, in order of time. */
+class Walk {
+  arms = [];
+  /** All that the user did of what counts as coming back. */
+  times = [];
+  /** The value of the property of the breakdown at the first exposure. */
+  group = undefined;
+  /** Whether the variation is that of a property, and ends with it. */
+  isProperty = false;
+  #query;
+  #row;
+  #hasExposures;
+  #before = null; // the exposure before, unless it is the second one of a decision
+
+  /** `row` returns the row of a variation; `hasExposures`: there is no need to take the property's update for one. */
+  constructor(query, row, hasExposures) {
+    this.#query = query;
+    this.#row = row;
+    this.#hasExposures = hasExposures;
+  }
+
+  /** Return the variation in the end, or null. `held` are the values of the properties at each record. */
+  walk(records, held, groups) {
+    const { rule, from, to, by } = this.#query;
+    let variation = null;
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i];
+      const before = variation;
+      variation =
+        rule === null
+          ? this.#byProperty(record, held, i, variation)
+          : this.#byRule(record, variation);
+      const isExposure =
+        isWanted(record, this.#query) ||
+        (!this.#hasExposures &&
+          rule === null &&
+          record.isUpdate &&
+          variation !== null &&
+          variation !== before);
+      if (record.time < from || record.time >= to || (record.isUpdate && !isExposure)) {
+        continue;
+      }
+      if (isExposure && by !== null && !this.arms.some(({ exposures }) => exposures > 0)) {
+        this.group = groupOf(record, by, groups[i]);
+      }
+      this.#visit(record, variation, isExposure);
+    }
+    return variation;
+  }
+
+  #byRule(record, variation) {
+    return isWanted(record, this.#query) ? variationOf(record.exposure) : variation;
+  }
+
+  #byProperty(record, held, i, variation) {
+    const value = held.map((history) => history[i]).find((each) => each !== undefined);
+    const wasProperty = this.isProperty;
+    this.isProperty = value !== undefined;
+    if (value !== undefined) {
+      return value;
+    }
+    if (isWanted(record, this.#query)) {
+      return toldBy(record.exposure);
+    }
+    return wasProperty ? null : variation;
+  }
+
+  #arm(variation) {
+    let arm = this.arms.find(({ row }) => row.variation === variation);
+    if (arm === undefined) {
+      arm = new Arm(this.#row(variation));
+      this.arms.push(arm);
+    }
+    return arm;
+  }
+
+  /** Whether a record is of a type; one that names a flag counts for that flag only. */
+  #matches(record, type, isExposure) {
+    return type === EXPOSED
+      ? isExposure
+      : record.type === type && (record.exposure === null || isExposure);
+  }
+
+  #visit(record, variation, isExposure) {
+    const { steps, segment, returning, metric, windowMillis } = this.#query;
+    if (!record.isUpdate && (returning === null || this.#matches(record, returning, isExposure))) {
+      this.times.push(record.time);
+    }
+    // Backwards, so that one event is not two steps.
+    for (let step = steps.length - 1; step > 0; step--) {
+      if (this.#matches(record, steps[step], isExposure)) {
+        this.arms.forEach((arm) => stepTo(arm, step, record.time, windowMillis, steps.length));
       }
     }
-    activity.tell(now, orLater, (variation, index, returned) => {
-      const day = row(variation).retention[index];
-      day.users++;
-      day.returned += returned;
-    });
-  }
-  return [...rows.values()]
-    .sort((a, b) => (a.variation < b.variation ? -1 : 1))
-    .map((one) => one.toJSON());
-}
-
-/**
- * Summarize what can be analysed, the most frequent first: the flags with their users, and the event types with
- * their events and the mean of their times, which shows what usually comes first.
- */
-function summarize(users) {
-  const flags = new Map();
-  const types = new Map();
-  const times = new Map();
-  const count = (map, key) => map.set(key, (map.get(key) ?? 0) + 1);
-  for (const user of users) {
-    const mine = new Set();
-    for (const name of user.properties.keys()) {
-      const flag = flagOf(name);
-      if (flag !== null) {
-        mine.add(flag);
-      }
+    if (variation === null) {
+      return;
     }
-    for (const event of user.events) {
-      if (!isUpdate(event)) {
-        count(types, event.event_type);
-        times.set(event.event_type, (times.get(event.event_type) ?? 0) + event.time);
-      }
-      if (isExposure(event)) {
-        mine.add(event.event_properties.flag_key);
-      }
+    const arm = this.#arm(variation);
+    arm.activeSince ??= record.time;
+    if (isExposure) {
+      this.#expose(arm, record);
     }
-    mine.forEach((flag) => count(flags, flag));
-  }
-  const byCount = (map) => [...map].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-  return {
-    flags: byCount(flags).map(([flag, total]) => ({ flag, users: total })),
-    types: byCount(types).map(([type, events]) => ({
-      type,
-      events,
-      meanTime: times.get(type) / events,
-    })),
-  };
-}
-
-/** Whether an event may belong to a decision, for pairDecisions(). */
-const tellsOfDecision = (event) => isUpdate(event) || isExposure(event);
-
-/**
- * The decisions behind events, oldest first: `{time, user, flag, variation, rule, enabled, event, exposure,
- * identify}`. A property update comes before its exposures; the `$exposure` and the event of a decision are neighbours.
- * An update without an exposure, as the format `identify` sends it, is a decision of which only the value is known.
- */
-function pairDecisions(events) {
-  const updates = new Map(); // user -> the last update and its flags that no exposure has named yet
-  const decisions = [];
-  for (const event of events) {
-    const user = event.user_id ?? event.device_id;
-    const set = event.event_type === '$identify' ? event.user_properties?.$set : undefined;
-    if (set !== undefined) {
-      const flags = Object.keys(set)
-        .map(flagOf)
-        .filter((flag) => flag !== null);
-      addUntold(updates.get(user), user, decisions);
-      updates.set(user, { event, set, untold: new Set(flags) });
-    } else if (isExposure(event)) {
-      addTold(updates.get(user), user, event, decisions);
+    if (this.#matches(record, steps[0], isExposure)) {
+      arm.begins[0] = record.time;
+      arm.convertedAt ??= steps.length === 1 ? record.time : null;
+    }
+    arm.segmentEvents += this.#matches(record, segment, isExposure);
+    if (metric !== null && record.type === metric.type && arm.first !== null) {
+      arm.sum += record.time - arm.first <= windowMillis ? amountOf(record, metric.property) : 0;
     }
   }
-  for (const [user, update] of updates) {
-    addUntold(update, user, decisions);
-  }
-  return decisions;
-}
 
-/** Whether an event is what a decision lacks: the `$exposure` of its event, or the event of its `$exposure`. */
-function isOtherPart({ event: own, exposure }, event) {
-  const [part, none] = own === null ? [exposure, own] : [own, exposure];
-  return part !== null && none === null && isSameDecision(part, event);
-}
-
-function addTold(update, user, event, decisions) {
-  const told = decisionOf(event);
-  const last = decisions.at(-1);
-  if (last?.user === user && isOtherPart(last, event)) {
-    Object.assign(last, isExperiments(event) ? { exposure: event } : { ...told, event });
-    return;
-  }
-  const isUpdated =
-    update !== undefined && Object.keys(update.set).some((name) => name.endsWith(told.flag));
-  update?.untold.delete(told.flag);
-  decisions.push({
-    time: event.time,
-    user,
-    ...told,
-    event: isExperiments(event) ? null : event,
-    exposure: isExperiments(event) ? event : null,
-    identify: isUpdated ? update.event : null,
-  });
-}
-
-function addUntold(update, user, decisions) {
-  for (const flag of update?.untold ?? []) {
-    const name = propertiesOf(flag).find((each) => Object.hasOwn(update.set, each));
-    decisions.push({
-      time: update.event.time,
-      user,
-      flag,
-      variation: update.set[name],
-      rule: null,
-      enabled: null,
-      event: null,
-      exposure: null,
-      identify: update.event,
-    });
+  #expose(arm, record) {
+    arm.first ??= record.time;
+    const before = this.#before;
+    const isSecond =
+      before !== null &&
+      record.exposure !== null &&
+      before.isExperiments !== record.isExperiments &&
+      before.time === record.time &&
+      isSameDecision(before.exposure, record.exposure);
+    arm.exposures += !isSecond;
+    this.#before = isSecond || record.exposure === null ? null : record;
   }
 }
 
-module.exports = { RETENTION_DAYS, analyse, pairDecisions, summarize, tellsOfDecision };
+function stepTo(arm, step, time, windowMillis, steps) {
+  const begin = arm.begins[step - 1];
+  if (time - begin <= windowMillis) {
+    arm.begins[step] = Math.max(arm.begins[step] ?? -Infinity, begin);
+    arm.convertedAt ??= step === steps - 1 ? time : null;
+  }
+}
+
+/** The value of a property on an exposure: the event's own, or the user's. */
+function groupOf(record, name, ofUser) {
+  const own = record.fact(name);
+  return own === undefined ? ofUser : asText(own);
+}
+
+/** What an event adds to the metric: the number in a property, or 1 without a property. */
+function amountOf(record, property) {
+  const value = property === '' ? 1 : record.fact(property);
+  return typeof value === 'number' && Number.isFinite(value) ? value : 0;
+}
+
+/** Analyse the users of a store at once; see Analysis. */
+function analyse(store, query) {
+  const analysis = new Analysis(query, store.prefixes);
+  for (const person of store.people()) {
+    analysis.add(person);
+  }
+  return analysis;
+}
+
+module.exports = { Analysis, EXPOSED, RETENTION_DAYS, analyse };

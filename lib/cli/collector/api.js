@@ -2,101 +2,110 @@
 
 /** The JSON for the collector's page. */
 
+const { Analysis, EXPOSED } = require('./analysis.js');
+const { compare } = require('./comparison.js');
+const { Jobs } = require('./jobs.js');
 const { answers } = require('./protocol.js');
-const { analyse, summarize } = require('./analysis.js');
+const { Summary } = require('./summary.js');
+const { findEvents, timelineOf } = require('./timeline.js');
+const { exportEvents, importEvents } = require('./transfer.js');
 
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const MAX_STEPS = 10;
-const MAX_FOUND_USERS = 50;
+const MAX_FOUND_USERS = 100;
 const MAX_TIMELINE = 500;
-const MAX_TIMELINE_CHARS = 4_000_000;
+const MAX_EVENTS = 200;
 const MAX_MODE_BYTES = 100;
-const MAX_CACHED = 20;
 const MAX_FOUND_MEMBERS = 200;
+
+/** What was computed before the last events; the page asks again. */
+const STALE = { 'X-Stale': '1' };
 
 const ok = (body) => ({ status: 200, body });
 
-/** Cache the result of a function until the store has something new. */
-class Cache {
-  #store;
-  #entries = new Map();
-  #revision = -1;
-
-  constructor(store) {
-    this.#store = store;
-  }
-
-  get(key, make) {
-    if (this.#revision !== this.#store.revision || this.#entries.size >= MAX_CACHED) {
-      this.#entries.clear();
-      this.#revision = this.#store.revision;
-    }
-    if (!this.#entries.has(key)) {
-      this.#entries.set(key, make());
-    }
-    return this.#entries.get(key);
-  }
-}
-
-/** The latest time of all events. Events may be backdated, or be in the future. */
-function latest(store) {
-  let time = store.now();
-  for (const event of store.events()) {
-    time = Math.max(time, event.time);
-  }
-  return time;
-}
+const timeOf = (text, otherwise) => (text === null || text === '' ? otherwise : Number(text));
 
 /** The query of an analysis, from the parameters of a URL; null if they make no sense. */
 function readQuery(params) {
-  const days = Number(params.get('days') ?? 30);
   const steps = params.getAll('step').slice(0, MAX_STEPS);
-  if (!params.get('flag') || steps.length === 0 || !(days > 0)) {
-    return null;
-  }
-  return {
+  const query = {
     flag: params.get('flag'),
-    steps,
-    windowMillis: days * DAY_MILLIS,
-    segment: params.get('segment') ?? steps[0],
+    rule: params.get('rule') || null,
+    steps: steps.length === 0 ? [EXPOSED] : steps,
+    windowMillis: Number(params.get('days') || 30) * DAY_MILLIS,
+    segment: params.get('segment') || steps[0] || EXPOSED,
     returning: params.get('returning') || null,
     orLater: params.get('orLater') === '1',
+    metric: params.get('metric')
+      ? { type: params.get('metric'), property: params.get('property') ?? '' }
+      : null,
+    by: params.get('by') || null,
+    from: timeOf(params.get('from'), -Infinity),
+    to: timeOf(params.get('to'), Infinity),
+  };
+  const isValid = query.flag && query.windowMillis > 0 && query.from < query.to;
+  return isValid ? query : null;
+}
+
+/** The work of an analysis, with all that the page shows of it; see Jobs. */
+function startAnalysis(store, allocations, query, control) {
+  const analysis = new Analysis({ ...query, now: store.latest() }, store.prefixes);
+  const { flag, rule, metric, by } = query;
+  return {
+    add: (person) => analysis.add(person),
+    finish: (tookMillis) => {
+      const { rows } = analysis;
+      return JSON.stringify({
+        tookMillis,
+        rows,
+        switched: analysis.switched,
+        series: analysis.series(),
+        breakdown: by === null ? null : analysis.breakdown(),
+        comparison: compare(rows, {
+          control,
+          weights: rule === null ? undefined : allocations(flag, rule),
+          hasMetric: metric !== null,
+        }),
+      });
+    },
   };
 }
 
-/** All events for a user, in order of arrival. */
-function timeline(store, id) {
-  const isTheirs = (event) => (event.user_id ?? event.device_id) === id;
-  const of = (outcome) => (event) => ({
-    outcome,
-    reason: null,
-    arrived: event.server_received_time,
-    event,
-  });
-  const items = [
-    ...(store.user(id)?.events ?? []).slice(-MAX_TIMELINE).map(of('stored')),
-    ...store.duplicates().filter(isTheirs).map(of('repeat')),
-    ...store
-      .refusals()
-      .filter(({ event }) => isTheirs(event))
-      .map(({ event, reason, time }) => ({ outcome: 'refused', reason, arrived: time, event })),
-  ];
-  return lastWithin(
-    items.sort((a, b) => a.arrived - b.arrived).slice(-MAX_TIMELINE),
-    MAX_TIMELINE_CHARS,
-  );
+function startSummary(store) {
+  const summary = new Summary(store.prefixes);
+  return {
+    add: (person) => summary.add(person),
+    finish: (tookMillis) => JSON.stringify({ tookMillis, ...summary.result(store.people()) }),
+  };
 }
 
-/** The last items that together have at most so many characters as JSON. */
-function lastWithin(items, maxChars) {
-  let first = items.length;
-  for (let chars = 0; first > 0; first--) {
-    chars += JSON.stringify(items[first - 1]).length;
-    if (chars > maxChars) {
-      break;
+/** The variation that a user saw last of a flag, or has as a property; null without. */
+function variationOf(person, flag, prefixes) {
+  const last = person.records.findLast(({ exposure }) => exposure?.flag === flag);
+  const name = prefixes.propertiesOf(flag).find((each) => person.properties.has(each));
+  return last?.exposure.variation ?? person.properties.get(name) ?? null;
+}
+
+/** Users whose id, or one of whose devices, contains `text`, the last seen first. */
+function findUsers(store, text, flag) {
+  const seen = new Set();
+  const found = [];
+  store.recent(1, ({ person }) => {
+    if (seen.has(person)) {
+      return false;
     }
-  }
-  return items.slice(first);
+    seen.add(person);
+    if (person.id.includes(text) || [...person.devices].some((device) => device.includes(text))) {
+      found.push(person);
+    }
+    return found.length === MAX_FOUND_USERS;
+  });
+  return found.map((person) => ({
+    id: person.id,
+    variation: flag === '' ? null : variationOf(person, flag, store.prefixes),
+    lastSeen: person.records.at(-1).time,
+    events: person.size,
+  }));
 }
 
 /** The first members of a cohort whose id contains `text`. */
@@ -113,43 +122,62 @@ function findMembers(cohort, text) {
   return found;
 }
 
-function createApi(store, outage, stream, requests, cohorts) {
-  const cache = new Cache(store);
+function showUser(store, id) {
+  const person = store.people().find(id);
+  const timeline = timelineOf(store, id, MAX_TIMELINE);
+  if (timeline === null) {
+    return answers.refusal(404, 'Unknown user');
+  }
+  const { json, ...counts } = timeline;
+  const user = {
+    id: person?.id ?? id,
+    devices: person?.userId === null ? [] : [...(person?.devices ?? [])],
+    properties: [...(person?.properties ?? [])],
+    events: person?.size ?? 0,
+    ...counts,
+  };
+  return ok(`${JSON.stringify(user).slice(0, -1)},"items":${json}}`);
+}
+
+function createApi(store, outage, stream, requests, cohorts, allocations) {
+  const jobs = new Jobs(store);
+  /** The result of work on all users, or 202 while there is none. */
+  const answerJob = async (key, start) => {
+    const { text, isStale } = await jobs.get(key, start);
+    return text === null
+      ? { status: 202, body: { isPending: true } }
+      : { ...ok(text), headers: isStale ? STALE : {} };
+  };
+  const put = (view) => Object.assign(view, { method: 'PUT' });
 
   const routes = {
     '/api/stream': (exchange) => {
       stream.open(exchange, requests.recent());
       return null;
     },
-    '/api/summary': () => ok(cache.get('summary', () => summarize(store.users()))),
+    '/api/summary': () => answerJob('summary', () => startSummary(store)),
     '/api/analysis': ({ target }) => {
       const query = readQuery(target.searchParams);
       return query === null
-        ? answers.refusal(400, 'flag, step and days are needed')
-        : ok({
-            rows: cache.get(target.search, () =>
-              analyse(store.users(), { ...query, now: latest(store) }),
-            ),
-          });
+        ? answers.refusal(400, 'flag is needed, days above 0, and from before to')
+        : answerJob(target.search, () =>
+            startAnalysis(store, allocations, query, target.searchParams.get('control')),
+          );
     },
-    '/api/users': ({ target }) =>
+    '/api/users': ({ target: { searchParams } }) =>
       ok({
-        users: store.findUsers(target.searchParams.get('q') ?? '', MAX_FOUND_USERS),
+        users: findUsers(store, searchParams.get('q') ?? '', searchParams.get('flag') ?? ''),
         total: store.stats().users,
       }),
-    '/api/user': ({ target }) => {
-      const id = target.searchParams.get('id') ?? '';
-      const user = store.user(id);
-      const items = timeline(store, id);
-      return user === undefined && items.length === 0
-        ? answers.refusal(404, 'Unknown user')
-        : ok({
-            id,
-            devices: user?.device_ids ?? [],
-            properties: Object.entries(user?.user_properties ?? {}),
-            items,
-            events: user?.events.length ?? 0,
-          });
+    '/api/user': ({ target }) => showUser(store, target.searchParams.get('id') ?? ''),
+    '/api/events': ({ target: { searchParams } }) => {
+      const names = ['type', 'user', 'flag', 'outcome'];
+      const filters = Object.fromEntries(names.map((name) => [name, searchParams.get(name) ?? '']));
+      return ok(`{"items":${findEvents(store, filters, MAX_EVENTS)}}`);
+    },
+    '/api/export': (exchange) => {
+      exportEvents(store, exchange);
+      return null;
     },
     '/api/cohorts': () =>
       ok({
@@ -168,17 +196,18 @@ function createApi(store, outage, stream, requests, cohorts) {
             members: findMembers(cohort, target.searchParams.get('q') ?? ''),
           });
     },
+    // What changes something is PUT, because a browser sends a preflight before it sends that from another site.
+    '/api/mode': put(({ rawBody }) => {
+      const mode = rawBody === null || rawBody.length > MAX_MODE_BYTES ? '' : rawBody.toString();
+      return outage.set(mode) ? ok({ mode }) : answers.refusal(400, 'Unknown mode');
+    }),
+    '/api/import': put(({ rawBody }) => importEvents(store, rawBody)),
+    '/api/reset': put(() => {
+      store.reset();
+      requests.reset();
+      return ok({});
+    }),
   };
-
-  /**
-   * The switch: the body is the name of a mode. PUT, because a browser sends a preflight before it sends that from
-   * another site.
-   */
-  const putMode = ({ rawBody }) => {
-    const mode = rawBody === null || rawBody.length > MAX_MODE_BYTES ? '' : rawBody.toString();
-    return outage.set(mode) ? ok({ mode }) : answers.refusal(400, 'Unknown mode');
-  };
-  routes['/api/mode'] = Object.assign(putMode, { method: 'PUT' });
 
   /** The view of a path, as a function that makes the answer (null: it is sent already); null when there is no view. */
   return (pathname) => (Object.hasOwn(routes, pathname) ? routes[pathname] : null);

@@ -50,8 +50,7 @@ function parseCohorts(texts) {
 }
 
 /** When an event happened. A clock may be wrong, but nothing happens after it arrived. */
-const timeOf = ({ time, server_received_time: arrived }) =>
-  Number.isFinite(time) ? Math.min(time, arrived) : arrived;
+const timeOf = ({ time, arrived }) => Math.min(time, arrived);
 
 /** The spans [from, until] in which a user is a member that did the event at these times, in order. */
 function spansOf(times, count, windowMillis) {
@@ -135,16 +134,16 @@ class Cohort {
     });
   }
 
-  /** The times at which each user did it. Events of a device alone are nobody's: members are user ids. */
+  /** The times at which each user did it. Events of a device are those of the user who logged in on it, or nobody's: members are user ids. */
   #timesByUser(type) {
     const times = new Map();
-    for (const event of this.#store.events({ type })) {
-      const { user_id: id = null } = event;
+    for (const record of this.#store.records()) {
+      const id = record.type === type ? record.person.userId : null;
       const known = times.get(id);
       if (known !== undefined) {
-        known.push(timeOf(event));
+        known.push(timeOf(record));
       } else if (id !== null) {
-        times.set(id, [timeOf(event)]);
+        times.set(id, [timeOf(record)]);
       }
     }
     return times;

@@ -2,13 +2,17 @@
 
 /** One HTTP request to the collector and its answer, step by step: read, accept, send. */
 
-const { HTTP_V2 } = require('../../endpoints.js');
+const { BATCH, HTTP_V2 } = require('../../endpoints.js');
+const { redact } = require('../shown.js');
 const { APIS, answers, listRefusals } = require('./protocol.js');
-const { parseBody, readBody } = require('./body.js');
+const { parseBody } = require('./body.js');
 const { validate } = require('./validate.js');
 
 /** The characters of a URL that are kept. */
 const MAX_URL_LENGTH = 2000;
+const MAX_ERROR_LENGTH = 500;
+/** The only other path with a large body. */
+const IMPORT_PATH = '/api/import';
 
 /** The URL that a request asks for, or null when its target is not a URL. */
 function parseTarget(target) {
@@ -19,9 +23,17 @@ function parseTarget(target) {
   }
 }
 
+/** What an answer says of an error, in one line without keys; null if it says nothing. It may come from any server. */
+function errorOf(body) {
+  const error = body?.error;
+  const text = typeof error === 'object' && error !== null ? error.message : error;
+  return text == null ? null : redact(String(text).slice(0, MAX_ERROR_LENGTH));
+}
+
 class Exchange {
   #store;
   #options;
+  #bodies;
   #maxBytes;
   #reading = null;
   #parsed = null;
@@ -29,13 +41,16 @@ class Exchange {
   #recorded = false;
   #isView = false;
 
-  constructor(req, res, store, options) {
+  constructor(req, res, store, bodies, options) {
     this.req = req;
     this.res = res;
     this.target = parseTarget(req.url);
     this.#store = store;
+    this.#bodies = bodies;
     this.#options = options;
-    this.#maxBytes = options.maxBytes ?? (APIS[this.target?.pathname] ?? HTTP_V2).maxBytes;
+    const path = this.target?.pathname;
+    const api = path === IMPORT_PATH ? BATCH : Object.hasOwn(APIS, path) ? APIS[path] : HTTP_V2;
+    this.#maxBytes = options.maxBytes ?? api.maxBytes;
     /** The body as it was sent; null until it is read, and when it is cut off or far too large. */
     this.rawBody = null;
     /** The store's record of the exchange; `bytes` is the size of the body as sent, `jsonBytes` without compression. */
@@ -55,12 +70,17 @@ class Exchange {
     res.on('close', () => this.#close());
   }
 
+  /** Whether the body was not read, because too many are read at the same time. */
+  isRefused = false;
+
   /** Read the body; resolve to false when the client went away. */
   read() {
-    this.#reading ??= readBody(this.req, this.#maxBytes).then(
-      ({ raw, bytes }) => {
+    this.#reading ??= this.#bodies.read(this.req, this.#maxBytes).then(
+      ({ raw, bytes, isRefused, free }) => {
         this.rawBody = raw;
+        this.isRefused = isRefused;
         this.record.bytes = bytes;
+        this.res.on('close', free);
         return true;
       },
       () => false,
@@ -111,7 +131,7 @@ class Exchange {
       return refusal;
     }
     const { events } = request;
-    this.record.duplicates = this.#store.ingest(request.api_key, events, bytes).duplicates;
+    this.record.duplicates = this.#store.ingest(request.api_key, events).duplicates;
     return answers.accepted(events.length, bytes, this.#store.now());
   }
 
@@ -121,7 +141,7 @@ class Exchange {
    */
   send({ status, headers, body = '', json = body }) {
     const payload = typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
-    this.record.error = json?.error ?? null;
+    this.record.error = errorOf(json);
     if (status >= 400 && this.rawBody !== null && this.isUpload) {
       this.#noteRefusals(json);
     }
@@ -138,7 +158,7 @@ class Exchange {
     const { events } = this;
     for (const { index, reason } of listRefusals(body)) {
       if (typeof events[index] === 'object' && events[index] !== null) {
-        this.#store.refuse(events[index], reason, this.bytes / events.length);
+        this.#store.refuse(events[index], reason);
       }
     }
   }

@@ -9,13 +9,73 @@
 const SENT_TYPE = '$exposure';
 const STORED_TYPE = '[Experiment] Exposure';
 
-/** The prefixes of the user properties that hold a user's variations; the first that a user has counts. */
-const PREFIXES = ['[Optimizely] ', '[Experiment] '];
+const USUAL = ['[Optimizely] ', '[Experiment] '];
+const MAX_PREFIXES = 20;
+const MAX_NAMES = 10_000;
 
-/** The flag that the name of a user property is about, or null. */
-function flagOf(name) {
-  const prefix = PREFIXES.find((each) => name.startsWith(each));
-  return prefix === undefined ? null : name.slice(prefix.length);
+/**
+ * The prefixes of the user properties that hold a user's variations: the usual two, those that are given, and those that
+ * the events tell: what a property has before the key of a flag, if it was set to what the exposure says. Of two properties
+ * that end with the key, as `[A/B] checkout` and `[A/B] new_checkout` do, the shorter one is meant.
+ */
+class Prefixes {
+  #all; // { prefix, count }: those that explained most exposures first, of those that explained none the given ones
+  #flags = new Map(); // what flagOf() has found out
+
+  constructor(given = []) {
+    this.#all = [...new Set([...given, ...USUAL])].map((prefix) => ({ prefix, count: 0 }));
+  }
+
+  get list() {
+    return this.#all.map(({ prefix }) => prefix);
+  }
+
+  /** Learn from an exposure, and `names`, the properties that were last set before it. */
+  learn({ flag, variation, enabled }, names, properties) {
+    const all = this.#all;
+    const known = all.findIndex(({ prefix }) => properties.has(prefix + flag));
+    if (known >= 0) {
+      all[known].count++;
+      this.#raise(known);
+      return;
+    }
+    const told = enabled === false ? [variation, 'off'] : [variation ?? 'off'];
+    const [name] = names
+      .filter((each) => each.endsWith(flag) && told.includes(properties.get(each)))
+      .sort((a, b) => a.length - b.length);
+    if (name !== undefined && all.length < MAX_PREFIXES) {
+      all.push({ prefix: name.slice(0, name.length - flag.length), count: 1 });
+      this.#flags.clear();
+      this.#raise(all.length - 1);
+    }
+  }
+
+  #raise(place) {
+    const all = this.#all;
+    for (let at = place; at > 0 && all[at].count > all[at - 1].count; at--) {
+      [all[at - 1], all[at]] = [all[at], all[at - 1]];
+      this.#flags.clear();
+    }
+  }
+
+  /** The flag that the name of a property is about, or null. */
+  flagOf(name) {
+    let flag = this.#flags.get(name);
+    if (flag === undefined) {
+      const found = this.#all.find(({ prefix }) => name.startsWith(prefix) && name !== prefix);
+      flag = found === undefined ? null : name.slice(found.prefix.length);
+      if (this.#flags.size >= MAX_NAMES) {
+        this.#flags.clear();
+      }
+      this.#flags.set(name, flag);
+    }
+    return flag;
+  }
+
+  /** The properties that may hold the variation of a flag; the first that a user has counts. */
+  propertiesOf(flag) {
+    return this.#all.map(({ prefix }) => prefix + flag);
+  }
 }
 
 /** Whether an event tells of a decision. */
@@ -27,7 +87,7 @@ const isExperiments = ({ event_type: type }) => type === STORED_TYPE || type ===
 /** Whether an event only changes the user's properties. */
 const isUpdate = ({ event_type: type }) => type === '$identify' || type === SENT_TYPE;
 
-/** The decision that an exposure tells of. */
+/** The decision that an exposure tells of: { flag, variation, rule, enabled }. */
 function decisionOf(event) {
   const properties = event.event_properties;
   return isExperiments(event)
@@ -45,14 +105,9 @@ function decisionOf(event) {
       };
 }
 
-/** Whether two exposures of a user that follow each other are one decision, sent as a `$exposure` and as an event. */
-function isSameDecision(before, event) {
-  if (isExperiments(before) === isExperiments(event) || before.time !== event.time) {
-    return false;
-  }
-  const [one, other] = [decisionOf(before), decisionOf(event)];
-  return one.flag === other.flag && one.variation === other.variation && one.rule === other.rule;
-}
+/** Whether two decisions of a user that follow each other are one, sent as a `$exposure` and as an event. */
+const isSameDecision = (one, other) =>
+  one.flag === other.flag && one.variation === other.variation && one.rule === other.rule;
 
 /** Turn a `$exposure` into what Amplitude stores; return the operations on its user's properties, or null. */
 function storeExposure(event) {
@@ -70,9 +125,8 @@ function storeExposure(event) {
 }
 
 module.exports = {
-  PREFIXES,
+  Prefixes,
   decisionOf,
-  flagOf,
   isExperiments,
   isExposure,
   isSameDecision,

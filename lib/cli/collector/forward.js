@@ -5,9 +5,10 @@
  * an application and Amplitude and show what happens.
  */
 
-const { HTTP_V2, ORIGINS } = require('../../endpoints.js');
+const { BATCH, HTTP_V2, ORIGINS } = require('../../endpoints.js');
 const { resolveOptions } = require('../../options.js');
 const { send } = require('../http-client.js');
+const { shown } = require('../shown.js');
 const { answers } = require('./protocol.js');
 
 const REQUEST_HEADERS = ['content-type', 'content-encoding', 'accept', 'user-agent'];
@@ -18,16 +19,20 @@ const pick = (headers, names) =>
     names.filter((name) => headers[name] !== undefined).map((name) => [name, headers[name]]),
   );
 
-/** The origin that `--forward` names by a zone, or by an http or https URL; null for anything else. */
-function parseOrigin(text) {
+/**
+ * The URL before Amplitude's paths that `--forward` names by a zone, or by an http or https URL, with or without one of those
+ * paths; null for anything else.
+ */
+function parseForward(text) {
   if (Object.hasOwn(ORIGINS, text.toUpperCase())) {
     return ORIGINS[text.toUpperCase()];
   }
   try {
-    const url = new URL(text);
-    return /^https?:$/.test(url.protocol) && url.username === '' && url.password === ''
-      ? url.origin
-      : null;
+    const { protocol, username, password, search, hash, origin, pathname } = new URL(text);
+    const isPlain = /^https?:$/.test(protocol) && username + password + search + hash === '';
+    const path = [HTTP_V2.path, BATCH.path].find((each) => pathname.endsWith(each)) ?? '';
+    const base = pathname.slice(0, pathname.length - path.length);
+    return isPlain ? origin + base.replace(/\/+$/, '') : null;
   } catch {
     return null;
   }
@@ -42,10 +47,10 @@ function parseJson(body) {
 }
 
 /** Make the function that passes an exchange with its body on, and resolves to the answer. */
-function createForwarder(origin, { caFile } = {}) {
+function createForwarder(base, { caFile } = {}) {
   // The proxies of the environment apply here as they do to a dispatcher.
-  const way = resolveOptions({ apiKey: 'not-used', serverUrl: origin + HTTP_V2.path, caFile });
-  way.warnings.forEach((message) => console.error(`optimizely-amplitude: ${message}`));
+  const way = resolveOptions({ apiKey: 'not-used', serverUrl: base + HTTP_V2.path, caFile });
+  way.warnings.forEach((message) => console.error(`optimizely-amplitude: ${shown(message)}`));
   return async (exchange) => {
     const { req, target, rawBody } = exchange;
     if (rawBody === null) {
@@ -53,7 +58,7 @@ function createForwarder(origin, { caFile } = {}) {
     }
     let upstream;
     try {
-      upstream = await send(origin + target.pathname + target.search, {
+      upstream = await send(base + target.pathname + target.search, {
         method: 'POST',
         headers: { ...pick(req.headers, REQUEST_HEADERS), 'content-length': rawBody.length },
         body: rawBody,
@@ -62,7 +67,10 @@ function createForwarder(origin, { caFile } = {}) {
         caFile: way.caFile,
       });
     } catch (error) {
-      return answers.refusal(502, `${new URL(origin).host} cannot be reached: ${error.message}`);
+      return answers.refusal(
+        502,
+        shown(`${new URL(base).host} cannot be reached: ${error.message}`),
+      );
     }
     if (upstream.status === 200) {
       exchange.accept(); // the collector takes what Amplitude has taken
@@ -77,4 +85,4 @@ function createForwarder(origin, { caFile } = {}) {
   };
 }
 
-module.exports = { createForwarder, parseOrigin };
+module.exports = { createForwarder, parseForward };

@@ -8,7 +8,9 @@
 const { once } = require('node:events');
 const http = require('node:http');
 const https = require('node:https');
+const { noAllocations } = require('./allocation.js');
 const { createApi } = require('./api.js');
+const { BodyReader } = require('./body.js');
 const { createCohortApi } = require('./cohort-api.js');
 const { createCohorts } = require('./cohorts.js');
 const { Exchange } = require('./exchange.js');
@@ -28,11 +30,12 @@ const { Store } = require('./store.js');
 const { Stream } = require('./stream.js');
 const { findView } = require('./views.js');
 
-/** Node's limits protect public servers; here they would only hide what a client does. */
+/** Long headers are no fault of a client, and an idle connection is none. What never ends is one: a request has to be complete in time. */
 const SERVER_OPTIONS = {
   maxHeaderSize: 1024 * 1024,
-  requestTimeout: 0,
-  headersTimeout: 0,
+  requestTimeout: 120_000,
+  headersTimeout: 20_000,
+  connectionsCheckingInterval: 5000,
   keepAliveTimeout: 0,
 };
 
@@ -44,10 +47,14 @@ const SERVER_OPTIONS = {
  * - badIndexes: 'all', or 'first' to list only the first bad event of each field in a 400;
  * - shortIds: 'remove' ids shorter than min_id_length, or 'refuse' events that have one;
  * - maxBytes: the largest request, uncompressed (default: Amplitude's limit of the endpoint);
- * - maxEvents, maxEventBytes, maxUsers, maxInsertIds, maxDuplicates, maxRefusals: bounds of the store;
- * - forward: the origin to pass requests on to, and caFile, the certificates to trust for it;
+ * - maxEvents, maxBytes, maxInsertIds, maxDuplicates, maxRefusals: bounds of the store;
+ * - maxReadingBytes, bodyIdleMillis: bounds of the bodies that are being read;
+ * - prefixes: of user properties that hold variations, in addition to the usual ones, and those that events tell;
+ * - allocations: the planned split of rules, as readAllocations() returns it;
+ * - forward: the URL to pass requests on to, and caFile, the certificates to trust for it;
  * - cohorts: those that it serves, as parseCohorts() returns them;
  * - allowOrigins: the origins whose pages may send events, in addition to pages of this machine;
+ * - allowHosts: names under which the collector may be asked, in addition to those of this machine;
  * - now: the clock, in milliseconds;
  * - tls: options of https.createServer(), to serve https;
  * - intercept: async (exchange) => answer, called before the body is read. `{status, headers, body}` is sent in place
@@ -67,7 +74,9 @@ function createCollector(options = {}) {
     forward: options.forward ?? null,
   }));
   const cohorts = createCohorts(options.cohorts ?? [], store);
-  const findApi = createApi(store, outage, stream, requests, cohorts);
+  const bodies = new BodyReader(options);
+  const allocations = options.allocations ?? noAllocations;
+  const findApi = createApi(store, outage, stream, requests, cohorts, allocations);
   const findCohort = createCohortApi(cohorts, outage, options);
   const forward = options.forward
     ? createForwarder(options.forward, options)
@@ -94,6 +103,9 @@ function createCollector(options = {}) {
     if (method !== 'POST') {
       return answers.methodNotAllowed('POST');
     }
+    if (exchange.isRefused) {
+      return answers.tooManyBodies();
+    }
     const failure = outage.answer(exchange);
     return failure === undefined ? forward(exchange) : failure;
   }
@@ -101,7 +113,7 @@ function createCollector(options = {}) {
   /** The answer to any other request; null if it is sent already. */
   function answerView(exchange) {
     const { req, res, target } = exchange;
-    const refusal = refuseView(req.headers, isLoopback);
+    const refusal = refuseView(req.headers, isLoopback, options.allowHosts ?? []);
     if (refusal !== null) {
       return refusal;
     }
@@ -124,7 +136,7 @@ function createCollector(options = {}) {
   }
 
   async function handle(req, res) {
-    const exchange = new Exchange(req, res, store, options);
+    const exchange = new Exchange(req, res, store, bodies, options);
     try {
       const replacement = await options.intercept?.(exchange);
       if (replacement === null || !(await exchange.read())) {

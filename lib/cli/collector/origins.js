@@ -5,11 +5,12 @@
  * collector has to tell them apart.
  *
  * Events are taken from pages of this machine, and of origins that are allowed. What the collector shows is for its
- * own page alone: no other origin may read it, and a request for another name of the loopback address is refused
- * (DNS rebinding).
+ * own page alone: no other origin may read it. A site may let its own name lead to the collector's address (DNS
+ * rebinding), so a request under a name that is not known is refused.
  */
 
 const net = require('node:net');
+const os = require('node:os');
 const { answers } = require('./protocol.js');
 
 const LOOPBACK = new net.BlockList();
@@ -71,11 +72,33 @@ const preflight = () => ({
   },
 });
 
-/** The answer that refuses to show something, or null. `isLoopback`: whether the collector listens on loopback only. */
-function refuseView({ host = '', origin }, isLoopback) {
+/** A name as it is compared: without a dot at the end, and in lower case. */
+const normal = (name) => name.toLowerCase().replace(/\.$/, '');
+
+/**
+ * Whether a request for this host may be meant for the collector: loopback, a name that is allowed, or, beyond loopback, any address and
+ * the name of the machine. No name can lead to a numeric address, so those are safe.
+ */
+function isOwnHost(hostname, isLoopback, allowed) {
+  const [name, own] = [normal(hostname), normal(os.hostname())];
+  const isAddress = net.isIP(name.replace(/^\[|\]$/g, '')) !== 0;
+  return (
+    isLoopbackName(name) ||
+    allowed.map(normal).includes(name) ||
+    (!isLoopback && (isAddress || [own, `${own}.local`].includes(name)))
+  );
+}
+
+/**
+ * The answer that refuses to show something, or null. `isLoopback`: whether the collector listens on loopback only; `allowHosts`:
+ * further names of it.
+ */
+function refuseView({ host = '', origin }, isLoopback, allowHosts) {
   const url = parse(`http://${host}`);
-  if (isLoopback && !isLoopbackName(url?.hostname ?? '')) {
-    return answers.forbidden('This collector answers to localhost and 127.0.0.1 only');
+  if (!isOwnHost(url?.hostname ?? '', isLoopback, allowHosts)) {
+    return answers.forbidden(
+      'This collector is not known under this name; start it with --allow-host',
+    );
   }
   if (origin !== undefined && (url === null || parse(origin)?.host !== url.host)) {
     return answers.forbidden("This is for the collector's own page only");

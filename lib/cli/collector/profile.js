@@ -58,31 +58,47 @@ function isApplicable(userProperties) {
   return operations === 0 || operations === names;
 }
 
-function applyOperation(properties, operation, values) {
+function applyOperation(properties, operation, values, changed) {
   for (const name of Object.keys(values)) {
-    const next = operation(properties.get(name), values[name]);
+    const current = properties.get(name);
+    const next = operation(current, values[name]);
+    if (next === undefined && current === undefined) {
+      continue;
+    }
+    if (current === undefined && properties.size >= MAX_USER_PROPERTIES) {
+      continue;
+    }
+    if (!changed.has(name)) {
+      changed.set(name, current);
+    }
     if (next === undefined) {
       properties.delete(name);
-    } else if (properties.has(name) || properties.size < MAX_USER_PROPERTIES) {
+    } else {
       properties.set(name, Array.isArray(next) ? next.slice(0, MAX_LIST_LENGTH) : next);
     }
   }
 }
 
-/** Apply applicable `userProperties`: `{$set: {...}, ...}`, or plain values, which are set. */
+/**
+ * Apply applicable `userProperties`: `{$set: {...}, ...}`, or plain values, which are set. Return the names that it sets or
+ * unsets, with their values before: a Map.
+ */
 function applyUserProperties(properties, userProperties) {
+  const changed = new Map();
   if (!Object.keys(userProperties).some(isOperation)) {
-    applyOperation(properties, OPERATIONS.$set, userProperties);
-    return;
+    applyOperation(properties, OPERATIONS.$set, userProperties, changed);
+    return changed;
   }
   if (Object.hasOwn(userProperties, '$clearAll')) {
+    properties.forEach((value, name) => changed.set(name, value));
     properties.clear();
   }
   for (const name of ORDER) {
     if (Object.hasOwn(userProperties, name)) {
-      applyOperation(properties, OPERATIONS[name], userProperties[name]);
+      applyOperation(properties, OPERATIONS[name], userProperties[name], changed);
     }
   }
+  return changed;
 }
 
 module.exports = { applyUserProperties, isApplicable, isObject };

@@ -95,6 +95,7 @@ const answers = {
   }),
   forbidden: (reason) => refusal(403, reason),
   unavailable: () => refusal(503, 'Service unavailable'),
+  tooManyBodies: () => refusal(503, 'Too many requests are being read at the same time'),
   tooManyRequests: () => refusal(429, 'Too many requests'),
   unsupportedEncoding: () => refusal(415, 'Unsupported content encoding'),
   refusal,

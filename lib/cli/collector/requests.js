@@ -7,9 +7,19 @@ const { Fifo } = require('./bounded.js');
 const MAX_REQUESTS = 200;
 
 class RequestLog {
-  #recent = new Fifo(MAX_REQUESTS);
-  #sums = { requests: 0, bytes: 0, jsonBytes: 0, compressed: 0, events: 0, largestBytes: 0 };
-  #byStatus = new Map();
+  #recent;
+  #sums;
+  #byStatus;
+
+  constructor() {
+    this.reset();
+  }
+
+  reset() {
+    this.#recent = new Fifo(MAX_REQUESTS);
+    this.#sums = { requests: 0, bytes: 0, jsonBytes: 0, compressed: 0, events: 0, largestBytes: 0 };
+    this.#byStatus = new Map();
+  }
 
   add(record) {
     const sums = this.#sums;

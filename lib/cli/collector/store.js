@@ -2,89 +2,55 @@
 
 /**
  * What Amplitude would have after the requests that it accepted: the events in order of arrival, and the users with
- * their properties. It is independent of HTTP. Every collection is bounded.
+ * their properties. It is independent of HTTP.
+ *
+ * One bound holds for all of it, events, users and properties, in bytes as V8 has them: the oldest events are forgotten, and
+ * a user with the last one. Values live as JSON (see record.js), so what they weigh is known.
  *
  * Emits 'event' (event) for an event that is stored, 'duplicate' (event) for one that is not because its insert_id
- * is known, 'refusal' ({event, reason, time}) for one that is refused, 'request' (record) for each request, and
- * 'refused' (record) for a request that is answered with an error.
+ * is known, 'refusal' ({event, reason, time}) for one that is refused, 'request' (record) for each request, 'refused' (record)
+ * for a request that is answered with an error, and 'reset'.
  */
 
 const { EventEmitter } = require('node:events');
-const { DEDUPLICATION_MILLIS } = require('./protocol.js');
+const { DEDUPLICATION_MILLIS, MAX_DEPTH } = require('./protocol.js');
 const { Fifo, RecentIds, WeighedFifo } = require('./bounded.js');
-const { flagOf, isUpdate, storeExposure } = require('./exposures.js');
-const { applyUserProperties } = require('./profile.js');
+const { Prefixes, storeExposure } = require('./exposures.js');
+const { People } = require('./people.js');
+const { Record } = require('./record.js');
+const { stringBytes } = require('./weight.js');
 
-const NO_DECISIONS = Object.freeze({});
-const MAX_PROJECTS = 100;
-const MAX_DEVICES_PER_USER = 100;
-
-/** `now` is a clock in milliseconds; `maxEventBytes` bounds the size of the events' JSON. */
+/** `now` is a clock in milliseconds; `maxBytes` bounds the memory; `prefixes` are of user properties that hold variations. */
 const DEFAULTS = {
   maxEvents: 200_000,
-  maxEventBytes: 256 * 1024 * 1024,
-  maxUsers: 200_000,
+  maxBytes: 256 * 1024 * 1024,
   maxInsertIds: 1_000_000,
   maxDuplicates: 1000,
   maxRefusals: 1000,
+  prefixes: [],
   now: Date.now,
 };
 
-class User {
-  // There may be very many users, and most of them have one device and a few events.
-  deviceIds = null;
-  properties = new Map();
-  events = new Fifo();
-  seen = false;
-  #decisions = NO_DECISIONS;
-  #stale = false;
-
-  constructor(userId, deviceId) {
-    this.userId = userId;
-    this.deviceId = deviceId;
-  }
-
-  addDevice(deviceId) {
-    this.deviceIds ??= new Set();
-    if (this.deviceIds.size < MAX_DEVICES_PER_USER) {
-      this.deviceIds.add(deviceId);
-    }
-  }
-
-  apply(userProperties) {
-    applyUserProperties(this.properties, userProperties);
-    this.#stale = true;
-  }
-
-  /** The properties that decisions set, as one frozen object that events share until it changes. */
-  decisions() {
-    if (this.#stale) {
-      const decisions = {};
-      for (const [name, value] of this.properties) {
-        if (flagOf(name) !== null) {
-          decisions[name] = value;
-        }
-      }
-      this.#decisions = Object.freeze(decisions);
-      this.#stale = false;
-    }
-    return this.#decisions;
-  }
-}
+/** Duplicates and refusals are only looked at, so they get a smaller share of the memory. */
+const SMALL_SHARE = 1 / 16;
+/** A list entry and its object, beside its text. */
+const ITEM_BYTES = 200;
 
 class Store extends EventEmitter {
   #limits;
   #now;
   #startedAt;
-  #events;
+  #revision = 0;
+  #sequence = 0;
+  #latest = 0;
+  #counts = { stored: 0, duplicates: 0, requests: 0, bytes: 0, byStatus: new Map() };
+  #records;
+  #recordBytes;
+  #people;
+  #prefixes;
   #duplicates;
   #refusals;
-  #revision = 0;
-  #usersById = new Map();
-  #usersByDevice = new Map();
-  #userClock = new Fifo();
-  #insertIds = new Map();
-  #counts = { stored: 0, duplicates: 0, requests: 0, bytes: 0, byStatus: new Map() };
+  #insertIds;
 
   constructor(options = {}) {
     super();
@@ -98,15 +64,43 @@ class Store extends EventEmitter {
     this.#limits = limits;
     this.#now = limits.now;
     this.#startedAt = this.#now();
-    this.#events = new WeighedFifo(limits.maxEvents, limits.maxEventBytes);
-    // Duplicates and refusals are only looked at, so they get a smaller share of the memory.
-    this.#duplicates = new WeighedFifo(limits.maxDuplicates, limits.maxEventBytes / 8);
-    this.#refusals = new WeighedFifo(limits.maxRefusals, limits.maxEventBytes / 8);
+    this.#clear();
+  }
+
+  #clear() {
+    const { maxBytes, maxDuplicates, maxInsertIds, maxRefusals, prefixes } = this.#limits;
+    this.#records = new Fifo();
+    this.#recordBytes = 0;
+    this.#people = new People();
+    this.#prefixes = new Prefixes(prefixes);
+    this.#duplicates = new WeighedFifo(maxDuplicates, maxBytes * SMALL_SHARE);
+    this.#refusals = new WeighedFifo(maxRefusals, maxBytes * SMALL_SHARE);
+    this.#insertIds = new RecentIds(maxInsertIds, DEDUPLICATION_MILLIS / 1000);
+  }
+
+  /** Forget all events, users and insert_ids; the counts of requests go on. */
+  reset() {
+    this.#revision++;
+    this.#counts.stored = 0;
+    this.#counts.duplicates = 0;
+    this.#latest = 0;
+    this.#clear();
+    this.emit('reset');
   }
 
   /** A number that changes with every event that comes in. */
   get revision() {
     return this.#revision;
+  }
+
+  /** What the events, users and properties weigh, in bytes. */
+  get bytes() {
+    return this.#recordBytes + this.#people.bytes;
+  }
+
+  /** Which user properties hold variations. */
+  get prefixes() {
+    return this.#prefixes;
   }
 
   /** The store's clock, in milliseconds. */
@@ -115,27 +109,22 @@ class Store extends EventEmitter {
   }
 
   /**
-   * Take the events of one accepted request, and the size of its JSON. The store owns the events from then on. Each
-   * gets `server_received_time`, and, if it is stored and does more than set properties, `decisions`: the values
-   * that segmentation by `[Optimizely] ...` or `[Experiment] ...` would find on it. A `$exposure` is stored under
-   * Amplitude's name for it; `sent_as` tells.
+   * Take the events of one accepted request, and change them: each gets `server_received_time`, and `time` if it has none. A
+   * `$exposure` is stored under Amplitude's name for it; `sent_as` tells.
    */
-  ingest(apiKey, events, bytes = 0) {
+  ingest(apiKey, events) {
     const now = this.#now();
-    // Whole seconds are small integers, which a Map holds without allocating.
     const seconds = Math.floor((now - this.#startedAt) / 1000);
-    const seen = this.#seenInsertIds(apiKey);
-    const weight = bytes / events.length;
     let stored = 0;
     for (const event of events) {
       this.#revision++;
       event.server_received_time = now;
-      if (isRepeat(seen, event, seconds)) {
+      if (this.#isRepeat(apiKey, event, seconds)) {
         this.#counts.duplicates++;
-        this.#duplicates.push(event, weight);
+        this.#duplicates.push(describe({ event }));
         this.emit('duplicate', event);
       } else {
-        this.#add(event, now, weight);
+        this.#add(event, now);
         stored++;
       }
     }
@@ -143,154 +132,123 @@ class Store extends EventEmitter {
     return { stored, duplicates: events.length - stored };
   }
 
-  /** Remember a refused event, its size and the reason. */
-  refuse(event, reason, bytes = 0) {
+  /** Remember a refused event and the reason. */
+  refuse(event, reason) {
     const refusal = { event, reason, time: this.#now() };
     this.#revision++;
-    this.#refusals.push(refusal, bytes);
+    this.#refusals.push(describe(refusal));
     this.emit('refusal', refusal);
   }
 
-  #add(event, now, weight) {
-    const user = this.#userOf(event);
+  #add(event, now) {
+    const people = this.#people;
+    const [person, restored] = people.resolve(event);
+    let changes = restored;
+    const apply = (userProperties) => {
+      const made = people.weigh(person, () => person.apply(userProperties));
+      changes = changes === null ? made : [...changes, ...(made ?? [])];
+    };
     event.time ??= now;
     if (event.user_properties && event.$skip_user_properties_sync !== true) {
-      user.apply(event.user_properties);
+      apply(event.user_properties);
     }
     const exposed = storeExposure(event);
     if (exposed !== null) {
-      user.apply(exposed);
+      apply(exposed);
     }
-    if (!isUpdate(event)) {
-      event.decisions = user.decisions();
+    const record = new Record(event, this.#sequence++, changes);
+    if (record.exposure !== null && !record.isExperiments) {
+      this.#prefixes.learn(record.exposure, person.lastSet, person.properties);
     }
-    user.events.push(event);
-    this.#events.push(event, weight).forEach((evicted) => this.#forgetEvent(evicted));
+    this.#latest = Math.max(this.#latest, record.time);
+    person.add(record);
+    this.#records.push(record);
+    this.#recordBytes += record.bytes;
+    this.#evict();
     this.emit('event', event);
   }
 
-  #forgetEvent(event) {
-    const user = this.#findUser(event);
-    // A user that was forgotten and then seen again no longer has this event.
-    if (user?.events.peek() === event) {
-      user.events.shift();
+  #evict() {
+    const { maxEvents, maxBytes } = this.#limits;
+    while (this.#records.size > maxEvents || (this.bytes > maxBytes && this.#records.size > 0)) {
+      const oldest = this.#records.shift();
+      this.#recordBytes -= oldest.bytes;
+      this.#people.forget(oldest);
     }
   }
 
-  #findUser({ user_id: userId, device_id: deviceId }) {
-    return userId == null ? this.#usersByDevice.get(deviceId) : this.#usersById.get(userId);
-  }
-
-  /** The user of an event: its user_id, or its device_id if it has none. */
-  #userOf(event) {
-    const { user_id: userId = null, device_id: deviceId = null } = event;
-    let user = this.#findUser(event);
-    if (user === undefined) {
-      user = new User(userId, deviceId);
-      if (userId === null) {
-        this.#usersByDevice.set(deviceId, user);
-      } else {
-        this.#usersById.set(userId, user);
-      }
-      this.#userClock.push(user);
-      this.#evictUser();
-    } else {
-      user.seen = true;
-    }
-    if (deviceId !== null) {
-      user.addDevice(deviceId);
-    }
-    return user;
-  }
-
-  /** When there are too many users, forget the oldest one without events since its last turn. */
-  #evictUser() {
-    while (this.#userClock.size > this.#limits.maxUsers) {
-      const user = this.#userClock.shift();
-      if (user.seen) {
-        user.seen = false;
-        this.#userClock.push(user);
-      } else if (user.userId === null) {
-        this.#usersByDevice.delete(user.deviceId);
-      } else {
-        this.#usersById.delete(user.userId);
-      }
-    }
-  }
-
-  #seenInsertIds(apiKey) {
-    let seen = this.#insertIds.get(apiKey);
-    if (seen === undefined) {
-      if (this.#insertIds.size >= MAX_PROJECTS) {
-        this.#insertIds.delete(this.#insertIds.keys().next().value);
-      }
-      seen = new RecentIds(this.#limits.maxInsertIds, DEDUPLICATION_MILLIS / 1000);
-      this.#insertIds.set(apiKey, seen);
-    }
-    return seen;
+  /** Whether an event repeats one of the last 7 days: same insert_id, and same device_id if it has one. */
+  #isRepeat(apiKey, { insert_id: insertId, device_id: deviceId }, seconds) {
+    return (
+      insertId != null &&
+      !this.#insertIds.add(
+        deviceId == null ? `${apiKey}\n${insertId}` : `${apiKey}\n${insertId}\n${deviceId}`,
+        seconds,
+      )
+    );
   }
 
   /** The stored events, oldest first: the last `limit` of those of a user (or device) and of a type. */
   events({ user, type, limit } = {}) {
-    const list = user === undefined ? this.#events : this.#lookUp(user)?.events;
-    return (
-      list?.last(limit, type === undefined ? undefined : (event) => event.event_type === type) ?? []
-    );
+    return this.#recordsOf(
+      user,
+      type === undefined ? undefined : (record) => record.type === type,
+      limit,
+    ).map(({ event }) => event);
   }
 
-  /** The last `limit` events for which `test` holds, oldest first. */
-  recent(limit, test) {
-    return this.#events.last(limit, test);
+  #recordsOf(user, test = () => true, limit = Infinity) {
+    if (user === undefined) {
+      return this.#records.last(limit, test);
+    }
+    const found = (this.#people.find(user)?.records ?? []).filter(test);
+    return limit < found.length ? found.slice(found.length - limit) : found;
+  }
+
+  /** The latest time of all events, which may be in the future, or now. */
+  latest() {
+    return Math.max(this.#latest, this.#now());
+  }
+
+  /** The number that the next record gets. */
+  get sequence() {
+    return this.#sequence;
+  }
+
+  /** The last `limit` records from number `since` on for which `test` holds, oldest first. */
+  recent(limit, test, since = 0) {
+    return this.#records.last(limit, test, ({ sequence }) => sequence < since);
+  }
+
+  /** Every record, oldest first (record.js). */
+  records() {
+    return this.#records;
   }
 
   /** The last events that were suppressed because of their insert_id. */
   duplicates() {
-    return this.#duplicates.last();
+    return this.#duplicates.last().map(({ text }) => JSON.parse(text).event);
   }
 
   /** The last events that were refused: {event, reason, time}. */
   refusals() {
-    return this.#refusals.last();
+    return this.#refusals.last().map(({ text }) => JSON.parse(text));
   }
 
-  /** Every user, in order of appearance: {id, properties (a Map), events}. */
-  *users() {
-    for (const users of [this.#usersById, this.#usersByDevice]) {
-      for (const [id, user] of users) {
-        yield { id, properties: user.properties, events: user.events.last() };
-      }
-    }
+  /** Every user, in order of appearance (people.js). */
+  people() {
+    return this.#people;
   }
 
-  /** The ids of users that contain `text`, at most `limit`. */
-  findUsers(text, limit) {
-    const found = [];
-    for (const users of [this.#usersById, this.#usersByDevice]) {
-      for (const id of users.keys()) {
-        if (found.length === limit) {
-          return found;
-        }
-        if (id.includes(text)) {
-          found.push(id);
-        }
-      }
-    }
-    return found;
-  }
-
-  #lookUp(id) {
-    return this.#usersById.get(id) ?? this.#usersByDevice.get(id);
-  }
-
-  /** A user by user_id, or by device_id if no event of that device named a user; undefined if unknown. */
+  /** A user by user id or device id; undefined if unknown. */
   user(id) {
-    const user = this.#lookUp(id);
+    const person = this.#people.find(id);
     return (
-      user && {
-        user_id: user.userId,
-        device_ids: [...(user.deviceIds ?? [])],
-        user_properties: Object.fromEntries(user.properties),
-        events: user.events.last(),
+      person && {
+        user_id: person.userId,
+        device_ids: [...person.devices],
+        user_properties: Object.fromEntries(person.properties),
+        events: person.records.map(({ event }) => event),
       }
     );
   }
@@ -312,30 +270,29 @@ class Store extends EventEmitter {
     const { stored, duplicates, requests, bytes, byStatus } = this.#counts;
     return {
       requests: { total: requests, by_status: Object.fromEntries(byStatus), bytes },
-      events: { ingested: stored, kept: this.#events.size, duplicates },
-      users: this.#userClock.size,
+      events: { ingested: stored, kept: this.#records.size, duplicates },
+      users: this.#people.size,
     };
   }
 }
 
-/** Whether an event repeats one of the last 7 days: same insert_id, and same device_id if it has one. */
-function isRepeat(seen, { insert_id: insertId, device_id: deviceId }, seconds) {
-  if (insertId == null) {
-    return false;
-  }
-  return !seen.add(deviceId == null ? insertId : `${deviceId}\n${insertId}`, seconds);
+/** An item as text, with its weight. A refused event may be nested deeper than JSON.stringify() goes. */
+function describe(item) {
+  const text = JSON.stringify(cut(item, MAX_DEPTH + 2));
+  return { text, bytes: ITEM_BYTES + stringBytes(text) };
 }
 
-/** An event as it came in, without the fields that the store added. */
-function asSent(event) {
-  const sent = { ...event };
-  delete sent.server_received_time;
-  delete sent.decisions;
-  if (sent.sent_as !== undefined) {
-    sent.event_type = sent.sent_as;
-    delete sent.sent_as;
+/** A value without what is deeper than so many levels. */
+function cut(value, depth) {
+  if (typeof value !== 'object' || value === null) {
+    return value;
   }
-  return sent;
+  if (depth === 0) {
+    return '…';
+  }
+  return Array.isArray(value)
+    ? value.map((item) => cut(item, depth - 1))
+    : Object.fromEntries(Object.entries(value).map(([name, item]) => [name, cut(item, depth - 1)]));
 }
 
-module.exports = { Store, asSent };
+module.exports = { Store };

@@ -6,13 +6,13 @@
  */
 
 const { answers } = require('./protocol.js');
-const { pairDecisions, tellsOfDecision } = require('./analysis.js');
+const { pairDecisions, tellsOfDecision } = require('./decisions.js');
 
 const INTERVAL_MILLIS = 250;
 const HEARTBEAT_MILLIS = 15_000;
 const MAX_CLIENTS = 32;
 /** The page gets the last decisions and requests between two messages; more could not be read anyway. */
-const MAX_EVENTS = 400;
+const MAX_RECORDS = 400;
 const MAX_DECISIONS = 100;
 const MAX_REQUESTS = 50;
 /** A decision with larger events is sent without them. */
@@ -20,11 +20,11 @@ const MAX_DECISION_CHARS = 50_000;
 /** A client that leaves this much unread is cut off. It reconnects by itself. */
 const MAX_BACKLOG_BYTES = 4 * 1024 * 1024;
 
-function encode(decision) {
-  const json = JSON.stringify(decision);
-  return json.length <= MAX_DECISION_CHARS
-    ? json
-    : JSON.stringify({ ...decision, event: null, exposure: null, identify: null });
+function encode({ event, exposure, identify, ...decision }) {
+  const parts = [event, exposure, identify].map((record) => record?.text ?? 'null');
+  const isSmall = parts.reduce((sum, { length }) => sum + length, 0) <= MAX_DECISION_CHARS;
+  const [one, two, three] = isSmall ? parts : ['null', 'null', 'null'];
+  return `${JSON.stringify(decision).slice(0, -1)},"event":${one},"exposure":${two},"identify":${three}}`;
 }
 
 const message = (name, state, decisions, requests) =>
@@ -35,13 +35,13 @@ class Stream {
   #store;
   #describe;
   #clients = new Set();
-  #events = [];
+  #told = 0; // the number of the first record that is not told yet
   #requests = [];
   #timer = null;
   #heartbeat = null;
-  #onEvent = (event) => this.#note(this.#events, event, MAX_EVENTS);
-  #onRequest = (record) => this.#note(this.#requests, record, MAX_REQUESTS);
+  #onRequest = (record) => this.#note(record);
   #onOther = () => this.change();
+  #onReset = () => this.#write(this.#start([]));
 
   /** `describe` returns the state that every message carries. */
   constructor(store, describe) {
@@ -57,10 +57,7 @@ class Stream {
     }
     const { res } = exchange;
     res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
-    const decisions = pairDecisions(this.#store.recent(MAX_EVENTS, tellsOfDecision)).slice(
-      -MAX_DECISIONS,
-    );
-    res.write(message('start', this.#describe(), decisions, requests));
+    res.write(this.#start(requests));
     if (this.#clients.size === 0) {
       this.#listen();
     }
@@ -73,9 +70,20 @@ class Stream {
     });
   }
 
+  #start(requests) {
+    return message('start', this.#describe(), this.#decisions(0), requests);
+  }
+
+  #decisions(since) {
+    const records = this.#store.recent(MAX_RECORDS, tellsOfDecision, since);
+    return pairDecisions(records, this.#store.prefixes).slice(-MAX_DECISIONS);
+  }
+
   #listen() {
+    this.#told = this.#store.sequence;
     this.#store
-      .on('event', this.#onEvent)
+      .on('event', this.#onOther)
+      .on('reset', this.#onReset)
       .on('request', this.#onRequest)
       .on('duplicate', this.#onOther)
       .on('refusal', this.#onOther);
@@ -84,21 +92,21 @@ class Stream {
 
   #stopListening() {
     this.#store
-      .off('event', this.#onEvent)
+      .off('event', this.#onOther)
+      .off('reset', this.#onReset)
       .off('request', this.#onRequest)
       .off('duplicate', this.#onOther)
       .off('refusal', this.#onOther);
     clearInterval(this.#heartbeat);
     clearTimeout(this.#timer);
     this.#timer = null;
-    this.#events = [];
     this.#requests = [];
   }
 
-  #note(list, item, limit) {
-    list.push(item);
-    if (list.length === 2 * limit) {
-      list.splice(0, limit);
+  #note(request) {
+    this.#requests.push(request);
+    if (this.#requests.length === 2 * MAX_REQUESTS) {
+      this.#requests.splice(0, MAX_REQUESTS);
     }
     this.change();
   }
@@ -112,9 +120,9 @@ class Stream {
 
   #tell() {
     this.#timer = null;
-    const decisions = pairDecisions(this.#events.slice(-MAX_EVENTS)).slice(-MAX_DECISIONS);
+    const decisions = this.#decisions(this.#told);
     const requests = this.#requests.slice(-MAX_REQUESTS);
-    this.#events = [];
+    this.#told = this.#store.sequence;
     this.#requests = [];
     this.#write(message('news', this.#describe(), decisions, requests));
   }

@@ -77,7 +77,7 @@ function truncateStrings(value, depth) {
 
 /** The events of one request that are refused, by the field that is the reason. */
 class Problems {
-  #maps = {};
+  #maps = {}; // list -> field -> indexes; fields are of the sender, and may be called __proto__
   #firstOnly;
 
   constructor(firstOnly) {
@@ -85,16 +85,19 @@ class Problems {
   }
 
   add(map, field, index) {
-    this.#maps[map] ??= {};
-    const indexes = (this.#maps[map][field] ??= []);
-    if (indexes.length === 0 || !this.#firstOnly) {
-      indexes.push(index);
+    const fields = (this.#maps[map] ??= new Map());
+    if (!fields.has(field)) {
+      fields.set(field, [index]);
+    } else if (!this.#firstOnly) {
+      fields.get(field).push(index);
     }
   }
 
   /** The answer, or null when there is no problem. */
   answer() {
-    const maps = this.#maps;
+    const maps = Object.fromEntries(
+      Object.entries(this.#maps).map(([map, fields]) => [map, Object.fromEntries(fields)]),
+    );
     if (maps.events_with_missing_fields) {
       return answers.refusal(400, 'Request missing required field', maps);
     }

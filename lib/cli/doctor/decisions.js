@@ -10,7 +10,7 @@ const fs = require('node:fs');
 
 const { HTTP_V2 } = require('../../endpoints.js');
 const { createCollector } = require('../collector/index.js');
-const { asSent } = require('../collector/store.js');
+const { asSent } = require('../collector/record.js');
 const { send } = require('../http-client.js');
 const { explain } = require('./causes.js');
 const { createQuietDispatcher } = require('./quiet.js');

@@ -1,23 +1,26 @@
-/* global document, location, window */
+/* global document, window */
 
 /** The frame of the page: the view, whether the collector is connected, and whether it fails on purpose. */
 
 import { h } from './dom.mjs';
 import { number } from './format.mjs';
 import { model, setMode } from './model.mjs';
+import { readAddress } from './address.mjs';
 import { showCohorts } from './cohorts.mjs';
 import { showDecisions } from './decisions.mjs';
+import { showEvents } from './events.mjs';
+import { showExperiments } from './experiments.mjs';
 import { MODES, showRequests } from './requests.mjs';
 import { showUsers } from './users.mjs';
-import { showVariations } from './variations.mjs';
 
 const ANNOUNCE_MILLIS = 15_000;
 
 /** The views by the first part of the address. A view fills the element, and returns a function that ends it. */
 const VIEWS = {
   decisions: showDecisions,
-  variations: showVariations,
+  experiments: showExperiments,
   users: showUsers,
+  events: showEvents,
   cohorts: showCohorts,
   requests: showRequests,
 };
@@ -25,32 +28,15 @@ const VIEWS = {
 const main = document.getElementById('main');
 let leave = () => {};
 
-/** `#/users/a%2Fb?x=1` as {name, rest: 'a/b', parameters}. */
-function readAddress() {
-  const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
-  const [name, rest] = path.split('/');
-  return {
-    name: Object.hasOwn(VIEWS, name) ? name : 'decisions',
-    rest: rest && decode(rest),
-    parameters: new URLSearchParams(query),
-  };
-}
-
-function decode(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
 function show() {
-  const { name, rest, parameters } = readAddress();
+  const { name: wanted, rest, parameters } = readAddress();
+  const name = Object.hasOwn(VIEWS, wanted) ? wanted : 'decisions';
   leave();
   main.replaceChildren();
   for (const link of document.querySelectorAll('#nav a')) {
     if (link.hash === `#/${name}`) {
       link.setAttribute('aria-current', 'page');
+      link.scrollIntoView({ inline: 'center', block: 'nearest' });
       document.title = `${link.textContent} – Collector`;
     } else {
       link.removeAttribute('aria-current');

@@ -4,6 +4,7 @@ import { strip } from './charts.mjs';
 import { copyButton, empty, figures, h, searchField } from './dom.mjs';
 import { clock, number, plural } from './format.mjs';
 import { ask } from './model.mjs';
+import { patch } from './patch.mjs';
 
 const INTERVAL_MILLIS = 2000;
 const COMMAND = 'npx optimizely-amplitude collector --cohort power_users=Purchase:2/30d';
@@ -111,7 +112,7 @@ function showAll(main) {
     for (const cohort of cohorts) {
       const known = sections.get(cohort.id);
       if (known !== undefined) {
-        known.querySelector('.result').replaceWith(result(cohort));
+        patch(known.querySelector('.result'), [...result(cohort).childNodes]);
         continue;
       }
       const section = h(
@@ -163,7 +164,7 @@ function showOne(main, id) {
         ),
       );
     } else {
-      body.querySelector('.result').replaceWith(result(cohort));
+      patch(body.querySelector('.result'), [...result(cohort).childNodes]);
     }
     const { members, size } = cohort;
     note.textContent =

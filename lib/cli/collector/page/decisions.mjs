@@ -2,6 +2,7 @@
 
 /** Decisions as they arrive. */
 
+import { writeAddress } from './address.mjs';
 import { button, copyButton, empty, h, json, searchField } from './dom.mjs';
 import { clock, isoTime, number, value } from './format.mjs';
 import { model } from './model.mjs';
@@ -119,10 +120,18 @@ function waiting() {
   );
 }
 
-export function showDecisions(main) {
+export function showDecisions(main, rest, parameters) {
   const figures = createFigures();
   const list = h('ol', { class: 'feed' });
-  const filter = searchField('Filter decisions', 'User, flag, variation', fill);
+  const filter = searchField(
+    'Filter decisions',
+    'User, flag, variation',
+    () => {
+      writeAddress('decisions', { q: filter.value });
+      fill();
+    },
+    parameters.get('q') ?? '',
+  );
   const pause = button('Pause', toggle, { 'aria-pressed': 'false' });
   const feed = h(
     'section',

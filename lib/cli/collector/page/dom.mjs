@@ -8,23 +8,35 @@
  * Make an element: `h('button', { class: 'quiet', on: { click } }, 'Copy')`. Attributes that are null or
  * false are left out; children may be nested lists, and those that are null or false are left out.
  */
-export function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+export const h = (tag, attributes = {}, ...children) =>
+  fill(document.createElement(tag), attributes, children);
+
+/** The same for SVG. */
+export const svg = (tag, attributes = {}, ...children) =>
+  fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+
+function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name === 'on') {
-      Object.entries(value).forEach(([event, listener]) =>
-        element.addEventListener(event, listener),
-      );
+      listen(element, value);
     } else if (name === 'vars') {
       Object.entries(value).forEach(([variable, number]) =>
         element.style.setProperty(variable, number),
       );
-    } else if (value !== null && value !== false) {
+    } else if (value !== null && value !== undefined && value !== false) {
       element.setAttribute(name, value === true ? '' : value);
     }
   }
   element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
   return element;
+}
+
+/** Listeners are looked up when something happens, so that an update may replace them (patch.mjs). */
+function listen(element, handlers) {
+  element.handlers = handlers;
+  for (const name of Object.keys(handlers)) {
+    element.addEventListener(name, (event) => element.handlers[name]?.(event));
+  }
 }
 
 /** A quiet button. */
@@ -54,7 +66,7 @@ export function choice(label, choices, selected, onChange) {
     : [[selected, selected], ...choices];
   const select = h(
     'select',
-    { on: { change: () => onChange(select.value) } },
+    { on: { change: ({ currentTarget }) => onChange(currentTarget.value) } },
     known.map(([value, text]) => option(value, selected, text)),
   );
   return h('label', { class: 'choice' }, h('span', {}, label), select);
@@ -65,7 +77,7 @@ export function table(caption, head, rows, textColumns = []) {
   const kind = (index) => (textColumns.includes(index) ? 'words' : null);
   return h(
     'div',
-    { class: 'scroll' },
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
     h(
       'table',
       {},
@@ -116,7 +128,7 @@ export function copyButton(label, getText) {
 }
 
 /** The fields that the collector adds to an event. */
-const ADDED = ['server_received_time', 'decisions', 'sent_as'];
+const ADDED = ['server_received_time', 'sent_as'];
 
 /** An event as it was sent: JSON, indented; names are a little paler than values. */
 export function json(title, event) {

@@ -10,6 +10,37 @@ export const percent = (part, whole) =>
 export const roundPercent = (part, whole) =>
   whole === 0 ? '–' : `${Math.round((100 * part) / whole)}%`;
 
+const ONE_DECIMAL = 0.1;
+
+/** A part, such as 0.325, in percent; small ones with one more digit. */
+export const share = (part) =>
+  `${(100 * part).toFixed(part !== 0 && Math.abs(part) < ONE_DECIMAL ? 1 : 0)}%`.replace('-', '−');
+
+/** A change, with its sign. */
+export const change = (part) => (part > 0 ? `+${share(part)}` : share(part));
+
+/** A p-value: no more digits than it deserves. */
+export const pValue = (p) => (p < 0.0001 ? '< 0.0001' : p.toFixed(p < 0.1 ? 4 : 2));
+
+/** A number that may be a mean of money. */
+export const mean = (plain) =>
+  Math.abs(plain) >= 1000 ? number(Math.round(plain)) : plain.toFixed(2);
+
+/** A moment on an axis of so many milliseconds. */
+export function tick(millis, span) {
+  const date = new Date(millis);
+  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}`;
+  const day = `${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
+  if (span > 3 * 86_400_000) {
+    return day;
+  }
+  return span > 86_400_000
+    ? `${day} ${time}`
+    : span > 600_000
+      ? time
+      : `${time}:${pad(date.getSeconds())}`;
+}
+
 export const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 
 export function bytes(count) {

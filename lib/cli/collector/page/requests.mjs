@@ -1,8 +1,9 @@
 /** The requests that came in, how they were answered, and the switch that makes them fail. */
 
-import { empty, figures, h, table } from './dom.mjs';
+import { button, empty, figures, h, table } from './dom.mjs';
 import { bytes, clock, number, percent } from './format.mjs';
-import { model, setMode } from './model.mjs';
+import { model, put, setMode } from './model.mjs';
+import { patch } from './patch.mjs';
 
 const MAX_ROWS = 100;
 const MAX_MARKS = 120;
@@ -141,17 +142,92 @@ function list(requests) {
   ]);
 }
 
+/** A part of a file of lines, which is sent at once. */
+const MAX_PART_CHARS = 4_000_000;
+
+/** Send a file of JSON lines in parts; resolves to what to say about it. */
+async function importFile(file) {
+  const lines = (await file.text()).split('\n');
+  let [stored, duplicates] = [0, 0];
+  for (let start = 0; start < lines.length;) {
+    let end = start;
+    for (let chars = 0; end < lines.length && (end === start || chars < MAX_PART_CHARS); end++) {
+      chars += lines[end].length;
+    }
+    const response = await put('/api/import', lines.slice(start, end).join('\n'));
+    const result = await response.json();
+    if (!response.ok) {
+      return `${result.error}${start > 0 ? `, counted from line ${start + 1}` : ''}. ${number(stored)} events were taken before.`;
+    }
+    stored += result.stored;
+    duplicates += result.duplicates;
+    start = end;
+  }
+  return `${number(stored)} events were taken, ${number(duplicates)} repeats left out.`;
+}
+
+/** What was collected, as a file, and to the beginning. */
+function collected() {
+  const said = h('p', { class: 'hint', role: 'status' });
+  const input = h('input', {
+    type: 'file',
+    accept: '.jsonl,.ndjson',
+    hidden: true,
+    on: {
+      change: async () => {
+        if (input.files.length > 0) {
+          said.textContent = 'Taking the events …';
+          said.textContent = await importFile(input.files[0]).catch(({ message }) => message);
+          input.value = '';
+        }
+      },
+    },
+  });
+  let isSure = false;
+  const reset = button('Forget everything', async () => {
+    if (isSure) {
+      await put('/api/reset');
+      said.textContent = 'Everything is forgotten.';
+    }
+    isSure = !isSure;
+    reset.textContent = isSure ? 'Forget all events and users?' : 'Forget everything';
+  });
+  reset.addEventListener('blur', () => {
+    isSure = false;
+    reset.textContent = 'Forget everything';
+  });
+  return h(
+    'section',
+    { class: 'collected' },
+    h('h2', {}, 'What was collected'),
+    h(
+      'p',
+      { class: 'hint' },
+      'A file of JSON lines, one event in each, for another run or another machine.',
+    ),
+    h(
+      'div',
+      { class: 'tools' },
+      h('a', { class: 'button', href: '/api/export', download: 'collector.jsonl' }, 'Export'),
+      button('Import …', () => input.click()),
+      reset,
+      input,
+    ),
+    said,
+  );
+}
+
 export function showRequests(main) {
   const control = createSwitch();
   const body = h('div', {});
-  main.append(h('h1', {}, 'Requests'), control.element, body);
+  main.append(h('h1', {}, 'Requests'), control.element, body, collected());
   const update = () => {
     const { state, requests } = model;
     if (state === null) {
       return;
     }
     control.update(state);
-    body.replaceChildren(
+    patch(body, [
       ...(state.sums.requests === 0
         ? [
             empty(
@@ -171,7 +247,7 @@ export function showRequests(main) {
             h('h2', {}, 'The last requests'),
             list(requests),
           ]),
-    );
+    ]);
   };
   update();
   return model.listen(update);
