@@ -56,6 +56,18 @@ function tunnel(req, client, head) {
   client.on('error', () => server.destroy());
 }
 
+/** Start a web server; resolve to its URL. */
+async function startWeb(t, handler) {
+  const server = http.createServer(handler);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
 describe('the doctor', () => {
   it('passes a correct set-up', async (t) => {
     const amplitude = await start(t, { tls: true });
@@ -649,6 +661,82 @@ describe('the command', () => {
     ]);
     const result = JSON.parse(stdout);
     assert.deepEqual([code, result.ok, failures(result)], [1, false, ['connect']]);
+  });
+
+  it('says what could not be checked, and ends with 2', async (t) => {
+    const amplitude = await start(t);
+    const broken = await startWeb(t, (req, res) => res.writeHead(503).end());
+    const server = ['--server-url', amplitude.httpapi, '--proxy', '', '--api-key', KEY];
+    const datafile = await run(t, [...server, '--datafile', `${broken}/x.json?token=hidden`]);
+    assert.equal(datafile.code, 2);
+    assert.match(datafile.stderr, /nothing failed, but datafile could not be checked/);
+    assert.doesNotMatch(datafile.stdout + datafile.stderr, /hidden/);
+    const outage = await run(t, ['--server-url', `${broken}/x`, '--proxy', '', '--api-key', KEY]);
+    assert.equal(outage.code, 2);
+    assert.match(outage.stderr, /nothing failed, but the API key could not be checked/);
+  });
+
+  it('takes the options of the application', async (t) => {
+    const amplitude = await start(t);
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'doctor-'));
+    t.after(() => fs.rmSync(directory, { recursive: true }));
+    const file = path.join(directory, 'options.mjs');
+    fs.writeFileSync(
+      file,
+      `export default async () => (${JSON.stringify({
+        ...{ apiKey: KEY, serverUrl: amplitude.httpapi, propertyPrefix: '[A/B] ', proxy: '' },
+        ...{ eventType: 'Saw', disabledValue: 'variation' },
+      })});`,
+    );
+    const { code, stdout } = await run(t, [
+      '--config',
+      file,
+      '--user',
+      'user_1',
+      '--datafile',
+      DATAFILE,
+    ]);
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /"\[A\/B\] /);
+    assert.match(stdout, /"event_type":"Saw"/);
+    assert.match(stdout, /ok {4}variations /);
+    const zone = await run(t, ['--config', file, '--server-url', 'http://127.0.0.1:1/x']);
+    assert.match(
+      zone.stdout,
+      /events go to http:\/\/127\.0\.0\.1:1\/x/,
+      'the command line is stronger',
+    );
+    for (const content of ['export default 1;', 'throw new Error("not today");']) {
+      fs.writeFileSync(path.join(directory, 'bad.mjs'), content);
+      const bad = await run(t, ['--config', path.join(directory, 'bad.mjs')]);
+      assert.equal(bad.code, 1);
+      assert.match(bad.stderr, /--config .*(has to export|not today)/);
+    }
+  });
+
+  it('sends an access token for a datafile, and does not print it', async (t) => {
+    const amplitude = await start(t);
+    const token = 'token-of-the-environment';
+    const web = await startWeb(t, (req, res) => {
+      const isKnown = req.headers.authorization === `Bearer ${token}`;
+      res.writeHead(isKnown ? 200 : 403).end(isKnown ? fs.readFileSync(DATAFILE) : '');
+    });
+    const args = ['--server-url', amplitude.httpapi, '--proxy', '', '--api-key', KEY];
+    const known = await run(t, [...args, '--datafile', `${web}/d.json`], {
+      OPTIMIZELY_DATAFILE_ACCESS_TOKEN: token,
+    });
+    assert.equal(known.code, 0, known.stdout);
+    const wrong = 'another-token-1';
+    const refused = await run(t, [
+      ...args,
+      '--datafile',
+      `${web}/d.json`,
+      '--datafile-access-token',
+      wrong,
+    ]);
+    assert.equal(refused.code, 1);
+    assert.match(refused.stdout, /the access token is missing or refused/);
+    assert.ok(!refused.stdout.includes(wrong));
   });
 
   it('refuses unknown arguments', async (t) => {

@@ -45,7 +45,7 @@ const CAUSES = {
     if (statusCode === 407) {
       return [
         `${proxy} requires a user name and a password`,
-        'give them in the URL of the proxy: http://user:password@host:port',
+        'give them in the URL of the proxy, before the host: user:password@',
       ];
     }
     if (statusCode !== undefined) {

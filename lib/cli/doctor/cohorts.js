@@ -165,7 +165,7 @@ async function checkCohort({ attribute, id }, options, report) {
       'narrow the cohort, or raise the option maxMembers, if Amplitude allows it',
     );
   } else if (status === 408 || status === 429 || status >= 500) {
-    report.warn(
+    report.passOver(
       'cohort',
       `${name}: ${new URL(url).host} answers ${status} at the moment`,
       'run the doctor again later; audiences ask again by themselves',

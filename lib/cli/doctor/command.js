@@ -2,6 +2,12 @@
 
 /** `optimizely-amplitude doctor`: prints one line for each check, and what to do about a failed one. */
 
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+
+const { reasonOf } = require('../../reason.js');
+const { printable, shown } = require('../shown.js');
+
 const USAGE = `Options of doctor:
   --api-key <key>          the API key (or AMPLITUDE_API_KEY in the environment)
   --server-zone <US|EU>    as the option serverZone (US)
@@ -10,8 +16,10 @@ const USAGE = `Options of doctor:
   --format <names>         as the option format (event): one, or several with commas
   --proxy <url>            as the option proxy ('': none)
   --ca-file <file>         as the option caFile
+  --config <file.js>       a module that exports the application's own options of createDispatcher()
   --sdk-key <key>          check the datafile that Optimizely has for this SDK key
   --datafile <file|url>    check this datafile
+  --datafile-access-token <token>  for a secured environment (or OPTIMIZELY_DATAFILE_ACCESS_TOKEN)
   --user <id>              show the events of this user's decisions
   --attributes <json>      the user's attributes
   --cohort <attribute=id>  check a cohort, such as amplitude_power_user=7khm89cz; may be repeated
@@ -30,7 +38,9 @@ const OPTIONS = {
   format: { type: 'string' },
   proxy: { type: 'string' },
   'ca-file': { type: 'string' },
+  config: { type: 'string' },
   'sdk-key': { type: 'string' },
+  'datafile-access-token': { type: 'string' },
   datafile: { type: 'string' },
   user: { type: 'string' },
   attributes: { type: 'string', default: '{}' },
@@ -42,7 +52,7 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
 };
 
-/** Nothing failed, but whether decisions would be accepted is not known. */
+/** Nothing failed, but not all could be checked. */
 const EXIT_UNDECIDED = 2;
 
 const LABELS = { pass: 'ok', warn: 'warn', fail: 'FAIL', skip: '-' };
@@ -56,16 +66,12 @@ function label(status) {
     : text;
 }
 
-/** Control characters of an answer or a datafile must not reach the terminal. */
-// eslint-disable-next-line no-control-regex
-const printable = (text) => text.replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ');
-
 function printCheck({ name, status, message, remedy, events = [] }) {
   console.log(`  ${label(status)}  ${name.padEnd(12)}${printable(message)}`);
   if (remedy !== undefined) {
     console.log(`${INDENT}-> ${printable(remedy)}`);
   }
-  events.forEach((event) => console.log(INDENT + JSON.stringify(event)));
+  events.forEach((event) => console.log(INDENT + printable(JSON.stringify(event))));
 }
 
 function parseAttributes(text) {
@@ -97,6 +103,17 @@ function parseCohorts(texts) {
   return cohorts.size === 0 ? undefined : Object.fromEntries(cohorts);
 }
 
+/** The options that a module exports, or that the function returns that it exports. */
+async function loadConfig(file) {
+  const module = await import(pathToFileURL(path.resolve(file)).href);
+  const exported = module.default ?? { ...module };
+  const config = typeof exported === 'function' ? await exported() : exported;
+  if (typeof config !== 'object' || config === null) {
+    throw new TypeError('it has to export an object of options, or a function that returns one');
+  }
+  return config;
+}
+
 const numberOf = (text) => (text === undefined ? undefined : Number(text));
 
 async function run(values, { fail, failUsage }) {
@@ -109,16 +126,29 @@ async function run(values, { fail, failUsage }) {
   try {
     cohorts = parseCohorts(values.cohort);
   } catch (error) {
-    failUsage(error.message);
+    failUsage(shown(error.message));
+    return;
+  }
+  let config;
+  try {
+    config = values.config === undefined ? undefined : await loadConfig(values.config);
+  } catch (error) {
+    fail(`--config ${shown(`${values.config}: ${reasonOf(error)}`)}`);
     return;
   }
   const { runDoctor } = require('./index.js');
   // As in the README's server.js; what the command line says is stronger.
-  const isUrlGiven = values['server-url'] !== undefined || values['server-zone'] !== undefined;
+  const isUrlGiven = [
+    values['server-url'],
+    values['server-zone'],
+    config?.serverUrl,
+    config?.serverZone,
+  ].some((given) => given !== undefined);
   const urlVariable =
     !isUrlGiven && process.env.AMPLITUDE_SERVER_URL ? 'AMPLITUDE_SERVER_URL' : undefined;
   const settings = {
-    apiKey: values['api-key'] ?? (process.env.AMPLITUDE_API_KEY || undefined),
+    apiKey: values['api-key'] ?? config?.apiKey ?? (process.env.AMPLITUDE_API_KEY || undefined),
+    config,
     serverZone: values['server-zone'],
     serverUrl: urlVariable === undefined ? values['server-url'] : process.env[urlVariable],
     urlVariable,
@@ -128,6 +158,9 @@ async function run(values, { fail, failUsage }) {
     caFile: values['ca-file'],
     sdkKey: values['sdk-key'],
     datafile: values.datafile,
+    accessToken:
+      values['datafile-access-token'] ??
+      (process.env.OPTIMIZELY_DATAFILE_ACCESS_TOKEN || undefined),
     user: values.user,
     attributes,
     cohorts,
@@ -144,8 +177,11 @@ async function run(values, { fail, failUsage }) {
   }
   if (failed > 0) {
     fail(`${failed} check${failed === 1 ? '' : 's'} failed`);
-  } else if (!result.isKeyChecked) {
-    fail('nothing failed, but the API key could not be checked', EXIT_UNDECIDED);
+  } else if (result.unchecked.length > 0) {
+    const names = result.unchecked
+      .map((name) => (name === 'key' ? 'the API key' : name))
+      .join(', ');
+    fail(`nothing failed, but ${names} could not be checked`, EXIT_UNDECIDED);
   } else if (!values.json) {
     const found = warned === 0 ? 'No problem found' : `Nothing failed; warnings: ${warned}`;
     console.log(`\n${found}. To see what arrives, run  npx optimizely-amplitude collector`);

@@ -6,21 +6,23 @@
  */
 
 const { subscribe, unsubscribe } = require('node:diagnostics_channel');
-const fs = require('node:fs');
 
 const { HTTP_V2 } = require('../../endpoints.js');
 const { createCollector } = require('../collector/index.js');
 const { asSent } = require('../collector/record.js');
-const { send } = require('../http-client.js');
-const { explain } = require('./causes.js');
+const { fetchDatafile, sourceOf } = require('../datafile.js');
 const { createQuietDispatcher } = require('./quiet.js');
 
-const CDN = 'https://cdn.optimizely.com/datafiles/';
 const MAX_NAMES = 20;
 /** The channel on which dispatchers publish the outcome of a decision, and the outcomes of those that arrive. */
 const DECISIONS = 'optimizely-amplitude:decision';
 const ARRIVING = ['queued', 'repeat'];
 const SDK = '@optimizely/optimizely-sdk';
+/** The options of an application that shape its events; others would write to its files, or reach its servers. */
+const SHAPING = [
+  ...['eventType', 'propertyPrefix', 'disabledValue', 'decisionTypes', 'groups', 'optOut'],
+  ...['resolveUser', 'eventProperties', 'userProperties', 'send', 'includeRollouts', 'beforeSend'],
+];
 const EXAMPLE = {
   flagKey: 'example_flag',
   variationKey: 'on',
@@ -28,47 +30,11 @@ const EXAMPLE = {
   enabled: true,
 };
 
-const isUrl = (text) => /^https?:\/\//i.test(text);
 const excerpt = (text) => JSON.stringify(text.slice(0, 40));
 
-/** Read a datafile's text from a file or a URL; throws {message, remedy}. */
-async function fetchDatafile(source, resolveProxy) {
-  if (!isUrl(source)) {
-    try {
-      return fs.readFileSync(source, 'utf8');
-    } catch (error) {
-      throw Object.assign(new Error(`${source} cannot be read (${error.code})`), {
-        remedy: 'check the path after --datafile',
-      });
-    }
-  }
-  let answer;
-  try {
-    answer = await send(source, resolveProxy(source));
-  } catch (error) {
-    const { message, remedy } = explain(error, source, 'the proxy');
-    throw Object.assign(new Error(message), { remedy });
-  }
-  if (answer.status !== 200) {
-    const isUnknown = answer.status === 403 || answer.status === 404;
-    throw Object.assign(
-      new Error(
-        `${new URL(source).host} answered ${answer.status}${isUnknown ? ': there is no such datafile' : ''}`,
-      ),
-      {
-        remedy: isUnknown
-          ? 'check the SDK key: each environment has its own, in Settings > Environments'
-          : 'try again later',
-      },
-    );
-  }
-  return answer.body.toString('utf8');
-}
-
 /** Check the datafile; return its text, or null. */
-async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
-  const source =
-    datafile ?? (sdkKey === undefined ? undefined : `${CDN}${encodeURIComponent(sdkKey)}.json`);
+async function checkDatafile(settings, resolveProxy, report) {
+  const source = sourceOf(settings);
   if (source === undefined) {
     report.skip('datafile', 'give --sdk-key or --datafile to check it');
     return null;
@@ -76,10 +42,12 @@ async function checkDatafile({ sdkKey, datafile }, resolveProxy, report) {
   let text;
   let content;
   try {
-    text = await fetchDatafile(source, resolveProxy);
+    text = await fetchDatafile(source, settings.accessToken, resolveProxy);
     content = JSON.parse(text);
   } catch (error) {
-    if (error.remedy !== undefined) {
+    if (error.code === 'UNCHECKED') {
+      report.passOver('datafile', error.message, error.remedy);
+    } else if (error.remedy !== undefined) {
       report.fail('datafile', error.message, error.remedy);
     } else {
       report.fail(
@@ -137,6 +105,10 @@ function checkVariations(datafile, options, report) {
     report.pass('variations', 'a $exposure has the variation, whether its flag is on or off');
     return;
   }
+  if (options?.disabledValue === 'variation') {
+    report.pass('variations', 'the user property has the variation, whether its flag is on or off');
+    return;
+  }
   const disabled = disabledVariations(JSON.parse(datafile));
   if (disabled.length === 0) {
     report.pass('variations', 'the flag is on in every variation of an experiment');
@@ -178,15 +150,18 @@ function createClient(sdk, datafile) {
  * Call `decide(dispatcher)`; resolve to { events, refusal }: the events that it would send to Amplitude, and the
  * outcome of the first decision that would not arrive, or undefined.
  */
-async function rehearse({ options, format }, decide) {
+async function rehearse({ options, format, config }, decide) {
   const collector = createCollector();
   const { url } = await collector.listen();
   const dispatcher = createQuietDispatcher({
+    ...Object.fromEntries(
+      SHAPING.filter((name) => config?.[name] !== undefined).map((name) => [name, config[name]]),
+    ),
     apiKey: 'rehearsal',
     serverUrl: url + HTTP_V2.path,
     proxy: '',
     minIdLength: options.minIdLength,
-    format,
+    format: format ?? config?.format,
   });
   let refusal;
   const note = ({ outcome }) => {
@@ -205,10 +180,10 @@ async function rehearse({ options, format }, decide) {
 }
 
 /** Check what a user's decisions are, and which events they become. */
-async function checkUser({ user, attributes, format }, datafile, options, report) {
+async function checkUser({ user, attributes, format, config }, datafile, options, report) {
   const sdk = datafile === null ? null : loadSdk();
   let decisions = [EXAMPLE];
-  const { events, refusal } = await rehearse({ options, format }, async (dispatcher) => {
+  const { events, refusal } = await rehearse({ options, format, config }, async (dispatcher) => {
     if (sdk === null) {
       dispatcher.onDecision({ type: 'flag', userId: user, attributes, decisionInfo: EXAMPLE });
       return;
@@ -229,7 +204,7 @@ async function checkUser({ user, attributes, format }, datafile, options, report
     return;
   }
   if (datafile !== null && sdk === null) {
-    report.warn(
+    report.passOver(
       'user',
       `the id is fine; its decisions are unknown, because ${SDK} is not installed here`,
       `run this in the folder of your application, or npm install ${SDK}`,

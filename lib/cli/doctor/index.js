@@ -6,6 +6,7 @@ const path = require('node:path');
 
 const { version } = require('../../../package.json');
 const { resolveOptions } = require('../../options.js');
+const { redact } = require('../shown.js');
 const { checkCohorts } = require('./cohorts.js');
 const { checkDatafile, checkUser, checkVariations } = require('./decisions.js');
 const { createQuietDispatcher } = require('./quiet.js');
@@ -15,8 +16,6 @@ const TEST_USER = 'optimizely-amplitude-doctor';
 const PLACEHOLDER = 'missing';
 /** libcurl and its TLS library come first; the libraries of a system's libcurl follow. */
 const SHOWN_LIBRARIES = 3;
-/** A shorter text is not a real key, and may be part of any word. */
-const MIN_SECRET_LENGTH = 8;
 
 /** Collects the results of the checks, and passes each to the listener at once. */
 class Report {
@@ -27,7 +26,7 @@ class Report {
   /** `secrets` are removed from every message: [[secret or undefined, what is shown instead]]. */
   constructor(listener, secrets) {
     this.#listener = listener;
-    this.#secrets = secrets.filter(([secret]) => secret?.length >= MIN_SECRET_LENGTH);
+    this.#secrets = secrets;
   }
 
   get ok() {
@@ -41,12 +40,23 @@ class Report {
     return has('key', 'pass') || has('key', 'fail') || has('test event', 'pass');
   }
 
+  /** The names of what was to be checked, and could not be. */
+  get unchecked() {
+    const names = this.checks.filter((check) => check.unchecked).map(({ name }) => name);
+    return [...new Set(names)].filter((name) => name !== 'key' || !this.isKeyChecked);
+  }
+
   pass(name, message, remedy, details) {
     this.#add('pass', name, message, remedy, details);
   }
 
   warn(name, message, remedy) {
     this.#add('warn', name, message, remedy);
+  }
+
+  /** Warn that something could not be checked. */
+  passOver(name, message, remedy) {
+    this.#add('warn', name, message, remedy, { unchecked: true });
   }
 
   fail(name, message, remedy) {
@@ -70,7 +80,7 @@ class Report {
   }
 
   #hide(text) {
-    return this.#secrets.reduce((shown, [secret, name]) => shown.replaceAll(secret, name), text);
+    return redact(text, this.#secrets);
   }
 }
 
@@ -103,19 +113,19 @@ function checkAddon(report) {
   }
 }
 
+const withoutAbsent = (options) =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+
 /** Check the options; return them as a dispatcher would resolve them, or null. */
 function checkOptions(settings, report) {
-  const { apiKey, serverZone, serverUrl, urlVariable, proxy, caFile, minIdLength, format } =
+  const { apiKey, config, serverZone, serverUrl, urlVariable, proxy, caFile, minIdLength, format } =
     settings;
+  const given = { serverZone, serverUrl, proxy, caFile, minIdLength, format };
   try {
     const options = resolveOptions({
+      ...config,
+      ...withoutAbsent(given),
       apiKey: apiKey ?? PLACEHOLDER,
-      serverZone,
-      serverUrl,
-      proxy,
-      caFile,
-      minIdLength,
-      format,
     });
     const source = urlVariable === undefined ? '' : ` (${urlVariable})`;
     const target = `${options.serverUrl.split('?')[0]}${source}`;
@@ -148,7 +158,7 @@ function checkOptions(settings, report) {
 }
 
 /** Send an invented decision the whole way: by the addon, to Amplitude, which counts it (or not: see format). */
-async function sendTestEvent(options, { apiKey, format }, report) {
+async function sendTestEvent(options, { apiKey, format, config }, report) {
   const { serverUrl, proxy, noProxy, caFile } = options;
   const dispatcher = createQuietDispatcher({
     apiKey,
@@ -156,7 +166,7 @@ async function sendTestEvent(options, { apiKey, format }, report) {
     proxy: proxy ?? '',
     noProxy: noProxy ?? '',
     ...(caFile !== null && { caFile }),
-    format,
+    format: format ?? config?.format,
     ...(options.format.sendsEvent && { eventType: 'Optimizely Amplitude Doctor' }),
   });
   // Each is different, because Amplitude would suppress a repeat.
@@ -180,18 +190,19 @@ async function sendTestEvent(options, { apiKey, format }, report) {
 }
 
 /**
- * Run all checks; resolve to `{ok, isKeyChecked, version, checks}`, where a check is `{name, status, message, remedy}`
- * and status is pass, warn, fail or skip. `listener` is called with each check at once.
+ * Run all checks; resolve to `{ok, isKeyChecked, unchecked, version, checks}`, where a check is `{name, status, message, remedy}`
+ * and status is pass, warn, fail or skip; `unchecked` names what could not be checked. `listener` is called with each check at once.
  *
  * settings, all optional: apiKey, serverZone, serverUrl, proxy, caFile, minIdLength and format as for
- * createDispatcher(); urlVariable, the environment variable that serverUrl comes from; sdkKey, or datafile, a file or
- * URL; user and attributes; sendTestEvent; cohorts, secretKey, cohortsUrl and maxMembers as cohorts, secretKey,
+ * createDispatcher(); config, the application's own options, which are weaker; urlVariable, the environment variable that serverUrl comes from; sdkKey, or datafile, a file or
+ * URL, and accessToken for it; user and attributes; sendTestEvent; cohorts, secretKey, cohortsUrl and maxMembers as cohorts, secretKey,
  * serverUrl and maxMembers for createAudiences().
  */
 async function runDoctor(settings, listener = () => {}) {
   const report = new Report(listener, [
     [settings.apiKey, '<API key>'],
     [settings.secretKey, '<secret key>'],
+    [settings.accessToken, '<access token>'],
   ]);
   const hasAddon = checkAddon(report);
   const options = checkOptions(settings, report);
@@ -203,7 +214,7 @@ async function runDoctor(settings, listener = () => {}) {
     resolveOptions({
       apiKey: PLACEHOLDER,
       serverUrl: new URL('/of-any-path', url).href,
-      proxy: settings.proxy,
+      proxy: settings.proxy ?? settings.config?.proxy,
       caFile: options?.caFile ?? undefined,
     });
   const datafile = await checkDatafile(settings, resolveProxy, report);
@@ -219,7 +230,8 @@ async function runDoctor(settings, listener = () => {}) {
   if (settings.sendTestEvent && hasAddon && options !== null && settings.apiKey !== undefined) {
     await sendTestEvent(options, settings, report);
   }
-  return { ok: report.ok, isKeyChecked: report.isKeyChecked, version, checks: report.checks };
+  const { ok, isKeyChecked, unchecked, checks } = report;
+  return { ok, isKeyChecked, unchecked, version, checks };
 }
 
 module.exports = { runDoctor };

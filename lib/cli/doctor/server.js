@@ -92,7 +92,11 @@ async function checkWay(options, apiKey, report) {
       options.serverUrl,
       proxy === null ? null : withoutPassword(proxy),
     );
-    report[isUnknown ? 'warn' : 'fail'](failed === -1 ? 'answer' : error.stage, message, remedy);
+    report[isUnknown ? 'passOver' : 'fail'](
+      failed === -1 ? 'answer' : error.stage,
+      message,
+      remedy,
+    );
     return null;
   }
   stages.forEach(([name, tell]) => report.pass(name, tell(answer)));
@@ -215,7 +219,7 @@ async function isKnownAt(url, apiKey, options) {
 function checkClock({ headers, askedAt, answeredAt }, report) {
   const theirs = Date.parse(headers.date ?? '');
   if (Number.isNaN(theirs)) {
-    report.skip('clock', 'the server does not send its time');
+    report.skip('clock', 'not checked: the server does not send its time');
     return;
   }
   const skew = (askedAt + answeredAt) / 2 - theirs;
@@ -237,7 +241,7 @@ function passOverKey({ serverUrl }, report, remedy) {
     report.skip('key', 'not checked');
     return;
   }
-  report.warn(
+  report.passOver(
     'key',
     `the API key is not checked, since ${new URL(serverUrl).host} has not judged it`,
     remedy,
