@@ -24,6 +24,14 @@ function run(t, ...args) {
 
 const finish = (t, ...args) => runChild(t, [CLI, ...args]);
 
+const exposure = (variation) => ({
+  user_id: `user_of_${variation}`,
+  event_type: 'Experiment Viewed',
+  event_properties: {
+    ...{ flag_key: 'checkout_flow', variation_key: variation, rule_key: 'checkout_ab' },
+  },
+});
+
 describe('the command line', () => {
   it('explains itself', async (t) => {
     for (const args of [['--help'], ['-h'], ['collector', '--help']]) {
@@ -138,6 +146,41 @@ describe('the command line', () => {
       const headers = { Authorization: `Basic ${Buffer.from('any:keys').toString('base64')}` };
       const { status, json } = await request(`${url}/sdk/v1/cohort/tried`, { headers });
       assert.deepEqual([status, json.memberIds], [200, []]);
+      child.kill('SIGTERM');
+      await exit;
+    });
+
+    it('opens its page, knows the planned split, and prints no keys', PATIENCE, async (t) => {
+      const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-cli-'));
+      t.after(() => fs.rmSync(directory, { recursive: true }));
+      const opened = path.join(directory, 'opened');
+      for (const opener of ['xdg-open', 'open']) {
+        const file = path.join(directory, opener);
+        fs.writeFileSync(file, `#!/bin/sh\necho "$1" > "${opened}"\n`, { mode: 0o755 });
+      }
+      const { child, exit, url } = await startCommand(
+        t,
+        process.execPath,
+        [
+          ...[CLI, 'collector', '--port', '0', '--open', '--property-prefix', 'x/'],
+          ...['--datafile', path.join(__dirname, '../examples/datafile.json')],
+        ],
+        { env: { PATH: `${directory}:${process.env.PATH}` } },
+      );
+      while (!fs.existsSync(opened) || fs.readFileSync(opened, 'utf8') === '') {
+        await setTimeout(20);
+      }
+      assert.equal(fs.readFileSync(opened, 'utf8').trim(), url);
+
+      const told = once(child.stdout, 'data');
+      const upload = { api_key: 'k', events: [exposure('control'), exposure('one_page')] };
+      await request(`${url}/2/httpapi?token=hidden`, { body: upload });
+      assert.match(String(await told), /POST {2}\/2\/httpapi\?… {2}200/);
+      const { comparison } = (
+        await request(`${url}/api/analysis?flag=checkout_flow&rule=checkout_ab`)
+      ).json;
+      assert.equal(comparison.split.isPlanned, true);
+      assert.deepEqual((await request(`${url}/api/summary`)).json.prefixes[0], 'x/');
       child.kill('SIGTERM');
       await exit;
     });

@@ -9,6 +9,8 @@ const net = require('node:net');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const { createCollector } = require('../../lib/cli/collector/index.js');
+const { Jobs } = require('../../lib/cli/collector/jobs.js');
+const { Store } = require('../../lib/cli/collector/store.js');
 const { parsedBytes, valueBytes } = require('../../lib/cli/collector/weight.js');
 const { redact, shown } = require('../../lib/cli/shown.js');
 const { request } = require('../support/network/request.js');
@@ -105,6 +107,49 @@ describe('memory', () => {
     const body = `{"api_key":"key","events":[{"user_id":"user_1","event_type":"X","event_properties":{"a":[${'{},'.repeat(6e6)}{}]}}]}`;
     assert.equal((await request(`${url}/batch`, { body })).status, 413);
     assert.equal(collector.store.events().length, 0);
+  });
+});
+
+describe('an analysis', () => {
+  it('lets other work in between, and gives the older result until it is done', async () => {
+    const store = new Store();
+    const see = (i) => ({ user_id: `user_${i}`, event_type: 'X' });
+    store.ingest(
+      'key',
+      Array.from({ length: 2000 }, (item, i) => see(i)),
+    );
+    const jobs = new Jobs(store);
+    let isBusy = false;
+    const start = () => {
+      let users = 0;
+      return {
+        add: () => {
+          users++;
+          const end = performance.now() + (isBusy ? 0.5 : 0);
+          while (performance.now() < end) {} // as much work as a large user makes
+        },
+        finish: () => String(users),
+      };
+    };
+    assert.deepEqual(await jobs.get('count', start), { text: '2000', isStale: false });
+
+    isBusy = true;
+    store.ingest('key', [see(2000)]);
+    let turns = 0;
+    let isOver = false;
+    const countTurns = () => {
+      turns++;
+      return isOver || setImmediate(countTurns);
+    };
+    countTurns();
+    let result = await jobs.get('count', start);
+    assert.deepEqual(result, { text: '2000', isStale: true });
+    while (result.isStale) {
+      result = await jobs.get('count', start);
+    }
+    isOver = true;
+    assert.equal(result.text, '2001');
+    assert.ok(turns > 10, `${turns} turns of the loop`);
   });
 });
 

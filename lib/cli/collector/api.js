@@ -86,20 +86,35 @@ function variationOf(person, flag, prefixes) {
   return last?.exposure.variation ?? person.properties.get(name) ?? null;
 }
 
+function hasText(person, text) {
+  if (person.id.includes(text)) {
+    return true;
+  }
+  for (const device of person.devices) {
+    if (device.includes(text)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** The users who were seen last. */
+function lastSeen(store) {
+  const seen = new Set();
+  store.recent(1, ({ person }) => seen.add(person).size === MAX_FOUND_USERS);
+  return [...seen];
+}
+
 /** Users whose id, or one of whose devices, contains `text`, the last seen first. */
 function findUsers(store, text, flag) {
-  const seen = new Set();
-  const found = [];
-  store.recent(1, ({ person }) => {
-    if (seen.has(person)) {
-      return false;
-    }
-    seen.add(person);
-    if (person.id.includes(text) || [...person.devices].some((device) => device.includes(text))) {
-      found.push(person);
-    }
-    return found.length === MAX_FOUND_USERS;
-  });
+  const sequenceOf = (person) => person.records.at(-1).sequence;
+  const found =
+    text === ''
+      ? lastSeen(store)
+      : [...store.people()]
+          .filter((person) => hasText(person, text))
+          .sort((a, b) => sequenceOf(b) - sequenceOf(a))
+          .slice(0, MAX_FOUND_USERS);
   return found.map((person) => ({
     id: person.id,
     variation: flag === '' ? null : variationOf(person, flag, store.prefixes),

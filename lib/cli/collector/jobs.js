@@ -7,7 +7,7 @@
 
 const SLICE_MILLIS = 8;
 /** How long an answer waits for its result. */
-const WAIT_MILLIS = 60;
+const WAIT_MILLIS = 40;
 const MAX_RESULTS = 20;
 const MAX_WAITING = 10;
 

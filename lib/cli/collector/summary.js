@@ -92,6 +92,9 @@ class Summary {
     const types = byCount(this.#types)
       .slice(0, MAX_ORDERED)
       .map(([type]) => type);
+    if (types.length < 2) {
+      return types;
+    }
     const places = new Map(types.map((type, place) => [type, place]));
     const lead = types.map(() => types.map(() => 0)); // users who did the one before the other
     for (const person of people) {
