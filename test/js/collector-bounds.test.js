@@ -126,7 +126,9 @@ describe('an analysis', () => {
         add: () => {
           users++;
           const end = performance.now() + (isBusy ? 0.5 : 0);
-          while (performance.now() < end) {} // as much work as a large user makes
+          while (performance.now() < end) {
+            // as much work as a large user makes
+          }
         },
         finish: () => String(users),
       };

@@ -131,6 +131,7 @@ describe('the answer, in simulations', () => {
 
   const rowOf = (variation, users, successes, metric = sums([])) => ({
     variation,
+    assigned: users,
     compared: [users, successes],
     metric: { ...metric, active: metric.users },
   });
@@ -234,7 +235,12 @@ describe('the answer, in simulations', () => {
 });
 
 describe('the split', () => {
-  const row = (variation, users) => ({ variation, compared: [users], metric: { users: 0 } });
+  const row = (variation, users) => ({
+    variation,
+    assigned: users,
+    compared: [users],
+    metric: { users: 0 },
+  });
   const splitOf = (rows, weights) => compare(rows, { weights, hasMetric: false }).split;
 
   it('is compared with the plan, in which a variation may be that nobody saw', () => {

@@ -87,7 +87,8 @@ class Row {
     this.variation = variation;
     this.funnel = steps.map(() => 0);
     this.retention = RETENTION_DAYS.map((day) => ({ day, users: 0, returned: 0 }));
-    /** Users who saw no other variation, by step: the comparison takes these. */
+    /** Users who were exposed to this variation alone, and by step those who made it: the comparison takes these. */
+    this.assigned = 0;
     this.compared = steps.map(() => 0);
   }
 }
@@ -178,6 +179,7 @@ class Analysis {
       for (let step = 0; step < arm.made; step++) {
         arm.row.compared[step]++;
       }
+      arm.row.assigned++;
       arm.row.metric.users++;
       arm.row.metric.active += arm.sum !== 0;
       arm.row.metric.sum += arm.sum;

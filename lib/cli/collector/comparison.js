@@ -18,7 +18,7 @@ const ALPHA = 0.05;
  * { verdict, pValue, isPlanned, parts: [{ variation, users, expected }] }; verdict: 'planned', 'unplanned' or 'early'.
  */
 function checkSplit(rows, weights) {
-  const counts = new Map(rows.map(({ variation, compared }) => [variation, compared[0]]));
+  const counts = new Map(rows.map(({ variation, assigned }) => [variation, assigned]));
   const planned = weights ?? new Map(rows.map(({ variation }) => [variation, 1]));
   const parts = [...planned].map(([variation, weight]) => ({
     variation,

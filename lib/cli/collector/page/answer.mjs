@@ -40,7 +40,7 @@ function splitVerdict({ verdict, pValue: p, isPlanned }) {
 
 export function splitSection({ rows, comparison, switched }) {
   const { split } = comparison;
-  const users = rows.reduce((all, { compared }) => all + compared[0], 0);
+  const users = rows.reduce((all, { assigned }) => all + assigned, 0);
   const expected = (variation) =>
     split?.parts.find((one) => one.variation === variation)?.expected ?? null;
   const more =
@@ -61,11 +61,11 @@ export function splitSection({ rows, comparison, switched }) {
       switched > 0 && banner(switched > users / 100 ? 'warn' : '', more),
     ],
     ['Variation', 'Users', 'Share', 'Planned', 'Exposures'],
-    rows.map(({ variation, compared, exposures }) =>
+    rows.map(({ variation, assigned, exposures }) =>
       line(
         [variation],
-        count(compared[0]),
-        part(compared[0], users),
+        count(assigned),
+        part(assigned, users),
         expected(variation) === null ? ['–', ''] : count(Math.round(expected(variation))),
         count(exposures),
       ),
