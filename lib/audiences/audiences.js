@@ -13,6 +13,7 @@ const { isPromise, reasonOf } = require('../reason.js');
 const { readTimeout } = require('../wait.js');
 const { AmplitudeSource } = require('./amplitude.js');
 const { BehavioralSource } = require('./behavioral.js');
+const { ChangesFiles } = require('./changes-files.js');
 const { Clients } = require('./clients.js');
 const { Cohort } = require('./cohort.js');
 const { FileSource } = require('./files.js');
@@ -38,6 +39,7 @@ class Audiences {
   #clients;
   #receiver = null; // once there is a webhook
   #fleet = null; // with a store
+  #changesFiles = null; // with a snapshot, and without a store, which has all messages
   #told = new Map(); // cohort -> the state that was told
   #waiting = new Set(); // those that await ready()
   #closing = null;
@@ -69,6 +71,9 @@ class Audiences {
     }
     if (options.store !== null) {
       this.#fleet = this.#join(names, pace);
+    } else if (snapshot !== null) {
+      this.#changesFiles = new ChangesFiles(native, snapshot, names, this.#log);
+      this.#resume();
     }
     this.#refresher.start(this.#cohorts, { isHeld: this.#fleet !== null });
     this.#fleet?.start();
@@ -108,6 +113,18 @@ class Audiences {
     this.#cohorts.forEach((cohort, index) => restored[index] && cohort.restore(restored[index]));
     this.#know();
     queueMicrotask(() => this.#cohorts.forEach((cohort) => this.#tell(cohort, false, null)));
+  }
+
+  /** Go on with what messages told the processes before. */
+  #resume() {
+    if (!this.#changesFiles.isEmpty) {
+      this.#takeChanges();
+      this.#changesFiles.resume();
+      const growth = this.#native.growth();
+      this.#cohorts.forEach((cohort) => {
+        cohort.size += cohort.isLoaded ? growth[cohort.slot] : 0;
+      });
+    }
   }
 
   has(userId, attribute) {
@@ -220,6 +237,7 @@ class Audiences {
   #move(cohort, moved, time) {
     cohort.change(moved, time, Date.now());
     this.#know();
+    this.#changesFiles?.touch();
   }
 
   /** Take what the process says that asks the source; `size` with its members, undefined without. */
@@ -395,6 +413,7 @@ class Audiences {
     this.#fleet?.end();
     await this.#refresher.stop();
     await this.#fleet?.ended();
+    await this.#changesFiles?.close();
     this.#waiting.forEach((settle) => settle());
     release(this.#native);
   }

@@ -59,6 +59,7 @@
         '../host/curl.c',
         '../host/gunzip.c',
         '../host/load.c',
+        '../host/lock.c',
         '../host/multi.c',
         '../host/node/binding.cc',
         '../host/node/cohorts.cc',

@@ -404,6 +404,14 @@ oa_status oa_cohort_changes_open(const oa_hash_key *key, oa_str bytes, size_t co
                                  size_t max_changes, oa_cohort_changes **out)
     __attribute__((warn_unused_result));
 
+/*
+ * Put what `other` has of single users, too, and know of lists that are too old what it knows.
+ * `table` is what is behind the changes; NULL: none. Borrows. Errors: OA_TOO_LARGE: there is no
+ * room for some of them; OA_NOMEM.
+ */
+oa_status oa_cohort_changes_add(oa_cohort_changes *changes, const oa_cohort_table *table,
+                                const oa_cohort_changes *other) __attribute__((warn_unused_result));
+
 #ifdef __cplusplus
 }
 #endif

@@ -114,6 +114,37 @@ oa_status oa_cohort_changes_put(oa_cohort_changes *changes, const oa_cohort_tabl
     return OA_OK;
 }
 
+static oa_status add_notes(oa_cohort_changes *changes, const oa_cohort_table *table,
+                           const oa_cohort_overlay *overlay) {
+    size_t at = 0;
+    for (const oa_cohort_note *note; (note = oa_cohort_overlay_next(overlay, &at)) != NULL;) {
+        const uint64_t print = oa_cohort_note_print(*note);
+        const oa_cohort_move move = {.cohort = oa_cohort_note_cohort(*note),
+                                     .is_in = oa_cohort_note_is_in(*note),
+                                     .time_ms = note->stamp >> 1,
+                                     .prints = &print,
+                                     .count = 1};
+        oa_cohort_moved moved;
+        const oa_status status = oa_cohort_changes_put(changes, table, &move, &moved);
+        if (status != OA_OK)
+            return status;
+    }
+    return OA_OK;
+}
+
+oa_status oa_cohort_changes_add(oa_cohort_changes *changes, const oa_cohort_table *table,
+                                const oa_cohort_changes *other) {
+    oa_status status = add_notes(changes, table, other->old);
+    if (status == OA_OK)
+        status = add_notes(changes, table, other->young);
+    for (size_t i = 0; i < OA_COHORT_MAX; i++) {
+        cohort_times *times = &changes->times[i];
+        times->newest_ms = later(times->newest_ms, other->times[i].newest_ms);
+        times->gone_ms = later(times->gone_ms, other->times[i].gone_ms);
+    }
+    return status;
+}
+
 /* ---- A list of all members ---- */
 
 bool oa_cohort_changes_allow(const oa_cohort_changes *changes, size_t cohort, int64_t time_ms) {

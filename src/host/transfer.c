@@ -166,19 +166,26 @@ void oa_transferred_clear(oa_transferred *transferred) {
 
 /* ---- The other end ---- */
 
+oa_status oa_changes_save(const oa_cohort_changes *changes, const oa_hash_key *key, size_t cohorts,
+                          char **out, size_t *len) {
+    *out = NULL;
+    *len = 0;
+    if (changes == NULL)
+        return OA_OK;
+    *len = oa_cohort_changes_bytes(changes, cohorts);
+    *out = malloc(*len);
+    if (*out == NULL)
+        return OA_NOMEM;
+    oa_cohort_changes_write(changes, key, cohorts, *out);
+    return OA_OK;
+}
+
 oa_status oa_captured_init(oa_captured *captured, const oa_hash_key *key,
                            const oa_cohort_table *table, const oa_cohort_changes *changes) {
     *captured = (oa_captured){0};
-    if (changes != NULL) {
-        const size_t cohorts = oa_cohort_table_cohorts(table);
-        captured->changes_bytes = oa_cohort_changes_bytes(changes, cohorts);
-        captured->changes = malloc(captured->changes_bytes);
-        if (captured->changes == NULL)
-            return OA_NOMEM;
-        oa_cohort_changes_write(changes, key, cohorts, captured->changes);
-    }
     captured->table = oa_cohort_table_image(table);
-    return OA_OK;
+    return oa_changes_save(changes, key, oa_cohort_table_cohorts(table), &captured->changes,
+                           &captured->changes_bytes);
 }
 
 oa_status oa_captured_read(const oa_captured *captured, size_t from, size_t len, char *out) {

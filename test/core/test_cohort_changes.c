@@ -279,6 +279,39 @@ static void test_another_process_goes_on_with_the_changes(void **state) {
     stop(&f);
 }
 
+static void test_the_changes_of_two_processes(void **state) {
+    (void)state;
+    fixture f, other;
+    start(&f);
+    start(&other);
+    assert_int_equal(put(&other, 0, false, 100, 1, 3), OA_OK);
+    assert_true(merge(&other, true));
+    assert_true(merge(&other, true)); /* 1 and 2 are given up */
+    assert_int_equal(put(&other, 0, true, 200, 20, 22), OA_OK);
+    assert_true(merge(&other, true)); /* in `old` */
+    assert_int_equal(put(&other, 0, false, 300, 5, 7), OA_OK);
+    assert_int_equal(put(&f, 0, true, 150, 30, 31), OA_OK);
+    assert_int_equal(put(&f, 0, false, 250, 21, 22), OA_OK);
+    assert_int_equal(put(&f, 0, true, 350, 5, 6), OA_OK);
+    assert_int_equal(oa_cohort_changes_add(f.changes, f.table, other.changes), OA_OK);
+    assert_int_equal(find(&f, 20), 1);
+    assert_int_equal(find(&f, 21), 0); /* the latest counts */
+    assert_int_equal(find(&f, 30), 1);
+    assert_int_equal(find(&f, 5), 1);
+    assert_int_equal(find(&f, 6), 0);
+    assert_false(oa_cohort_changes_allow(f.changes, 0, 99));
+    assert_true(oa_cohort_changes_allow(f.changes, 0, 100));
+    /* Twice is once, and what a list replaced is not brought back. */
+    assert_int_equal(oa_cohort_changes_add(f.changes, f.table, other.changes), OA_OK);
+    assert_int_equal(oa_cohort_changes_count(f.changes), 5);
+    assert_int_equal(list(&f, 250, 0, 3), 1); /* 5 enters, and 6 is not there */
+    assert_int_equal(oa_cohort_changes_add(f.changes, f.table, other.changes), OA_OK);
+    assert_int_equal(find(&f, 20), 0);
+    assert_int_equal(find(&f, 5), 1);
+    stop(&f);
+    stop(&other);
+}
+
 static void test_bytes_that_are_no_changes(void **state) {
     (void)state;
     fixture f;
@@ -363,6 +396,7 @@ int main(void) {
         cmocka_unit_test(test_a_full_overlay_waits_for_a_merge),
         cmocka_unit_test(test_too_many_to_be_counted),
         cmocka_unit_test(test_another_process_goes_on_with_the_changes),
+        cmocka_unit_test(test_the_changes_of_two_processes),
         cmocka_unit_test(test_bytes_that_are_no_changes),
         cmocka_unit_test(test_in_any_order),
     };

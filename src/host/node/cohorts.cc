@@ -10,12 +10,14 @@
  */
 #include "cohorts.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "../base64.h"
+#include "../lock.h"
 #include "loader.h"
 #include "messages.h"
 #include "values.h"
@@ -45,6 +47,7 @@ struct Host {
     Cohorts *wrapper = nullptr;               /* until it is collected */
     LoadCall *call = nullptr;                 /* the load that is under way */
     size_t cohorts = 0;
+    int lock = -1;
     bool ending = false;
 };
 
@@ -70,6 +73,11 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
                                InstanceMethod<&Cohorts::Captured>("captured"),
                                InstanceMethod<&Cohorts::Release>("release"),
                                InstanceMethod<&Cohorts::Adopt>("adopt"),
+                               InstanceMethod<&Cohorts::Save>("save"),
+                               InstanceMethod<&Cohorts::Resume>("resume"),
+                               InstanceMethod<&Cohorts::Growth>("growth"),
+                               InstanceMethod<&Cohorts::Lock>("lock"),
+                               InstanceMethod<&Cohorts::Unlock>("unlock"),
                                InstanceMethod<&Cohorts::Cancel>("cancel"),
                                InstanceMethod<&Cohorts::Abort>("abort"),
                                InstanceMethod<&Cohorts::Clear>("clear"),
@@ -98,6 +106,11 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
     Napi::Value Captured(const Napi::CallbackInfo &info);
     void Release(const Napi::CallbackInfo &info);
     Napi::Value Adopt(const Napi::CallbackInfo &info);
+    Napi::Value Save(const Napi::CallbackInfo &info);
+    Napi::Value Resume(const Napi::CallbackInfo &info);
+    Napi::Value Growth(const Napi::CallbackInfo &info);
+    Napi::Value Lock(const Napi::CallbackInfo &info);
+    void Unlock(const Napi::CallbackInfo &info);
     Napi::Value Await(Napi::Env env, oa_status status, LoadCall *call);
     void Cancel(const Napi::CallbackInfo &info);
     void Abort(const Napi::CallbackInfo &info);
@@ -398,6 +411,48 @@ Napi::Value Cohorts::Captured(const Napi::CallbackInfo &info) {
 
 void Cohorts::Release(const Napi::CallbackInfo &) { oa_loader_release(host_->loader); }
 
+/* save(): the changes as bytes; null for none. */
+Napi::Value Cohorts::Save(const Napi::CallbackInfo &info) {
+    char *bytes = nullptr;
+    size_t len = 0;
+    const oa_status status = oa_loader_save(host_->loader, &bytes, &len);
+    if (status != OA_OK)
+        ThrowStatus(info.Env(), status);
+    if (bytes == nullptr)
+        return info.Env().Null();
+    Napi::Value copy = Napi::Buffer<char>::Copy(info.Env(), bytes, len);
+    std::free(bytes);
+    return copy;
+}
+
+/* resume(bytes): go on with such changes; the name of the status. */
+Napi::Value Cohorts::Resume(const Napi::CallbackInfo &info) {
+    const Napi::Buffer<char> bytes = info[0].As<Napi::Buffer<char>>();
+    const oa_status status = oa_loader_resume(host_->loader, {bytes.Data(), bytes.Length()});
+    return Napi::String::New(info.Env(), oa_status_name(status));
+}
+
+/* growth(): by how many the changes make each cohort larger. */
+Napi::Value Cohorts::Growth(const Napi::CallbackInfo &info) {
+    int64_t growth[OA_COHORT_MAX];
+    oa_loader_growth(host_->loader, growth);
+    Napi::Array list = Napi::Array::New(info.Env());
+    for (uint32_t i = 0; i < host_->cohorts; i++)
+        list.Set(i, static_cast<double>(growth[i]));
+    return list;
+}
+
+/* lock(path): whether this object has the lock on a file now, until unlock(), or its end. */
+Napi::Value Cohorts::Lock(const Napi::CallbackInfo &info) {
+    if (host_->lock < 0)
+        host_->lock = oa_lock_take(info[0].As<Napi::String>().Utf8Value().c_str());
+    return Napi::Boolean::New(info.Env(), host_->lock >= 0);
+}
+
+void Cohorts::Unlock(const Napi::CallbackInfo &) {
+    oa_lock_release(std::exchange(host_->lock, -1));
+}
+
 /* ---- Messages ---- */
 
 Napi::Object ToMoved(Napi::Env env, oa_status status, const oa_cohort_moved &moved) {
@@ -463,6 +518,7 @@ void End(Host *host) {
     host->ending = true;
     delete host->call; /* whatever awaits it goes with the environment */
     host->call = nullptr;
+    oa_lock_release(std::exchange(host->lock, -1));
     oa_loader_destroy(host->loader);
 }
 

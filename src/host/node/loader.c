@@ -453,6 +453,28 @@ size_t oa_loader_changes(const oa_loader *loader) {
     return loader->changes == NULL ? 0 : oa_cohort_changes_count(loader->changes);
 }
 
+oa_status oa_loader_save(const oa_loader *loader, char **out, size_t *len) {
+    return oa_changes_save(loader->changes, &loader->key, loader->name_count, out, len);
+}
+
+oa_status oa_loader_resume(oa_loader *loader, oa_str bytes) {
+    if (loader->changes == NULL)
+        return OA_CLOSED;
+    oa_cohort_changes *saved = NULL;
+    oa_status status =
+        oa_cohort_changes_open(&loader->key, bytes, loader->name_count, MAX_CHANGES, &saved);
+    if (status == OA_OK)
+        status = oa_cohort_changes_add(loader->changes, loader->table, saved);
+    oa_cohort_changes_free(saved);
+    return status;
+}
+
+void oa_loader_growth(const oa_loader *loader, int64_t growth[OA_COHORT_MAX]) {
+    memset(growth, 0, OA_COHORT_MAX * sizeof(growth[0]));
+    if (loader->changes != NULL && loader->table != NULL)
+        oa_cohort_changes_growth(loader->changes, loader->table, growth);
+}
+
 const oa_hash_key *oa_loader_key(const oa_loader *loader) { return &loader->key; }
 
 static oa_status copy_load(load_job *job, const oa_load *load) {
