@@ -49,52 +49,90 @@ function parseName(name, cohortId) {
     : { sync: `${time} ${routingKey}`, time, kind, timeMillis };
 }
 
-/** The syncs of a cohort whose files are among `names`, from the first to the last: { time, files: kind -> name }. */
-function syncsOf(names, cohortId) {
-  const syncs = new Map();
-  for (const name of [...names].sort()) {
-    const parsed = parseName(name, cohortId);
-    if (parsed !== null) {
-      const { sync, time, timeMillis, kind } = parsed;
-      const entry = syncs.get(sync) ?? { sync, time, timeMillis, files: {} };
-      entry.files[kind] = name;
-      syncs.set(sync, entry);
-    }
-  }
-  return [...syncs.values()].sort((a, b) => (a.sync < b.sync ? -1 : 1));
-}
-
-const lacks = ({ files }, kinds = KINDS) => kinds.filter((kind) => files[kind] === undefined);
+/** Complete syncs that are kept. */
+const KEPT = 2;
+const FROM_THE_SECOND_ON = KINDS.filter((kind) => kind !== 'existing');
 
 /**
- * Choose the files that make up the members: { parts: [{ name, change }], timeMillis }, in the order in which they are to
- * be read; or { problem }.
+ * The exports of one cohort that lie in a directory. Those of years are ten thousands of files, so what is older than two
+ * complete syncs is not kept. The second is for the time in which files of the first are still written.
  */
-function choose(names, cohortId) {
-  const syncs = syncsOf(names, cohortId);
-  const base = syncs.findLastIndex((sync) => lacks(sync).length === 0);
-  if (base === -1) {
-    const last = syncs.at(-1);
-    return {
-      problem:
-        last === undefined
-          ? `no file of cohort ${cohortId} is in it`
-          : `no sync in it is complete: of ${last.time} there is no file '${lacks(last)[0]}'`,
-    };
+class Exports {
+  #cohortId;
+  #syncs = new Map(); // time and routing key -> { sync, time, timeMillis, files: kind -> name }
+  #complete = []; // the latest two of those that have all files, the latest first
+
+  constructor(cohortId) {
+    this.#cohortId = cohortId;
   }
-  const after = syncs.slice(base + 1);
-  const end = after.findIndex((sync) => lacks(sync, ['entering', 'exiting']).length > 0);
-  const used = [syncs[base], ...after.slice(0, end === -1 ? after.length : end)];
-  const parts = used.flatMap(({ files }, index) =>
-    KINDS.filter((kind) => index === 0 || kind !== 'existing').map((kind) => ({
-      name: files[kind],
-      change: CHANGES[kind],
-    })),
-  );
-  if (parts.length > MAX_FILES) {
-    return { problem: `more than ${MAX_FILES} files follow the last complete sync` };
+
+  /** Add a file of the directory, if it is one of them. */
+  add(name) {
+    const parsed = parseName(name, this.#cohortId);
+    if (parsed === null || parsed.sync < this.#complete[KEPT - 1]?.sync) {
+      return;
+    }
+    const { kind, ...sync } = parsed;
+    const entry = this.#syncs.get(sync.sync) ?? { ...sync, files: {} };
+    this.#syncs.set(sync.sync, entry);
+    if (entry.files[kind] === undefined || entry.files[kind] < name) {
+      entry.files[kind] = name; // compressed or not, one of them is enough
+    }
+    if (KINDS.every((each) => entry.files[each] !== undefined)) {
+      this.#note(entry);
+    }
   }
-  return { parts, timeMillis: used.at(-1).timeMillis };
+
+  #note(entry) {
+    if (this.#complete.includes(entry)) {
+      return;
+    }
+    this.#complete.push(entry);
+    this.#complete.sort((a, b) => (a.sync > b.sync ? -1 : 1));
+    if (this.#complete.length > KEPT) {
+      this.#syncs.delete(this.#complete.pop().sync);
+    }
+  }
+
+  /**
+   * Choose the files that make up the members, without those of the Set `busy`: { parts: [{ name, change }], timeMillis },
+   * in the order in which they are to be read; or { problem }.
+   */
+  choose(busy) {
+    const isThere = ({ files }, kind) => files[kind] !== undefined && !busy.has(files[kind]);
+    const hasAll = (sync, kinds) => kinds.every((kind) => isThere(sync, kind));
+    let base = null;
+    let last = null;
+    for (const sync of this.#syncs.values()) {
+      last = last === null || sync.sync > last.sync ? sync : last;
+      if ((base === null || sync.sync > base.sync) && hasAll(sync, KINDS)) {
+        base = sync;
+      }
+    }
+    if (base === null) {
+      return {
+        problem:
+          last === null
+            ? `no file of cohort ${this.#cohortId} is in it`
+            : `no sync in it is complete: of ${last.time} there is no file '${KINDS.find((kind) => !isThere(last, kind))}'`,
+      };
+    }
+    const after = [...this.#syncs.values()]
+      .filter(({ sync }) => sync > base.sync)
+      .sort((a, b) => (a.sync < b.sync ? -1 : 1));
+    const end = after.findIndex((sync) => !hasAll(sync, FROM_THE_SECOND_ON));
+    const used = after.slice(0, end === -1 ? after.length : end);
+    const partsOf = ({ files }, kinds) =>
+      kinds.map((kind) => ({ name: files[kind], change: CHANGES[kind] }));
+    const parts = [
+      ...partsOf(base, KINDS),
+      ...used.flatMap((sync) => partsOf(sync, FROM_THE_SECOND_ON)),
+    ];
+    if (parts.length > MAX_FILES) {
+      return { problem: `more than ${MAX_FILES} files follow the last complete sync` };
+    }
+    return { parts, timeMillis: (used.at(-1) ?? base).timeMillis };
+  }
 }
 
-module.exports = { MAX_FILES, choose, parsePattern };
+module.exports = { Exports, MAX_FILES, parsePattern };

@@ -10,11 +10,13 @@ const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { choose } = require('./exports.js');
+const { Exports } = require('./exports.js');
 
 const MAX_NAME_LENGTH = 32;
 /** A file of a directory that was written to since may still be copied. */
 const QUIET_MILLIS = 5000;
+/** Names of a directory that are read at once. */
+const NAMES = 256;
 
 const failed = (what, error) => ({
   outcome: { kind: 'failed', message: `${what} cannot be read (${error.code})` },
@@ -58,9 +60,12 @@ class FileSource {
 
   async #requestExports(cohort, now) {
     const { directory, cohortId } = cohort.exports;
-    let names;
+    const exports = new Exports(cohortId);
     try {
-      names = await fs.promises.readdir(directory);
+      // Some names at a time, so that many do not hold the loop.
+      for await (const { name } of await fs.promises.opendir(directory, { bufferSize: NAMES })) {
+        exports.add(name);
+      }
     } catch (error) {
       return failed('the directory', error);
     }
@@ -69,10 +74,7 @@ class FileSource {
     this.#fresh.set(cohort, fresh);
     const isBusy = new Set();
     for (;;) {
-      const { parts, timeMillis, problem } = choose(
-        names.filter((name) => !isBusy.has(name)),
-        cohortId,
-      );
+      const { parts, timeMillis, problem } = exports.choose(isBusy);
       if (problem !== undefined) {
         return isBusy.size > 0
           ? { outcome: { kind: 'waiting', delayMillis: this.#quietMillis } }

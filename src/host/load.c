@@ -126,7 +126,8 @@ static bool read_open(int fd, const atomic_bool *cancelled, body *b) {
 
 static bool read_file(oa_str name, const atomic_bool *cancelled, body *b) {
     char *path = strndup(name.data, name.len);
-    const int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    /* A pipe is no file: it must not be waited for. */
+    const int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     bool is_read = false;
     if (fd >= 0) {
         is_read = read_open(fd, cancelled, b);

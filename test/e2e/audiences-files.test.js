@@ -3,6 +3,7 @@
 /** Cohorts from files that something else replaces. */
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -85,7 +86,8 @@ describe('a file', () => {
   });
 
   for (const [what, name, content, message] of [
-    ['a folder', 'cohort.csv', null, /it is not a file/],
+    ['a folder', 'cohort.csv', (file) => fs.mkdirSync(file), /it is not a file/],
+    ['a pipe', 'cohort.csv', (file) => execFileSync('mkfifo', [file]), /it is not a file/],
     ['without a column user_id', 'cohort.csv', 'id,name\n1,ann\n', /no cohort: .*user_id/],
     ['that is cut off', 'cohort.json', json(['ann']).slice(0, -3), /no cohort: /],
     [
@@ -102,9 +104,9 @@ describe('a file', () => {
       replace(file, good);
       const { audiences } = start(t, file);
       await audiences.ready();
-      if (content === null) {
+      if (typeof content === 'function') {
         fs.rmSync(file);
-        fs.mkdirSync(file);
+        content(file);
       } else {
         replace(file, content);
       }
