@@ -240,6 +240,7 @@ async function startServer(members) {
 
 async function serve(members) {
   const { CohortServer } = require('../support/audiences/server.js');
+  process.once('disconnect', () => process.exit());
   const server = await new CohortServer().listen();
   server.set('c', { count: members, nameOf: (index) => `user${String(index).padStart(16, '0')}` });
   process.send(server.options);
