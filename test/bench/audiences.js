@@ -77,7 +77,10 @@ function measureAttributes({ directory, idsFile }) {
   };
 }
 
-/** What refreshes of a large cohort do to the loop, and what as much time without one does. */
+/**
+ * What refreshes of a large cohort do to the loop, and what as much time without one does. No call of ours can hold the
+ * loop for longer than it is busy in a whole refresh.
+ */
 async function measureStall({ files }) {
   const file = path.join(path.dirname(files[0]), 'cohort.json');
   fs.linkSync(files[0], file);
@@ -277,7 +280,6 @@ async function run({ quick }) {
 
 function tablesOf({ millions, most, calls, stall, webhook, load }) {
   const attributes = (calls.attributes - calls.none) / 1000;
-  const more = stall.refresh.active - stall.idle.active;
   return {
     tables: [
       {
@@ -292,8 +294,8 @@ function tablesOf({ millions, most, calls, stall, webhook, load }) {
         ],
       },
       {
-        title: `The event loop while ${millions} million members are refreshed, and while it does nothing; ms`,
-        columns: ['', 'a refresh', 'nothing'],
+        title: `The event loop while ${millions} million members are refreshed, and in as much time in which only a file is looked at, each 50 ms; ms`,
+        columns: ['', 'a refresh', 'without'],
         rows: [
           ['it takes', stall.refresh.millis, stall.idle.millis],
           ['the loop is busy, in all its turns together', stall.refresh.active, stall.idle.active],
@@ -321,7 +323,12 @@ function tablesOf({ millions, most, calls, stall, webhook, load }) {
     ],
     bars: [
       { what: 'attributes() with 8 cohorts', unit: 'µs', value: attributes, most: 0.5 },
-      { what: 'the loop is busy, for a whole refresh', unit: 'ms', value: more, most: 2 },
+      {
+        what: 'the loop is busy, for a whole refresh',
+        unit: 'ms',
+        value: stall.refresh.active,
+        most: 2,
+      },
       { what: 'from a snapshot to ready', unit: 'ms', value: calls.readyMillis, most: 50 },
       { what: 'a message of 10,000 users', unit: 'ms', value: webhook.millis, most: 50 },
       {
