@@ -1,10 +1,11 @@
 /*
- * deflate.c: what the compression of a decision costs, beside zlib's fastest level.
+ * deflate.c: what the compression of a decision costs, as the core does it while it renders, beside
+ * zlib's fastest level on what it renders.
  *
  *   deflate [DECISIONS-IN-BODY] [ROUNDS]
  *
- * The body is like that of the renderer: two events for each decision, with a user id and two
- * insert_ids that repeat nothing. The best of the rounds counts; both ways take turns.
+ * Two dispatchers get the same decisions, of as many users, and render one body of them: one is to
+ * compress it, the other is not. The best of the rounds counts; all ways take turns.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,9 @@
 
 #include <zlib.h>
 
-#include "deflate.h"
+#include "oa.h"
+
+enum { PLAIN, GZIP, ZLIB, WAYS, A_MINUTE_MS = 60000 };
 
 static double now_ns(void) {
     struct timespec time;
@@ -29,126 +32,141 @@ static uint64_t draw(void) {
     return z ^ z >> 31;
 }
 
-/* ---- a body ---- */
+static oa_str str(const char *text) { return (oa_str){text, strlen(text)}; }
 
-enum { PLACES = 7 };
-
-static char *text;
-static size_t len;
-static oa_deflate *deflater;
-static oa_copies copies;
-static size_t before[PLACES]; /* where a part stood last */
-
-static void part(size_t place, const char *constant) {
-    const size_t part_len = strlen(constant);
-    if (before[place] > 0)
-        oa_copies_add(&copies, len, before[place], part_len);
-    before[place] = len;
-    memcpy(text + len, constant, part_len);
-    len += part_len;
+static void expect(bool is_so, const char *what) {
+    if (is_so)
+        return;
+    fprintf(stderr, "deflate: %s\n", what);
+    exit(1);
 }
 
-static void new_id(void) {
-    len += (size_t)sprintf(text + len, "%016llx%016llx", (unsigned long long)draw(),
-                           (unsigned long long)draw());
+/* ---- Dispatchers ---- */
+
+static oa_now now = {1764150000000, 1000};
+
+static oa_dispatcher *dispatcher_new(bool compression, uint32_t *variant) {
+    const oa_config config = {
+        .api_key = str("0123456789abcdef0123456789abcdef"),
+        .library = str("optimizely-amplitude/0.2.0"),
+        .event_type = str("Experiment Viewed"),
+        .property_prefix = str("[Optimizely] "),
+        .server_name = str("https://api2.amplitude.com/2/httpapi"),
+        .sends_identify = true,
+        .compression = compression,
+        .min_id_length = 5,
+        .flush_queue_size = 200,
+        .flush_max_retries = 12,
+        .max_age_ms = 24 * 60 * A_MINUTE_MS,
+        .max_queue_bytes = (size_t)64 << 20,
+        .max_body_bytes = (1 << 20) - 1,
+    };
+    oa_dispatcher *dispatcher = NULL;
+    expect(oa_dispatcher_new(&config, &dispatcher) == OA_OK &&
+               oa_dispatcher_add_variant(dispatcher, str("checkout_redesign"), str("treatment"),
+                                         str("checkout_experiment"), true, variant) == OA_OK,
+           "no memory");
+    return dispatcher;
 }
 
-static void decision(size_t number) {
-    part(0, ",{\"event_type\":\"$identify\",\"user_id\":\"");
-    const size_t origin = len - 12;
-    len += (size_t)sprintf(text + len, "user-%07llu", (unsigned long long)(draw() % 10000000));
-    part(1, "\",\"time\":");
-    len += (size_t)sprintf(text + len, "%llu", 1764150000000ull + number / 3);
-    part(2, ",\"insert_id\":\"");
-    const size_t origin_end = len;
-    new_id();
-    part(3, "\",\"library\":\"optimizely-amplitude/0.2.0\",\"user_properties\":{\"$set\":{"
-            "\"[Optimizely] checkout_redesign\":\"treatment\"}}}"
-            ",{\"event_type\":\"Experiment Viewed\"");
-    oa_copies_add(&copies, len, origin, origin_end - origin);
-    memcpy(text + len, text + origin, origin_end - origin);
-    len += origin_end - origin;
-    new_id();
-    part(4, "\",\"library\":\"optimizely-amplitude/0.2.0\",\"event_properties\":{"
-            "\"flag_key\":\"checkout_redesign\",\"variation_key\":\"treatment\","
-            "\"rule_key\":\"checkout_experiment\",\"enabled\":true}}");
+static void record(oa_dispatcher *dispatcher, uint32_t variant, size_t count, uint64_t seed) {
+    for (size_t i = 0; i < count; i++) {
+        char user[32];
+        const uint64_t number = (seed + i * 7919 * 7919) % 10000000;
+        oa_decision decision = {.variant_id = variant};
+        decision.user_id = (oa_str){
+            user, (size_t)snprintf(user, sizeof(user), "user-%07llu", (unsigned long long)number)};
+        const oa_now then = {now.wall_ms + (int64_t)i / 3, now.monotonic_ms};
+        oa_wake wake;
+        expect(oa_dispatcher_record(dispatcher, then, &decision, &wake) == OA_OK, "not recorded");
+    }
 }
 
-static void render(size_t decisions) {
-    len = 0;
-    memset(before, 0, sizeof(before));
-    copies.count = 0;
-    part(5, "{\"api_key\":\"0123456789abcdef0123456789abcdef\",\"events\":[");
-    for (size_t i = 0; i < decisions; i++)
-        decision(i);
-    part(6, "],\"options\":{\"min_id_length\":5}}");
+/* Render one body, and take the time of that. The body is lent until end_attempt(). */
+static oa_attempt *render(oa_dispatcher *dispatcher, double *ns) {
+    oa_attempt *attempt = oa_dispatcher_take_attempt(dispatcher, now);
+    expect(attempt != NULL, "there is no attempt");
+    const double start = now_ns();
+    expect(oa_attempt_render(attempt) == OA_OK, "no memory");
+    *ns = now_ns() - start;
+    return attempt;
 }
 
-/* ---- the two ways ---- */
+static void end_attempt(oa_dispatcher *dispatcher, oa_attempt *attempt) {
+    const oa_answer answer = {.status_code = 200, .body = str("{\"code\":200}"), .sent_bytes = 1};
+    oa_notice notice;
+    oa_attempt_answer(attempt, &answer);
+    oa_dispatcher_give_back(dispatcher, now, attempt);
+    while (oa_dispatcher_next_notice(dispatcher, &notice))
+        continue;
+}
 
-static unsigned char *packed;
-static size_t packed_cap;
+/* ---- zlib ---- */
 
-static size_t with_zlib(z_stream *zip) {
-    zip->next_in = (Bytef *)text;
-    zip->avail_in = (uInt)len;
+static double zlib_ns(z_stream *zip, oa_str text, size_t *len) {
+    static unsigned char packed[2 << 20];
+    zip->next_in = (Bytef *)(uintptr_t)text.data;
+    zip->avail_in = (uInt)text.len;
     zip->next_out = packed;
-    zip->avail_out = (uInt)packed_cap;
-    if (deflate(zip, Z_FINISH) != Z_STREAM_END)
-        exit(1);
-    const size_t total = zip->total_out;
+    zip->avail_out = sizeof(packed);
+    const double start = now_ns();
+    expect(deflate(zip, Z_FINISH) == Z_STREAM_END, "zlib refuses");
+    *len = zip->total_out;
     deflateReset(zip);
-    return total;
+    return now_ns() - start;
 }
 
-static void check(oa_str zipped) {
-    unsigned char *again = malloc(len + 1);
+static void check(oa_str zipped, oa_str text) {
+    static unsigned char again[2 << 20];
     z_stream zip = {.next_in = (Bytef *)(uintptr_t)zipped.data,
                     .avail_in = (uInt)zipped.len,
                     .next_out = again,
-                    .avail_out = (uInt)len + 1};
+                    .avail_out = sizeof(again)};
     inflateInit2(&zip, 15 + 16);
-    if (inflate(&zip, Z_FINISH) != Z_STREAM_END || zip.total_out != len ||
-        memcmp(again, text, len) != 0) {
-        fprintf(stderr, "deflate: the body is not what it was\n");
-        exit(1);
-    }
+    expect(inflate(&zip, Z_FINISH) == Z_STREAM_END && zip.total_out == text.len &&
+               memcmp(again, text.data, text.len) == 0,
+           "the body is not what it was");
     inflateEnd(&zip);
-    free(again);
 }
 
 int main(int argc, char **argv) {
     const size_t decisions = argc > 1 ? strtoul(argv[1], NULL, 10) : 999;
-    const size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 50;
-    const size_t repeats = 1 + 1000 / decisions;
-    text = malloc(1000 * (decisions + 1));
-    packed_cap = 1000 * (decisions + 1);
-    packed = malloc(packed_cap);
-    deflater = oa_deflate_new();
+    const size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 200;
+    uint32_t variant = 0;
+    oa_dispatcher *plain = dispatcher_new(false, &variant);
+    oa_dispatcher *compressing = dispatcher_new(true, &variant);
     z_stream zip = {0};
-    if (deflateInit2(&zip, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        return 1;
-    render(decisions);
-    check(oa_deflate_gzip(deflater, (oa_str){text, len}, &copies));
+    expect(deflateInit2(&zip, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK, "no zlib");
 
-    double best[2] = {1e18, 1e18};
-    size_t size[2] = {0, 0};
+    double best[WAYS] = {1e18, 1e18, 1e18};
+    size_t size[WAYS] = {0};
     for (size_t round = 0; round < rounds; round++) {
-        const double start = now_ns();
-        for (size_t i = 0; i < repeats; i++)
-            size[0] = with_zlib(&zip);
-        const double middle = now_ns();
-        for (size_t i = 0; i < repeats; i++)
-            size[1] = oa_deflate_gzip(deflater, (oa_str){text, len}, &copies).len;
-        const double end = now_ns();
-        best[0] = middle - start < best[0] ? middle - start : best[0];
-        best[1] = end - middle < best[1] ? end - middle : best[1];
+        const uint64_t seed = draw();
+        double ns[WAYS];
+        record(plain, variant, decisions, seed);
+        record(compressing, variant, decisions, seed);
+        now.wall_ms += A_MINUTE_MS;
+        now.monotonic_ms += A_MINUTE_MS;
+        oa_attempt *texts = render(plain, &ns[PLAIN]);
+        oa_attempt *zipped = render(compressing, &ns[GZIP]);
+        const oa_str text = oa_attempt_body(texts);
+        size[PLAIN] = text.len;
+        size[GZIP] = oa_attempt_body(zipped).len;
+        check(oa_attempt_body(zipped), text);
+        ns[ZLIB] = zlib_ns(&zip, text, &size[ZLIB]);
+        end_attempt(plain, texts);
+        end_attempt(compressing, zipped);
+        for (int way = 0; way < WAYS; way++)
+            best[way] = ns[way] < best[way] ? ns[way] : best[way];
     }
     const double count = (double)decisions;
-    printf("%zu decisions in a body, %.0f bytes each\n", decisions, (double)len / count);
-    static const char *const names[2] = {"zlib, level 1", "deflate.c"};
-    for (int way = 0; way < 2; way++)
-        printf("%-14s %8.1f bytes %8.0f ns a decision\n", names[way], (double)size[way] / count,
-               best[way] / count / (double)repeats);
+    static const char *const names[WAYS] = {"rendered", "compressed", "by zlib"};
+    best[GZIP] -= best[PLAIN];
+    for (int way = 0; way < WAYS; way++)
+        printf("%-12s %8.1f bytes %8.0f ns a decision\n", names[way], (double)size[way] / count,
+               best[way] / count);
+    deflateEnd(&zip);
+    oa_dispatcher_free(plain);
+    oa_dispatcher_free(compressing);
     return 0;
 }

@@ -110,10 +110,10 @@ static size_t number_of(const char *variation) {
 
 /* ---- the server ---- */
 
+/* Of an insert_id the second half is looked at: a $identify may have the first of its event. */
 static bool is_repeat(history *h, const char *insert_id) {
-    char half[17];
-    snprintf(half, sizeof(half), "%.16s", insert_id);
-    const uint64_t id = strtoull(half, NULL, 16);
+    const size_t len = strlen(insert_id);
+    const uint64_t id = strtoull(insert_id + (len > 16 ? len - 16 : 0), NULL, 16);
     size_t at = id % ID_SLOTS;
     while (h->ids[at] != 0 && h->ids[at] != id)
         at = (at + 1) % ID_SLOTS;

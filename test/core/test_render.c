@@ -366,7 +366,7 @@ static void an_insert_id_covers_what_its_event_says(void **state) {
     } cases[] = {
         {"p.", "Viewed", NULL, 0, 0, 0, NONE, NONE, NONE},
         {"q.", "Viewed", NULL, 0, 0, 0, I, I, M},
-        {"p.", "Seen", NULL, 0, 0, 0, E, NONE, M},
+        {"p.", "Seen", NULL, 0, 0, 0, I | E, NONE, M}, /* half of an I is of its E */
         {"p.", "Viewed", "\"plan\":1", 0, 0, 0, I, I, NONE},
         {"p.", "Viewed", NULL, 1, 0, 0, I, I, NONE}, /* in another process */
         {"p.", "Viewed", NULL, 0, 1, 0, I | E, I | X, M},
@@ -392,6 +392,24 @@ static void an_insert_id_covers_what_its_event_says(void **state) {
                                      : format == 1 ? cases[i].differ_ix
                                                    : cases[i].differ_m);
         }
+    }
+}
+
+/* The half that they share is compressed; the other one is theirs alone. */
+static void a_set_shares_half_of_its_id_with_the_event_after_it(void **state) {
+    fixture *f = *state;
+    static const char *const formats[] = {"ie", "ix", "iex"};
+    for (size_t format = 0; format < sizeof(formats) / sizeof(formats[0]); format++) {
+        char ids[3][33];
+        choose_format(f, formats[format]);
+        restyle(f, "p.", f->config.event_type.data != NULL ? "Viewed" : NULL, NULL);
+        const size_t count = copy_ids(f, ids);
+        assert_int_equal(count, strlen(formats[format]));
+        assert_memory_equal(ids[0], ids[1], 16);
+        for (size_t i = 1; i < count; i++)
+            assert_memory_not_equal(ids[i] + 16, ids[i - 1] + 16, 16);
+        if (count > 2)
+            assert_memory_not_equal(ids[1], ids[2], 16);
     }
 }
 
@@ -498,6 +516,7 @@ int main(void) {
         TEST(what_sets_a_property_again_has_an_id_of_its_time),
         TEST(insert_ids_tell_decisions_apart),
         TEST(an_insert_id_covers_what_its_event_says),
+        TEST(a_set_shares_half_of_its_id_with_the_event_after_it),
         TEST(a_variant_holds_all_of_a_decision),
     };
 #undef TEST

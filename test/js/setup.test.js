@@ -32,7 +32,13 @@ const AS_USER = 'process.getuid = () => 1000;\n';
 function setup(t, programs, files = {}) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-setup-')));
   t.after(() => fs.rmSync(dir, { recursive: true }));
-  for (const name of ['lib', 'src', path.join('test', 'support'), 'package-lock.json']) {
+  for (const name of [
+    'lib',
+    'src',
+    path.join('test', 'support'),
+    path.join('test', 'python'),
+    'package-lock.json',
+  ]) {
     fs.cpSync(path.join(ROOT, name), path.join(dir, name), { recursive: true });
   }
   const bin = path.join(dir, 'bin');

@@ -205,9 +205,10 @@ static oa_hash combine(const oa_frame *frame, oa_hash a, oa_hash b) {
     return oa_hash_bytes(&frame->hash_key, pair, sizeof(pair));
 }
 
-/* The id of the $identify that `records` share. */
+/* The id of the $identify that `records` share. It has its first half from `follows`, the id of the
+ * event that comes next, or NULL: that compresses. The other half, 64 bits, is its own. */
 static oa_hash shared_id(const oa_frame *frame, oa_hash identity, oa_record *const *records,
-                         size_t count) {
+                         size_t count, const oa_hash *follows) {
     oa_hash id = identify_id(frame, identity, records[0]);
     for (size_t i = 1; i < count; i++)
         id = combine(frame, id, identify_id(frame, identity, records[i]));
@@ -215,6 +216,8 @@ static oa_hash shared_id(const oa_frame *frame, oa_hash identity, oa_record *con
     for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++)
         if (shared[i].len > 0)
             id = combine(frame, id, oa_hash_bytes(&frame->hash_key, shared[i].data, shared[i].len));
+    if (follows != NULL)
+        id.high = follows->high;
     return id;
 }
 
@@ -307,6 +310,9 @@ typedef struct run {
     size_t origin_at;
     size_t origin_len;
     int64_t origin_ms;
+    /* Of the first record, if it has them. */
+    oa_hash event_id;
+    oa_hash exposure_id;
 } run;
 
 /* Whether a record has a part in a $identify. */
@@ -368,6 +374,14 @@ static void append_rendered(run *r, oa_str members, const oa_hash *id, event_ran
     OA_BUF_LITERAL(text, "},");
 }
 
+/* Return the id of the event that follows the $identify of a run, or NULL. */
+static const oa_hash *first_id(const run *r) {
+    const bool has_one = has_event(r->frame, r->records[0]);
+    if (has_exposure(r->frame, r->records[0]) && !(has_one && r->frame->event_sets_property))
+        return &r->exposure_id;
+    return has_one ? &r->event_id : NULL;
+}
+
 /* Render the events of a record that came rendered, which is a run by itself. */
 static void append_all_rendered(run *r) {
     const oa_frame *frame = r->frame;
@@ -376,20 +390,17 @@ static void append_all_rendered(run *r) {
         append_rendered(r, oa_record_event_properties(record), NULL, RANK_EVENT);
         return;
     }
-    const oa_hash ids[] = {
-        shared_id(frame, r->identity, r->records, 1),
-        exposure_id(frame, r->identity, record),
-        event_id(frame, r->identity, record),
-    };
-    if (has_identify(frame, record))
-        append_rendered(r, oa_record_user_properties(record), &ids[0], RANK_IDENTIFY);
+    if (has_identify(frame, record)) {
+        const oa_hash id = shared_id(frame, r->identity, r->records, 1, first_id(r));
+        append_rendered(r, oa_record_user_properties(record), &id, RANK_IDENTIFY);
+    }
     const bool sends_event = has_event(frame, record);
     if (sends_event && frame->event_sets_property)
-        append_rendered(r, oa_record_event_properties(record), &ids[2], RANK_EVENT);
+        append_rendered(r, oa_record_event_properties(record), &r->event_id, RANK_EVENT);
     if (has_exposure(frame, record))
-        append_rendered(r, oa_record_fields(record), &ids[1], rank_of_exposure(frame));
+        append_rendered(r, oa_record_fields(record), &r->exposure_id, rank_of_exposure(frame));
     if (sends_event && !frame->event_sets_property)
-        append_rendered(r, oa_record_event_properties(record), &ids[2], RANK_EVENT);
+        append_rendered(r, oa_record_event_properties(record), &r->event_id, RANK_EVENT);
 }
 
 /* Append the beginning of an event of record `at` of the run, and note that it stands for `count`
@@ -413,8 +424,8 @@ static void append_identify(run *r) {
     const oa_frame *frame = r->frame;
     oa_buf *text = &r->body->text;
     start_event(r, &frame->identify_head, 0, r->count);
-    append_id(r->body, shared_id(frame, r->identity, r->records, r->count), r->records[0],
-              RANK_IDENTIFY);
+    append_id(r->body, shared_id(frame, r->identity, r->records, r->count, first_id(r)),
+              r->records[0], RANK_IDENTIFY);
     append_part(r->body, OA_ROLE_MIDDLE, &frame->identify_middle);
     for (size_t i = 0; i < r->count; i++) {
         if (i > 0)
@@ -442,7 +453,8 @@ static void append_exposure(run *r, size_t at) {
     const oa_record *record = r->records[at];
     oa_buf *text = &r->body->text;
     start_event(r, &frame->exposure_head, at, 1);
-    append_id(r->body, exposure_id(frame, r->identity, record), record, rank_of_exposure(frame));
+    append_id(r->body, at == 0 ? r->exposure_id : exposure_id(frame, r->identity, record), record,
+              rank_of_exposure(frame));
     append_middle(r, record);
     oa_body_append_constant(r->body, OA_ROLE_VARIANT, record->variant->exposure_json);
     append_more(r->body, OA_ROLE_EVENT_PROPERTIES, oa_record_event_properties(record));
@@ -455,7 +467,8 @@ static void append_event(run *r, size_t at) {
     const oa_variant *variant = record->variant;
     oa_buf *text = &r->body->text;
     start_event(r, &frame->event_head, at, 1);
-    append_id(r->body, event_id(frame, r->identity, record), record, RANK_EVENT);
+    append_id(r->body, at == 0 ? r->event_id : event_id(frame, r->identity, record), record,
+              RANK_EVENT);
     append_middle(r, record);
     oa_body_append_constant(r->body, OA_ROLE_VARIANT, variant->event_json);
     append_more(r->body, OA_ROLE_EVENT_PROPERTIES, oa_record_event_properties(record));
@@ -516,6 +529,11 @@ static void append_run(const oa_frame *frame, oa_record *const *records, size_t 
         .count = count,
         .identity = oa_record_identity(records[0], &frame->hash_key),
     };
+    const bool is_decision = !oa_record_is_tracked(records[0]);
+    if (is_decision && has_event(frame, records[0]))
+        r.event_id = event_id(frame, r.identity, records[0]);
+    if (is_decision && has_exposure(frame, records[0]))
+        r.exposure_id = exposure_id(frame, r.identity, records[0]);
     if (records[0]->rendered) {
         append_all_rendered(&r);
         return;
