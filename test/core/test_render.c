@@ -351,6 +351,25 @@ static void restyle(fixture *f, const char *prefix, const char *event_type, cons
     oa_batch_add(f->batch, oa_queue_take(&f->queue));
 }
 
+static void a_body_is_compressed_from_256_bytes_on(void **state) {
+    fixture *f = *state;
+    char library[128];
+    size_t least = SIZE_MAX;
+    size_t most = 0;
+    memset(library, 'x', sizeof(library));
+    add(f, "ann", 0);
+    for (size_t len = 0; len < sizeof(library); len++) {
+        f->config.library = (oa_str){library, len};
+        choose_format(f, "i");
+        cJSON_Delete(render(f, 1 << 20));
+        const size_t size = f->body.text.len;
+        assert_int_equal(f->body.packed.data != NULL, size >= 256);
+        least = size < least ? size : least;
+        most = size > most ? size : most;
+    }
+    assert_true(least < 255 && most > 256);
+}
+
 static void an_insert_id_covers_what_its_event_says(void **state) {
     fixture *f = *state;
     char was[3][33];
@@ -515,6 +534,7 @@ int main(void) {
         TEST(where_events_set_properties_no_identify_is_shared_or_changes),
         TEST(what_sets_a_property_again_has_an_id_of_its_time),
         TEST(insert_ids_tell_decisions_apart),
+        TEST(a_body_is_compressed_from_256_bytes_on),
         TEST(an_insert_id_covers_what_its_event_says),
         TEST(a_set_shares_half_of_its_id_with_the_event_after_it),
         TEST(a_variant_holds_all_of_a_decision),

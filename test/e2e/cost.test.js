@@ -8,14 +8,19 @@
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const http = require('node:http');
+const path = require('node:path');
 const { after, before, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
 const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { certificates } = require('../support/network/certificates.js');
 const { createNotification } = require('../support/optimizely/sdk.js');
+const { startChild } = require('../support/process/child.js');
 
 /** There may be other load on the machine. */
 const ATTEMPTS = { least: 5, most: 20 };
 const ID_LENGTH = 16;
+const LIB = path.join(__dirname, '..', '..', 'lib');
 
 const idOf = (number) => String(number).padStart(ID_LENGTH, 'u');
 
@@ -154,5 +159,44 @@ describe('the cost of a decision', () => {
     const dispatcher = start();
     await costOf(dispatcher, 20_000);
     assert.equal(dispatcher.stats().queue.bytes, 0);
+  });
+});
+
+describe('the cost of a TLS connection', () => {
+  /** Prints the least CPU of a decision over a new connection: with Node's list of CAs, and with one CA. */
+  const SCRIPT = `
+    const [lib, serverUrl, caFile] = process.argv.slice(1);
+    const { createDispatcher } = require(lib);
+    const { createNotification } = require(lib.replace(/lib$/, 'test/support/optimizely/sdk.js'));
+    async function leastCpu(options) {
+      const dispatcher = createDispatcher({ apiKey: 'cost', serverUrl, dedupe: false, ...options });
+      let least = Infinity;
+      for (let i = 0; i < 12; i++) {
+        const before = process.cpuUsage();
+        dispatcher.onDecision(createNotification('user_1'));
+        const { delivered } = await dispatcher.flush();
+        const { user, system } = process.cpuUsage(before);
+        least = delivered === 1 ? Math.min(least, user + system) : NaN;
+      }
+      await dispatcher.close();
+      return least;
+    }
+    (async () => console.log(JSON.stringify([await leastCpu({}), await leastCpu({ caFile })])))();`;
+
+  it('does not depend on how many CAs are trusted', async (t) => {
+    const amplitude = await startAmplitude({ tls: true });
+    amplitude.setFault('closeAfterAnswer');
+    try {
+      const { caFile } = certificates();
+      const child = startChild(t, ['-e', SCRIPT, LIB, amplitude.httpapi, caFile], {
+        env: { NODE_EXTRA_CA_CERTS: caFile },
+      });
+      await child.endsWith(0);
+      const [withList, withOne] = JSON.parse(child.stdout);
+      assert.ok(withList <= 5 * withOne, `${withList} and ${withOne} microseconds`);
+      assert.equal(amplitude.connections, 24);
+    } finally {
+      await amplitude.close();
+    }
   });
 });
