@@ -192,7 +192,8 @@ static uint8_t count_events(const oa_dispatcher *d, const oa_record *before,
 static bool stored(oa_dispatcher *d, oa_lane *lane, oa_now now, oa_record *record,
                    const oa_record *before) {
     record->seq = d->next_seq++;
-    record->events = record->recheck ? 0 : count_events(d, before, record);
+    if (!record->recheck)
+        record->events = count_events(d, before, record) & 3u;
     d->stats.accepted++;
     d->stats.pending++;
     const bool was_below = lane->queue_events < d->flush_queue_size;

@@ -8,7 +8,7 @@ enum {
     MIN_CHUNK_BYTES = 1024,
     MAX_CHUNK_BYTES = 64 * 1024,
     CHUNKS_AT_LIMIT = 16,
-    MAX_SPARE_CHUNKS = 16, /* 1 MiB, about 14,000 decisions */
+    MAX_SPARE_CHUNKS = 16, /* 1 MiB, about 17,000 decisions */
 };
 
 typedef struct oa_chunk {
@@ -22,10 +22,13 @@ typedef struct oa_chunk {
 } oa_chunk;
 
 static size_t bytes_of(const oa_record *record) {
-    const size_t len = sizeof(*record) + record->user_id_len + record->device_id_len +
-                       record->fields_len + record->event_properties_len +
-                       record->user_properties_len;
-    return (len + 7) & ~(size_t)7;
+    size_t len = sizeof(*record) + record->user_id_len + record->device_id_len;
+    if (record->has_members) {
+        const oa_members members = oa_record_members(record);
+        len += sizeof(members) + members.fields_len + members.event_properties_len +
+               members.user_properties_len;
+    }
+    return (len + OA_RECORD_UNIT - 1) & ~(size_t)(OA_RECORD_UNIT - 1);
 }
 
 void oa_arena_init(oa_arena *arena, size_t max_bytes) {
@@ -146,9 +149,18 @@ static oa_record *extend(oa_queue *queue, size_t len, bool limited) {
     return record;
 }
 
+/* Where a record is in its chunk. One that is larger than a chunk is alone in its own. */
+static size_t offset_of(const oa_record *record) {
+    return (size_t)record->offset_units * OA_RECORD_UNIT;
+}
+
+static void set_offset(oa_record *record, size_t offset) {
+    record->offset_units = (offset / OA_RECORD_UNIT) & 0x1FFF;
+}
+
 /* The chunk that holds `record`. */
 static oa_chunk *chunk_of(const oa_record *record) {
-    return (oa_chunk *)((uintptr_t)record - record->offset - offsetof(oa_chunk, data));
+    return (oa_chunk *)((uintptr_t)record - offset_of(record) - offsetof(oa_chunk, data));
 }
 
 static char *put(char *to, oa_str str) {
@@ -157,26 +169,42 @@ static char *put(char *to, oa_str str) {
     return to + str.len;
 }
 
-oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decision *decision,
-                          oa_record **out) {
-    oa_record header = {
-        .variant = variant,
-        .user_id_len = (uint16_t)decision->user_id.len,
-        .device_id_len = (uint16_t)decision->device_id.len,
+/* Return how many bytes a decision takes as a record, and fill in the lengths of its members. */
+static size_t measure(const oa_decision *decision, oa_members *members) {
+    *members = (oa_members){
         .fields_len = (uint32_t)decision->fields.len,
         .event_properties_len = (uint32_t)decision->event_properties.len,
         .user_properties_len = (uint32_t)decision->user_properties.len,
+    };
+    const size_t members_len =
+        decision->fields.len + decision->event_properties.len + decision->user_properties.len;
+    const size_t len = sizeof(oa_record) + decision->user_id.len + decision->device_id.len +
+                       (members_len > 0 ? sizeof(*members) + members_len : 0);
+    return (len + OA_RECORD_UNIT - 1) & ~(size_t)(OA_RECORD_UNIT - 1);
+}
+
+oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decision *decision,
+                          oa_record **out) {
+    oa_members members;
+    oa_record *record = extend(queue, measure(decision, &members), true);
+    if (record == NULL)
+        return OA_QUEUE_FULL;
+    const bool has_members =
+        (members.fields_len | members.event_properties_len | members.user_properties_len) != 0;
+    *record = (oa_record){
+        .variant = variant,
+        .user_id_len = decision->user_id.len & 0x1FFF,
+        .device_id_len = decision->device_id.len & 0x1FFF,
+        .has_members = has_members,
         .has_id = variant != NULL,
         .alone = decision->rendered,
         .rendered = decision->rendered,
     };
-    oa_record *record = extend(queue, bytes_of(&header), true);
-    if (record == NULL)
-        return OA_QUEUE_FULL;
-    header.offset = (uint32_t)queue->last->last;
+    set_offset(record, queue->last->last);
     oa_variant_ref(variant);
-    *record = header;
     char *to = record->bytes;
+    if (has_members)
+        to = put(to, (oa_str){(const char *)&members, sizeof(members)});
     to = put(to, decision->user_id);
     to = put(to, decision->device_id);
     to = put(to, decision->fields);
@@ -192,7 +220,7 @@ oa_status oa_queue_move(oa_queue *queue, oa_record *record) {
     if (copy == NULL)
         return OA_NOMEM;
     memcpy(copy, record, len);
-    copy->offset = (uint32_t)queue->last->last;
+    set_offset(copy, queue->last->last);
     oa_variant_ref(copy->variant);
     oa_record_release(queue->arena, record);
     return OA_OK;
@@ -208,7 +236,7 @@ oa_record *oa_queue_peek(const oa_queue *queue) {
 
 oa_record *oa_queue_next(const oa_record *record) {
     const oa_chunk *chunk = chunk_of(record);
-    const size_t at = record->offset + bytes_of(record);
+    const size_t at = offset_of(record) + bytes_of(record);
     if (at < chunk->used)
         return (oa_record *)((uintptr_t)chunk->data + at);
     return chunk->next == NULL ? NULL : (oa_record *)(void *)chunk->next->data;

@@ -8,6 +8,8 @@
 #ifndef OA_RECORD_H
 #define OA_RECORD_H
 
+#include <string.h>
+
 #include "exposure.h"
 #include "hash.h"
 #include "oa.h"
@@ -21,48 +23,70 @@ typedef struct oa_record {
         struct oa_record *next; /* once it is dropped: the next one to be reported */
     };
     oa_occurrence occurrence;
-    uint32_t offset; /* from the head of its chunk */
+    /* There may be a million of these: 8 bytes in all, so that a header has 40. An id has 1024
+     * characters at most, of up to 4 bytes. */
+    uint32_t user_id_len : 13; /* 0: absent */
+    uint32_t device_id_len : 13;
+    uint32_t events : 2; /* what it adds to a request; an estimate, the renderer has the number */
+    uint32_t alone : 1;  /* never shares a $identify: Amplitude refused one that it had a part in */
+    uint32_t refused : 1;       /* never queued: kept only to be reported */
+    uint32_t has_id : 1;        /* it has an insert_id */
+    uint32_t has_members : 1;   /* `bytes` begin with an oa_members */
+    uint32_t offset_units : 13; /* from the head of its chunk, in units of OA_RECORD_UNIT bytes */
+    uint32_t regrouped : 15; /* how often it may have changed the $identify that it has a part in */
+    uint32_t property_only : 1; /* sets the property again, without an event that is counted */
+    uint32_t rendered : 1;      /* its events come whole: see oa_decision */
+    uint32_t recheck : 1;       /* a repeat, unless the store of the fleet knows another value */
+    uint32_t resent : 1; /* delivered; the property is set again, since another may be the last */
+    char bytes[];        /* user id, device id, fields, event properties, user properties */
+} oa_record;
+
+enum { OA_RECORD_UNIT = 8 };
+_Static_assert(sizeof(oa_record) <= 40, "there may be a million of these");
+
+/* How long the last three parts are; few records have any of them. */
+typedef struct oa_members {
     uint32_t fields_len;
     uint32_t event_properties_len;
     uint32_t user_properties_len;
-    uint16_t user_id_len; /* 0: absent */
-    uint16_t device_id_len;
-    uint16_t regrouped; /* how often it may have changed the $identify that it has a part in */
-    uint8_t events; /* what it adds to a request: an estimate, the renderer has the exact number */
-    bool alone : 1; /* never shares a $identify: Amplitude refused one that it had a part in */
-    bool refused : 1;       /* never queued: kept only to be reported */
-    bool has_id : 1;        /* it has an insert_id */
-    bool property_only : 1; /* sets the property again, without an event that is counted */
-    bool rendered : 1;      /* its events come whole: see oa_decision */
-    bool recheck : 1;       /* a repeat, unless the store of the fleet knows another value */
-    bool resent : 1; /* delivered; the property is set again, since another one may be the last */
-    char bytes[];    /* user id, device id, fields, event properties, user properties */
-} oa_record;
+} oa_members;
+
+static inline oa_members oa_record_members(const oa_record *record) {
+    oa_members members = {0, 0, 0};
+    if (record->has_members)
+        memcpy(&members, record->bytes, sizeof(members));
+    return members;
+}
+
+/* Lend the ids, one after the other, and what follows them. */
+static inline const char *oa_record_ids(const oa_record *record) {
+    return record->bytes + (record->has_members ? sizeof(oa_members) : 0);
+}
 
 static inline bool oa_record_is_tracked(const oa_record *record) { return record->variant == NULL; }
 
 static inline oa_str oa_record_user_id(const oa_record *record) {
-    return (oa_str){record->user_id_len > 0 ? record->bytes : NULL, record->user_id_len};
+    return (oa_str){record->user_id_len > 0 ? oa_record_ids(record) : NULL, record->user_id_len};
 }
 
 static inline oa_str oa_record_device_id(const oa_record *record) {
-    const char *at = record->bytes + record->user_id_len;
+    const char *at = oa_record_ids(record) + record->user_id_len;
     return (oa_str){record->device_id_len > 0 ? at : NULL, record->device_id_len};
 }
 
 static inline oa_str oa_record_fields(const oa_record *record) {
-    const char *at = record->bytes + record->user_id_len + record->device_id_len;
-    return (oa_str){at, record->fields_len};
+    const char *at = oa_record_ids(record) + record->user_id_len + record->device_id_len;
+    return (oa_str){at, oa_record_members(record).fields_len};
 }
 
 static inline oa_str oa_record_event_properties(const oa_record *record) {
     const oa_str before = oa_record_fields(record);
-    return (oa_str){before.data + before.len, record->event_properties_len};
+    return (oa_str){before.data + before.len, oa_record_members(record).event_properties_len};
 }
 
 static inline oa_str oa_record_user_properties(const oa_record *record) {
     const oa_str before = oa_record_event_properties(record);
-    return (oa_str){before.data + before.len, record->user_properties_len};
+    return (oa_str){before.data + before.len, oa_record_members(record).user_properties_len};
 }
 
 /* Whether two records are of one user: the same user id and the same device id. */

@@ -1,7 +1,7 @@
 /* How much may wait, what it costs, and what is not stored at all. */
 #include "support.h"
 
-enum { RECORD_BYTES = 64 }; /* of a decision with a short id, roughly */
+enum { RECORD_BYTES = 48 }; /* of a decision with a short id, roughly */
 
 static void a_full_queue_drops_the_newest(void **state) {
     (void)state;

@@ -318,18 +318,19 @@ typedef struct run {
 /* Whether a record has a part in a $identify. */
 static bool has_identify(const oa_frame *frame, const oa_record *record) {
     if (record->rendered)
-        return record->user_properties_len > 0 && (record->property_only || frame->sends_identify);
+        return oa_record_user_properties(record).len > 0 &&
+               (record->property_only || frame->sends_identify);
     return record->property_only ? frame->identifies_again : frame->sends_identify;
 }
 
 static bool has_exposure(const oa_frame *frame, const oa_record *record) {
-    return record->rendered ? record->fields_len > 0 : frame->sends_exposure;
+    return record->rendered ? oa_record_fields(record).len > 0 : frame->sends_exposure;
 }
 
 static bool has_event(const oa_frame *frame, const oa_record *record) {
     if (record->rendered) /* what is without a $identify is sent as it was */
-        return record->event_properties_len > 0 &&
-               !(record->property_only && record->user_properties_len > 0);
+        return oa_record_event_properties(record).len > 0 &&
+               !(record->property_only && oa_record_user_properties(record).len > 0);
     return frame->sends_event && !record->property_only;
 }
 
