@@ -332,7 +332,13 @@ function oneLogger({ logger, loggerProvider }) {
 }
 
 /** Return the variables that are set and not empty, as [name, value]. */
-const allSet = (env, names) => names.filter((name) => env[name]).map((name) => [name, env[name]]);
+function allSet(env, names) {
+  try {
+    return names.filter((name) => env[name]).map((name) => [name, env[name]]);
+  } catch {
+    return []; // Deno does not permit to look
+  }
+}
 
 /**
  * Names are looked up as in curl: in lower case first, and HTTP_PROXY never, because the client of a CGI program

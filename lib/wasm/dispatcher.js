@@ -32,7 +32,8 @@ const wall = Date.now;
 
 class WasmDispatcher {
   #platform;
-  #core;
+  #create; // makes the core
+  #made = null; // the core, once it is made
   #statusNames;
   #statusMessages;
   #weakHandlers; // they may close over what holds this dispatcher
@@ -55,11 +56,14 @@ class WasmDispatcher {
     this.#platform = platform;
     this.#statusNames = statusNames;
     this.#statusMessages = statusMessages;
-    this.#core = new Core(platform.module);
-    const status = this.#core.create(keys, options, platform.random());
-    if (status !== 0) {
-      throw Object.assign(new Error(statusMessages[status]), { code: 'ERR_OA_NATIVE' });
-    }
+    this.#create = () => {
+      const core = new Core(platform.module);
+      const status = core.create(keys, options, platform.random());
+      if (status !== 0) {
+        throw Object.assign(new Error(statusMessages[status]), { code: 'ERR_OA_NATIVE' });
+      }
+      return core;
+    };
     this.#weakHandlers = platform.hold(handlers);
     this.#hasStore = options.store;
     this.#context = platform.createContext();
@@ -68,6 +72,11 @@ class WasmDispatcher {
     // Functions of their own, as the addon's are: callers take them off the object.
     this.record = this.#record.bind(this);
     this.track = this.#track.bind(this);
+  }
+
+  /** The core. It is made at its first use, since an import of an edge runtime has neither clock nor randomness. */
+  get #core() {
+    return (this.#made ??= this.#create());
   }
 
   // ---- what the owner calls ---------------------------------------------------------------------------
@@ -155,6 +164,20 @@ class WasmDispatcher {
   /** The memory of the module, in bytes. */
   get memoryBytes() {
     return this.#core.memoryBytes;
+  }
+
+  /** When the oldest request that is under way began, by the monotonic clock; Infinity: there is none. */
+  get sendingSince() {
+    return Math.min(...[...this.#out].map(({ began }) => began));
+  }
+
+  /** Give up what is under way, and what it carries goes again: what was to answer is gone. */
+  abandon() {
+    this.#guard(() => {
+      this.#cancel();
+      this.#pump();
+      this.#arm(0);
+    });
   }
 
   // ---- time -------------------------------------------------------------------------------------------

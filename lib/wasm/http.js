@@ -13,7 +13,8 @@ const https = require('node:https');
 const timers = require('node:timers');
 const tls = require('node:tls');
 
-const MAX_ANSWER_BYTES = 4 * 1024 * 1024; // OA_ANSWER_MAX_BYTES of oa.h
+const { MAX_ANSWER_BYTES, retryAfter } = require('./answer.js');
+
 const MAX_CONNECT_MILLIS = 4000;
 /** Load balancers close idle connections after a minute or so. */
 const MAX_IDLE_MILLIS = 30_000;
@@ -23,7 +24,6 @@ const MAX_LIFE_MILLIS = 5 * 60_000;
 /** The clocks disagree by this much: the machine was frozen. */
 const CLOCK_JUMP_MILLIS = 5000;
 const MAX_LOCATION_LENGTH = 200;
-const MAX_UINT32 = 2 ** 32 - 1;
 
 /** What a TLS library says of a certificate whose CA it does not know. */
 const UNKNOWN_CA = new Set([
@@ -313,17 +313,6 @@ class Exchange {
   }
 }
 
-/** The header, in seconds; it has a number of them, or a date. 0: absent, or past. */
-function retryAfter(value) {
-  if (value === undefined) {
-    return 0;
-  }
-  const seconds = /^\s*\d+\s*$/.test(value)
-    ? Number(value)
-    : Math.ceil((Date.parse(value) - Date.now()) / 1000);
-  return seconds > 0 ? Math.min(seconds, MAX_UINT32) : 0;
-}
-
 /** Where a redirect leads, without user name and query, nor one that is quoted in the path, as login pages have it. */
 function locationOf(value, statusCode, { protocol, path, host }) {
   if (value === undefined || statusCode < 300 || statusCode > 399) {
@@ -380,4 +369,4 @@ class TunnelAgent extends https.Agent {
   }
 }
 
-module.exports = { HttpTransport, retryAfter };
+module.exports = { HttpTransport };

@@ -15,6 +15,7 @@
  * - The modules that every process loads are bundled into lib/index.js: Node takes a quarter of a
  *   millisecond to find, read and compile each, which would make cold starts longer.
  * - The entry for browsers is there as a script and as CommonJS, too.
+ * - The entries for edge runtimes are bundles that import nothing of Node.js, with their WebAssembly.
  */
 
 const { execFileSync } = require('node:child_process');
@@ -117,6 +118,18 @@ function copyAddonApi(folder) {
   }
 }
 
+/** Replace the entries for edge runtimes by their bundles, for which WebAssembly has to be there. */
+function bundleEdge(folder) {
+  const edge = path.join(folder, 'lib', 'edge');
+  if (!fs.existsSync(path.join(folder, 'prebuilds', WASM))) {
+    return;
+  }
+  execFileSync(process.execPath, [path.join(__dirname, 'edge.js'), edge], { stdio: 'inherit' });
+  for (const file of fs.readdirSync(edge).filter((name) => name.endsWith('.js'))) {
+    fs.rmSync(path.join(edge, file));
+  }
+}
+
 /** Make `folder` from scratch; returns its path. */
 function stage(folder = PACKAGE) {
   fs.rmSync(folder, { recursive: true, force: true });
@@ -132,6 +145,7 @@ function stage(folder = PACKAGE) {
     fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
     fs.writeFileSync(path.join(folder, file), text);
   }
+  bundleEdge(folder);
   fs.writeFileSync(path.join(folder, 'lib', 'library.js'), library(manifest));
   bundleIndex(folder);
   return folder;

@@ -137,10 +137,12 @@ describe('the packed package', { skip: notTestable() }, () => {
         { cwd: dir, encoding: 'utf8' },
       );
     assert.match(tool(['publint', 'src', 'cli.js'], '--strict'), /All good!/);
-    assert.match(
-      tool(['@arethetypeswrong', 'cli', 'dist', 'index.js'], '--no-color', '--no-emoji'),
-      /No problems found/,
-    );
+    const attw = (...args) =>
+      tool(['@arethetypeswrong', 'cli', 'dist', 'index.js'], '--no-color', '--no-emoji', ...args);
+    assert.match(attw('--exclude-entrypoints', 'edge'), /No problems found/);
+    // Edge runtimes have ES modules alone.
+    const edge = ['--entrypoints', 'edge', '--ignore-rules', 'cjs-resolves-to-esm'];
+    assert.match(attw(...edge), /No problems found/);
   });
 
   it('has nothing that a package manager would run', () => {
@@ -236,7 +238,7 @@ describe('the packed package without a prebuilt addon', () => {
     dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-compile-')));
     const folder = stage(path.join(dir, 'package'));
     fs.rmSync(path.join(folder, 'prebuilds'), { recursive: true, force: true });
-    assert.deepEqual(missingAddons(folder), ['linux-x64', 'linux-arm64']);
+    assert.deepEqual(missingAddons(folder), ['linux-x64', 'linux-arm64', 'wasm32']);
     const { filename } = pack(folder, dir);
     project = path.join(dir, 'application');
     fs.mkdirSync(project);

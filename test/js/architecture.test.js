@@ -309,7 +309,8 @@ const RULES = [
       (file, module) =>
         !module.startsWith('lib/') &&
         !module.startsWith('node:') &&
-        !['package.json', 'prebuilds/wasm32/core.js'].includes(module),
+        !['package.json', 'prebuilds/wasm32/core.js'].includes(module) &&
+        !(file.startsWith('lib/edge/') && /^cloudflare:|core\.wasm(\?module)?$/.test(module)),
     ),
     breach: { 'lib/new.js': "const { MANAGERS } = require('../src/build/needs.js');" },
     found: ['lib/new.js -> src/build/needs.js'],

@@ -1,0 +1,153 @@
+'use strict';
+
+/** A dispatcher for edge runtimes: the same as elsewhere, on WebAssembly, fetch, and the requests that decide. */
+
+const { optionError } = require('../checks.js');
+const { Dispatcher } = require('../dispatcher.js');
+const { engine, use } = require('../engine.js');
+const { LIBRARY } = require('../library.js');
+const { resolveOptions } = require('../options.js');
+const { Core } = require('../wasm/core.js');
+const { WasmDispatcher } = require('../wasm/dispatcher.js');
+const { Delivery } = require('./delivery.js');
+const { FetchTransport } = require('./fetch.js');
+
+/** Options that a fetch of the edge leaves no choice about, and those that need Node.js. */
+const ABSENT = ['proxy', 'noProxy', 'caFile', 'engine'];
+
+/** An isolate has 128 MB, for everything; a request stays for a short time after its response. */
+const DEFAULTS = {
+  flushIntervalMillis: 1000,
+  maxQueueBytes: 4 * 1024 * 1024,
+  dedupe: { maxEntries: 100_000 },
+};
+
+/** 64 random bits, wherever it is asked. */
+function random() {
+  try {
+    return crypto.getRandomValues(new Uint32Array(2));
+  } catch {
+    return [Math.random() * 2 ** 32, Math.random() * 2 ** 32]; // while a module is imported
+  }
+}
+
+/** Make createDispatcher() and info() of `module`, a WebAssembly.Module, for a runtime with `defaultWaitUntil`. */
+function createEdge(module, defaultWaitUntil) {
+  const description = new Core(module).describe();
+  let delivery; // of the dispatcher that is being made
+
+  class EdgeNative extends WasmDispatcher {
+    constructor(options, handlers) {
+      const own = delivery;
+      const platform = {
+        module,
+        monotonic: () => performance.now(),
+        random,
+        hold: (object) => ({ deref: () => object }),
+        openTransport: () => new FetchTransport(options),
+        startTimer: (call, millis) => own.startTimer(call, millis),
+        createContext: () => ({ run: (call) => call(), end() {} }),
+      };
+      super(options, handlers, platform, description);
+      own.serve(this);
+      for (const name of ['record', 'track']) {
+        const call = this[name];
+        this[name] = (...values) => {
+          const result = call(...values);
+          own.note();
+          return result;
+        };
+      }
+    }
+  }
+  use({ Dispatcher: EdgeNative, ...description });
+
+  class EdgeDispatcher extends Dispatcher {
+    #delivery;
+
+    constructor(resolved, waitUntil) {
+      delivery = new Delivery(waitUntil, resolved.requestTimeoutMillis);
+      super(resolved);
+      this.#delivery = delivery;
+    }
+
+    flush(options) {
+      return this.#wait(() => super.flush(options), options);
+    }
+
+    close(options) {
+      return this.#wait(() => super.close(options), options);
+    }
+
+    /**
+     * Have the core begin, and look at the counters: its promise may be resolved by another request, which a runtime does
+     * not allow.
+     */
+    async #wait(begin, options) {
+      const before = this.#counts();
+      const started = performance.now();
+      begin();
+      const { timeoutMillis = this.#timeoutMillis } = options ?? {};
+      const isSettled = () => this.#counts().settled - before.settled >= before.pending;
+      await this.#delivery.until(isSettled, timeoutMillis);
+      const after = this.#counts();
+      const dropped = Math.min(after.dropped - before.dropped, before.pending);
+      const delivered = Math.min(after.delivered - before.delivered, before.pending - dropped);
+      return {
+        delivered,
+        dropped,
+        pending: before.pending - dropped - delivered,
+        durationMillis: Math.round(performance.now() - started),
+      };
+    }
+
+    #counts() {
+      const { decisions, tracked } = this.stats();
+      const delivered = decisions.delivered + tracked.delivered;
+      const dropped = decisions.dropped.total + tracked.dropped.total;
+      const pending = decisions.pending + tracked.pending;
+      return { delivered, dropped, settled: delivered + dropped, pending };
+    }
+
+    get #timeoutMillis() {
+      return EdgeDispatcher.timeoutOf(this);
+    }
+
+    static timeoutOf(dispatcher) {
+      return Dispatcher.settingsOf(dispatcher).timeoutMillis;
+    }
+  }
+
+  /** Create a dispatcher. Throws a TypeError with code ERR_OA_OPTION that names a bad option. */
+  function createDispatcher(options) {
+    const { waitUntil = defaultWaitUntil, ...others } = options ?? {};
+    if (waitUntil !== undefined && typeof waitUntil !== 'function') {
+      throw optionError("option 'waitUntil': expected a function that takes a promise");
+    }
+    const absent = ABSENT.find((name) => others[name] !== undefined);
+    if (absent !== undefined) {
+      throw optionError(`option '${absent}': edge runtimes have their own way; leave it out`);
+    }
+    if (others.dedupe?.store !== undefined) {
+      throw optionError("option 'dedupe.store': not available on edge runtimes; leave it out");
+    }
+    const { dedupe } = others;
+    const merged = {
+      ...DEFAULTS,
+      ...others,
+      dedupe: dedupe === false ? false : { ...DEFAULTS.dedupe, ...dedupe },
+    };
+    const resolved = resolveOptions(options === undefined ? options : merged, {});
+    return new EdgeDispatcher(resolved, waitUntil);
+  }
+
+  /** The version of this package, and what runs it. */
+  function info() {
+    const { name, reason } = engine();
+    return { version: LIBRARY.split('/')[1], engine: name, engineReason: reason };
+  }
+
+  return { closeOnSignal: () => () => {}, createDispatcher, info };
+}
+
+module.exports = { createEdge };

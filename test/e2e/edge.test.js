@@ -1,0 +1,244 @@
+'use strict';
+
+/** Edge runtimes: what a request decides arrives once, although nothing outlives a request there. */
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { before, describe, it } = require('node:test');
+
+const { EdgeRuntime } = require('edge-runtime');
+const esbuild = require('esbuild');
+
+const { bundleEdge } = require('../../src/release/edge.js');
+const { startAmplitude } = require('../support/amplitude/server.js');
+const { viewed } = require('../support/dispatcher/harness.js');
+const { noWorkerd, startWorkerd } = require('../support/edge/workerd.js');
+const { wasmNotTestable } = require('../support/setup/prebuilds.js');
+
+const WORKER = path.join(__dirname, '..', 'support', 'edge', 'worker.mjs');
+const DATES = ['2024-01-01', '2025-11-01'];
+const AT_ONCE = 20;
+
+const usersOf = (amplitude) => viewed(amplitude).map((event) => event.user_id);
+
+/** Start a Worker and its stand-in for Amplitude. */
+async function start(t, compatibilityDate, { flushInterval = 50, requestTimeout = 20_000 } = {}) {
+  const amplitude = await startAmplitude();
+  t.after(() => amplitude.close());
+  const { url, said } = await startWorkerd(t, {
+    entry: WORKER,
+    compatibilityDate,
+    values: {
+      AMPLITUDE_URL: amplitude.httpapi,
+      FLUSH_INTERVAL: flushInterval,
+      REQUEST_TIMEOUT: requestTimeout,
+    },
+  });
+  return { amplitude, url, said };
+}
+
+/** Ask again until it is so; the runtime tells nothing of what goes on after a response. */
+async function eventually(isSo, what) {
+  const end = Date.now() + 20_000;
+  while (!(await isSo())) {
+    assert.ok(Date.now() < end, what());
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const skip = wasmNotTestable() || noWorkerd();
+
+describe('Cloudflare Workers', { skip, concurrency: 2 }, () => {
+  before(() => bundleEdge());
+
+  for (const date of DATES) {
+    it(`${date}: each decision of 1000 requests arrives once, some of them abandoned or failing`, async (t) => {
+      const { amplitude, url, said } = await start(t, date);
+      const answered = new Set();
+      let next = 0;
+      const ask = async () => {
+        while (next < 1000) {
+          const i = next++;
+          const user = `user-${i}`;
+          const kind = i % 10 === 3 ? '&throw=1' : i % 10 === 7 ? '&stay=30' : '';
+          const controller = new AbortController();
+          const asked = fetch(`${url}/?user=${user}${kind}`, { signal: controller.signal });
+          if (i % 10 === 7) {
+            setTimeout(() => controller.abort(), 15);
+            await asked.catch(() => {});
+            continue;
+          }
+          const response = await asked;
+          await response.arrayBuffer();
+          assert.equal(response.status, kind === '' ? 200 : 500);
+          answered.add(user);
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, ask));
+      assert.equal(answered.size, 900);
+      // One that is abandoned early may not have reached the Worker.
+      let stats;
+      await eventually(
+        async () => {
+          stats = await (await fetch(`${url}/stats`)).json();
+          return stats.decisions.pending === 0;
+        },
+        () => JSON.stringify(stats.decisions),
+      );
+      const users = usersOf(amplitude);
+      assert.equal(users.length, stats.decisions.accepted);
+      assert.equal(new Set(users).size, users.length, 'each once');
+      assert.deepEqual(
+        [...answered].filter((user) => !users.includes(user)),
+        [],
+      );
+      assert.ok(amplitude.requests.length < 500, 'requests share what is sent');
+      const lines = said()
+        .split('\n')
+        .filter(
+          (line) => line !== '' && !/the handler throws|^\s+at |stack:|kj\/|jsg\./.test(line),
+        );
+      assert.deepEqual(lines, []);
+      assert.equal(stats.health, 'ok');
+    });
+
+    it(`${date}: a later request takes over from one that ended with its fetch under way`, async (t) => {
+      const { amplitude, url } = await start(t, date, { requestTimeout: 1000 });
+      let release;
+      const held = new Promise((resolve) => {
+        release = resolve;
+      });
+      t.after(() => release());
+      amplitude.setFault(() => held, 1);
+      await (await fetch(`${url}/?user=user-dead&lost=1&stay=300`)).arrayBuffer();
+      await eventually(
+        () => amplitude.requests.length === 1,
+        () => 'the first request has not sent',
+      );
+      await (await fetch(`${url}/?user=user-alive`)).arrayBuffer();
+      await eventually(
+        () => usersOf(amplitude).length === 2,
+        () => JSON.stringify(usersOf(amplitude)),
+      );
+      assert.deepEqual(usersOf(amplitude).sort(), ['user-alive', 'user-dead']);
+      let stats;
+      await eventually(
+        async () => {
+          stats = await (await fetch(`${url}/stats`)).json();
+          return stats.decisions.pending === 0;
+        },
+        () => JSON.stringify(stats.decisions),
+      );
+      assert.equal(stats.decisions.delivered, 2);
+    });
+
+    it(`${date}: what a request left behind goes with the next one; repeats are sent once; flush() awaits`, async (t) => {
+      const { amplitude, url } = await start(t, date, { flushInterval: 60_000 });
+      await (await fetch(`${url}/?user=user-first&lost=1`)).arrayBuffer();
+      await (await fetch(`${url}/?user=user-first&lost=1`)).arrayBuffer();
+      await (await fetch(`${url}/?user=user-second&lost=1`)).arrayBuffer();
+      assert.equal(amplitude.requests.length, 0);
+      const report = await (await fetch(`${url}/flush`)).json();
+      assert.deepEqual([report.delivered, report.dropped, report.pending], [2, 0, 0]);
+      assert.deepEqual(usersOf(amplitude).sort(), ['user-first', 'user-second']);
+      const stats = await (await fetch(`${url}/stats`)).json();
+      assert.equal(stats.decisions.deduplicated, 1);
+    });
+  }
+});
+
+describe("Vercel's Edge runtime", { skip: wasmNotTestable() }, () => {
+  before(() => bundleEdge());
+
+  it('delivers what requests decide, each once', async (t) => {
+    const amplitude = await startAmplitude();
+    t.after(() => amplitude.close());
+    const edge = path.join(__dirname, '..', '..', 'build', 'edge');
+    const { outputFiles } = await esbuild.build({
+      entryPoints: [path.join(__dirname, '..', 'support', 'edge', 'vercel.mjs')],
+      bundle: true,
+      format: 'iife',
+      write: false,
+      conditions: ['edge-light', 'worker', 'browser'],
+      alias: { 'optimizely-amplitude/edge': path.join(edge, 'edge-light.mjs') },
+      define: { 'globalThis.AMPLITUDE_URL': JSON.stringify(amplitude.httpapi) },
+      plugins: [
+        {
+          name: 'a module as Next.js gives it',
+          setup(build) {
+            build.onResolve({ filter: /\.wasm\?module$/ }, () => ({
+              path: 'core',
+              namespace: 'wasm',
+            }));
+            build.onLoad({ filter: /./, namespace: 'wasm' }, () => ({
+              contents: 'export default globalThis.CORE_WASM',
+            }));
+          },
+        },
+      ],
+    });
+    const runtime = new EdgeRuntime({
+      initialCode: outputFiles[0].text,
+      extend: (context) => {
+        // Of another realm than the code, as there.
+        context.CORE_WASM = new WebAssembly.Module(fs.readFileSync(path.join(edge, 'core.wasm')));
+        return context;
+      },
+    });
+    for (let i = 0; i < 100; i++) {
+      const response = await runtime.dispatchFetch(`https://example.com/?user=user-${i % 50}`);
+      assert.deepEqual(await response.json(), { enabled: true });
+      await response.waitUntil();
+    }
+    assert.equal(usersOf(amplitude).length, 50);
+    assert.equal(new Set(usersOf(amplitude)).size, 50);
+  });
+});
+
+describe('the entries', { skip: wasmNotTestable() }, () => {
+  before(() => bundleEdge());
+
+  const load = () => import('../../build/edge/default.mjs');
+
+  it('have the same names as that of Node.js', async () => {
+    const names = Object.keys(await load()).sort();
+    assert.deepEqual(names, Object.keys(require('../../lib/index.js')).sort());
+  });
+
+  it('import nothing of Node.js for an edge runtime', () => {
+    for (const [name, imports] of [
+      ['workerd', ['cloudflare:workers', './core.wasm']],
+      ['edge-light', ['./core.wasm?module']],
+    ]) {
+      const text = fs.readFileSync(
+        path.join(__dirname, '..', '..', 'build', 'edge', `${name}.mjs`),
+        'utf8',
+      );
+      const found = [...text.matchAll(/^import [^"]*"([^"]+)"/gm)].map(([, from]) => from);
+      assert.deepEqual(found, imports);
+      const used = text.match(/\brequire\("[^"]*|\bprocess\.\w+|\bBuffer\.\w+/g);
+      assert.deepEqual(used, ['process.env'], 'a default that is not used');
+    }
+  });
+
+  it('refuse what an edge runtime does not have, by name', async () => {
+    const { createDispatcher } = await load();
+    const refusal = (options) => {
+      try {
+        createDispatcher({ apiKey: 'a-key', ...options });
+      } catch (error) {
+        assert.equal(error.code, 'ERR_OA_OPTION');
+        return error.message;
+      }
+      return assert.fail('it is accepted');
+    };
+    assert.match(refusal({ proxy: 'http://proxy.example' }), /^option 'proxy': .*leave it out/);
+    assert.match(refusal({ caFile: '/a' }), /^option 'caFile': /);
+    assert.match(refusal({ engine: 'wasm' }), /^option 'engine': /);
+    assert.match(refusal({ dedupe: { store: () => {} } }), /^option 'dedupe\.store': /);
+    assert.match(refusal({ waitUntil: 1 }), /^option 'waitUntil': /);
+    assert.match(refusal({ flushInterval: 1 }), /did you mean 'flushIntervalMillis'/);
+    assert.throws(() => createDispatcher(), /^TypeError: createDispatcher\(\) expects its options/);
+  });
+});
