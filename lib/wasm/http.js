@@ -201,7 +201,8 @@ function describeError(error) {
   if (syscall === 'connect' || error.errors !== undefined) {
     return `Failed to connect (${code})`;
   }
-  return code === 'ECONNRESET' ? 'the server closed the connection' : message;
+  // What follows is advice of Node.js to those who start it.
+  return code === 'ECONNRESET' ? 'the server closed the connection' : message.split('; ')[0];
 }
 
 /** One POST, with its second try on another connection. */

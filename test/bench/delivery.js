@@ -24,7 +24,7 @@ const {
 const { NAMES, connect } = require('./subjects.js');
 
 /** Decisions before the measurement, which compile the code and open the connection. */
-const WARM_UP = { none: 100_000, ours: 100_000, plain: 50_000, amplitude: 500 };
+const WARM_UP = { none: 100_000, ours: 100_000, wasm: 100_000, plain: 50_000, amplitude: 500 };
 const DECISIONS_IN_BODY = 999;
 
 async function child({ subject, count, rounds, ...options }) {
@@ -111,6 +111,7 @@ async function run({ serverUrl, quick }) {
       rows.push(await measure('ours', count, gzip));
     }
     if (count <= 1_000_000) {
+      rows.push(await measure('wasm', count), await measure('wasm', count, true));
       rows.push(await measure('plain', count), await measure('plain', count, true));
     }
   }
@@ -127,7 +128,7 @@ async function run({ serverUrl, quick }) {
   const million = find('ours', 1_000_000);
   const amplitude = find('amplitude', 20_000);
   const most = sizes.at(-1);
-  const order = ['none', 'ours', 'plain', 'amplitude'];
+  const order = ['none', 'ours', 'wasm', 'plain', 'amplitude'];
   rows.sort(
     (a, b) =>
       order.indexOf(a.subject) - order.indexOf(b.subject) || a.gzip - b.gzip || a.count - b.count,
@@ -179,6 +180,12 @@ async function run({ serverUrl, quick }) {
         what: 'times less than plain JavaScript (1 M)',
         value: find('plain', 1_000_000).cpu / million.cpu,
         least: 10,
+      },
+      {
+        what: 'CPU of one decision with WebAssembly, 1 M',
+        unit: 'µs',
+        value: find('wasm', 1_000_000).cpu,
+        most: 3,
       },
       { what: 'times the limit program', value: million.cpu / limit.false, most: 6 },
       {

@@ -10,6 +10,7 @@ const { quietLogger } = require('../support/dispatcher/loggers.js');
 const NAMES = {
   none: 'an empty listener',
   ours: 'optimizely-amplitude',
+  wasm: 'optimizely-amplitude, WebAssembly',
   plain: 'plain JavaScript',
   amplitude: 'pasted listener, analytics-node',
 };
@@ -118,6 +119,7 @@ async function connectAmplitude({ serverUrl, enriched }) {
 const CONNECT = {
   none: connectNone,
   ours: connectOurs,
+  wasm: (options) => connectOurs({ ...options, engine: 'wasm' }),
   plain: connectPlain,
   amplitude: connectAmplitude,
 };
