@@ -16,8 +16,8 @@ export function listenToAgent(options: AgentOptions): AgentListener;
 
 export interface AgentOptions {
   /**
-   * The Agent, such as `http://agent:8080`, or several. Agents that share their notifications through Redis are one: give
-   * the address of one of them, or of what balances between them.
+   * The Agent, such as `http://agent:8080`, or several. Of Agents that share their notifications through Redis two are
+   * enough, and with `dedupe: false` one.
    */
   url: string | readonly string[];
 

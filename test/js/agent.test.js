@@ -175,19 +175,27 @@ describe('listening', () => {
     assert.equal(listener.status()[0].state, 'closed');
   });
 
-  it('sends once what Agents that share their notifications stream each', async (t) => {
+  it('sends once what Agents that share their notifications stream each, and misses nothing when one restarts', async (t) => {
     const agents = [await agentFor(t), await agentFor(t)];
     const { amplitude, dispatcher, listener } = await listen(t, agents);
     await Promise.all(agents.map((agent) => agent.listened()));
-    for (let i = 0; i < 100; i++) {
-      for (const agent of agents) {
-        await agent.stream(createAgentDecision(`user_${i}`));
+    const stream = async (from, to) => {
+      for (let i = from; i < to; i++) {
+        for (const agent of agents) {
+          await agent.stream(createAgentDecision(`user_${i}`));
+        }
       }
-    }
-    await until(() => listener.status().every(({ decisions }) => decisions === 100));
+    };
+    await stream(0, 100);
+    await agents[0].stop();
+    await stream(100, 200);
+    await agents[0].start();
+    await agents[0].listened();
+    await stream(200, 300);
+    await until(() => listener.status().every(({ decisions }, i) => decisions === [200, 300][i]));
     await dispatcher.flush();
-    assert.equal(amplitude.store.events({ type: 'Experiment Viewed' }).length, 100);
-    assert.equal(dispatcher.stats().decisions.deduplicated, 100);
+    assert.equal(amplitude.store.events({ type: 'Experiment Viewed' }).length, 300);
+    assert.equal(dispatcher.stats().decisions.deduplicated, 200);
   });
 
   it('connects again when an Agent restarts, and tells how long nobody listened', async (t) => {
