@@ -158,11 +158,15 @@ def main() -> None:
         results[subject] = json.loads(out)
     server.terminate()
     mine, other = results["ours"], results["theirs"]
-    print(f"a new decision, deciding thread      {mine['new']:8.2f} us   amplitude-analytics {other['new']:8.1f} us"
-          f"   1 : {other['new'] / mine['new']:.0f}")
+    print(
+        f"a new decision, deciding thread      {mine['new']:8.2f} us   amplitude-analytics {other['new']:8.1f} us"
+        f"   1 : {other['new'] / mine['new']:.0f}"
+    )
     print(f"a repeat, deciding thread            {mine['repeat']:8.2f} us")
-    print(f"a delivered decision, CPU in total   {mine['cpu']:8.2f} us   amplitude-analytics {other['cpu']:8.1f} us"
-          f"   1 : {other['cpu'] / mine['cpu']:.0f}")
+    print(
+        f"a delivered decision, CPU in total   {mine['cpu']:8.2f} us   amplitude-analytics {other['cpu']:8.1f} us"
+        f"   1 : {other['cpu'] / mine['cpu']:.0f}"
+    )
     print(f"import, beyond requests              {import_millis():8.2f} ms")
 
 

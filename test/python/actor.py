@@ -2,8 +2,8 @@
 
     python actor.py ours|theirs '{"server_url": ..., "request_timeout_millis": ..., "devices": ...}'
 
-`theirs` is the usual listener on amplitude-analytics, with the arguments repaired. A line is [number, method, argument];
-the answer is [number, result].
+`theirs` is the usual listener on amplitude-analytics, with the arguments repaired. A line is
+[number, method, argument]; the answer is [number, result].
 """
 
 from __future__ import annotations

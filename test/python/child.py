@@ -1,4 +1,4 @@
-"""Children of the tests of processes: python child.py CASE URL [arguments]. Each case decides, and ends in its own way."""
+"""Children of the tests of processes: python child.py CASE URL. Each case decides, and ends in its own way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from typing import Any, List
 
 from conftest import API_KEY, flag
-
 from optimizely_amplitude import Dispatcher
 
 

@@ -23,7 +23,7 @@ Answer = Tuple[int, Any]
 
 
 class Amplitude:
-    """Records what it gets. `answer`, a function of the body, returns (status, JSON or bytes); None is a silent server."""
+    """Records what it gets. `answer`, of a body, returns (status, JSON or bytes), or None for no answer."""
 
     def __init__(self) -> None:
         self.bodies: List[Dict[str, Any]] = []
@@ -87,9 +87,7 @@ class Amplitude:
 
     def events(self, kind: Optional[str] = "Experiment Viewed") -> List[Dict[str, Any]]:
         """The events of a type, or all, in the order of arrival."""
-        return [
-            event for body in list(self.bodies) for event in body["events"] if kind in (None, event["event_type"])
-        ]
+        return [event for body in list(self.bodies) for event in body["events"] if kind in (None, event["event_type"])]
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 20) -> None:
         with self.changed:

@@ -6,7 +6,7 @@
  *   node test/python/run.js [--all] [arguments of pytest]
  *
  * It installs what test/python/requirements.txt lists, and the package, as `pip install .` does; both again when their
- * sources have changed. Then it checks the types, and runs pytest and the fault matrix. `--all` runs those under
+ * sources have changed. Then it checks the style and the types, and runs pytest and the fault matrix. `--all` runs those under
  * sanitizers, too, and makes the wheels. OA_PYTHON names another interpreter than python3.
  */
 
@@ -20,6 +20,13 @@ const ROOT = path.join(__dirname, '..', '..');
 const ENVIRONMENT = path.join(ROOT, 'build', 'python', 'venv');
 const PYTHON = path.join(ENVIRONMENT, 'bin', 'python');
 const REQUIREMENTS = path.join(__dirname, 'requirements.txt');
+const LINTED = [
+  'lib/python',
+  'src/build/python_backend.py',
+  'test/python',
+  'test/bench/python.py',
+  'test/examples/python',
+];
 const SOURCES = [
   'lib/python',
   'src/core',
@@ -93,11 +100,14 @@ function main(args) {
   if (reason !== null) {
     throw new Error(reason);
   }
+  const pytest = () => run(PYTHON, ['-m', 'pytest', ...chosen]);
   const typed = ['lib/python', 'test/python/typed.py'];
   const steps = [
+    () => run(PYTHON, ['-m', 'ruff', 'check', ...LINTED]),
+    () => run(PYTHON, ['-m', 'ruff', 'format', '--check', ...LINTED]),
     () => run(PYTHON, ['-m', 'mypy', '--strict', ...typed]),
     () => run(PYTHON, ['-m', 'pyright', '--pythonpath', PYTHON, ...typed]),
-    () => run(PYTHON, ['-m', 'pytest', ...chosen]),
+    pytest,
     () => run(process.execPath, ['--test', 'test/python/faults.test.js'], { OA_PYTHON: PYTHON }),
     ...(all
       ? [
@@ -106,7 +116,7 @@ function main(args) {
         ]
       : []),
   ];
-  const wanted = chosen.length > 0 ? [steps[2]] : steps;
+  const wanted = chosen.length > 0 ? [pytest] : steps;
   return prepare() && wanted.map((step) => step()).every(Boolean);
 }
 

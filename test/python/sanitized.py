@@ -1,7 +1,7 @@
 """Builds the extension with ASan and UBSan, and runs the tests that use all of it: python test/python/sanitized.py.
 
-With PYTHONMALLOC=malloc, so that the sanitizer sees each object of Python. Leaks are not looked for: CPython's own would
-be found; test_memory.py measures ours.
+With PYTHONMALLOC=malloc, so that the sanitizer sees each object of Python. Leaks are not looked for: CPython's own
+would be found; test_memory.py measures ours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 ROOT = pathlib.Path(__file__).parents[2]
 OUT = ROOT / "build" / "python" / "sanitized"
 FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g", "-fPIC"]
-WARNINGS = "-Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wvla -Werror".split()
+WARNINGS = [
+    "-Wall",
+    "-Wextra",
+    "-Wshadow",
+    "-Wconversion",
+    "-Wno-sign-conversion",
+    "-Wstrict-prototypes",
+    "-Wvla",
+    "-Werror",
+]
 TESTS = ["test_dispatcher.py", "test_parity.py", "test_aws_lambda.py", "test_store.py", "test_audiences.py"]
 
 
@@ -32,7 +41,12 @@ def build() -> None:
     package = OUT / "optimizely_amplitude"
     shutil.copytree(ROOT / "lib" / "python" / "optimizely_amplitude", package)
     includes = ["-Isrc/core", f"-I{sysconfig.get_path('include')}", *compile_flags]
-    defines = ["-D_GNU_SOURCE", "-DOA_HEAP_ONLY", f'-DOA_VERSION="{python_backend.RELEASE}"', "-DPy_LIMITED_API=0x03090000"]
+    defines = [
+        "-D_GNU_SOURCE",
+        "-DOA_HEAP_ONLY",
+        f'-DOA_VERSION="{python_backend.RELEASE}"',
+        "-DPy_LIMITED_API=0x03090000",
+    ]
 
     def compile_one(source: str) -> str:
         target = str(OUT / (source.replace("/", "_") + ".o"))

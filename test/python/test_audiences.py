@@ -14,8 +14,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import API_KEY, ROOT, make_client
 
+from conftest import API_KEY, ROOT, make_client
 from optimizely_amplitude import Audiences, OptionError
 
 SECRET_KEY = "fedcba9876543210fedcba9876543210"
@@ -51,7 +51,12 @@ class CohortServer:
                     if query.get("lastModified") == [str(version)]:
                         status = 204
                     else:
-                        content = {"cohortId": cohort, "lastModified": version, "size": len(members), "memberIds": members}
+                        content = {
+                            "cohortId": cohort,
+                            "lastModified": version,
+                            "size": len(members),
+                            "memberIds": members,
+                        }
                         body = json.dumps(content).encode()
                 self.send_response(status)
                 if status != 204:

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Amplitude, flag, reconcile
 
+from conftest import Amplitude, flag, reconcile
 from optimizely_amplitude import OptionError
 from optimizely_amplitude.aws_lambda import with_flush
 

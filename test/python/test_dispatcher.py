@@ -10,9 +10,9 @@ import time
 from typing import Any, List
 
 import pytest
-from conftest import API_KEY, Amplitude, flag, reconcile
 from optimizely.helpers.enums import NotificationTypes
 
+from conftest import API_KEY, Amplitude, flag, reconcile
 from optimizely_amplitude import ClientError, ClosedError, Dispatcher, Drop, FlushReport, OptionError
 from optimizely_amplitude.decisions import NOTIFICATION_TYPE
 

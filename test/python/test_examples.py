@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from conftest import API_KEY, ROOT, Amplitude
 
 EXAMPLES = ROOT / "test" / "examples" / "python"

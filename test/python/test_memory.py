@@ -38,7 +38,6 @@ def grow(act: Callable[[int], None]) -> None:
 
 def measure_decisions(url: str) -> None:
     from conftest import API_KEY, flag
-
     from optimizely_amplitude import Dispatcher
 
     dispatcher = Dispatcher(api_key=API_KEY, server_url=url, dedupe={"max_entries": 20_000}, use_batch=True)
@@ -58,7 +57,6 @@ def measure_decisions(url: str) -> None:
 
 def measure_dispatchers(url: str) -> None:
     from conftest import API_KEY, flag, make_client
-
     from optimizely_amplitude import Dispatcher
 
     client = make_client()

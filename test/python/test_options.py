@@ -8,14 +8,14 @@ import typing
 from typing import Any, Dict, Set
 
 import pytest
-from conftest import API_KEY, ROOT
 
+from conftest import API_KEY, ROOT
 from optimizely_amplitude import Dispatcher, DispatcherOptions, OptionError
 from optimizely_amplitude.options import DEDUPE_TABLE, STORE_TABLE, TABLE, resolve_options
 from optimizely_amplitude.types import DedupeOptions, StoreOptions
 
 NOT_IN_PYTHON = {"includeRollouts", "loggerProvider", "logLevel", "maxConcurrent"}
-"""An older name, a second name, what a logger decides by itself, and lanes: one thread sends. docs/python.md lists them."""
+"""An older name, a second name, what a logger decides by itself, and lanes: one thread sends. See docs/python.md."""
 
 
 def snake(name: str) -> str:
@@ -48,7 +48,7 @@ def test_the_table_of_the_docs_has_them() -> None:
     page = (ROOT / "docs" / "python.md").read_text()
     listed = set(re.findall(r"^\| `(\w+)` \|", page, re.M))
     originals = {original for original in names_of_node().values()}
-    assert NOT_IN_PYTHON == set(re.findall(r"`(\w+)`", re.search(r"^Not in Python: (.*)$", page, re.M)[1]))  # type: ignore[index]
+    assert set(re.findall(r"`(\w+)`", re.search(r"^Not in Python: (.*)$", page, re.M)[1])) == NOT_IN_PYTHON  # type: ignore[index]
     assert listed == {snake(name) for name in originals - NOT_IN_PYTHON}
 
 
@@ -72,7 +72,12 @@ def test_the_defaults_are_those_of_node() -> None:
         assert mine[name] == expected, name
         compared += 1
     assert compared > 20
-    assert mine["dedupe"] == {"window_millis": 86_400_000, "refresh_millis": 3_600_000, "max_entries": 1_000_000, "store": None}
+    assert mine["dedupe"] == {
+        "window_millis": 86_400_000,
+        "refresh_millis": 3_600_000,
+        "max_entries": 1_000_000,
+        "store": None,
+    }
     assert (mine["send"], mine["decision_types"], mine["format"].sends_event) == ("all", ("flag",), True)
 
 

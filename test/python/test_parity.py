@@ -10,8 +10,8 @@ import subprocess
 from typing import Any, Dict, List
 
 import pytest
-from conftest import API_KEY, ROOT, Amplitude, make_client
 
+from conftest import API_KEY, ROOT, Amplitude, make_client
 from optimizely_amplitude import Dispatcher
 
 CASES: List[Dict[str, Any]] = json.loads((ROOT / "test" / "python" / "cases.json").read_text())
@@ -21,7 +21,7 @@ YEAR_MILLIS = 365 * 24 * 60 * 60 * 1000
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node.js")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def played_by_node() -> Dict[str, Any]:
     out = subprocess.check_output(["node", str(ROOT / "test" / "python" / "parity.js")], timeout=120)
     return {case["name"]: case for case in json.loads(out)}
@@ -36,14 +36,14 @@ def snake_keys(value: Any) -> Any:
 
 
 CALLBACKS = {
-    "resolve_user": lambda notification: None
-    if notification.attributes.get("none")
-    else {"user_id": notification.user_id, **notification.attributes.get("fields", {})},
+    "resolve_user": lambda notification: (
+        None
+        if notification.attributes.get("none")
+        else {"user_id": notification.user_id, **notification.attributes.get("fields", {})}
+    ),
     "event_properties": lambda notification, rule: notification.attributes.get("event"),
     "user_properties": lambda notification, rule: notification.attributes.get("user"),
-    "before_send": lambda event: event
-    if event["event_type"] == "$identify"
-    else {**event, "platform": "redacted"},
+    "before_send": lambda event: event if event["event_type"] == "$identify" else {**event, "platform": "redacted"},
 }
 
 

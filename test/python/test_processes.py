@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any, Dict, List, Tuple
 
 import pytest
+
 from conftest import Amplitude
 
 HERE = pathlib.Path(__file__).parent

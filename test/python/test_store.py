@@ -11,8 +11,8 @@ import time
 from typing import Any, List
 
 import pytest
-from conftest import ROOT, Amplitude, flag, reconcile
 
+from conftest import ROOT, Amplitude, flag, reconcile
 from optimizely_amplitude.store import ASK, WRITE
 
 

@@ -1,11 +1,11 @@
 """Delivers the decisions of Optimizely Feature Experimentation to Amplitude.
 
-    from optimizely import optimizely
-    from optimizely_amplitude import Dispatcher
+from optimizely import optimizely
+from optimizely_amplitude import Dispatcher
 
-    client = optimizely.Optimizely(sdk_key=...)
-    dispatcher = Dispatcher(api_key=...)
-    dispatcher.attach(client)
+client = optimizely.Optimizely(sdk_key=...)
+dispatcher = Dispatcher(api_key=...)
+dispatcher.attach(client)
 """
 
 from ._native import VERSION as __version__

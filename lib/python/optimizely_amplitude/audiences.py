@@ -216,7 +216,8 @@ class Audiences:
         self._start()
         with self._changed:
             self._changed.wait_for(
-                lambda: self._is_closed or all(each.version is not None or each.failures for each in self._list), timeout
+                lambda: self._is_closed or all(each.version is not None or each.failures for each in self._list),
+                timeout,
             )
         return self.status()
 
@@ -276,7 +277,8 @@ class Audiences:
             delay = max(delay, error.retry_after if isinstance(error, _Refused) else 0.0)
             self._log.warning(
                 f"cohort {cohort.name}",
-                f"the cohort {cohort.name} of '{cohort.attribute}' is not loaded: {cohort.last_error}; it is tried again",
+                f"the cohort {cohort.name} of '{cohort.attribute}' is not loaded: {cohort.last_error}; "
+                "it is tried again",
             )
         cohort.due = time.monotonic() + delay * (1 + JITTER * random.random())
         with self._changed:
@@ -324,7 +326,11 @@ class Audiences:
         with opened(cohort.name, "rb") as file:
             chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK_BYTES), b"")
             read = self._native.load(
-                cohort.slot, _format_of(cohort.name) or "", chunks, self._options["max_members"], int(time.time() * 1000)
+                cohort.slot,
+                _format_of(cohort.name) or "",
+                chunks,
+                self._options["max_members"],
+                int(time.time() * 1000),
             )
         cohort.members = read["members"]
         cohort.version = version

@@ -41,7 +41,9 @@ def with_flush(dispatcher: Source, **options: int) -> Callable[[Handler], Handle
     """
     resolved = resolve_table(TABLE, options)
     if not isinstance(dispatcher, Dispatcher) and not callable(dispatcher):
-        raise OptionError(f"with_flush() expects a Dispatcher, got a {type(dispatcher).__name__}: @with_flush(dispatcher)")
+        raise OptionError(
+            f"with_flush() expects a Dispatcher, got a {type(dispatcher).__name__}: @with_flush(dispatcher)"
+        )
     delivery = _Delivery(dispatcher, resolved["timeout_millis"], resolved["margin_millis"])
 
     def decorate(handler: Handler) -> Handler:
@@ -111,8 +113,9 @@ class _Delivery:
         if report.pending > 0 and not self._is_told:
             self._log.warning(
                 "with_flush",
-                f"with_flush(): {report.pending} decisions are pending after {report.duration * 1000:.0f} ms, and will be "
-                "delivered in a later invocation of this process, if there is one; logged once until nothing is pending",
+                f"with_flush(): {report.pending} decisions are pending after {report.duration * 1000:.0f} ms, and will "
+                "be delivered in a later invocation of this process, if there is one; logged once until nothing is "
+                "pending",
             )
         self._is_told = report.pending > 0
 

@@ -64,9 +64,7 @@ class BeforeSend:
     ) -> Optional[Rendered]:
         """Return what is left of a decision; None if nothing is to be sent. Raises if one event may not be sent."""
         parts = self._options["format"]
-        origin = join(
-            id_members(user_id, device_id), fields, member("time", int(time.time() * 1000)), self._common
-        )
+        origin = join(id_members(user_id, device_id), fields, member("time", int(time.time() * 1000)), self._common)
         groups = None if fields is not None and fields.startswith('"groups":') else self._groups
         setting = join(self._set_member(variant), user_properties)
 

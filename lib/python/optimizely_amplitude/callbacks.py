@@ -60,9 +60,7 @@ class Callbacks:
     def need_rules(self) -> bool:
         return self._needs_rules
 
-    def record(
-        self, variant: Variant, notification: Notification, client: Optional[weakref.ReferenceType[Any]]
-    ) -> int:
+    def record(self, variant: Variant, notification: Notification, client: Optional[weakref.ReferenceType[Any]]) -> int:
         """Get the user and the properties, and pass the decision to the core; returns its status.
 
         Raises when resolve_user or before_send does something invalid.
@@ -136,9 +134,7 @@ class Callbacks:
         user_id, device_id = user.get("user_id"), user.get("device_id")
         for name, value in (("user_id", user_id), ("device_id", device_id)):
             if value is not None and not isinstance(value, str):
-                raise ValueError(
-                    f"resolve_user returned a {name} that is a {type(value).__name__}: a str is expected"
-                )
+                raise ValueError(f"resolve_user returned a {name} that is a {type(value).__name__}: a str is expected")
         return _User(user_id, device_id, to_field_members(user, self._note_field))
 
     def _note_field(self, name: str, error: Exception) -> None:

@@ -31,7 +31,9 @@ class Clients:
         """A forked child keeps its clients; a thread that is no more may hold the lock."""
         self._lock = threading.Lock()
 
-    def attach(self, client: Any, make_listener: Callable[[weakref.ReferenceType[Any]], Listener]) -> Callable[[], None]:
+    def attach(
+        self, client: Any, make_listener: Callable[[weakref.ReferenceType[Any]], Listener]
+    ) -> Callable[[], None]:
         """Register a listener for the decisions of a client, once, and return a function that detaches.
 
         Raises ClientError if it is no client.
@@ -50,7 +52,9 @@ class Clients:
                 attachment = _Attachment(reference, make_listener(reference))
             _remove(center, attachment.listener)  # and again, in case that the application has cleared them
             if not center.add_notification_listener(NOTIFICATION_TYPE, attachment.listener) > 0:
-                raise ClientError("attach(): the client takes no DECISION listener; optimizely-sdk 3 or later is needed")
+                raise ClientError(
+                    "attach(): the client takes no DECISION listener; optimizely-sdk 3 or later is needed"
+                )
             self._attachments[key] = attachment
         return lambda: self._detach(key, attachment)
 
@@ -86,9 +90,11 @@ def _remove(center: Any, listener: Listener) -> None:
 def _describe(client: Any) -> str:
     if client is None:
         return "None: did the constructor fail?"
-    name = next((name for name, value in vars(client).items() if hasattr(value, "notification_center")), None) if (
-        hasattr(client, "__dict__")
-    ) else None
+    name = (
+        next((name for name, value in vars(client).items() if hasattr(value, "notification_center")), None)
+        if (hasattr(client, "__dict__"))
+        else None
+    )
     if name is not None:
         return f"an object with a client in it: attach its attribute '{name}'"
     return f"a {type(client).__name__} without notification_center"

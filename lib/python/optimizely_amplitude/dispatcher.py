@@ -101,9 +101,7 @@ class Dispatcher:
 
         return self._clients.attach(client, make_listener)
 
-    def _unusual(
-        self, result: int, args: Tuple[Any, ...], client: Optional[weakref.ReferenceType[Any]] = None
-    ) -> None:
+    def _unusual(self, result: int, args: Tuple[Any, ...], client: Optional[weakref.ReferenceType[Any]] = None) -> None:
         """Take a decision that the core's decide() does not, or conclude one. Never raises."""
         try:
             self._conclude(self._decide(args, client) if result == UNUSUAL else result, args)

@@ -319,9 +319,7 @@ def _resolve_format(resolved: Mapping[str, Any], given: Mapping[str, Any]) -> Fo
     if given.get("event_type") and not parts.sends_event:
         raise OptionError(f"option 'event_type': format {names} sends no event of this type; leave it out")
     if given.get("user_properties") and not parts.sets_property:
-        raise OptionError(
-            f"option 'user_properties': format {names} sets none; use format=['exposure', 'identify']"
-        )
+        raise OptionError(f"option 'user_properties': format {names} sets none; use format=['exposure', 'identify']")
     return parts
 
 

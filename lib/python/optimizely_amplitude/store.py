@@ -1,8 +1,8 @@
-"""The store of exposures that a fleet shares, in Redis or Valkey: what the core asks and writes becomes calls of two scripts.
+"""The store of exposures that a fleet shares, in Redis or Valkey: the core asks and writes by two scripts.
 
-They are those of lib/store.js, so services in Python and in Node.js may share one store. The store is a help and never a
-condition: a call that takes too long or fails leaves its pairs unknown, and they are sent; then the store is left alone
-for some seconds.
+They are those of lib/store.js, so services in Python and in Node.js may share one store. The store is a help and never
+a condition: a call that takes too long or fails leaves its pairs unknown, and they are sent; then the store is left
+alone for some seconds.
 """
 
 from __future__ import annotations

@@ -18,9 +18,7 @@ _MIN_PLAIN_FLOAT = 1e-6
 
 def is_text(value: object, min_length: int = 0) -> bool:
     """Whether a value is text of at least so many characters that Amplitude takes as it is."""
-    return (
-        isinstance(value, str) and min_length <= len(value) <= MAX_STRING_LENGTH and _SURROGATE.search(value) is None
-    )
+    return isinstance(value, str) and min_length <= len(value) <= MAX_STRING_LENGTH and _SURROGATE.search(value) is None
 
 
 def _string(value: str) -> str:

@@ -116,9 +116,7 @@ class Tracked:
         moment = given.get("time")
         is_profile = given.get("event_type") in PROFILE_EVENT_TYPES
         members = [member("time", int(time.time() * 1000) if moment is None else moment), self._library]
-        members += [
-            text for name, text in (self._constants if is_profile else self._fields) if given.get(name) is None
-        ]
+        members += [text for name, text in (self._constants if is_profile else self._fields) if given.get(name) is None]
         for name, value in given.items():
             if name not in NOT_COPIED:
                 valid = self._field_of(name, value)
@@ -132,9 +130,7 @@ class Tracked:
             return check_field(name, value)
         except Exception as error:
             self._counter.add("tracked_left_fields")
-            self._log.warning(
-                f"track field {name}", f"track: {reason_of(error)}; the event is sent without its {name}"
-            )
+            self._log.warning(f"track field {name}", f"track: {reason_of(error)}; the event is sent without its {name}")
             return None
 
     def _conclude(self, result: int) -> bool:

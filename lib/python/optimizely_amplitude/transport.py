@@ -142,6 +142,7 @@ class Transport:
             if self._is_cancelled:
                 _shut(connected)
 
+
 def _shut(connected: socket.socket) -> None:
     """End what another thread waits for. That of an SSLSocket would take its TLS away from under that thread."""
     try:

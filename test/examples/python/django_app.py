@@ -1,6 +1,6 @@
 """Django, in one file. In a project, the client and the dispatcher are made in AppConfig.ready() of an application.
 
-    AMPLITUDE_API_KEY=... OPTIMIZELY_SDK_KEY=... gunicorn django_app:application
+AMPLITUDE_API_KEY=... OPTIMIZELY_SDK_KEY=... gunicorn django_app:application
 """
 
 import os
@@ -10,9 +10,9 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
-from optimizely_client import make_client
 
 from optimizely_amplitude import Dispatcher
+from optimizely_client import make_client
 
 # server_url is for a local collector; without it decisions go to Amplitude.
 options: Any = {"server_url": os.environ["AMPLITUDE_SERVER_URL"]} if "AMPLITUDE_SERVER_URL" in os.environ else {}

@@ -1,6 +1,6 @@
 """FastAPI: one dispatcher for a process, closed with it.
 
-    AMPLITUDE_API_KEY=... OPTIMIZELY_SDK_KEY=... uvicorn fastapi_app:app
+AMPLITUDE_API_KEY=... OPTIMIZELY_SDK_KEY=... uvicorn fastapi_app:app
 """
 
 import os
@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any, AsyncIterator, Dict
 
 from fastapi import FastAPI
-from optimizely_client import make_client
 
 from optimizely_amplitude import Dispatcher
+from optimizely_client import make_client
 
 client = make_client()
 

@@ -1,15 +1,15 @@
 """Flask, also behind gunicorn with and without --preload: each worker has a thread and a queue of its own.
 
-    AMPLITUDE_API_KEY=... OPTIMIZELY_SDK_KEY=... gunicorn --preload --workers 4 flask_app:app
+AMPLITUDE_API_KEY=... OPTIMIZELY_SDK_KEY=... gunicorn --preload --workers 4 flask_app:app
 """
 
 import os
 from typing import Any, Dict
 
 from flask import Flask
-from optimizely_client import make_client
 
 from optimizely_amplitude import Dispatcher
+from optimizely_client import make_client
 
 # server_url is for a local collector; without it decisions go to Amplitude.
 options: Any = {"server_url": os.environ["AMPLITUDE_SERVER_URL"]} if "AMPLITUDE_SERVER_URL" in os.environ else {}

@@ -3,10 +3,9 @@
 import os
 from typing import Any, Dict
 
-from optimizely_client import make_client
-
 from optimizely_amplitude import Dispatcher
 from optimizely_amplitude.aws_lambda import with_flush
+from optimizely_client import make_client
 
 # server_url is for a local collector; without it decisions go to Amplitude.
 options: Any = {"server_url": os.environ["AMPLITUDE_SERVER_URL"]} if "AMPLITUDE_SERVER_URL" in os.environ else {}
