@@ -29,7 +29,7 @@ class Clients:
 
     def renew(self) -> None:
         """A forked child keeps its clients; a thread that is no more may hold the lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def attach(
         self, client: Any, make_listener: Callable[[weakref.ReferenceType[Any]], Listener]

@@ -12,7 +12,7 @@ class Counter:
 
     def renew(self) -> None:
         """Begin anew in a forked child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may decide while its thread counts
         self._counts: Dict[str, int] = {}
 
     def add(self, name: str, count: int = 1) -> None:

@@ -24,7 +24,7 @@ class Closable(Protocol):
 
 
 _live: Dict[int, Closable] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 _is_registered = False
 
 
@@ -55,6 +55,6 @@ def close_all() -> None:
 
 def _renew_all() -> None:
     global _lock
-    _lock = threading.Lock()  # a thread that is no more may hold it
+    _lock = threading.RLock()  # a thread that is no more may hold it
     for dispatcher in list(_live.values()):
         dispatcher.renew()

@@ -30,7 +30,7 @@ class Log:
 
     def renew(self) -> None:
         """Begin anew in a forked child: a thread that is no more may hold the lock."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log while its thread does
         self._recent: Dict[str, List[float]] = {}  # key -> [logged at, suppressed since]; the oldest comes first
 
     @property

@@ -60,7 +60,7 @@ class Sender:
     def renew(self) -> None:
         """Begin anew in a forked child, which has none of its parent's threads."""
         self._thread: Optional[threading.Thread] = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a signal handler may decide while its thread starts this one
         self._collecting = threading.RLock()
         self._is_collecting = False
         self._futures: Dict[int, Future[FlushReport]] = {}
@@ -76,9 +76,12 @@ class Sender:
             return
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="optimizely-amplitude", daemon=True)
-                thread.start()
-                self._thread = thread
+                self._thread = threading.Thread(target=self._run, name="optimizely-amplitude", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:
+                    self._thread = None
+                    raise
                 self._core.set_usual(self._is_usual)
                 _end_with_process(self._end_child)
 

@@ -124,8 +124,10 @@ class Transport:
         expected = response.headers.get("Content-Length", "")
         if expected and not expected.isdigit():
             raise Cut("its Content-Length is not a number")
+        # What has come, where urllib3 can give it (2.0 and later): a server may drip.
+        read = getattr(response.raw, "read1", response.raw.read)
         while size < ANSWER_MAX_BYTES:
-            piece = response.raw.read(CHUNK_BYTES, decode_content=False)
+            piece = read(CHUNK_BYTES, decode_content=False)
             if not piece:
                 break
             pieces.append(piece)
