@@ -128,8 +128,8 @@ export interface CohortStatus {
   /** How long ago the source had these members; null before they are loaded. */
   ageMillis: number | null;
   /**
-   * Where the members come from; `store` when another process asked the source, and `snapshot` until somebody has
-   * confirmed them.
+   * Where the members come from; `store` when another process of the fleet asked the source; `snapshot` when another
+   * process of the machine did, or one before this.
    */
   source: 'amplitude' | 'behavioral' | 'file' | 'store' | 'snapshot';
   /** The bytes of the last download, as they came. */

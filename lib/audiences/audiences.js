@@ -18,11 +18,12 @@ const { Clients } = require('./clients.js');
 const { Cohort } = require('./cohort.js');
 const { FileSource } = require('./files.js');
 const { Fleet } = require('./fleet.js');
+const { Machine } = require('./machine.js');
 const { Membership } = require('./membership.js');
 const { createNative, release } = require('./native.js');
 const { Receiver } = require('./receiver.js');
 const { Refresher } = require('./refresher.js');
-const { refusalOf, snapshotPath } = require('./snapshot.js');
+const { pathBeside, refusalOf, snapshotPath } = require('./snapshot.js');
 const { Webhook, resolveWebhook } = require('./webhook.js');
 
 const DEFAULT_READY_MILLIS = 10_000;
@@ -39,6 +40,7 @@ class Audiences {
   #clients;
   #receiver = null; // once there is a webhook
   #fleet = null; // with a store
+  #machine = null; // likewise
   #changesFiles = null; // with a snapshot, and without a store, which has all messages
   #told = new Map(); // cohort -> the state that was told
   #waiting = new Set(); // those that await ready()
@@ -72,11 +74,15 @@ class Audiences {
     if (options.store !== null) {
       this.#fleet = this.#join(names, pace);
     } else if (snapshot !== null) {
-      this.#changesFiles = new ChangesFiles(native, snapshot, names, this.#log);
+      const beside = pathBeside(snapshot, names);
+      this.#changesFiles = new ChangesFiles(native, beside, this.#log);
       this.#resume();
+      this.#machine = this.#shareWithMachine(snapshot, beside, pace);
     }
-    this.#refresher.start(this.#cohorts, { isHeld: this.#fleet !== null });
+    const isHeld = this.#fleet !== null || this.#machine?.isHeld === true;
+    this.#refresher.start(this.#cohorts, { isHeld });
     this.#fleet?.start();
+    this.#machine?.start();
   }
 
   /** Share the members with other processes: one of them asks the source. */
@@ -93,10 +99,27 @@ class Audiences {
         pace,
       },
       {
-        onFollow: (...args) => this.#follow(...args),
+        onFollow: (...args) => this.#follow('store', ...args),
         onMoved: (...args) => this.#move(...args),
         onChanged: (...args) => this.#change(...args),
       },
+    );
+  }
+
+  /** Share the snapshot with other processes of the machine: one of them asks the source. */
+  #shareWithMachine(snapshot, path, pace) {
+    return new Machine(
+      {
+        native: this.#native,
+        refresher: this.#refresher,
+        cohorts: this.#cohorts,
+        options: this.#options,
+        snapshotPath: snapshot,
+        path,
+        log: this.#log,
+        pace,
+      },
+      (...args) => this.#follow('snapshot', ...args),
     );
   }
 
@@ -241,12 +264,12 @@ class Audiences {
   }
 
   /** Take what the process says that asks the source; `size` with its members, undefined without. */
-  #follow(cohort, state, size) {
+  #follow(from, cohort, state, size) {
     const { size: previousSize, lastModified } = cohort;
-    cohort.follow(state, size);
+    cohort.follow(state, size, from);
     this.#know();
     if (size !== undefined && cohort.isLoaded) {
-      this.#report(cohort, { kind: 'loaded' }, 'store');
+      this.#report(cohort, { kind: 'loaded' }, from);
     }
     const isOther =
       size !== undefined && (size !== previousSize || cohort.lastModified !== lastModified);
@@ -275,6 +298,7 @@ class Audiences {
       this.#warnOfSnapshot(report);
       isAll = report.isAll;
       this.#fleet?.changed(true);
+      this.#machine?.changed(report);
       this.#cohorts.forEach((cohort, slot) => {
         if (isAll && cohort.isLoaded) {
           cohort.size += this.#native.members(slot) - sizes[slot];
@@ -294,6 +318,7 @@ class Audiences {
     this.#cohorts.forEach((each) => this.#tell(each, each === cohort && isOther, previousSize));
     this.#settleIfReady();
     this.#fleet?.changed(outcome.kind === 'loaded');
+    this.#machine?.changed(outcome);
   }
 
   /** Tell the membership of which cohorts the members are known, and until when. */
@@ -413,6 +438,7 @@ class Audiences {
     this.#fleet?.end();
     await this.#refresher.stop();
     await this.#fleet?.ended();
+    await this.#machine?.stop();
     await this.#changesFiles?.close();
     this.#waiting.forEach((settle) => settle());
     release(this.#native);

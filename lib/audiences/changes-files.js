@@ -8,14 +8,14 @@
  * since is ignored, so files that are left over do no harm.
  */
 
-const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 
 const { reasonOf } = require('../reason.js');
 
 const SAVE_MILLIS = 1000;
 const MAX_PROCESSES = 64;
-const HASH_LENGTH = 8;
+/** The number of the lock in the addon's object. */
+const CHANGES = 0;
 /** As much as two overlays can have, with what is known of 100 cohorts. */
 const MAX_BYTES = 8 * 1024 * 1024;
 
@@ -29,11 +29,10 @@ class ChangesFiles {
   #timer = null;
   #saving = Promise.resolve();
 
-  /** `names` are those of the cohorts: what is saved knows them by their order only. */
-  constructor(native, snapshotPath, names, log, { saveMillis = SAVE_MILLIS } = {}) {
-    const hash = createHash('sha256').update(JSON.stringify(names)).digest('hex');
+  /** `path` is where the files are, without their endings. */
+  constructor(native, path, log, { saveMillis = SAVE_MILLIS } = {}) {
     this.#native = native;
-    this.#path = `${snapshotPath.replace(/\.snapshot$/, '')}-${hash.slice(0, HASH_LENGTH)}`;
+    this.#path = path;
     this.#log = log;
     this.#saveMillis = saveMillis;
   }
@@ -41,18 +40,8 @@ class ChangesFiles {
   /** Go on with what processes have left. Call it after the snapshot was opened, and changes are taken. */
   resume() {
     for (const file of this.#files()) {
-      let status;
-      try {
-        status =
-          fs.statSync(file).size > MAX_BYTES
-            ? 'too large'
-            : this.#native.resume(fs.readFileSync(file));
-      } catch (error) {
-        status = error.code === 'ENOENT' ? 'ok' : reasonOf(error);
-      }
-      if (status !== 'ok') {
-        this.#log.warn('resume', `changes of the webhook in ${file} are not used: ${status}`);
-      }
+      this.#lock(file); // so that what is written there later has what is there now
+      this.#read(file);
     }
   }
 
@@ -79,7 +68,7 @@ class ChangesFiles {
     this.#timer = null;
     await this.#saving;
     await this.#save();
-    this.#native.unlock();
+    this.#native.unlock(CHANGES);
   }
 
   #files() {
@@ -91,12 +80,36 @@ class ChangesFiles {
     return `${this.#path}.changes.${number}`;
   }
 
-  /** The file of this process, once it has one. */
+  /** Make a file that of this process, unless it has one, or another process has this one. */
+  #lock(file) {
+    if (this.#file === null && this.#native.lock(CHANGES, `${file}.lock`) === 'mine') {
+      this.#file = file;
+      return true;
+    }
+    return false;
+  }
+
+  #read(file) {
+    let status;
+    try {
+      status =
+        fs.statSync(file).size > MAX_BYTES
+          ? 'too large'
+          : this.#native.resume(fs.readFileSync(file));
+    } catch (error) {
+      status = error.code === 'ENOENT' ? 'ok' : reasonOf(error);
+    }
+    if (status !== 'ok') {
+      this.#log.warn('resume', `changes of the webhook in ${file} are not used: ${status}`);
+    }
+  }
+
+  /** Have a file. */
   #take() {
     for (let number = 0; this.#file === null && number < MAX_PROCESSES; number++) {
       const file = this.#fileOf(number);
-      if (this.#native.lock(`${file}.lock`)) {
-        this.#file = file;
+      if (this.#lock(file)) {
+        this.#read(file); // of a process that began and ended since this one began
       }
     }
     if (this.#file === null) {

@@ -145,13 +145,14 @@ class Cohort {
 
   /**
    * Take what the process says that asks the source. `size` is that of its members, which are here, too; null when none
-   * are; undefined when they are the same as before. Nothing is confirmed that is not here.
+   * are; undefined when they are the same as before. `from` is where they come from: 'store' or 'snapshot'. Nothing is
+   * confirmed that is not here.
    */
-  follow({ version, ...state }, size) {
+  follow({ version, ...state }, size, from) {
     const isHere = (size === undefined ? this.confirmedAt : size) !== null;
     const isConfirmed = isHere && state.confirmedAt !== null;
     const confirmedAt = isConfirmed ? Math.max(state.confirmedAt, this.messageAt) : null;
-    Object.assign(this, state, { confirmedAt, failures: 0, from: 'store' });
+    Object.assign(this, state, { confirmedAt, failures: 0, from });
     this.#version = isConfirmed ? version : null;
     this.size = size === undefined ? this.size : size;
   }

@@ -9,6 +9,7 @@ const path = require('node:path');
 const { reasonOf } = require('../reason.js');
 
 const HASH_LENGTH = 16;
+const NAMES_HASH_LENGTH = 8;
 /** What a process left behind that was killed while it wrote. None takes so long. */
 const LEFT_BEHIND_MILLIS = 60 * 60 * 1000;
 
@@ -29,6 +30,12 @@ function snapshotPath({ snapshot, source, serverUrl, apiKey }, log) {
     log.warn('snapshot', `no snapshot can be kept in ${directory}: ${reasonOf(error)}`);
   }
   return path.join(directory, `cohorts-${project}.snapshot`);
+}
+
+/** Where files beside a snapshot are, without their endings: others for other cohorts, which they know by their order. */
+function pathBeside(snapshot, names) {
+  const hash = createHash('sha256').update(JSON.stringify(names)).digest('hex');
+  return `${snapshot.replace(/\.snapshot$/, '')}-${hash.slice(0, NAMES_HASH_LENGTH)}`;
 }
 
 function removeLeftBehind(directory) {
@@ -57,4 +64,4 @@ function refusalOf(status) {
   }
 }
 
-module.exports = { refusalOf, snapshotPath };
+module.exports = { pathBeside, refusalOf, snapshotPath };

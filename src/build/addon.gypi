@@ -71,6 +71,7 @@
         '../host/snapshot.c',
         '../host/transfer.c',
         '../host/trust.c',
+        '../host/turn.c',
         '../host/url.c',
       ],
       # libuv is Node's own: Node's headers include it, and Node's executable exports it.

@@ -9,14 +9,16 @@
 extern "C" {
 #endif
 
+enum { OA_LOCK_TAKEN = -1, OA_LOCK_NONE = -2 };
+
 /*
  * Take the lock on a file, which is made if it is not there. Returns what oa_lock_release() takes;
- * -1: somebody else has it, or the file cannot be made. Never waits. Where two take it in one
- * process, one of them gets it.
+ * OA_LOCK_TAKEN: somebody else has it; OA_LOCK_NONE: there can be none. Never waits. Where two take
+ * it in one process, one of them gets it.
  */
 int oa_lock_take(const char *path);
 
-/* Free it; the file stays. -1 is fine. */
+/* Free it; the file stays. a negative one is fine. */
 void oa_lock_release(int lock);
 
 #ifdef __cplusplus

@@ -89,15 +89,27 @@ bool oa_table_has_names(const oa_cohort_table *table, const oa_str *names, size_
     return is_same;
 }
 
+bool oa_table_is_allowed(const oa_cohort_table *table, const oa_cohort_changes *changes) {
+    bool is_allowed = true;
+    for (size_t i = 0; i < oa_cohort_table_cohorts(table); i++)
+        is_allowed = is_allowed && (!oa_cohort_table_info(table, i)->is_loaded ||
+                                    oa_cohort_changes_allow(changes, i, oa_table_time(table, i)));
+    return is_allowed;
+}
+
+void oa_table_listed(const oa_cohort_table *table, oa_cohort_changes *changes) {
+    for (size_t i = 0; i < oa_cohort_table_cohorts(table); i++) {
+        int64_t none;
+        if (oa_cohort_table_info(table, i)->is_loaded)
+            (void)oa_cohort_changes_listed(changes, table, i, oa_table_time(table, i), &none);
+    }
+}
+
 oa_status oa_table_changes(const oa_cohort_table *table, size_t max_changes,
                            oa_cohort_changes **out) {
     const oa_status status = oa_cohort_changes_new(max_changes, out);
-    const size_t cohorts = table == NULL ? 0 : oa_cohort_table_cohorts(table);
-    for (size_t i = 0; status == OA_OK && i < cohorts; i++) {
-        int64_t none;
-        if (oa_cohort_table_info(table, i)->is_loaded)
-            (void)oa_cohort_changes_listed(*out, table, i, oa_table_time(table, i), &none);
-    }
+    if (status == OA_OK && table != NULL)
+        oa_table_listed(table, *out);
     return status;
 }
 

@@ -52,6 +52,12 @@ int64_t oa_table_time(const oa_cohort_table *table, size_t cohort);
 /* Whether a table has these cohorts, in this order. Borrows. */
 bool oa_table_has_names(const oa_cohort_table *table, const oa_str *names, size_t count);
 
+/* Whether the lists of a table may replace those behind some changes. Borrows. */
+bool oa_table_is_allowed(const oa_cohort_table *table, const oa_cohort_changes *changes);
+
+/* Have changes in front of a table forget what its lists replace. Borrows. */
+void oa_table_listed(const oa_cohort_table *table, oa_cohort_changes *changes);
+
 /*
  * Create changes in front of a table that has lists only; NULL: none yet. Borrows; returns *out
  * owned. Errors: OA_NOMEM.

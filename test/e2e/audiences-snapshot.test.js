@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { describe, it } = require('node:test');
+const { after, describe, it } = require('node:test');
 
 const { faults, startCohortServer } = require('../support/audiences/server.js');
 const { startAudiences } = require('../support/audiences/harness.js');
@@ -15,9 +15,13 @@ const { startChild } = require('../support/process/child.js');
 const AUDIENCES = path.join(__dirname, '..', '..', 'lib', 'audiences.js');
 const COHORTS = { power: 'p', churned: 'c' };
 
-function makeFolder(t) {
+/** They are removed when no audiences write to them any more. */
+const folders = [];
+after(() => folders.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })));
+
+function makeFolder() {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-snapshot-'));
-  t.after(() => fs.rmSync(folder, { recursive: true }));
+  folders.push(folder);
   return folder;
 }
 
@@ -26,11 +30,12 @@ async function prepare(t) {
   const server = await startCohortServer(t);
   server.set('p', ['ann', 'bob']);
   server.set('c', ['bob']);
-  const directory = path.join(makeFolder(t), 'made', 'by', 'us');
+  const directory = path.join(makeFolder(), 'made', 'by', 'us');
   const create = (options) =>
     startAudiences(t, { ...server.options, cohorts: COHORTS, snapshot: { directory }, ...options });
-  const file = () => path.join(directory, fs.readdirSync(directory)[0]);
-  return { server, directory, create, file };
+  const snapshots = () => fs.readdirSync(directory).filter((name) => name.endsWith('.snapshot'));
+  const file = () => path.join(directory, snapshots()[0]);
+  return { server, directory, create, file, snapshots };
 }
 
 /** The same, after a process that has loaded the members and is over. */
@@ -47,8 +52,8 @@ const silence = (server) =>
 
 describe('a snapshot', () => {
   it('is there at once, also while the server says nothing, and is confirmed later', async (t) => {
-    const { server, create, directory } = await prepareSnapshot(t);
-    assert.equal(fs.readdirSync(directory).length, 1);
+    const { server, create, snapshots } = await prepareSnapshot(t);
+    assert.equal(snapshots().length, 1);
     silence(server);
     const { audiences, changes, changed } = create();
     assert.deepEqual(audiences.attributes('ann'), { power: true, churned: false });

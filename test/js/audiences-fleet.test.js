@@ -28,10 +28,10 @@ const STATE = {
 describe('a cohort of which another process tells', () => {
   it('is what that says, once its members are here', () => {
     const cohort = cohortOf();
-    cohort.follow(STATE, 5);
+    cohort.follow(STATE, 5, 'store');
     assert.deepEqual([cohort.stateAt(NOW), cohort.size, cohort.from], ['fresh', 5, 'store']);
     assert.equal(cohort.knownVersionAt(NOW), 17, 'and a leader goes on with it');
-    cohort.follow({ ...STATE, confirmedAt: NOW + 1000 }, undefined);
+    cohort.follow({ ...STATE, confirmedAt: NOW + 1000 }, undefined, 'store');
     assert.deepEqual([cohort.ageAt(NOW + 1000), cohort.size], [0, 5]);
     assert.deepEqual(cohort.toState(), { ...STATE, confirmedAt: NOW + 1000 });
   });
@@ -39,19 +39,19 @@ describe('a cohort of which another process tells', () => {
   it('stays unknown while its members are not here', () => {
     const cohort = cohortOf();
     for (const size of [undefined, null, undefined]) {
-      cohort.follow(STATE, size);
+      cohort.follow(STATE, size, 'store');
       assert.equal(cohort.isKnownAt(NOW), false);
       assert.equal(cohort.stateAt(NOW), 'loading');
       assert.equal(cohort.knownVersionAt(NOW), null, 'a leader must ask for all of it');
     }
-    cohort.follow({ ...STATE, confirmedAt: null, isRefused: true }, undefined);
+    cohort.follow({ ...STATE, confirmedAt: null, isRefused: true }, undefined, 'store');
     assert.equal(cohort.stateAt(NOW), 'refused');
   });
 
   it('is as new as its last message', () => {
     const cohort = cohortOf();
     cohort.change({ entered: 0, left: 0 }, NOW + 5000, NOW + 6000);
-    cohort.follow(STATE, 5);
+    cohort.follow(STATE, 5, 'store');
     assert.equal(cohort.ageAt(NOW + 5000), 0);
   });
 });

@@ -20,9 +20,11 @@
 #include "../lock.h"
 #include "loader.h"
 #include "messages.h"
+#include "reader.h"
 #include "values.h"
 
 using oa::Message;
+using oa::Reader;
 using oa::ReadMove;
 using oa::Transfer;
 
@@ -31,6 +33,8 @@ namespace {
 /* Of a string that does not fit, Node-API copies whole characters, of up to 4 bytes: so it fits, or
  * too much of it is there. */
 constexpr size_t kIdBytes = OA_COHORT_ID_BYTES + 4;
+
+constexpr size_t kLocks = 2; /* of an object */
 
 class Cohorts;
 struct LoadCall;
@@ -47,7 +51,7 @@ struct Host {
     Cohorts *wrapper = nullptr;               /* until it is collected */
     LoadCall *call = nullptr;                 /* the load that is under way */
     size_t cohorts = 0;
-    int lock = -1;
+    int locks[kLocks] = {OA_LOCK_TAKEN, OA_LOCK_TAKEN};
     bool ending = false;
 };
 
@@ -77,6 +81,7 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
                                InstanceMethod<&Cohorts::Resume>("resume"),
                                InstanceMethod<&Cohorts::Growth>("growth"),
                                InstanceMethod<&Cohorts::Lock>("lock"),
+                               InstanceMethod<&Cohorts::Map>("map"),
                                InstanceMethod<&Cohorts::Unlock>("unlock"),
                                InstanceMethod<&Cohorts::Cancel>("cancel"),
                                InstanceMethod<&Cohorts::Abort>("abort"),
@@ -110,6 +115,7 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
     Napi::Value Resume(const Napi::CallbackInfo &info);
     Napi::Value Growth(const Napi::CallbackInfo &info);
     Napi::Value Lock(const Napi::CallbackInfo &info);
+    Napi::Value Map(const Napi::CallbackInfo &info);
     void Unlock(const Napi::CallbackInfo &info);
     Napi::Value Await(Napi::Env env, oa_status status, LoadCall *call);
     void Cancel(const Napi::CallbackInfo &info);
@@ -120,45 +126,6 @@ class Cohorts : public Napi::ObjectWrap<Cohorts> {
     Napi::Value Stats(const Napi::CallbackInfo &info);
 
     Host *host_ = nullptr;
-};
-
-/* Reads an object of the shim, and keeps its strings until they are copied. */
-class Reader {
-  public:
-    explicit Reader(Napi::Object object) : object_(object) { texts_.reserve(kMostTexts); }
-
-    oa_str Text(const char *key) { return Text(object_.Get(key)); }
-
-    oa_str Text(const Napi::Value &value) {
-        if (!value.IsString() || texts_.size() == kMostTexts)
-            return {nullptr, 0};
-        texts_.push_back(value.As<Napi::String>().Utf8Value());
-        return {texts_.back().data(), texts_.back().size()};
-    }
-
-    /* A whole number from 0, validated by the shim. */
-    uint64_t Number(const char *key) {
-        const double value = object_.Get(key).ToNumber().DoubleValue();
-        return value > 0 ? static_cast<uint64_t>(value) : 0;
-    }
-
-    bool Flag(const char *key) { return object_.Get(key).ToBoolean(); }
-
-    std::vector<oa_str> Texts(const char *key) {
-        std::vector<oa_str> list;
-        Napi::Value value = object_.Get(key);
-        if (!value.IsArray())
-            return list;
-        Napi::Array array = value.As<Napi::Array>();
-        for (uint32_t i = 0; i < array.Length(); i++)
-            list.push_back(Text(array.Get(i)));
-        return list;
-    }
-
-  private:
-    static constexpr size_t kMostTexts = OA_COHORT_MAX + 16; /* so that none of them moves */
-    Napi::Object object_;
-    std::vector<std::string> texts_;
 };
 
 /* ---- The hot call ---- */
@@ -442,15 +409,25 @@ Napi::Value Cohorts::Growth(const Napi::CallbackInfo &info) {
     return list;
 }
 
-/* lock(path): whether this object has the lock on a file now, until unlock(), or its end. */
+/* lock(which, path): 'mine' from now on, until unlock(which) or the end; 'taken', or 'none'. */
 Napi::Value Cohorts::Lock(const Napi::CallbackInfo &info) {
-    if (host_->lock < 0)
-        host_->lock = oa_lock_take(info[0].As<Napi::String>().Utf8Value().c_str());
-    return Napi::Boolean::New(info.Env(), host_->lock >= 0);
+    int &lock = host_->locks[info[0].As<Napi::Number>().Uint32Value() % kLocks];
+    if (lock < 0)
+        lock = oa_lock_take(info[1].As<Napi::String>().Utf8Value().c_str());
+    const char *name = lock >= 0 ? "mine" : lock == OA_LOCK_TAKEN ? "taken" : "none";
+    return Napi::String::New(info.Env(), name);
 }
 
-void Cohorts::Unlock(const Napi::CallbackInfo &) {
-    oa_lock_release(std::exchange(host_->lock, -1));
+void Cohorts::Unlock(const Napi::CallbackInfo &info) {
+    int &lock = host_->locks[info[0].As<Napi::Number>().Uint32Value() % kLocks];
+    oa_lock_release(std::exchange(lock, OA_LOCK_TAKEN));
+}
+
+/* map(): as adopt(), but the members are those of the table. */
+Napi::Value Cohorts::Map(const Napi::CallbackInfo &info) {
+    LoadCall *call = new LoadCall(info.Env());
+    call->is_adoption = true;
+    return Await(info.Env(), oa_loader_map(host_->loader, call), call);
 }
 
 /* ---- Messages ---- */
@@ -518,7 +495,8 @@ void End(Host *host) {
     host->ending = true;
     delete host->call; /* whatever awaits it goes with the environment */
     host->call = nullptr;
-    oa_lock_release(std::exchange(host->lock, -1));
+    for (int &lock : host->locks)
+        oa_lock_release(std::exchange(lock, OA_LOCK_TAKEN));
     oa_loader_destroy(host->loader);
 }
 

@@ -12,7 +12,8 @@
  * other thing that both touch. The overlay that a merge reads is not changed meanwhile; `surviving`
  * of the report is the loop's.
  *
- * A merge is a load that reads nothing but changes. A transfer replaces the table and the changes.
+ * A merge is a load that reads nothing but changes. A transfer replaces the table and the changes;
+ * a snapshot of another process replaces the table, and later changes stay.
  */
 #include "loader.h"
 
@@ -26,6 +27,7 @@
 #include "../clock.h"
 #include "../pages.h"
 #include "../snapshot.h"
+#include "../turn.h"
 
 enum { MAX_HEADERS = 8, MAX_CHANGES = 128 * 1024 };
 
@@ -38,6 +40,7 @@ typedef struct load_job {
     oa_load_part parts[OA_LOAD_MAX_PARTS];
     const oa_cohort_overlay *overlay; /* of a merge; lent by the changes */
     oa_transfer *transfer;
+    bool is_mapping;        /* the snapshot, which another process has written */
     oa_transferred arrived; /* PUBLISHED: what becomes of a transfer, without its table */
     void *ticket;
     oa_load_report report;
@@ -71,45 +74,14 @@ struct oa_loader {
     load_job job;
 };
 
-/* ---- The turn: one load at a time in the process ---- */
-
-static uv_once_t once = UV_ONCE_INIT;
-static uv_mutex_t turn_mutex; /* guards is_taken */
-static uv_cond_t turn_cond;
-static bool is_taken;
-static bool has_turn; /* the two above could be made */
-
-static void make_turn(void) {
-    has_turn = uv_mutex_init(&turn_mutex) == 0 && uv_cond_init(&turn_cond) == 0;
-}
-
-/* Wait for the turn; false when the load is cancelled before. */
-static bool take_turn(const oa_loader *loader) {
-    uv_mutex_lock(&turn_mutex);
-    while (is_taken && !atomic_load(&loader->cancelled))
-        uv_cond_wait(&turn_cond, &turn_mutex);
-    const bool is_mine = !atomic_load(&loader->cancelled);
-    is_taken |= is_mine;
-    uv_mutex_unlock(&turn_mutex);
-    return is_mine;
-}
-
-static void wake_waiting(bool gives_turn) {
-    uv_mutex_lock(&turn_mutex);
-    is_taken = is_taken && !gives_turn;
-    uv_cond_broadcast(&turn_cond);
-    uv_mutex_unlock(&turn_mutex);
-}
-
 /* ---- The thread ---- */
 
 /* Keep the table for the next process. Without it, that has to download. */
 static void keep(oa_loader *loader) {
     const oa_str image = oa_cohort_table_image(loader->table);
-    char *error = loader->job.report.snapshot_error;
-    if (oa_snapshot_write(loader->snapshot_path, image, &loader->cancelled) != OA_OK &&
-        !atomic_load(&loader->cancelled))
-        snprintf(error, sizeof(loader->job.report.snapshot_error), "%s", strerror(errno));
+    oa_load_report *report = &loader->job.report;
+    if (oa_snapshot_write(loader->snapshot_path, image, &loader->cancelled) != OA_OK)
+        snprintf(report->snapshot_error, sizeof(report->snapshot_error), "%s", strerror(errno));
 }
 
 /* Have the loop take the table, free the one that it replaces, and keep it. */
@@ -121,15 +93,14 @@ static void publish(oa_loader *loader, oa_cohort_table *table) {
     const int phase = atomic_load(&loader->phase);
     if (phase == SWAPPED)
         loader->job.report.end = OA_LOAD_LOADED;
-    else if (phase == REFUSED)
-        oa_load_say(&loader->job.report, OA_LOAD_OUTDATED, "");
     else
-        oa_load_say(&loader->job.report, OA_LOAD_CANCELLED, "");
+        oa_load_say(&loader->job.report, phase == REFUSED ? OA_LOAD_OUTDATED : OA_LOAD_CANCELLED,
+                    "");
     oa_cohort_table_free(loader->next);
     loader->next = NULL;
     oa_snapshot_close(&loader->old);
     oa_transferred_clear(&loader->job.arrived);
-    if (phase == SWAPPED && loader->snapshot_path.data != NULL)
+    if (phase == SWAPPED && loader->snapshot_path.data != NULL && !loader->job.is_mapping)
         keep(loader);
 }
 
@@ -158,6 +129,25 @@ static void adopt(oa_loader *loader) {
     publish(loader, table);
 }
 
+static void map(oa_loader *loader) {
+    load_job *job = &loader->job;
+    oa_snapshot *bytes = &job->arrived.bytes;
+    oa_cohort_table *table = NULL;
+    oa_status status = oa_snapshot_open(loader->snapshot_path, &loader->key, bytes, &table);
+    if (status == OA_OK && !oa_table_has_names(table, loader->names, loader->name_count)) {
+        oa_cohort_table_free(table);
+        oa_snapshot_close(bytes);
+        status = OA_FOREIGN;
+    }
+    if (status != OA_OK) {
+        oa_load_say(&job->report, OA_LOAD_FAILED, oa_status_message(status));
+        return;
+    }
+    for (size_t i = 0; i < loader->name_count; i++)
+        job->report.members[i] = oa_cohort_table_info(table, i)->members;
+    publish(loader, table);
+}
+
 static void perform(oa_loader *loader) {
     const oa_load *load = &loader->job.load;
     const oa_cohort_plan plan = {
@@ -168,15 +158,16 @@ static void perform(oa_loader *loader) {
         .format = load->format,
         .max_members = load->max_members,
     };
-    if (loader->job.overlay != NULL || loader->job.transfer != NULL) {
-        if (loader->job.transfer != NULL)
-            adopt(loader);
-        else
-            merge(loader, &plan);
-        return;
-    }
-    oa_cohort_table *table = oa_load_table(load, &plan, loader->table, loader->curl,
-                                           &loader->cancelled, &loader->job.report);
+    oa_cohort_table *table = NULL;
+    if (loader->job.transfer != NULL)
+        adopt(loader);
+    else if (loader->job.is_mapping)
+        map(loader);
+    else if (loader->job.overlay != NULL)
+        merge(loader, &plan);
+    else
+        table = oa_load_table(load, &plan, loader->table, loader->curl, &loader->cancelled,
+                              &loader->job.report);
     if (table != NULL)
         publish(loader, table);
 }
@@ -186,9 +177,9 @@ static void on_thread(void *data) {
     oa_load_report *report = &loader->job.report;
     const uint64_t started_ms = oa_clock_now().monotonic_ms;
     oa_load_say(report, OA_LOAD_CANCELLED, "");
-    if (take_turn(loader)) {
+    if (oa_turn_take(&loader->cancelled)) {
         perform(loader);
-        wake_waiting(true);
+        oa_turn_give();
     }
     report->duration_ms = oa_clock_now().monotonic_ms - started_ms;
     atomic_store(&loader->phase, DONE);
@@ -240,11 +231,13 @@ static void finish(oa_loader *loader) {
 
 /* Take the next table, unless it has a list that is older than what messages have told. */
 static int take_next(oa_loader *loader) {
-    const bool is_list = loader->job.overlay == NULL && loader->job.transfer == NULL;
+    const bool is_mapping = loader->job.is_mapping;
+    const bool is_list = loader->job.overlay == NULL && loader->job.transfer == NULL && !is_mapping;
     const size_t cohort = loader->job.load.cohort;
     oa_cohort_changes *changes = loader->changes;
-    if (is_list && changes != NULL &&
-        !oa_cohort_changes_allow(changes, cohort, oa_table_time(loader->next, cohort)))
+    if (changes != NULL && ((is_mapping && !oa_table_is_allowed(loader->next, changes)) ||
+                            (is_list && !oa_cohort_changes_allow(
+                                            changes, cohort, oa_table_time(loader->next, cohort)))))
         return REFUSED;
     oa_cohort_table *old = loader->table;
     loader->table = loader->next;
@@ -257,6 +250,8 @@ static int take_next(oa_loader *loader) {
         loader->changes = loader->job.arrived.changes;
         loader->job.arrived.changes = changes; /* to be freed on the thread */
     }
+    if (is_mapping && changes != NULL)
+        oa_table_listed(loader->table, changes);
     if (is_list)
         loader->job.report.is_all =
             changes == NULL || oa_cohort_changes_listed(changes, loader->table, cohort,
@@ -307,8 +302,7 @@ static oa_status copy_names(oa_loader *loader, const oa_loader_config *config) {
 oa_status oa_loader_new(uv_loop_t *loop, const oa_loader_config *config,
                         oa_loader_handlers handlers, oa_loader **out) {
     oa_pages_use();
-    uv_once(&once, make_turn);
-    if (!has_turn)
+    if (!oa_turn_begin())
         return OA_UNAVAILABLE;
     if (config->name_count > OA_COHORT_MAX)
         return OA_TOO_LARGE;
@@ -354,7 +348,7 @@ void oa_loader_cancel(oa_loader *loader) {
     atomic_store(&loader->cancelled, true);
     if (loader->curl != NULL)
         oa_curl_cancel(loader->curl);
-    wake_waiting(false);
+    oa_turn_wake();
 }
 
 void oa_loader_abort(oa_loader *loader) {
@@ -444,7 +438,8 @@ oa_status oa_loader_change(oa_loader *loader, const oa_cohort_move *move, oa_coh
     /* The list is in use, and its report is still to come. */
     const int phase = atomic_load(&loader->phase);
     if ((phase == SWAPPED || phase == DONE) && loader->job.overlay == NULL &&
-        loader->job.transfer == NULL && loader->job.load.cohort == move->cohort)
+        !loader->job.is_mapping && loader->job.transfer == NULL &&
+        loader->job.load.cohort == move->cohort)
         loader->job.report.surviving += (int64_t)moved->entered - (int64_t)moved->left;
     return status;
 }
@@ -537,6 +532,13 @@ oa_status oa_loader_adopt(oa_loader *loader, oa_transfer *transfer, void *ticket
         return OA_CLOSED;
     }
     loader->job.transfer = transfer;
+    return launch(loader, ticket);
+}
+
+oa_status oa_loader_map(oa_loader *loader, void *ticket) {
+    if (!may_start(loader) || loader->snapshot_path.data == NULL)
+        return OA_CLOSED;
+    loader->job.is_mapping = true;
     return launch(loader, ticket);
 }
 

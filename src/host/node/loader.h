@@ -103,6 +103,13 @@ oa_status oa_loader_adopt(oa_loader *loader, oa_transfer *transfer, void *ticket
     __attribute__((warn_unused_result));
 
 /*
+ * Start to use the snapshot that another process has written, as oa_loader_start() starts a load.
+ * It ends as FAILED when that cannot be used, or has other cohorts, and as OUTDATED when messages
+ * told what is later and is not kept one by one any more. Errors: as oa_loader_start().
+ */
+oa_status oa_loader_map(oa_loader *loader, void *ticket) __attribute__((warn_unused_result));
+
+/*
  * Keep what is known now for other processes: the table, and a copy of the changes in front of it.
  * Sets how many bytes each has; 0 changes where none are taken. It lasts until the table is
  * replaced, or it is released. Errors: OA_UNAVAILABLE: nothing is known; OA_NOMEM. Cost: 5 ns a

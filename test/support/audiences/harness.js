@@ -12,7 +12,7 @@ const POLL_MILLIS = 10;
 const SILENCE_MILLIS = 1000;
 
 /** Create audiences for one test, after which they are closed: { audiences, logger, changes, changed }. */
-function startAudiences(t, { pace, ...options }) {
+function startAudiences(t, { pace = { pollMillis: POLL_MILLIS }, ...options }) {
   const logger = recordingLogger();
   const changes = [];
   const events = new EventEmitter().setMaxListeners(0);
