@@ -12,8 +12,9 @@
  *   a `prepare` script, which only a clone needs.
  * - The headers of node-addon-api are in the package, so that an installation is one package and
  *   compiles without a network.
- * - The modules that every process loads are bundled into lib/index.js: Node takes a quarter of a
- *   millisecond to find, read and compile each, which would make cold starts longer.
+ * - The modules that every process loads are bundled into lib/index.js, and those of functions into
+ *   lib/lambda.js: Node takes a quarter of a millisecond to find, read and compile each, which would
+ *   make cold starts longer.
  * - The entry for browsers is there as a script and as CommonJS, too.
  * - The entries for edge runtimes are bundles that import nothing of Node.js, with their WebAssembly.
  */
@@ -72,8 +73,11 @@ function bundle(folder, names, options) {
   return Object.keys(metafile.inputs);
 }
 
-/** Bundle lib/index.js, and remove the modules that only the bundle needs. */
-function bundleIndex(folder) {
+/** What a function loads when it starts: each becomes one file, and has copies of what both of them need. */
+const BUNDLED = ['index', 'lambda'];
+
+/** Bundle these, and remove the modules that only the bundles need. */
+function bundleStarts(folder) {
   const others = [
     'agent',
     'audiences',
@@ -81,7 +85,6 @@ function bundleIndex(folder) {
     'cli/agent/command',
     'cli/collector/index',
     'cli/doctor/index',
-    'lambda',
     ...LAZY,
   ];
   const needed = bundle(folder, others, {
@@ -89,19 +92,22 @@ function bundleIndex(folder) {
     write: false,
     external: ['./index.js', '../index.js', '../../index.js'],
   });
-  const bundled = bundle(folder, ['index'], {
-    outfile: 'lib/index.js',
-    allowOverwrite: true,
-    minifyWhitespace: true, // a third of the bytes, which Node.js reads before it runs the first of them
-    lineLimit: 120,
-    external: LAZY.map((name) => `./${name}.js`),
-  });
+  const bundled = BUNDLED.flatMap((name) =>
+    bundle(folder, [name], {
+      outfile: `lib/${name}.js`,
+      allowOverwrite: true,
+      minifyWhitespace: true, // a third of the bytes, which Node.js reads before it runs the first of them
+      lineLimit: 120,
+      external: LAZY.map((lazy) => `./${lazy}.js`),
+    }),
+  );
   const unexpected = LAZY.filter((name) => bundled.includes(`lib/${name}.js`));
   if (unexpected.length > 0) {
     throw new Error(`bundled, but to be loaded later: ${unexpected.join(', ')}`);
   }
-  for (const file of bundled) {
-    if (file !== 'lib/index.js' && !needed.includes(file)) {
+  const kept = [...needed, ...BUNDLED.map((name) => `lib/${name}.js`)];
+  for (const file of new Set(bundled)) {
+    if (!kept.includes(file)) {
       fs.rmSync(path.join(folder, file));
     }
   }
@@ -147,7 +153,7 @@ function stage(folder = PACKAGE) {
   }
   bundleEdge(folder);
   fs.writeFileSync(path.join(folder, 'lib', 'library.js'), library(manifest));
-  bundleIndex(folder);
+  bundleStarts(folder);
   return folder;
 }
 
