@@ -127,7 +127,6 @@ async function run({ serverUrl, quick }) {
     rows.find((row) => row.subject === subject && row.count === count && row.gzip === gzip);
   const million = find('ours', 1_000_000);
   const amplitude = find('amplitude', 20_000);
-  const most = sizes.at(-1);
   const order = ['none', 'ours', 'wasm', 'plain', 'amplitude'];
   rows.sort(
     (a, b) =>
@@ -170,12 +169,6 @@ async function run({ serverUrl, quick }) {
       },
     ],
     bars: [
-      { what: 'CPU of one decision, 1 M', unit: 'µs', value: million.cpu, most: 1.5 },
-      {
-        what: 'times less than analytics-node (20 k)',
-        value: amplitude.cpu / million.cpu,
-        least: 250,
-      },
       {
         what: 'times less than plain JavaScript (1 M)',
         value: find('plain', 1_000_000).cpu / million.cpu,
@@ -186,18 +179,6 @@ async function run({ serverUrl, quick }) {
         unit: 'µs',
         value: find('wasm', 1_000_000).cpu,
         most: 3,
-      },
-      { what: 'times the limit program', value: million.cpu / limit.false, most: 6 },
-      {
-        what: 'CPU of one decision, 1 M, gzip',
-        unit: 'µs',
-        value: find('ours', 1_000_000, true).cpu,
-        most: 3,
-      },
-      {
-        what: `CPU of one decision, ${most / 1e6} M against 10 k`,
-        value: find('ours', most).cpu / find('ours', 10_000).cpu,
-        most: 1.3,
       },
       {
         what: 'event loop, times less than analytics-node',

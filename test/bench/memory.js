@@ -104,7 +104,7 @@ async function run() {
         what: 'memory of a queued decision, without its user id',
         unit: 'bytes',
         value: Math.max(bare.counted, bare.perDecision) - ID_BYTES,
-        most: 100,
+        most: 75,
       },
     ],
   };

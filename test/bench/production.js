@@ -37,9 +37,9 @@ async function measureLanes({ serverUrl, maxConcurrent, count }) {
   });
   await decideMany(onDecision, 5000);
   await flush();
-  await decideMany(onDecision, count, 5000);
   const began = performance.now();
   const before = cpuMicros();
+  await decideMany(onDecision, count, 5000);
   await flush();
   const seconds = (performance.now() - began) / 1000;
   const cpu = (cpuMicros() - before) / count;
@@ -151,7 +151,7 @@ function lanesTable(rows) {
     columns: ['round trip', 'maxConcurrent', 'decisions a second', 'times one lane', 'µs of CPU'],
     rows: rows.map(({ delayMillis, maxConcurrent, perSecond, cpu }) => [
       `${delayMillis} ms`,
-      maxConcurrent,
+      String(maxConcurrent),
       Math.round(perSecond).toLocaleString('en-US'),
       perSecond / alone(delayMillis),
       cpu,
