@@ -156,7 +156,7 @@ function format(value) {
 }
 
 function markdown({ title, columns, rows }) {
-  const line = (cells) => `| ${cells.join(' | ')} |`.replaceAll('|  |', '| |');
+  const line = (cells) => `| ${cells.join(' | ')} |`.replace(/ {2}(?=\|)/g, ' ');
   return [
     `**${title}**`,
     '',

@@ -25,7 +25,7 @@ const { NAMES, connect } = require('./subjects.js');
 
 const ROUND_TRIPS = [50, 150];
 const LANES = [1, 2, 4, 8];
-const LANE_SECONDS = 6;
+const LANE_SECONDS = 10;
 const QUIET_ROUNDS = 40;
 
 /** Decisions a second, where the server takes a while to answer. */
