@@ -349,7 +349,7 @@ static uint64_t deliver_slowly(uint32_t lanes, uint64_t count) {
     w->server.skims = true;
     say_nothing(w);
     world_start(w);
-    char user[24];
+    char user[32];
     for (uint64_t n = 0; n < count; n++) {
         snprintf(user, sizeof(user), "user-%" PRIu64, n);
         const oa_decision decision = {.user_id = str(user)};
