@@ -184,6 +184,20 @@ describe('the packed package', { skip: notTestable() }, () => {
     }
   }
 
+  // Where npm installs for another system, as for a container image.
+  for (const flags of [
+    ['--os=win32', '--cpu=x64'],
+    ['--os=darwin', '--cpu=arm64'],
+    ['--os=linux', '--libc=musl'],
+  ]) {
+    it(`is installed with ${flags.join(' ')}, and has WebAssembly there`, async () => {
+      const { project, said } = await install(flags.join(' '), null, flags);
+      assert.doesNotMatch(said, /warn|error/i);
+      const installed = path.join(project, 'node_modules', 'optimizely-amplitude');
+      assert.ok(fs.existsSync(path.join(installed, 'prebuilds', 'wasm32', 'core.js')));
+    });
+  }
+
   describe('delivers', () => {
     let project;
 

@@ -164,6 +164,20 @@ describe('the engine', { skip: wasmNotTestable(), concurrency: 2 }, () => {
     assert.doesNotMatch(refusal.message, /secret/);
   });
 
+  const deno = refused().find(({ name }) => name === 'Deno');
+  it(
+    'delivers in a Deno that may not look at the environment',
+    {
+      skip: deno === undefined && 'there is none; `node test/support/setup/runtimes.js` fetches it',
+    },
+    async () => {
+      const [program] = deno.command;
+      const command = [program, 'run', '--no-prompt', '--allow-read', '--allow-net'];
+      const told = await start({}, { command });
+      assert.deepEqual([told.engine, told.delivered], ['wasm', 1]);
+    },
+  );
+
   for (const { name, command } of refused().filter((each) => /Bun|Deno/.test(each.name))) {
     it(`delivers in the real ${name}`, async () => {
       const told = await start({}, { command });
