@@ -49,12 +49,14 @@ const standIns = {
 };
 
 async function bundleEdge(folder = path.join(ROOT, 'build', 'edge')) {
-  await esbuild.build({
+  const { metafile } = await esbuild.build({
     absWorkingDir: ROOT,
     entryPoints: ENTRIES.map((name) => `lib/edge/${name}.mjs`),
     outdir: folder,
     outExtension: { '.js': '.mjs' },
     bundle: true,
+    splitting: true, // what the entries share is there once
+    chunkNames: 'shared-[hash]',
     format: 'esm',
     target: 'es2022',
     minifySyntax: true,
@@ -62,7 +64,14 @@ async function bundleEdge(folder = path.join(ROOT, 'build', 'edge')) {
     inject: [path.join(EDGE, 'globals.mjs')],
     plugins: [standIns],
     logLevel: 'warning',
+    metafile: true,
   });
+  const written = Object.keys(metafile.outputs).map((file) => path.basename(file));
+  for (const file of fs.readdirSync(folder)) {
+    if (file.startsWith('shared-') && !written.includes(file)) {
+      fs.rmSync(path.join(folder, file)); // of an earlier run
+    }
+  }
   fs.copyFileSync(
     path.join(ROOT, 'prebuilds', 'wasm32', 'core.wasm'),
     path.join(folder, 'core.wasm'),

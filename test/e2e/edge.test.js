@@ -211,13 +211,16 @@ describe('the entries', { skip: wasmNotTestable() }, () => {
       ['workerd', ['cloudflare:workers', './core.wasm']],
       ['edge-light', ['./core.wasm?module']],
     ]) {
-      const text = fs.readFileSync(
-        path.join(__dirname, '..', '..', 'build', 'edge', `${name}.mjs`),
-        'utf8',
+      const folder = path.join(__dirname, '..', '..', 'build', 'edge');
+      const textOf = (file) => fs.readFileSync(path.join(folder, file), 'utf8');
+      const importsOf = (text) => [...text.matchAll(/\bfrom "([^"]+)"/g)].map(([, from]) => from);
+      const text = textOf(`${name}.mjs`);
+      const [shared] = importsOf(text).filter((from) => from.startsWith('./shared-'));
+      assert.deepEqual(importsOf(text), [shared, ...imports]);
+      assert.deepEqual(importsOf(textOf(shared)), []);
+      const used = `${text}${textOf(shared)}`.match(
+        /\brequire\("[^"]*|\bprocess\.\w+|\bBuffer\.\w+/g,
       );
-      const found = [...text.matchAll(/^import [^"]*"([^"]+)"/gm)].map(([, from]) => from);
-      assert.deepEqual(found, imports);
-      const used = text.match(/\brequire\("[^"]*|\bprocess\.\w+|\bBuffer\.\w+/g);
       assert.deepEqual(used, ['process.env'], 'a default that is not used');
     }
   });
