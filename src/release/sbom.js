@@ -1,10 +1,11 @@
 'use strict';
 
 /*
- * Writes what accompanies the prebuilt addons: an SBOM (CycloneDX 1.5) of the code that they contain,
+ * Writes what accompanies the prebuilt addons and WebAssembly: an SBOM (CycloneDX 1.5) of the code that they contain,
  * and the licences of that code.
  */
 
+const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
@@ -22,6 +23,25 @@ function addonApiPart() {
     home: 'https://github.com/nodejs/node-addon-api',
     dir,
   };
+}
+
+/** The C library in the module of WebAssembly, if that is there: Debian's package, of musl and others. */
+function wasiLibcParts(dir) {
+  if (!fs.existsSync(path.join(dir, 'wasm32'))) {
+    return [];
+  }
+  const args = ['-W', '-f', '${Version}', 'wasi-libc'];
+  return [
+    {
+      source: 'wasi-libc',
+      title: 'wasi-libc',
+      version: execFileSync('dpkg-query', args, { encoding: 'utf8' }),
+      licence: 'MIT',
+      text: 'copyright',
+      home: 'https://github.com/WebAssembly/wasi-libc',
+      dir: '/usr/share/doc/wasi-libc',
+    },
+  ];
 }
 
 function component(part, system) {
@@ -46,6 +66,7 @@ function writeSbom(root, dir, sources, system) {
   );
   const parts = [
     ...Object.entries(sources).map(([source, facts]) => ({ source, ...facts })),
+    ...wasiLibcParts(dir),
     addonApiPart(),
   ];
   const sbom = {
@@ -73,7 +94,7 @@ function writeSbom(root, dir, sources, system) {
       `${rule}\n${part.title} ${part.version}\n${part.home}\n${rule}\n\n${fs.readFileSync(path.join(part.dir, part.text), 'utf8').trim()}\n`,
   );
   const head =
-    'The prebuilt addons in this folder contain code of the following projects.\nThey contain no OpenSSL, zlib or libuv: they use those of Node.\n';
+    'The prebuilt addons and the WebAssembly in this folder contain code of the following projects.\nThey contain no OpenSSL, zlib or libuv: they use those of Node.\n';
   fs.writeFileSync(path.join(dir, 'LICENSES'), [head, ...texts].join('\n'));
 }
 
