@@ -449,6 +449,19 @@ describe('the property of a variation', () => {
     assert.deepEqual(store.prefixes.list, ['[Optimizely] ', '[Experiment] ']);
   });
 
+  it('may have no prefix, as other properties have none', () => {
+    const store = storeOf([update('', 'a', FLAG), viewed('user_1', 'a')]);
+    assert.equal(store.prefixes.list[0], '');
+    assert.deepEqual(
+      [FLAG, 'plan', '[Optimizely] x'].map((name) => store.prefixes.flagOf(name)),
+      [FLAG, null, 'x'],
+    );
+    assert.deepEqual(
+      summarize(store).flags.map(({ flag }) => flag),
+      [FLAG],
+    );
+  });
+
   it('may be given, where no event tells it', () => {
     const events = [update('x/', 'a', FLAG), did('user_1', 'Checkout', T0 + 1)];
     const store = storeOf(events, { prefixes: ['x/'] });

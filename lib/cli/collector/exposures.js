@@ -11,7 +11,7 @@ const STORED_TYPE = '[Experiment] Exposure';
 
 const USUAL = ['[Optimizely] ', '[Experiment] '];
 const MAX_PREFIXES = 20;
-const MAX_NAMES = 10_000;
+const MAX_NAMES = 5000;
 
 /**
  * The prefixes of the user properties that hold a user's variations: the usual two, those that are given, and those that
@@ -20,6 +20,7 @@ const MAX_NAMES = 10_000;
  */
 class Prefixes {
   #all; // { prefix, count }: those that explained most exposures first, of those that explained none the given ones
+  #bare = new Set(); // flags whose property has no prefix, as any other property has none
   #flags = new Map(); // what flagOf() has found out
 
   constructor(given = []) {
@@ -36,17 +37,27 @@ class Prefixes {
     const known = all.findIndex(({ prefix }) => properties.has(prefix + flag));
     if (known >= 0) {
       all[known].count++;
+      this.#noteBare(all[known].prefix, flag);
       this.#raise(known);
       return;
     }
     const told = enabled === false ? [variation, 'off'] : [variation ?? 'off'];
     const [name] = names
-      .filter((each) => each.endsWith(flag) && told.includes(properties.get(each)))
+      .filter((each) => flag !== '' && each.endsWith(flag) && told.includes(properties.get(each)))
       .sort((a, b) => a.length - b.length);
     if (name !== undefined && all.length < MAX_PREFIXES) {
-      all.push({ prefix: name.slice(0, name.length - flag.length), count: 1 });
+      const prefix = name.slice(0, name.length - flag.length);
+      all.push({ prefix, count: 1 });
+      this.#noteBare(prefix, flag);
       this.#flags.clear();
       this.#raise(all.length - 1);
+    }
+  }
+
+  #noteBare(prefix, flag) {
+    if (prefix === '' && this.#bare.size < MAX_NAMES && !this.#bare.has(flag)) {
+      this.#bare.add(flag);
+      this.#flags.clear();
     }
   }
 
@@ -62,7 +73,9 @@ class Prefixes {
   flagOf(name) {
     let flag = this.#flags.get(name);
     if (flag === undefined) {
-      const found = this.#all.find(({ prefix }) => name.startsWith(prefix) && name !== prefix);
+      const found = this.#all.find(({ prefix }) =>
+        prefix === '' ? this.#bare.has(name) : name.startsWith(prefix) && name !== prefix,
+      );
       flag = found === undefined ? null : name.slice(found.prefix.length);
       if (this.#flags.size >= MAX_NAMES) {
         this.#flags.clear();
