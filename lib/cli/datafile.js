@@ -16,7 +16,10 @@ const isUrl = (text) => /^https?:\/\//i.test(text);
 /** An error with a remedy. */
 const failure = (message, remedy, code) => Object.assign(new Error(message), { remedy, code });
 
-/** Where the datafile is, or undefined: a file or a URL, or that of an SDK key, which has another one with an access token. */
+/**
+ * Where the datafile is, or undefined: a file or a URL, or that of an SDK key, which has another one with an access
+ * token.
+ */
 function sourceOf({ datafile, sdkKey, accessToken }) {
   if (datafile !== undefined || sdkKey === undefined) {
     return datafile;
@@ -37,9 +40,9 @@ const REFUSALS = {
 REFUSALS[403] = REFUSALS[404];
 
 /**
- * Resolve to the text of a datafile. `accessToken` is sent to URLs, as Optimizely's SDK does for secured environments. Rejects with an
- * error that has a `remedy`, and the code 'UNCHECKED' if that says nothing about the datafile. `resolveWay(url)` returns proxy,
- * noProxy and caFile.
+ * Resolve to the text of a datafile. `accessToken` is sent to URLs, as Optimizely's SDK does for secured environments.
+ * Rejects with an error that has a `remedy`, and the code 'UNCHECKED' if that says nothing about the datafile.
+ * `resolveWay(url)` returns proxy, noProxy and caFile.
  */
 async function fetchDatafile(source, accessToken, resolveWay) {
   if (!isUrl(source)) {

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * What the command line prints passes here: answers of servers, URLs, ids and datafiles come from anywhere, and may contain a key, or
- * codes that control a terminal. `shown(text, secrets)` removes both.
+ * What the command line prints passes here: answers of servers, URLs, ids and datafiles come from anywhere, and may
+ * contain a key, or codes that control a terminal. `shown(text, secrets)` removes both.
  */
 
 /** A shorter text is not a real key, and may be part of any word. */
@@ -13,7 +13,9 @@ const UNPRINTABLE =
   // eslint-disable-next-line no-control-regex
   /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]+/g;
 
-/** In order: the credentials of a URL, its query and fragment, an authorization, and what is called a key or a token. */
+/**
+ * In order: the credentials of a URL, its query and fragment, an authorization, and what is called a key or a token.
+ */
 const SECRETS = [
   [/(\b[a-z][a-z\d+.-]*:\/\/)[^\s/?#@"']*@/gi, '$1'],
   [/((?:\b[a-z][a-z\d+.-]*:\/\/|(?<=\s|^)\/)[^\s?#"']*)[?#][^\s"'<>]*/gi, '$1?…'],
@@ -28,7 +30,9 @@ const SECRETS = [
 /** Text without control characters. */
 const printable = (text) => String(text).replace(UNPRINTABLE, ' ');
 
-/** Text without what is secret: `secrets` are [[secret or undefined, what is shown instead]], and URLs lose their query. */
+/**
+ * Text without what is secret: `secrets` are [[secret or undefined, what is shown instead]], and URLs lose their query.
+ */
 function redact(text, secrets = []) {
   const known = secrets
     .filter(([secret]) => secret?.length >= MIN_SECRET_LENGTH)

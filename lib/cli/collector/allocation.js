@@ -19,7 +19,9 @@ function weightsOf({ variations, trafficAllocation }) {
   return weights;
 }
 
-/** Read the text of a datafile: (flag, rule) => weights, or null for what it does not know. Throws if it is no datafile. */
+/**
+ * Read the text of a datafile: (flag, rule) => weights, or null for what it does not know. Throws if it is no datafile.
+ */
 function readAllocations(text) {
   const datafile = JSON.parse(text);
   if (!Array.isArray(datafile?.featureFlags)) {

@@ -4,15 +4,18 @@
  * The usual charts of Amplitude, computed from the collector's records: a segment, a funnel and retention, by the
  * variation of a flag, and what a comparison of the variations needs. Pure.
  *
- * Variations are those of a rule (an experiment), as its exposures say; or without a rule those of the user property at the
- * time of an event, as in Amplitude. Names may be anything, so flags and variations are keys of Maps only.
+ * Variations are those of a rule (an experiment), as its exposures say; or without a rule those of the user property at
+ * the time of an event, as in Amplitude. Names may be anything, so flags and variations are keys of Maps only.
  */
 
 const { isSameDecision } = require('./exposures.js');
 
 const DAY_MILLIS = 24 * 60 * 60 * 1000;
 const RETENTION_DAYS = [1, 7, 30];
-/** The type that stands for any exposure of the flag, whatever its event is called; in the format `identify`, for the property. */
+/**
+ * The type that stands for any exposure of the flag, whatever its event is called; in the format `identify`, for the
+ * property.
+ */
 const EXPOSED = '$exposed';
 const SERIES_POINTS = 60;
 const MAX_GROUPS = 12;
@@ -26,7 +29,10 @@ const toldBy = ({ variation, enabled }) =>
 const variationOf = ({ variation }) => (variation === null ? 'off' : asText(variation));
 const asText = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
-/** Whether a record is an exposure of the flag, and of the rule if there is one. A `$exposure` without a variant only unsets a property. */
+/**
+ * Whether a record is an exposure of the flag, and of the rule if there is one. A `$exposure` without a variant only
+ * unsets a property.
+ */
 const isWanted = ({ exposure, isUpdate }, { flag, rule }) =>
   exposure !== null &&
   !isUpdate &&
@@ -63,7 +69,10 @@ class Arm {
   convertedAt = null;
   first = null; // the time of the first exposure
   activeSince = null; // the time of the first event
-  /** For each step, when the latest way to it began. Of the ways to a step only that one matters: its window closes last. */
+  /**
+   * For each step, when the latest way to it began. Of the ways to a step only that one matters: its window closes
+   * last.
+   */
   begins = [];
 
   constructor(row) {
@@ -106,11 +115,11 @@ const DEFAULTS = {
 /**
  * The analysis of users by the variations of a flag.
  *
- * query: `flag`; `rule`, the key of one rule (null: any, by the user property); `steps`, the event types of the funnel, and
- * `windowMillis`, its longest duration; `segment`, an event type; `returning`, the event type that counts as coming back (null: any);
- * `orLater`, whether later days count for a day, too; `metric`, { type, property }, whose sum is taken for each user, or null; `by`, a
- * property to break down by, or null; `from` and `to`, the times of the events that count; `now`, the moment that decides which days
- * are over.
+ * query: `flag`; `rule`, the key of one rule (null: any, by the user property); `steps`, the event types of the funnel,
+ * and `windowMillis`, its longest duration; `segment`, an event type; `returning`, the event type that counts as coming
+ * back (null: any); `orLater`, whether later days count for a day, too; `metric`, { type, property }, whose sum is
+ * taken for each user, or null; `by`, a property to break down by, or null; `from` and `to`, the times of the events
+ * that count; `now`, the moment that decides which days are over.
  */
 class Analysis {
   /** Users who saw more than one variation. */
@@ -212,7 +221,10 @@ class Analysis {
     return new Map(this.rows.map((row, place) => [row, place]));
   }
 
-  /** Users and conversions so far, at SERIES_POINTS moments: { times, users, converted }, both by variation; null without any. */
+  /**
+   * Users and conversions so far, at SERIES_POINTS moments: { times, users, converted }, both by variation; null
+   * without any.
+   */
   series() {
     let [from, to] = [Infinity, -Infinity];
     for (let at = 0; at < this.#exposed.length; at += 4) {

@@ -31,9 +31,10 @@ class BodyReader {
   }
 
   /**
-   * Read a request to its end: `{raw, bytes, isRefused}`, where raw is null if there were more than maxBytes, or if it is refused: all
-   * bodies together would be too many. Such a body is read and discarded, so that the connection can be used again after the answer.
-   * Rejects when the client goes away, or sends nothing for a while. Call `free()` of the result when the body is done with.
+   * Read a request to its end: `{raw, bytes, isRefused}`, where raw is null if there were more than maxBytes, or if it
+   * is refused: all bodies together would be too many. Such a body is read and discarded, so that the connection can be
+   * used again after the answer. Rejects when the client goes away, or sends nothing for a while. Call `free()` of the
+   * result when the body is done with.
    */
   async read(req, maxBytes) {
     // Compression makes data that cannot be compressed a little larger.

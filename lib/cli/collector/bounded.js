@@ -146,12 +146,11 @@ class Prints {
 }
 
 /**
- * A set that remembers ids for a while, as prints of 63 bits: of a million ids, two share one with a probability of one in
- * ten million.
+ * A set that remembers ids for a while, as prints of 63 bits: of a million ids, two share one with a probability of one
+ * in ten million.
  *
- * Two generations instead of a list in order of age: when the young one is half of the limit, it
- * becomes the old one, and the old one is forgotten. So at least the last limit/2 ids are known,
- * at no cost for each of them.
+ * Two generations instead of a list in order of age: when the young one is half of the limit, it becomes the old one,
+ * and the old one is forgotten. So at least the last limit/2 ids are known, at no cost for each of them.
  */
 class RecentIds {
   #young = new Prints();

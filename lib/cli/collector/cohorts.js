@@ -134,7 +134,10 @@ class Cohort {
     });
   }
 
-  /** The times at which each user did it. Events of a device are those of the user who logged in on it, or nobody's: members are user ids. */
+  /**
+   * The times at which each user did it. Events of a device are those of the user who logged in on it, or nobody's:
+   * members are user ids.
+   */
   #timesByUser(type) {
     const times = new Map();
     for (const record of this.#store.records()) {

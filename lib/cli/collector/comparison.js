@@ -1,6 +1,9 @@
 'use strict';
 
-/** The answer of an experiment, from the counts of its variations: is the split right, is there a difference, and how sure is that? Pure. */
+/**
+ * The answer of an experiment, from the counts of its variations: is the split right, is there a difference, and how
+ * sure is that? Pure.
+ */
 
 const { compareMeans, compareRates, goodnessOfFit, meanOf, rateOf } = require('./statistics.js');
 
@@ -48,8 +51,9 @@ function checkSplit(rows, weights) {
 }
 
 /**
- * What a comparison says, in a word: 'early'; 'different', however often one looks; 'once', if this were the only look; or 'none'.
- * `arms` is the number of variations that are compared with the control, each of which has a chance to look different (Bonferroni).
+ * What a comparison says, in a word: 'early'; 'different', however often one looks; 'once', if this were the only look;
+ * or 'none'. `arms` is the number of variations that are compared with the control, each of which has a chance to look
+ * different (Bonferroni).
  */
 function judge(result, isEnough, arms) {
   if (result === null) {
@@ -102,7 +106,10 @@ const guessControl = (rows) =>
     .map((name) => rows.find(({ variation }) => variation.toLowerCase() === name))
     .find((row) => row !== undefined) ?? rows[0];
 
-/** Compare the rows of an analysis; null without any. `weights`: see checkSplit(); undefined: there is no plan to compare with. */
+/**
+ * Compare the rows of an analysis; null without any. `weights`: see checkSplit(); undefined: there is no plan to
+ * compare with.
+ */
 function compare(rows, { control: wanted, weights, hasMetric }) {
   if (rows.length === 0) {
     return null;

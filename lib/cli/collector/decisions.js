@@ -9,8 +9,9 @@ const tellsOfDecision = (record) => record.isUpdate || record.exposure !== null;
 
 /**
  * The decisions behind records, oldest first: `{time, user, flag, variation, rule, enabled, event, exposure,
- * identify}`, the last three are records or null. A property update comes before its exposures; the `$exposure` and the event of a
- * decision are neighbours. An update without an exposure, as the format `identify` sends it, is a decision of which only the value is known.
+ * identify}`, the last three are records or null. A property update comes before its exposures; the `$exposure` and the
+ * event of a decision are neighbours. An update without an exposure, as the format `identify` sends it, is a decision
+ * of which only the value is known.
  */
 function pairDecisions(records, prefixes) {
   const updates = new Map(); // person -> the last update and its flags that no exposure has named yet

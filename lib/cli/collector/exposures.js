@@ -14,9 +14,9 @@ const MAX_PREFIXES = 20;
 const MAX_NAMES = 5000;
 
 /**
- * The prefixes of the user properties that hold a user's variations: the usual two, those that are given, and those that
- * the events tell: what a property has before the key of a flag, if it was set to what the exposure says. Of two properties
- * that end with the key, as `[A/B] checkout` and `[A/B] new_checkout` do, the shorter one is meant.
+ * The prefixes of the user properties that hold a user's variations: the usual two, those that are given, and those
+ * that the events tell: what a property has before the key of a flag, if it was set to what the exposure says. Of two
+ * properties that end with the key, as `[A/B] checkout` and `[A/B] new_checkout` do, the shorter one is meant.
  */
 class Prefixes {
   #all; // { prefix, count }: those that explained most exposures first, of those that explained none the given ones

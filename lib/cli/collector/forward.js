@@ -20,8 +20,8 @@ const pick = (headers, names) =>
   );
 
 /**
- * The URL before Amplitude's paths that `--forward` names by a zone, or by an http or https URL, with or without one of those
- * paths; null for anything else.
+ * The URL before Amplitude's paths that `--forward` names by a zone, or by an http or https URL, with or without one of
+ * those paths; null for anything else.
  */
 function parseForward(text) {
   if (Object.hasOwn(ORIGINS, text.toUpperCase())) {

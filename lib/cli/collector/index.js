@@ -30,7 +30,10 @@ const { Store } = require('./store.js');
 const { Stream } = require('./stream.js');
 const { findView } = require('./views.js');
 
-/** Long headers are no fault of a client, and an idle connection is none. What never ends is one: a request has to be complete in time. */
+/**
+ * Long headers are no fault of a client, and an idle connection is none. What never ends is one: a request has to be
+ * complete in time.
+ */
 const SERVER_OPTIONS = {
   maxHeaderSize: 1024 * 1024,
   requestTimeout: 120_000,

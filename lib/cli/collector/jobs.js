@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Work on all users of a store, in slices, so that uploads and other requests come in between. A result is kept until the store has
- * something new; whoever asks then gets the old one, if the new one takes longer than a moment.
+ * Work on all users of a store, in slices, so that uploads and other requests come in between. A result is kept until
+ * the store has something new; whoever asks then gets the old one, if the new one takes longer than a moment.
  */
 
 const SLICE_MILLIS = 8;
@@ -22,8 +22,8 @@ class Jobs {
   }
 
   /**
-   * Resolve to { text, isStale }: the text of a result, or of an older one, or null if there is none yet. `start` returns the work: { add(person),
-   * finish() }, where finish() returns the result.
+   * Resolve to { text, isStale }: the text of a result, or of an older one, or null if there is none yet. `start`
+   * returns the work: { add(person), finish() }, where finish() returns the result.
    */
   async get(key, start) {
     const result = this.#result(key);

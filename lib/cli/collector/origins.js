@@ -76,8 +76,8 @@ const preflight = () => ({
 const normal = (name) => name.toLowerCase().replace(/\.$/, '');
 
 /**
- * Whether a request for this host may be meant for the collector: loopback, a name that is allowed, or, beyond loopback, any address and
- * the name of the machine. No name can lead to a numeric address, so those are safe.
+ * Whether a request for this host may be meant for the collector: loopback, a name that is allowed, or, beyond
+ * loopback, any address and the name of the machine. No name can lead to a numeric address, so those are safe.
  */
 function isOwnHost(hostname, isLoopback, allowed) {
   const [name, own] = [normal(hostname), normal(os.hostname())];
@@ -90,8 +90,8 @@ function isOwnHost(hostname, isLoopback, allowed) {
 }
 
 /**
- * The answer that refuses to show something, or null. `isLoopback`: whether the collector listens on loopback only; `allowHosts`:
- * further names of it.
+ * The answer that refuses to show something, or null. `isLoopback`: whether the collector listens on loopback only;
+ * `allowHosts`: further names of it.
  */
 function refuseView({ host = '', origin }, isLoopback, allowHosts) {
   const url = parse(`http://${host}`);

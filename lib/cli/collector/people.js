@@ -3,9 +3,9 @@
 /**
  * Who did what: the users of a store, with their properties and records.
  *
- * Ids are resolved as Amplitude assigns its own (in its documentation: How Amplitude assigns Amplitude IDs): events of a device
- * without a user belong to the user who logs in on it next, and after that to the user who was last on it. A user who logs in on
- * a device of another user stays apart.
+ * Ids are resolved as Amplitude assigns its own (in its documentation: How Amplitude assigns Amplitude IDs): events of
+ * a device without a user belong to the user who logs in on it next, and after that to the user who was last on it. A
+ * user who logs in on a device of another user stays apart.
  */
 
 const { applyUserProperties } = require('./profile.js');
@@ -120,8 +120,8 @@ class Person {
   }
 
   /**
-   * Take over all that an anonymous user has. Return the own properties that its records would change, as texts: they are
-   * in effect again from now on.
+   * Take over all that an anonymous user has. Return the own properties that its records would change, as texts: they
+   * are in effect again from now on.
    */
   takeOver(other) {
     const kept = [];

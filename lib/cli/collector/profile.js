@@ -80,8 +80,8 @@ function applyOperation(properties, operation, values, changed) {
 }
 
 /**
- * Apply applicable `userProperties`: `{$set: {...}, ...}`, or plain values, which are set. Return the names that it sets or
- * unsets, with their values before: a Map.
+ * Apply applicable `userProperties`: `{$set: {...}, ...}`, or plain values, which are set. Return the names that it
+ * sets or unsets, with their values before: a Map.
  */
 function applyUserProperties(properties, userProperties) {
   const changed = new Map();

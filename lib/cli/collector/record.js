@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * A stored event: its JSON, and the few things that analyses need, so that nothing has to be parsed for them, and its weight
- * is known. Values of any shape are kept as text.
+ * A stored event: its JSON, and the few things that analyses need, so that nothing has to be parsed for them, and its
+ * weight is known. Values of any shape are kept as text.
  */
 
 const { decisionOf, isExperiments, isExposure, isUpdate } = require('./exposures.js');

@@ -105,8 +105,8 @@ function studentQuantile95(freedom) {
 }
 
 /**
- * Whether counts are in proportion to weights: Pearson's chi-squared test of goodness of fit. { statistic, pValue }, or null
- * where it cannot be told.
+ * Whether counts are in proportion to weights: Pearson's chi-squared test of goodness of fit. { statistic, pValue }, or
+ * null where it cannot be told.
  */
 function goodnessOfFit(counts, weights) {
   const total = counts.reduce((sum, count) => sum + count, 0);
@@ -144,9 +144,9 @@ function rateOf(successes, users) {
 }
 
 /**
- * The always valid p-value of a difference with this variance: the mixture sequential probability ratio test with a normal
- * mixture (Johari, Koomen, Pekelis and Walsh, Always Valid Inference, Operations Research 70, 2022). However often
- * one looks, and whenever one stops, it is at most alpha with a probability of alpha if there is no difference.
+ * The always valid p-value of a difference with this variance: the mixture sequential probability ratio test with a
+ * normal mixture (Johari, Koomen, Pekelis and Walsh, Always Valid Inference, Operations Research 70, 2022). However
+ * often one looks, and whenever one stops, it is at most alpha with a probability of alpha if there is no difference.
  * `tau2` is the variance of the mixture: differences of about its root are found soonest.
  */
 function alwaysValid(difference, variance, tau2) {
@@ -163,9 +163,10 @@ function alwaysValid(difference, variance, tau2) {
 const EXPECTED_LIFT = 0.2;
 
 /**
- * Compare the rate of a variation with that of the control; each is { successes, users }. The p-value is of the z-test of two
- * proportions with pooled variance; the lift is the ratio of both rates minus 1, its interval that of Katz et al. (Biometrics 34,
- * 1978), on the logarithm. { lift: { value, low, high } or null, pValue, pAtAnyLook }, or null without users.
+ * Compare the rate of a variation with that of the control; each is { successes, users }. The p-value is of the z-test
+ * of two proportions with pooled variance; the lift is the ratio of both rates minus 1, its interval that of Katz et
+ * al. (Biometrics 34, 1978), on the logarithm. { lift: { value, low, high } or null, pValue, pAtAnyLook }, or null
+ * without users.
  */
 function compareRates(variation, control) {
   const [x1, n1, x0, n0] = [variation.successes, variation.users, control.successes, control.users];
@@ -206,8 +207,8 @@ function meanOf({ users, sum, squares }) {
 }
 
 /**
- * Compare means: Welch's t-test, and the lift of the means with the interval of the delta method on the logarithm. Each side is
- * { users, sum, squares }. As compareRates() returns it.
+ * Compare means: Welch's t-test, and the lift of the means with the interval of the delta method on the logarithm. Each
+ * side is { users, sum, squares }. As compareRates() returns it.
  */
 function compareMeans(variation, control) {
   const [one, other] = [meanOf(variation), meanOf(control)];

@@ -4,12 +4,12 @@
  * What Amplitude would have after the requests that it accepted: the events in order of arrival, and the users with
  * their properties. It is independent of HTTP.
  *
- * One bound holds for all of it, events, users and properties, in bytes as V8 has them: the oldest events are forgotten, and
- * a user with the last one. Values live as JSON (see record.js), so what they weigh is known.
+ * One bound holds for all of it, events, users and properties, in bytes as V8 has them: the oldest events are
+ * forgotten, and a user with the last one. Values live as JSON (see record.js), so what they weigh is known.
  *
- * Emits 'event' (event) for an event that is stored, 'duplicate' (event) for one that is not because its insert_id
- * is known, 'refusal' ({event, reason, time}) for one that is refused, 'request' (record) for each request, 'refused' (record)
- * for a request that is answered with an error, and 'reset'.
+ * Emits 'event' (event) for an event that is stored, 'duplicate' (event) for one that is not because its insert_id is
+ * known, 'refusal' ({event, reason, time}) for one that is refused, 'request' (record) for each request, 'refused'
+ * (record) for a request that is answered with an error, and 'reset'.
  */
 
 const { EventEmitter } = require('node:events');
@@ -20,7 +20,10 @@ const { People } = require('./people.js');
 const { Record } = require('./record.js');
 const { stringBytes } = require('./weight.js');
 
-/** `now` is a clock in milliseconds; `maxBytes` bounds the memory; `prefixes` are of user properties that hold variations. */
+/**
+ * `now` is a clock in milliseconds; `maxBytes` bounds the memory; `prefixes` are of user properties that hold
+ * variations.
+ */
 const DEFAULTS = {
   maxEvents: 200_000,
   maxBytes: 256 * 1024 * 1024,
@@ -109,8 +112,8 @@ class Store extends EventEmitter {
   }
 
   /**
-   * Take the events of one accepted request, and change them: each gets `server_received_time`, and `time` if it has none. A
-   * `$exposure` is stored under Amplitude's name for it; `sent_as` tells.
+   * Take the events of one accepted request, and change them: each gets `server_received_time`, and `time` if it has
+   * none. A `$exposure` is stored under Amplitude's name for it; `sent_as` tells.
    */
   ingest(apiKey, events) {
     const now = this.#now();

@@ -1,6 +1,8 @@
 'use strict';
 
-/** Events as the page lists them: what was stored, what was left out as a repeat, and what was refused and why. Pure. */
+/**
+ * Events as the page lists them: what was stored, what was left out as a repeat, and what was refused and why. Pure.
+ */
 
 const MAX_CHARS = 4_000_000;
 

@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * How many bytes of memory values take in V8, a little more rather than less. The numbers are those of a 64-bit V8 without
- * pointer compression, as Node has it; test/js/collector-memory.test.js compares them with the heap.
+ * How many bytes of memory values take in V8, a little more rather than less. The numbers are those of a 64-bit V8
+ * without pointer compression, as Node has it; test/js/collector-memory.test.js compares them with the heap.
  */
 
 /** A slot of an object, an array or a map. */
@@ -50,8 +50,8 @@ function valueBytes(value) {
 const [COMMA, OPEN_BRACKET, OPEN_BRACE] = [...',[{'].map((text) => text.charCodeAt(0));
 
 /**
- * The most that JSON.parse() may make of a body, from its bytes: dense JSON, such as [{},{},{}], becomes twenty times as much.
- * Characters within strings count, too.
+ * The most that JSON.parse() may make of a body, from its bytes: dense JSON, such as [{},{},{}], becomes twenty times
+ * as much. Characters within strings count, too.
  */
 function parsedBytes(json) {
   let sum = 2 * json.length;

@@ -15,7 +15,10 @@ const UNREACHABLE = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']);
 const TRUST_REMEDY =
   'if a proxy of your company inspects TLS, give its CA certificate with --ca-file (option caFile), or NODE_EXTRA_CA_CERTS';
 
-/** By stage: a function of the error, the host and the proxy that returns [message, remedy], or null for an unknown error. */
+/**
+ * By stage: a function of the error, the host and the proxy that returns [message, remedy], or null for an unknown
+ * error.
+ */
 const CAUSES = {
   dns: ({ code }, host) => [
     code === 'EAI_AGAIN' ? `no DNS server answers for ${host}` : `the DNS does not know ${host}`,

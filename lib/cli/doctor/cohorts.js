@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * Checks of the way back: whether Amplitude has the cohorts, and whether Optimizely's audiences name the attributes that
- * they become. Of a cohort only the beginning is downloaded, which has its size.
+ * Checks of the way back: whether Amplitude has the cohorts, and whether Optimizely's audiences name the attributes
+ * that they become. Of a cohort only the beginning is downloaded, which has its size.
  */
 
 const zlib = require('node:zlib');

@@ -190,13 +190,15 @@ async function sendTestEvent(options, { apiKey, format, config }, report) {
 }
 
 /**
- * Run all checks; resolve to `{ok, isKeyChecked, unchecked, version, checks}`, where a check is `{name, status, message, remedy}`
- * and status is pass, warn, fail or skip; `unchecked` names what could not be checked. `listener` is called with each check at once.
+ * Run all checks; resolve to `{ok, isKeyChecked, unchecked, version, checks}`, where a check is `{name, status,
+ * message, remedy}` and status is pass, warn, fail or skip; `unchecked` names what could not be checked. `listener` is
+ * called with each check at once.
  *
  * settings, all optional: apiKey, serverZone, serverUrl, proxy, caFile, minIdLength and format as for
- * createDispatcher(); config, the application's own options, which are weaker; urlVariable, the environment variable that serverUrl comes from; sdkKey, or datafile, a file or
- * URL, and accessToken for it; user and attributes; sendTestEvent; cohorts, secretKey, cohortsUrl and maxMembers as cohorts, secretKey,
- * serverUrl and maxMembers for createAudiences().
+ * createDispatcher(); config, the application's own options, which are weaker; urlVariable, the environment variable
+ * that serverUrl comes from; sdkKey, or datafile, a file or URL, and accessToken for it; user and attributes;
+ * sendTestEvent; cohorts, secretKey, cohortsUrl and maxMembers as cohorts, secretKey, serverUrl and maxMembers for
+ * createAudiences().
  */
 async function runDoctor(settings, listener = () => {}) {
   const report = new Report(listener, [

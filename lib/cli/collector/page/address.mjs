@@ -18,8 +18,8 @@ export function readAddress() {
 }
 
 /**
- * Say in the address what is chosen; empty values are left out. What a user chose is a new entry of the history, so that
- * the way back leads to what was before; what follows by itself is not.
+ * Say in the address what is chosen; empty values are left out. What a user chose is a new entry of the history, so
+ * that the way back leads to what was before; what follows by itself is not.
  */
 export function writeAddress(path, values, isChosen = false) {
   const query = new URLSearchParams();

@@ -1,4 +1,7 @@
-/** Charts as plain SVG, drawn for their width. To a screen reader they are images; the tables beside them have the numbers. */
+/**
+ * Charts as plain SVG, drawn for their width. To a screen reader they are images; the tables beside them have the
+ * numbers.
+ */
 
 import { h, svg } from './dom.mjs';
 import { tick } from './format.mjs';
@@ -64,8 +67,8 @@ const frame = (label, width, height, ...children) =>
   svg('svg', { width, height, viewBox: `0 0 ${width} ${height}`, ...image(label) }, children);
 
 /**
- * Values with their intervals, one below the other: `rows` are {name, value, low, high, index}, or have no value; `format` makes texts of
- * values. `zero`: a line at 0, to compare with.
+ * Values with their intervals, one below the other: `rows` are {name, value, low, high, index}, or have no value;
+ * `format` makes texts of values. `zero`: a line at 0, to compare with.
  */
 export const whiskers = (label, rows, { format, unit, zero = false }) =>
   drawn('chart', (width) => {
@@ -111,8 +114,8 @@ export const whiskers = (label, rows, { format, unit, zero = false }) =>
   });
 
 /**
- * Groups of columns beside each other, with their intervals: `groups` are {name, columns}, with {value, low, high, title} for each
- * variation; a value may be null.
+ * Groups of columns beside each other, with their intervals: `groups` are {name, columns}, with {value, low, high,
+ * title} for each variation; a value may be null.
  */
 export const columns = (label, groups, { format, unit }) =>
   drawn('chart', (width) => {
@@ -212,7 +215,10 @@ function spread(places, low, high) {
   return result;
 }
 
-/** Values over time, with bands: `series` are {name, values, lows, highs}, of which values may be null; `format` makes texts of values. */
+/**
+ * Values over time, with bands: `series` are {name, values, lows, highs}, of which values may be null; `format` makes
+ * texts of values.
+ */
 export const lines = (label, times, series, { format, unit }) =>
   drawn('chart', (width) => {
     const all = series

@@ -72,7 +72,10 @@ export function choice(label, choices, selected, onChange) {
   return h('label', { class: 'choice' }, h('span', {}, label), select);
 }
 
-/** A table: `head` and `rows` are lists of texts; the first column names the row, the others hold numbers, except `textColumns`. */
+/**
+ * A table: `head` and `rows` are lists of texts; the first column names the row, the others hold numbers, except
+ * `textColumns`.
+ */
 export function table(caption, head, rows, textColumns = []) {
   const kind = (index) => (textColumns.includes(index) ? 'words' : null);
   return h(

@@ -58,7 +58,10 @@ class Model {
     this.#listeners.forEach((listener) => listener(news));
   }
 
-  /** Call `listener({decisions, requests, isNew})` at every change; isNew: the previous ones are void. Returns a function that ends it. */
+  /**
+   * Call `listener({decisions, requests, isNew})` at every change; isNew: the previous ones are void. Returns a
+   * function that ends it.
+   */
   listen(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -107,9 +110,8 @@ export const put = (path, body = '') => fetch(path, { method: 'PUT', body });
 export const setMode = (mode) => put('/api/mode', mode);
 
 /**
- * Call `refresh` now, and again after new events, at most once in `millis`. It may return the answers that took the collector long, or
- * may be older than the last events.
- * Returns a function that ends it.
+ * Call `refresh` now, and again after new events, at most once in `millis`. It may return the answers that took the
+ * collector long, or may be older than the last events. Returns a function that ends it.
  */
 export function keepFresh(refresh, millis = 1000) {
   let revision = model.state?.revision;

@@ -1,10 +1,11 @@
 /* global document, ResizeObserver */
 
 /**
- * Updates in place: what is shown becomes like what was made anew, so that focus, selection, scroll positions and opened parts stay.
+ * Updates in place: what is shown becomes like what was made anew, so that focus, selection, scroll positions and
+ * opened parts stay.
  *
- * Elements are the same if they have the same `data-key`, or else the same name at the same place. Listeners live in `handlers` (see
- * dom.mjs), and are taken over.
+ * Elements are the same if they have the same `data-key`, or else the same name at the same place. Listeners live in
+ * `handlers` (see dom.mjs), and are taken over.
  */
 
 const keyOf = (node) => node.dataset?.key;

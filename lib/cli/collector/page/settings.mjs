@@ -36,7 +36,9 @@ export function readSettings(parameters) {
   return settings;
 }
 
-/** The defaults: the most common flag, its first rule, and a funnel from the exposure through what most users do next. */
+/**
+ * The defaults: the most common flag, its first rule, and a funnel from the exposure through what most users do next.
+ */
 export function complete(settings, { flags, types, steps }) {
   settings.flag ||= flags[0].flag;
   const { rules } = flagOf(settings, flags);

@@ -1,8 +1,8 @@
 /* global EventSource, self */
 
 /**
- * One stream of the collector for all tabs: a browser opens six connections to a server at most, and a stream keeps one. What came
- * is kept, for tabs that are opened later.
+ * One stream of the collector for all tabs: a browser opens six connections to a server at most, and a stream keeps
+ * one. What came is kept, for tabs that are opened later.
  */
 
 const MAX_KEPT = 200;
