@@ -142,6 +142,25 @@ def fork_while_sending(url: str) -> None:
     print(counts["delivered"])
 
 
+def fork_after_others(url: str) -> None:
+    """Dispatchers that are gone are none of fork()'s business, whatever is where they were."""
+    import gc
+    import subprocess
+
+    for number in range(30):
+        with dispatcher(url) as other:
+            decide(other, f"before_{number}", 1)
+        del other
+        gc.collect()
+        kept = [bytearray(b"\xff" * 1000) for _ in range(200)]
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0, number
+        subprocess.run(["true"], check=True, preexec_fn=lambda: None)
+        assert len(kept) == 200
+
+
 def fork_with_callbacks(url: str) -> None:
     """What is attached stays attached in a child, and opting out stays in force."""
     from conftest import make_client

@@ -383,10 +383,8 @@ static void core_dealloc(core_object *self) {
     Py_XDECREF(self->rule_key);
     Py_XDECREF(self->enabled);
     oa_py_free_core(self);
-    if (self->is_linked) {
-        pthread_cond_destroy(&self->woken);
-        pthread_mutex_destroy(&self->mutex);
-    }
+    if (self->is_linked)
+        oa_py_unlink_core(self);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
