@@ -125,23 +125,26 @@ def test_gunicorn_restarted_under_load(amplitude: Amplitude, tmp_path: pathlib.P
             url = line.split("Listening at: ")[1].split()[0]
         if sum("Booting worker" in each for each in lines) == 8:
             break
-    answered = 0
     session: Any = requests.Session()
+    asked_again = set()
     for i in range(600):
         if i in (200, 400):
             master.send_signal(signal.SIGHUP)
-        try:
-            answered += session.get(f"{url}/user_{i}", timeout=20).text == "ok"
-        except requests.ConnectionError:
-            session.get(f"{url}/user_{i}", timeout=20)  # a worker that ended had kept the connection
-            answered += 1
+        for _ in range(5):
+            try:
+                assert session.get(f"{url}/user_{i}", timeout=20).text == "ok"
+                break
+            except requests.ConnectionError:
+                asked_again.add(f"user_{i}")  # a worker that ended had kept the connection
     master.send_signal(signal.SIGTERM)
     rest = master.stderr.read()
     assert master.wait(60) == 0, rest
-    assert answered == 600
     users = Counter(event["user_id"] for event in amplitude.events())
     assert {user for user in users if user.startswith("user_")} == {f"user_{i}" for i in range(600)}
-    assert all(count == 1 for user, count in users.items() if user.startswith("user_")), "each arrives once"
+    # Of a request that was made again two workers may have decided, by one insert_id.
+    once = {user: count for user, count in users.items() if user.startswith("user_") and user not in asked_again}
+    assert set(once.values()) == {1}, "each arrives once"
+    assert len(once) > 500
     # Of a preloaded application the master decides once; otherwise each worker decides the same, by one insert_id.
     assert users["master_0"] == 1 if preload else users["master_0"] > 1
     assert len({event["insert_id"] for event in amplitude.events() if event["user_id"] == "master_0"}) == 1
