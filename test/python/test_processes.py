@@ -136,6 +136,9 @@ def test_gunicorn_restarted_under_load(amplitude: Amplitude, tmp_path: pathlib.P
                 break
             except requests.ConnectionError:
                 asked_again.add(f"user_{i}")  # a worker that ended had kept the connection
+                time.sleep(0.1)
+        else:
+            pytest.fail(f"gunicorn does not answer: {lines}")
     master.send_signal(signal.SIGTERM)
     rest = master.stderr.read()
     assert master.wait(60) == 0, rest
