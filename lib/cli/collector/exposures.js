@@ -31,8 +31,8 @@ class Prefixes {
     return this.#all.map(({ prefix }) => prefix);
   }
 
-  /** Learn from an exposure, and `names`, the properties that were last set before it. */
-  learn({ flag, variation, enabled }, names, properties) {
+  /** Learn from an exposure, and the changes of properties that were made last before it: [name, value, ...], or null. */
+  learn({ flag, variation, enabled }, changes, properties) {
     const all = this.#all;
     const known = all.findIndex(({ prefix }) => properties.has(prefix + flag));
     if (known >= 0) {
@@ -42,7 +42,8 @@ class Prefixes {
       return;
     }
     const told = enabled === false ? [variation, 'off'] : [variation ?? 'off'];
-    const [name] = names
+    const [name] = (changes ?? [])
+      .filter((item, at) => at % 2 === 0)
       .filter((each) => flag !== '' && each.endsWith(flag) && told.includes(properties.get(each)))
       .sort((a, b) => a.length - b.length);
     if (name !== undefined && all.length < MAX_PREFIXES) {

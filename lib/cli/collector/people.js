@@ -15,21 +15,22 @@ const { MAP_ENTRY, stringBytes, valueBytes } = require('./weight.js');
 /** More devices of one user are not linked. */
 const MAX_DEVICES = 1000;
 /** A user, with two maps and a list that are empty. */
-const PERSON_BYTES = 600;
+const PERSON_BYTES = 450;
 
 const NO_CHANGES = null;
 const noneBefore = new Map();
+const noDevices = new Set();
 
 class Person {
   userId;
   properties = new Map();
-  devices = new Set();
-  /** The names that the last update set. */
-  lastSet = [];
+  /** What the last update changed: [name, value, ...]. */
+  lastChanges = NO_CHANGES;
   bytes = PERSON_BYTES;
   #records = [];
   #kept = 0;
   #isSorted = true;
+  #devices = null; // most users have one, or none
   /** The properties that were set by records that are forgotten, as texts. */
   #base = null;
 
@@ -39,6 +40,11 @@ class Person {
 
   get id() {
     return this.userId ?? this.devices.values().next().value;
+  }
+
+  /** Its device ids, a Set that nobody changes. */
+  get devices() {
+    return this.#devices ?? noDevices;
   }
 
   /** The number of its records. */
@@ -100,21 +106,23 @@ class Person {
     if (changed.size === 0) {
       return NO_CHANGES;
     }
-    const changes = [];
-    this.lastSet = [];
+    const changes = new Array(2 * changed.size);
+    let at = 0;
     for (const [name, before] of changed) {
       const value = this.properties.get(name);
       this.bytes -= before === undefined ? 0 : MAP_ENTRY + stringBytes(name) + valueBytes(before);
       this.bytes += value === undefined ? 0 : MAP_ENTRY + stringBytes(name) + valueBytes(value);
-      changes.push(name, textOf(value));
-      this.lastSet.push(name);
+      changes[at++] = name;
+      changes[at++] = textOf(value);
     }
-    return changes.slice(); // a copy has no room for more
+    this.lastChanges = changes;
+    return changes;
   }
 
   addDevice(deviceId) {
-    if (!this.devices.has(deviceId)) {
-      this.devices.add(deviceId);
+    this.#devices ??= new Set();
+    if (!this.#devices.has(deviceId)) {
+      this.#devices.add(deviceId);
       this.bytes += 2 * MAP_ENTRY + stringBytes(deviceId);
     }
   }
@@ -243,9 +251,11 @@ class People {
   /** Forget a record, and its user with the last one. */
   forget(record) {
     const { person } = record;
-    this.weigh(person, () => person.forget(record));
-    if (person.size === 0) {
+    if (person.size === 1) {
       this.#remove(person);
+      record.clear();
+    } else {
+      this.weigh(person, () => person.forget(record));
     }
   }
 }

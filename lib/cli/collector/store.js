@@ -161,7 +161,7 @@ class Store extends EventEmitter {
     }
     const record = new Record(event, this.#sequence++, changes);
     if (record.exposure !== null && !record.isExperiments) {
-      this.#prefixes.learn(record.exposure, person.lastSet, person.properties);
+      this.#prefixes.learn(record.exposure, person.lastChanges, person.properties);
     }
     this.#latest = Math.max(this.#latest, record.time);
     person.add(record);

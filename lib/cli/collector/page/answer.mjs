@@ -78,6 +78,10 @@ export function splitSection({ rows, comparison, switched }) {
 
 // ---- the difference ---------------------------------------------------------------------------------
 
+/** The name of a variation in a table, which says which one is the control. */
+const nameIn = ({ variation }, control) =>
+  variation === control.variation && variation !== 'control' ? `${variation} (control)` : variation;
+
 /** What a comparison says, in a sentence. */
 export function sentence(variation, what, { lift, pValue: p, verdict }, early) {
   const by =
@@ -238,7 +242,7 @@ export function differenceSection({ comparison, rows }, settings, controls) {
     arms.flatMap((arm) =>
       (last === 0 ? [0] : steps.slice(1).map((step, i) => i + 1)).map((step) =>
         line(
-          [arm === control ? `${arm.variation} (control)` : arm.variation, arm.variation],
+          [nameIn(arm, control), arm.variation],
           ...(steps.length > 2 ? [[stepName(steps[step])]] : []),
           ...rateCells(arm, step),
         ),
@@ -255,7 +259,7 @@ function meanLine({ variation, metric }, control) {
   const lift = comparison?.lift;
   const p = (value) => (value == null ? ['–', ''] : [pValue(value), value]);
   return line(
-    [variation === control.variation ? `${variation} (control)` : variation, variation],
+    [nameIn({ variation }, control), variation],
     count(metric.users),
     count(metric.active),
     [mean(metric.sum), metric.sum],
