@@ -168,23 +168,18 @@ function countUsers(store) {
 /** For each variation, the number of users that reached each step: VIEWED, Checkout, Purchase. */
 function countFunnel(store) {
   const steps = [VIEWED, 'Checkout', 'Purchase'];
-  const reached = new Map(); // the number of steps of each user
+  const users = new Map(); // the steps of each, and its variation at the moment
   const counts = {};
-  for (const {
-    user_id: userId,
-    event_type: type,
-    event_properties: properties,
-    decisions,
-  } of store.events()) {
-    const step = reached.get(userId) ?? 0;
-    if (type !== steps[step] || (step === 0 && properties.flag_key !== FLAG)) {
+  for (const { person, type, changes, exposure } of store.records()) {
+    const user = users.get(person) ?? { step: 0, variation: undefined };
+    users.set(person, user);
+    const at = changes === null ? -1 : changes.indexOf(PROPERTY);
+    user.variation = at < 0 ? user.variation : changes[at + 1];
+    if (type !== steps[user.step] || (user.step === 0 && exposure.flag !== FLAG)) {
       continue;
     }
-    reached.set(userId, step + 1);
-    // An event carries the user's properties of its moment, so what sets them comes first.
-    const variation = decisions[PROPERTY];
-    counts[variation] ??= steps.map(() => 0);
-    counts[variation][step]++;
+    counts[user.variation] ??= steps.map(() => 0);
+    counts[user.variation][user.step++]++;
   }
   return counts;
 }
