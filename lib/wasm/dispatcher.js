@@ -50,6 +50,7 @@ class WasmDispatcher {
   #cameBack = false; // an attempt was cancelled
   #isCollecting = false;
   #hasDrops = false; // to tell, in the next turn
+  #fault = null; // the error after which nothing more is sent
 
   /** `description` is what Core.describe() says of the module. */
   constructor(options, handlers, platform, { keys, statusNames, statusMessages }) {
@@ -137,6 +138,10 @@ class WasmDispatcher {
 
   #wait(closes, begin) {
     return new Promise((resolve, reject) => {
+      if (this.#fault !== null) {
+        reject(this.#fault);
+        return;
+      }
       const ticket = ++this.#lastTicket;
       const status = begin(ticket, wall(), this.#platform.monotonic());
       if (status !== 0) {
@@ -188,6 +193,9 @@ class WasmDispatcher {
 
   /** Set the timer to the next moment at which something is due, but no closer than `leastMillis`. */
   #arm(leastMillis) {
+    if (this.#fault !== null) {
+      return;
+    }
     const now = this.#platform.monotonic();
     const due = this.#hasDrops ? now : this.#core.nextDue(wall(), now);
     this.#timer?.stop();
@@ -218,6 +226,7 @@ class WasmDispatcher {
     try {
       call();
     } catch (error) {
+      this.#fault = error;
       this.#timer?.stop();
       this.#transport?.close();
       this.#transport = null;

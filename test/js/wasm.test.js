@@ -181,6 +181,9 @@ describe('a dispatcher', { skip }, () => {
     dispatcher.record(dispatcher.addVariant('flag', 'on', null, true), 'user-1');
     await assert.rejects(dispatcher.flush(60_000, false), TypeError);
     assert.match(told.join('\n'), /the WebAssembly module failed/);
+    dispatcher.record(dispatcher.addVariant('flag', 'off', null, false), 'user-1');
+    await assert.rejects(dispatcher.flush(60_000, false), TypeError);
+    assert.equal(dispatcher.stats().pending, 2);
     dispatcher.abort();
   });
 
