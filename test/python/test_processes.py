@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_forks_while_threads_decide_and_send(amplitude: Amplitude) -> None:
     assert returned == 0, output
     by_kind = arrived(amplitude)
     assert by_kind["child"] == 40 * 3
-    assert by_kind["parent"] == int(output.split()[-1])
+    assert by_kind["parent"] == int(re.findall(r"^\d+$", output, re.M)[0])
 
 
 # ---- gunicorn ---------------------------------------------------------------------------------------

@@ -315,8 +315,11 @@ class Dispatcher:
 
     def end_exit(self) -> None:
         """The process ends: wait until it is closed."""
-        if self._closing is not None:
-            self._await(self._closing, self._options["flush_timeout_millis"])
+        if self._closing is None:
+            return
+        if not self._sender.is_started and not self._closing.done():
+            self._sender.run()  # since 3.12 no thread starts once the functions of atexit are called
+        self._await(self._closing, self._options["flush_timeout_millis"])
 
     def renew(self) -> None:
         """Begin anew in a forked child: all that is undelivered, and the connection, are the parent's."""

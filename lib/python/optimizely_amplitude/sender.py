@@ -71,17 +71,18 @@ class Sender:
     # ---- any thread ----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Have the thread run. Raises RuntimeError where no thread can start any more."""
+        """Have the thread run. Where none can start, what is queued waits for the next call."""
         if self._thread is not None:
             return
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="optimizely-amplitude", daemon=True)
+                self._thread = threading.Thread(target=self.run, name="optimizely-amplitude", daemon=True)
                 try:
                     self._thread.start()
-                except RuntimeError:
+                except RuntimeError as error:
                     self._thread = None
-                    raise
+                    self._log.error("sender", f"no thread can start, so nothing is sent yet: {reason_of(error)}")
+                    return
                 self._core.set_usual(self._is_usual)
                 _end_with_process(self._end_child)
 
@@ -139,7 +140,8 @@ class Sender:
 
     # ---- the thread ----------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Send until the dispatcher is closed. At the end of a process where no thread can start: on the last one."""
         while not self._is_over:
             try:
                 self._core.wait()
