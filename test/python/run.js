@@ -81,7 +81,9 @@ function prepare() {
     run(PYTHON, ['-m', 'pip', '--quiet', '--disable-pip-version-check', ...args]);
   const sources = SOURCES.flatMap((name) => {
     const file = path.join(ROOT, name);
-    return fs.statSync(file).isDirectory() ? filesBelow(file) : [file];
+    return fs.statSync(file).isDirectory()
+      ? filesBelow(file).map((below) => path.join(file, below))
+      : [file];
   });
   return (
     (fs.existsSync(PYTHON) ||
