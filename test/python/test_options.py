@@ -13,8 +13,8 @@ from optimizely_amplitude import Dispatcher, DispatcherOptions, OptionError
 from optimizely_amplitude.options import DEDUPE_TABLE, STORE_TABLE, TABLE, resolve_options
 from optimizely_amplitude.types import DedupeOptions, StoreOptions
 
-NOT_IN_PYTHON = {"includeRollouts", "loggerProvider", "logLevel", "maxConcurrent"}
-"""An older name, a second name, what a logger decides by itself, and lanes: one thread sends. See docs/python.md."""
+NOT_IN_PYTHON = {"engine", "includeRollouts", "loggerProvider", "logLevel", "maxConcurrent", "spool"}
+"""An option of Node.js is here, or in this list and in that of docs/python.md, which says why."""
 
 
 def snake(name: str) -> str:
