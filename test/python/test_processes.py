@@ -106,7 +106,9 @@ def application(environ, start_response):
 
 
 @pytest.mark.parametrize("preload", [True, False])
-def test_gunicorn_restarted_under_load(amplitude: Amplitude, tmp_path: pathlib.Path, preload: bool) -> None:
+def test_gunicorn_restarted_under_load(
+    amplitude: Amplitude, tmp_path: pathlib.Path, preload: bool, request: Any
+) -> None:
     import requests
 
     (tmp_path / "application.py").write_text(APPLICATION.format(here=str(HERE), url=amplitude.url))
@@ -117,6 +119,7 @@ def test_gunicorn_restarted_under_load(amplitude: Amplitude, tmp_path: pathlib.P
         stderr=subprocess.PIPE,
         text=True,
     )
+    request.addfinalizer(master.terminate)  # also of a test that fails; its workers go with it
     assert master.stderr is not None
     lines: List[str] = []
     url = ""
