@@ -200,9 +200,9 @@ void oa_cohort_build_free(oa_cohort_build *build);
 /*
  * Read more bytes, cut anywhere.
  *
- * Borrows. Errors: OA_MALFORMED, see oa_cohort_build_problem(); OA_TOO_LARGE: more than
- * max_members; OA_NOMEM. All are final: the same status comes again. Cost: 40 ns an id. Memory:
- * 5.3 bytes an id, and 2.2 MB.
+ * Borrows. Errors: OA_MALFORMED, see oa_cohort_build_problem(), also for more bytes than
+ * oa_cohort_build_max_bytes(); OA_TOO_LARGE: more than max_members; OA_NOMEM. All are final: the
+ * same status comes again. Cost: 40 ns an id. Memory: 5.3 bytes an id, and 2.2 MB.
  */
 oa_status oa_cohort_build_feed(oa_cohort_build *build, oa_str bytes)
     __attribute__((warn_unused_result));
@@ -213,6 +213,12 @@ oa_status oa_cohort_build_feed(oa_cohort_build *build, oa_str bytes)
  * above 0. Of CSV and lines, a cut within the last line may go unseen: compare the length.
  */
 oa_status oa_cohort_build_end(oa_cohort_build *build) __attribute__((warn_unused_result));
+
+/*
+ * Return how many bytes a body may have by now: 16 MiB, and 4 KiB for each id that was found. So a
+ * body that never ends, such as white space behind a bracket, is not read forever.
+ */
+uint64_t oa_cohort_build_max_bytes(const oa_cohort_build *build);
 
 /* What is wrong with the bytes, for people; static storage; NULL: nothing. */
 const char *oa_cohort_build_problem(const oa_cohort_build *build);

@@ -12,6 +12,9 @@
 #include "cohort_runs.h"
 #include "mem.h"
 
+/* Far more than an API sends around the ids, or an export in the other columns of a line. */
+enum { FREE_BYTES = 16 * 1024 * 1024, FREE_BYTES_OF_ID = 4096 };
+
 struct oa_cohort_build {
     oa_cohort_plan plan; /* with names of our own */
     oa_hash_key key;
@@ -20,6 +23,7 @@ struct oa_cohort_build {
     oa_cohort_meta meta;
     oa_cohort_runs *runs;
     oa_status status; /* what went wrong; final */
+    bool is_endless;  /* more bytes came than its ids can need */
     bool has_ended;
     union {
         oa_cohort_json json;
@@ -84,7 +88,13 @@ void oa_cohort_build_free(oa_cohort_build *build) {
     oa_mem_free(build);
 }
 
+uint64_t oa_cohort_build_max_bytes(const oa_cohort_build *build) {
+    return FREE_BYTES + FREE_BYTES_OF_ID * (build->meta.ids + build->meta.no_ids);
+}
+
 const char *oa_cohort_build_problem(const oa_cohort_build *build) {
+    if (build->is_endless)
+        return "it has too many bytes for its ids";
     return build->plan.format == OA_COHORT_JSON ? build->reader.json.problem
                                                 : build->reader.csv.problem;
 }
@@ -102,7 +112,7 @@ static oa_status take(oa_cohort_build *build, oa_cohort_step step, oa_str id) {
     if (step == OA_COHORT_WRONG)
         return OA_MALFORMED;
     if (step == OA_COHORT_NO_ID)
-        build->meta.no_ids++;
+        return ++build->meta.no_ids > INT32_MAX ? OA_TOO_LARGE : OA_OK;
     if (step != OA_COHORT_AN_ID)
         return OA_OK;
     if (oa_cohort_runs_count(build->runs) >= build->plan.max_members)
@@ -120,6 +130,10 @@ oa_status oa_cohort_build_feed(oa_cohort_build *build, oa_str bytes) {
         build->status = take(build, step, id);
     }
     build->meta.bytes += len - bytes.len;
+    if (build->status == OA_OK && build->meta.bytes > oa_cohort_build_max_bytes(build)) {
+        build->is_endless = true;
+        build->status = OA_MALFORMED;
+    }
     return build->status;
 }
 

@@ -44,6 +44,9 @@ static bool on_bytes(void *data, const char *bytes, size_t len) {
     body *b = data;
     b->report->wire_bytes += len;
     b->status = oa_gunzip_push(b->gunzip, (oa_str){bytes, len});
+    /* Nor may compressed bytes go on forever of which nothing comes. */
+    if (b->status == OA_OK && b->report->wire_bytes > oa_cohort_build_max_bytes(b->build))
+        b->status = OA_MALFORMED;
     return b->status == OA_OK;
 }
 

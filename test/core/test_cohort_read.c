@@ -4,7 +4,7 @@
  * behind a !.
  */
 #include "cohort_read.h"
-#include "support.h"
+#include "support_cohort.h"
 
 typedef struct result {
     char text[32 * 1024];
@@ -346,6 +346,54 @@ static void each_line_is_an_id(void **state) {
     lines(body, "-|ann|");
 }
 
+/* ---- A body that never ends ---- */
+
+/* Feed `text` again and again, until the build has enough of it; return how many bytes that took. */
+static uint64_t feed_for_ever(oa_cohort_format format, const char *begin, const char *text) {
+    static char piece[64 * 1024];
+    const size_t len = strlen(text), all = sizeof(piece) / len * len;
+    for (size_t i = 0; i < all; i++)
+        piece[i] = text[i % len];
+    oa_cohort_plan plan = plan_of(1, 0);
+    plan.format = format;
+    plan.max_members = 100;
+    oa_cohort_build *build = NULL;
+    assert_int_equal(oa_cohort_build_new(&plan, &build), OA_OK);
+    assert_int_equal(oa_cohort_build_feed(build, str(begin)), OA_OK);
+    oa_status status = OA_OK;
+    while (status == OA_OK)
+        status = oa_cohort_build_feed(build, (oa_str){piece, all});
+    assert_int_equal(status, OA_MALFORMED);
+    assert_string_equal(oa_cohort_build_problem(build), "it has too many bytes for its ids");
+    assert_int_equal(oa_cohort_build_end(build), OA_MALFORMED);
+    const uint64_t bytes = oa_cohort_build_meta(build)->bytes;
+    oa_cohort_build_free(build);
+    return bytes;
+}
+
+static void a_body_without_an_end_is_refused(void **state) {
+    (void)state;
+    const struct {
+        oa_cohort_format format;
+        const char *begin, *text;
+    } bodies[] = {
+        {OA_COHORT_JSON, "", " \n"},
+        {OA_COHORT_JSON, "[\"ann\"", "  "},
+        {OA_COHORT_JSON, "{\"memberIds\":[\"ann\"]}", "\t"},
+        {OA_COHORT_JSON, "{\"name\":\"", "aaa"},
+        {OA_COHORT_JSON, "{\"more\":[0", ",0"},
+        {OA_COHORT_JSON, "[\"", "a"},
+        {OA_COHORT_CSV, "user_id\nann\n", "\r\n"},
+        {OA_COHORT_CSV, "", "column,"},
+        {OA_COHORT_CSV, "user_id\n\"", "a"},
+        {OA_COHORT_LINES, "ann\n", "\n"},
+    };
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        const uint64_t bytes = feed_for_ever(bodies[i].format, bodies[i].begin, bodies[i].text);
+        assert_in_range(bytes, 16 << 20, 17 << 20);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_ids_of_a_body_are_found),
@@ -362,6 +410,7 @@ int main(void) {
         cmocka_unit_test(quoted_fields_are_what_rfc_4180_has_them_be),
         cmocka_unit_test(a_table_without_its_columns_is_refused),
         cmocka_unit_test(each_line_is_an_id),
+        cmocka_unit_test(a_body_without_an_end_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

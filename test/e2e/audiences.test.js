@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
+const zlib = require('node:zlib');
 const { describe, it } = require('node:test');
 
 const { SECRET_KEY, faults, startCohortServer } = require('../support/audiences/server.js');
@@ -19,6 +20,8 @@ const DATAFILE = fs.readFileSync(
 const COHORT = '7khm89cz';
 const POWER = 'amplitude_power_user';
 const LONG_MILLIS = 60_000;
+
+const zipped = (text) => zlib.gzipSync(text);
 
 /** Start a server with one cohort, and audiences of it. */
 async function start(t, { members = ['ann', 'bob'], tls, ...options } = {}) {
@@ -375,6 +378,26 @@ const FAULTS = [
   ['gzip that is cut off', faults.cutGzip(0.7), /no cohort: .*cut off/, 'loading'],
   ['gzip that is damaged', faults.damagedGzip, /no cohort: .*broken/, 'loading'],
   ['a page', faults.body('<!doctype html><p>Log in</p>'), /no cohort: /, 'loading'],
+  [
+    'white space without end',
+    faults.endless(`{"cohortId":"${COHORT}","memberIds":["zoe"`, ' '.repeat(64 * 1024)),
+    /no cohort: .*too many bytes/,
+    'loading',
+  ],
+  [
+    'gzip of white space without end',
+    faults.endless(zipped('["zoe"'), zipped(' '.repeat(1024 * 1024)), {
+      'Content-Encoding': 'gzip',
+    }),
+    /no cohort: .*too many bytes/,
+    'loading',
+  ],
+  [
+    'gzip of nothing without end',
+    faults.endless(zipped('["zoe"'), Buffer.concat(Array(4096).fill(zipped('')))),
+    /no cohort: .*compression/,
+    'loading',
+  ],
   ['an empty body', faults.body(''), /no cohort: /, 'loading'],
   ['an empty object', faults.body('{}'), /no cohort: /, 'loading'],
   ['an error as JSON', faults.body('{"error":"try later"}'), /no cohort: /, 'loading'],

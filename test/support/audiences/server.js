@@ -189,6 +189,16 @@ const faults = {
     (request, response) => {
       response.writeHead(200, headers).end(text);
     },
+  /** The same bytes behind the first ones, for as long as somebody reads them. */
+  endless:
+    (first, piece, headers = {}) =>
+    (request, response) => {
+      const again = () => {
+        while (!response.destroyed && response.write(piece)) {}
+      };
+      response.writeHead(200, headers).on('drain', again).write(first);
+      again();
+    },
   silence: () => {},
   reset: (request, response) => response.destroy(),
   /** The body of the cohort up to a share of it, and then the connection ends. */
