@@ -213,7 +213,8 @@ describe('the entries', { skip: wasmNotTestable() }, () => {
     ]) {
       const folder = path.join(__dirname, '..', '..', 'build', 'edge');
       const textOf = (file) => fs.readFileSync(path.join(folder, file), 'utf8');
-      const importsOf = (text) => [...text.matchAll(/\bfrom "([^"]+)"/g)].map(([, from]) => from);
+      const importsOf = (text) =>
+        [...text.matchAll(/\b(?:from|import)\s*"([^"]+)"/g)].map(([, from]) => from);
       const text = textOf(`${name}.mjs`);
       const [shared] = importsOf(text).filter((from) => from.startsWith('./shared-'));
       assert.deepEqual(importsOf(text), [shared, ...imports]);
