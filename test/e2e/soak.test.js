@@ -6,6 +6,7 @@
  *
  *   OA_SOAK_SECONDS=180 node --test test/e2e/soak.test.js   minutes instead of seconds
  *   OA_SOAK_SEED=7                                          other faults at other moments
+ *   OA_SOAK_LANES=1                                         the option maxConcurrent
  */
 
 const assert = require('node:assert/strict');
@@ -19,6 +20,7 @@ const { seededRandom } = require('../support/util/random.js');
 
 const SECONDS = Number(process.env.OA_SOAK_SECONDS ?? 4);
 const SEED = Number(process.env.OA_SOAK_SEED ?? 1);
+const MAX_CONCURRENT = Number(process.env.OA_SOAK_LANES ?? 4);
 const USERS = Array.from({ length: 500 }, (_, i) => `user_${i}`);
 const FLAGS = ['checkout_flow', 'homepage_banner', 'search_ranking'];
 const BAD_USER = 'user_13'; // its decisions are always refused
@@ -110,7 +112,10 @@ class Ledger {
   staleProfiles = 0;
   #unchecked = new Set();
   #users = new Map(
-    USERS.map((userId) => [userId, { next: 0, latest: -1, missing: new Set(), last: {} }]),
+    USERS.map((userId) => [
+      userId,
+      { next: 0, latest: -1, missing: new Set(), last: {}, profile: {} },
+    ]),
   );
 
   /** Make a decision that the user never had before. */
@@ -124,11 +129,12 @@ class Ledger {
     return createNotification(userId, { flagKey, variationKey });
   }
 
-  store({ user_id: userId, event_type: type, event_properties: properties }) {
+  store({ user_id: userId, event_type: type, event_properties: properties, ...rest }) {
+    const user = this.#users.get(userId);
     if (type === '$identify') {
+      Object.assign(user.profile, rest.user_properties.$set); // the store forgets users with their events
       return;
     }
-    const user = this.#users.get(userId);
     const number = Number(properties.variation_key.slice(1));
     this.duplicated += user.missing.delete(number) ? 0 : 1;
     this.outOfOrder += number < user.latest ? 1 : 0;
@@ -145,11 +151,10 @@ class Ledger {
   }
 
   /** Compare the changed profiles with the last decisions, when nothing is in flight. */
-  checkProfiles(store) {
+  checkProfiles() {
     for (const userId of this.#unchecked) {
-      const properties = store.user(userId)?.user_properties;
-      this.staleProfiles +=
-        userId !== BAD_USER && !isDeepStrictEqual(properties, this.#users.get(userId).last) ? 1 : 0;
+      const { last, profile } = this.#users.get(userId);
+      this.staleProfiles += userId !== BAD_USER && !isDeepStrictEqual(profile, last) ? 1 : 0;
     }
     this.profilesChecked += this.#unchecked.size;
     this.#unchecked.clear();
@@ -163,7 +168,7 @@ function assertReconciled({
   assert.equal(accepted, delivered + dropped.total + pending);
 }
 
-it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
+it(`${SECONDS} s under random faults, seed ${SEED}, ${MAX_CONCURRENT} requests at a time`, async (t) => {
   const random = seededRandom(SEED);
   const amplitude = await startAmplitude({
     recordBodies: false,
@@ -179,6 +184,7 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
     serverUrl: amplitude.batch,
     requestTimeoutMillis: REQUEST_TIMEOUT_MILLIS,
     flushMaxRetries: 1000,
+    maxConcurrent: MAX_CONCURRENT,
     logger: quietLogger,
     onDrop({ reason, decisions }) {
       for (const decision of decisions) {
@@ -210,7 +216,7 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
     const { pending } = stats.decisions;
     catchingUp = pending > MAX_PENDING || (catchingUp && pending > 0);
     if (pending === 0) {
-      ledger.checkProfiles(amplitude.store);
+      ledger.checkProfiles();
     }
     amplitude.requests.length = 0;
     const quarter = Math.min(3, Math.floor(elapsed() * 4));
@@ -235,7 +241,7 @@ it(`${SECONDS} s under random faults, seed ${SEED}`, async (t) => {
     [],
   );
   assert.equal(ledger.missing, 0);
-  ledger.checkProfiles(amplitude.store);
+  ledger.checkProfiles();
   assert.ok(ledger.profilesChecked > 0);
   assert.deepEqual([ledger.duplicated, ledger.outOfOrder, ledger.staleProfiles], [0, 0, 0]);
   assert.equal(dispatcher.stats().queue.bytes, 0);
