@@ -287,10 +287,11 @@ export interface Audiences<Name extends string = string> {
   /**
    * Return a handler of requests that takes the messages of Amplitude's cohort webhook: `http.createServer(handler)`,
    * `app.post(path, handler)` of Express, `fastify.post(path, handler)`, `exports.handler = handler` in AWS Lambda. They
-   * change the members that are loaded, in this process, or with a `store` in all. Throws a TypeError with code
+   * change the members that are loaded, in this process, or with a `store` in all. Without options, and so without a
+   * secret, it takes messages of whoever can reach it, and the log warns. Throws a TypeError with code
    * `ERR_OA_OPTION`, and an Error with code `ERR_OA_CLOSED` after close().
    */
-  webhook(options: WebhookOptions<Name>): WebhookHandler;
+  webhook(options?: WebhookOptions<Name>): WebhookHandler;
 
   /** What is known of each cohort. */
   status(): AudiencesStatus<Name>;

@@ -166,6 +166,12 @@ class Audiences {
   webhook(options) {
     this.#checkOpen('webhook');
     const resolved = resolveWebhook(options, this.#cohorts, this.#source.name);
+    if (resolved.secret === null) {
+      this.#log.warn(
+        'open webhook',
+        'whoever can reach the webhook can change the cohorts: give it a secret, webhook({ secret: ... })',
+      );
+    }
     const handler = new Webhook(resolved, {
       receiver: (this.#receiver ??= this.#receive()),
       native: this.#native,

@@ -476,9 +476,10 @@ describe('the options of webhook()', () => {
   it('are checked, and secrets are not repeated', async (t) => {
     const { audiences } = await start(t);
     const cases = [
-      [undefined, /webhook\(\) expects its options/],
       ['text', /webhook\(\) expects its options/],
       [{}, /'webhook.secret': expected a secret of at least 16/],
+      [{ secret: undefined }, /'webhook.secret'/],
+      [null, /expects its options/],
       [{ secret: 'short-secret' }, /'webhook.secret'/],
       [{ secret: 'sixteen letters and spaces' }, /'webhook.secret'/],
       [{ secret: [] }, /'webhook.secret'/],
@@ -497,6 +498,19 @@ describe('the options of webhook()', () => {
           !/short-secret|sixteen/.test(error.message),
       );
     }
+  });
+
+  it('may be left out: it takes messages of whoever sends them, and the log warns', async (t) => {
+    const { audiences, has, listed, logger } = await start(t);
+    const url = await serve(t, audiences.webhook());
+    const body = messageOf(COHORT, ['user-1'], { time: listed + 60 });
+    assert.equal((await post(url, body, { secret: null })).status, 200);
+    assert.deepEqual(has('user-1'), [true]);
+    const warnings = logger.lines.filter(({ message }) => /whoever can reach/.test(message));
+    assert.deepEqual(
+      warnings.map(({ level }) => level),
+      ['warn'],
+    );
   });
 
   it('take another header, and two secrets while one replaces the other', async (t) => {
