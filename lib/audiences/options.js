@@ -81,8 +81,11 @@ function attributeName(name) {
 /** `{ attribute: cohort }`, as a frozen array of both; what a cohort may be depends on the source. */
 function cohorts(value) {
   const expected = "an object { attribute: cohort }, such as { amplitude_power_user: '7khm89cz' }";
-  if (!isObject(value) || Object.keys(value).length === 0) {
+  if (!isObject(value)) {
     throw new Unexpected(expected);
+  }
+  if (Object.keys(value).length === 0) {
+    throw new Unexpected(expected, 'an empty one');
   }
   const entries = Object.entries(value);
   if (entries.length > MAX_ATTRIBUTES) {

@@ -34,10 +34,20 @@ function secrets(value) {
   if (all.length === 0 || !all.every(isGood)) {
     throw new Unexpected(
       `a secret of at least ${MIN_SECRET_LENGTH} visible ASCII characters, or an array of such`,
-      Array.isArray(value) ? 'an array with another value' : `another ${typeof value}`,
+      Array.isArray(value) ? 'an array with another value' : describeSecret(value),
     );
   }
   return all.map(hash);
+}
+
+/** What a value is, without what it is. */
+function describeSecret(value) {
+  if (value === undefined || value === '') {
+    return `${describe(value)}: is its environment variable set?`;
+  }
+  return typeof value === 'string'
+    ? 'a string that is shorter, or has others'
+    : `another ${typeof value}`;
 }
 
 function header(value) {
@@ -48,10 +58,15 @@ function header(value) {
 }
 
 function cohortIds(value) {
-  if (!isObject(value) || !Object.values(value).every((id) => isText(id, 1))) {
+  const ids = isObject(value) ? Object.values(value) : [];
+  if (ids.length === 0 || !ids.every((id) => isText(id, 1))) {
     throw new Unexpected(
       "an object { attribute: id of the cohort }, as Amplitude's messages name it",
+      ids.length === 0 && isObject(value) ? 'an empty one' : undefined,
     );
+  }
+  if (new Set(ids).size < ids.length) {
+    throw new Unexpected('another cohort for each attribute', 'the same for two of them');
   }
   return value;
 }

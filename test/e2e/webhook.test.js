@@ -477,10 +477,11 @@ describe('the options of webhook()', () => {
     const { audiences } = await start(t);
     const cases = [
       ['text', /webhook\(\) expects its options/],
-      [{}, /'webhook.secret': expected a secret of at least 16/],
-      [{ secret: undefined }, /'webhook.secret'/],
       [null, /expects its options/],
-      [{ secret: 'short-secret' }, /'webhook.secret'/],
+      [{ secret: undefined }, /'webhook.secret'/],
+      [{}, /'webhook.secret': expected a secret of at least 16.*got undefined: is its environment/],
+      [{ secret: '' }, /'webhook.secret'.*is its environment variable set/],
+      [{ secret: 'short-secret' }, /'webhook.secret'.*got a string that is shorter/],
       [{ secret: 'sixteen letters and spaces' }, /'webhook.secret'/],
       [{ secret: [] }, /'webhook.secret'/],
       [{ secret: [SECRET, 'short-secret'] }, /'webhook.secret'/],
@@ -488,6 +489,8 @@ describe('the options of webhook()', () => {
       [{ secret: SECRET, headers: 'a' }, /unknown option 'webhook.headers'.*header/],
       [{ secret: SECRET, cohorts: { other: 'x' } }, /has no attribute "other"/],
       [{ secret: SECRET, cohorts: { [POWER]: 5 } }, /'webhook.cohorts'/],
+      [{ secret: SECRET, cohorts: {} }, /'webhook.cohorts'.*got an empty one/],
+      [{ secret: SECRET, cohorts: { [POWER]: 'x', other: 'x' } }, /got the same for two of them/],
     ];
     for (const [options, message] of cases) {
       assert.throws(
