@@ -49,9 +49,12 @@ function headersOf({ headers, multiValueHeaders }) {
 
 /** The request of an event. */
 function fromEvent(event) {
-  const { body, isBase64Encoded, httpMethod, requestContext } = event;
-  const bytes = Buffer.from(body ?? '', isBase64Encoded ? 'base64' : 'utf8');
-  return requestOf(httpMethod ?? requestContext.http?.method, headersOf(event), bytes);
+  const { body, httpMethod, requestContext } = event;
+  // What is no text was parsed by whoever calls the function by itself.
+  const given = isObject(body)
+    ? body
+    : Buffer.from(String(body ?? ''), event.isBase64Encoded ? 'base64' : 'utf8');
+  return requestOf(httpMethod ?? requestContext.http?.method, headersOf(event), given);
 }
 
 /** A response of Node that becomes what a function returns. */

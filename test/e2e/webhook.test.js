@@ -703,7 +703,19 @@ describe('AWS Lambda', () => {
       assert.equal((await call(text(['eve']), { headers: secret })).statusCode, 401);
       assert.equal((await call(text(['eve']), { headers: {} })).statusCode, 401);
       assert.equal((await call(text(['eve']), { method: 'PUT' })).statusCode, 405);
-      for (const body of [null, undefined, '', '{}', zipped, text(['eve']).slice(0, -1)]) {
+      const parsed = messageOf(COHORT, ['parsed'], { time: listed + 60 });
+      assert.equal((await call(parsed)).statusCode, 200, 'whoever tries the function by hand');
+      for (const body of [
+        null,
+        undefined,
+        5,
+        {},
+        [],
+        '',
+        '{}',
+        zipped,
+        text(['eve']).slice(0, -1),
+      ]) {
         assert.equal((await call(body)).statusCode, 400);
       }
       assert.deepEqual(has('eve'), [false]);
