@@ -24,7 +24,7 @@ const JITTER = 0.25;
 const MAX_RETRY_MILLIS = 30_000;
 /** When the pieces of a version are told to stay: they do for a day. */
 const KEEP_MILLIS = 6 * 60 * 60 * 1000;
-/** Of a version, in a call: 0.1 ms of the loop, and short enough for other users of the server. */
+/** Of a version, in a call: 0.6 ms of the loop, most of it the client's, and short enough for others at the server. */
 const PIECE_BYTES = 96 * 1024;
 /** Users of a message in the log. */
 const ENTRY_USERS = 4096;

@@ -209,8 +209,8 @@ oa_status oa_cohort_build_feed(oa_cohort_build *build, oa_str bytes)
 
 /*
  * The body is complete. Errors: OA_MALFORMED: it was cut off, or is no cohort, and as for feed. A
- * body without a field memberIds, or with null, is an empty cohort if it has a cohortId and no size
- * above 0. Of CSV and lines, a cut within the last line may go unseen: compare the length.
+ * body without a field memberIds, or with null, is an empty cohort if it has a cohortId and the
+ * size 0. Of CSV and lines, a cut within the last line may go unseen: compare the length.
  */
 oa_status oa_cohort_build_end(oa_cohort_build *build) __attribute__((warn_unused_result));
 

@@ -545,7 +545,8 @@ oa_cohort_step oa_cohort_json_end(oa_cohort_json *json) {
         return wrong(json, "the body ends early");
     if (json->head != NULL)
         return end_message(json);
-    if (!json->has_ids && (json->meta->cohort_id[0] == '\0' || json->meta->size > 0))
+    /* An error may have the id of the cohort, too, and must not empty it. */
+    if (!json->has_ids && (json->meta->cohort_id[0] == '\0' || json->meta->size != 0))
         return wrong(json, "the body has no memberIds");
     return OA_COHORT_MORE;
 }

@@ -213,7 +213,9 @@ static void what_is_not_json_is_refused(void **state) {
 static void a_body_without_ids_is_a_cohort_only_if_it_says_so(void **state) {
     (void)state;
     json("{\"cohortId\":\"c\",\"size\":0}", "");
-    json("{\"cohortId\":\"c\",\"memberIds\":null}", "");
+    json("{\"cohortId\":\"c\",\"memberIds\":null,\"size\":0}", "");
+    json("{\"cohortId\":\"c\",\"memberIds\":null}", "!the body has no memberIds");
+    json("{\"cohortId\":\"c\",\"error\":\"try later\"}", "!the body has no memberIds");
     json("{\"cohortId\":\"c\",\"size\":3}", "!the body has no memberIds");
     json("{\"cohortId\":\"c\",\"size\":3,\"memberIds\":null}", "!the body has no memberIds");
     json("{\"error\":\"no such cohort\"}", "!the body has no memberIds");

@@ -402,6 +402,12 @@ const FAULTS = [
   ['an empty object', faults.body('{}'), /no cohort: /, 'loading'],
   ['an error as JSON', faults.body('{"error":"try later"}'), /no cohort: /, 'loading'],
   [
+    'an error that names the cohort',
+    faults.body(`{"cohortId":"${COHORT}","error":"try later"}`),
+    /no cohort: .*no memberIds/,
+    'loading',
+  ],
+  [
     'another cohort',
     faults.body('{"cohortId":"other","size":1,"memberIds":["zoe"]}'),
     /another cohort/,
