@@ -11,6 +11,8 @@ const { FORMATS, trust } = require('./native.js');
 
 const FIRST_RETRY_MILLIS = 1000;
 const MAX_RETRY_MILLIS = 5 * 60 * 1000;
+/** The longest Retry-After that is believed: a server that means more says it again. */
+const MAX_RETRY_AFTER_MILLIS = 60 * 60 * 1000;
 /** The next try of what is refused until it is changed. */
 const REFUSED_MILLIS = 5 * 60 * 1000;
 /** By so much more than an interval is waited at most. */
@@ -232,7 +234,10 @@ class Refresher {
     } else if (kind === 'refused') {
       delay = Math.max(REFUSED_MILLIS, pollIntervalMillis);
     }
-    return Math.max(delay, retryAfterMillis) * (1 + JITTER * this.#random());
+    return (
+      Math.max(delay, Math.min(retryAfterMillis, MAX_RETRY_AFTER_MILLIS)) *
+      (1 + JITTER * this.#random())
+    );
   }
 }
 

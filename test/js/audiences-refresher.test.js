@@ -146,6 +146,8 @@ describe('a cohort', () => {
       [108_000, 108_000],
     );
     assert.deepEqual(pauses(await refresh(() => answered(429, 500), { count: 3 })), [1000, 2000]);
+    const years = await refresh(() => answered(503, 2 ** 32 * 1000), { count: 3 });
+    assert.deepEqual(pauses(years), [60 * MINUTE, 60 * MINUTE], 'but no longer than an hour');
   });
 });
 
