@@ -127,7 +127,8 @@ class Store {
   #connectMillis;
   #random;
   #now;
-  #isFirst = true;
+  /** Until a call has ended. With several lanes others begin before that. */
+  #isConnecting = true;
   /** What failed last, of 'ask' and 'write': a server that is full, or a replica, answers one of them. */
   #failing = new Set();
   #isRefusalTold = false; // of this outage
@@ -194,11 +195,14 @@ class Store {
       called.catch((error) => this.#note(error)); // also after the deadline: it may say more than that
       return called;
     });
+    const failuresBefore = this.#failuresInARow;
     const failure = await this.#settled(calls);
     if (failure === undefined) {
       this.#counts.checks += Number(!writes);
       this.#succeed(kind);
     } else {
+      // Calls of several lanes that fail together are one failure.
+      this.#failuresInARow += Number(this.#failuresInARow <= failuresBefore);
       this.#fail(kind, this.#note(failure.reason));
     }
     return answers.slice(); // what comes too late is written into another array
@@ -227,10 +231,9 @@ class Store {
 
   /** Wait for all calls, or for the deadline. Resolves to { reason } of the first failure, or to undefined. */
   async #settled(calls) {
-    const millis = this.#isFirst
+    const millis = this.#isConnecting
       ? Math.max(this.#timeoutMillis, this.#connectMillis)
       : this.#timeoutMillis;
-    this.#isFirst = false;
     let timer;
     const late = new Promise((resolve) => {
       const error = new Error(
@@ -241,6 +244,7 @@ class Store {
       timer.unref?.();
     });
     const results = await Promise.race([Promise.allSettled(calls), late]);
+    this.#isConnecting = false;
     clearTimeout(timer);
     return results.find(({ status }) => status !== 'fulfilled');
   }
@@ -270,7 +274,6 @@ class Store {
     }
     this.#failing.add(kind);
     this.#counts.failures++;
-    this.#failuresInARow++;
     const pause =
       refusal === undefined
         ? Math.min(FIRST_PAUSE_MILLIS * 2 ** (this.#failuresInARow - 1), LAST_PAUSE_MILLIS)

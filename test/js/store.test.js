@@ -247,6 +247,29 @@ test('the first answer may take longer, since the client may still connect', asy
   clearInterval(alive);
 });
 
+test('with several lanes, so do all calls that begin before that answer', async () => {
+  const delayed = () => new Promise((resolve) => setTimeout(resolve, 50, 'r0'));
+  const { store } = make(delayed, { timeoutMillis: 5 }, 10_000);
+  const asked = await Promise.all([1, 2, 3, 4].map(() => store.call(question(1))));
+  assert.deepEqual(
+    asked.map(([answer]) => answer),
+    [1, 1, 1, 1],
+  );
+  assert.equal(store.stats.failures, 0);
+});
+
+test('calls of several lanes that fail together are one failure', async () => {
+  const { store, clock, lines } = make(() => Promise.reject(new Error('down')));
+  for (const seconds of [2, 4]) {
+    await Promise.all([1, 2, 3, 4].map(() => store.call(question(1))));
+    clock.now += seconds * 1000 - 1;
+    assert.equal(store.isReady(), false);
+    clock.now += 1;
+    assert.equal(store.isReady(), true);
+  }
+  assert.equal(lines.length, 1);
+});
+
 test('after failures it is left alone for 2, 4, 8, 16, 30, 30 seconds, and both ends are logged once', async () => {
   let isDown = true;
   const { store, clock, lines, calls } = make((argv) =>
