@@ -76,6 +76,15 @@ function bundle(folder, names, options) {
 /** What a function loads when it starts: each becomes one file, and has copies of what both of them need. */
 const BUNDLED = ['index', 'lambda'];
 
+/**
+ * Undo what lineLimit does to strings, which it continues on the next line: Rollup indents that line, and the string has a
+ * tab in it then.
+ */
+function joinStrings(file) {
+  const text = fs.readFileSync(file, 'utf8');
+  fs.writeFileSync(file, text.replace(/(?<!\\)((?:\\\\)*)\\\n/g, '$1'));
+}
+
 /** Bundle these, and remove the modules that only the bundles need. */
 function bundleStarts(folder) {
   const others = [
@@ -92,15 +101,18 @@ function bundleStarts(folder) {
     write: false,
     external: ['./index.js', '../index.js', '../../index.js'],
   });
-  const bundled = BUNDLED.flatMap((name) =>
-    bundle(folder, [name], {
-      outfile: `lib/${name}.js`,
+  const bundled = BUNDLED.flatMap((name) => {
+    const outfile = `lib/${name}.js`;
+    const inputs = bundle(folder, [name], {
+      outfile,
       allowOverwrite: true,
       minifyWhitespace: true, // a third of the bytes, which Node.js reads before it runs the first of them
-      lineLimit: 120,
+      lineLimit: 120, // Node.js prints the line of an error
       external: LAZY.map((lazy) => `./${lazy}.js`),
-    }),
-  );
+    });
+    joinStrings(path.join(folder, outfile));
+    return inputs;
+  });
   const unexpected = LAZY.filter((name) => bundled.includes(`lib/${name}.js`));
   if (unexpected.length > 0) {
     throw new Error(`bundled, but to be loaded later: ${unexpected.join(', ')}`);

@@ -20,17 +20,21 @@ const { wasmNotTestable } = require('../support/setup/prebuilds.js');
 
 const run = promisify(execFile);
 
+const ROOT = path.join(__dirname, '..', '..');
+
 const APPLICATION = `
+  import { createInstance, createStaticProjectConfigManager } from '@optimizely/optimizely-sdk';
   import { createDispatcher, info } from 'optimizely-amplitude';
 
+  import datafile from './datafile.json';
+
   const [, , serverUrl, userId] = process.argv;
-  const dispatcher = createDispatcher({ apiKey: 'a-test-key', serverUrl });
-  dispatcher.onDecision({
-    type: 'flag',
-    userId,
-    attributes: {},
-    decisionInfo: { flagKey: 'flag', variationKey: 'on', ruleKey: 'rule', enabled: true },
+  const optimizely = createInstance({
+    projectConfigManager: createStaticProjectConfigManager({ datafile: JSON.stringify(datafile) }),
   });
+  const dispatcher = createDispatcher({ apiKey: 'a-test-key', serverUrl });
+  dispatcher.attach(optimizely);
+  optimizely.createUserContext(userId).decide('homepage_banner');
   dispatcher.close().then(({ delivered }) => {
     console.log(JSON.stringify({ delivered, engine: info().engine }));
   });
@@ -48,6 +52,14 @@ describe('a bundle', { skip: wasmNotTestable() }, () => {
     fs.cpSync(stage(path.join(folder, 'staged')), path.join(modules, 'optimizely-amplitude'), {
       recursive: true,
     });
+    fs.symlinkSync(
+      path.join(ROOT, 'node_modules', '@optimizely'),
+      path.join(modules, '@optimizely'),
+    );
+    fs.copyFileSync(
+      path.join(ROOT, 'test', 'examples', 'datafile.json'),
+      path.join(folder, 'datafile.json'),
+    );
     entry = path.join(folder, 'application.mjs');
     fs.writeFileSync(entry, APPLICATION);
   });
