@@ -20,33 +20,42 @@ const COMMON = {
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 
-const usage = () => `Usage: optimizely-amplitude <command> [options]
-
-Commands:
+const COMMANDS_USAGE = `Commands:
   agent              send the decisions of Optimizely Agents to Amplitude
   collector          run a local stand-in for Amplitude, and a page that shows what arrives
   doctor             find out why events do not arrive
-
-${Object.values(COMMANDS)
-  .map((load) => load().USAGE)
-  .join('\n')}
-Options:
+`;
+const COMMON_USAGE = `Options:
   --help             show this text
   --version          show the version
 `;
+
+const usageLine = (name = '<command>') => `Usage: optimizely-amplitude ${name} [options]\n`;
+
+/** The help: of one command, or of all. */
+function usage(name) {
+  const parts =
+    name === undefined
+      ? [COMMANDS_USAGE, ...Object.values(COMMANDS).map((load) => load().USAGE)]
+      : [COMMANDS[name]().USAGE];
+  return [usageLine(name), ...parts, COMMON_USAGE].join('\n');
+}
 
 function fail(message, exitCode = EXIT_FAILURE) {
   process.stderr.write(`optimizely-amplitude: ${message}\n`);
   process.exitCode = exitCode;
 }
 
-function failUsage(message) {
-  fail(`${message}\n\n${usage()}`.trimEnd(), EXIT_USAGE);
+/** Say what is wrong, and where the help is: the whole help would scroll the message away. */
+function failUsage(message, name) {
+  const help = `optimizely-amplitude ${name === undefined ? '' : `${name} `}--help`;
+  const rest = `${usageLine(name)}${name === undefined ? `\n${COMMANDS_USAGE}\n` : ''}${help}  shows the options`;
+  fail(`${message}\n\n${rest}`, EXIT_USAGE);
 }
 
 async function main(args) {
-  const [name] = args;
-  const command = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name]() : null;
+  const name = Object.hasOwn(COMMANDS, args[0] ?? '') ? args[0] : undefined;
+  const command = name === undefined ? null : COMMANDS[name]();
   let parsed;
   try {
     parsed = parseArgs({
@@ -55,7 +64,7 @@ async function main(args) {
       allowPositionals: true,
     });
   } catch (error) {
-    failUsage(error.message);
+    failUsage(error.message.split('. To specify a positional')[0], name);
     return;
   }
   const {
@@ -63,7 +72,7 @@ async function main(args) {
     positionals: [first, second],
   } = parsed;
   if (values.help) {
-    process.stdout.write(usage());
+    process.stdout.write(usage(name));
   } else if (values.version) {
     console.log(require('../../package.json').version);
   } else if (first === undefined) {
@@ -71,9 +80,9 @@ async function main(args) {
   } else if (command === null) {
     failUsage(`unknown command '${first}'`);
   } else if (second !== undefined) {
-    failUsage(`unexpected argument '${second}'`);
+    failUsage(`unexpected argument '${second}'`, name);
   } else {
-    await command.run(values, { fail, failUsage });
+    await command.run(values, { fail, failUsage: (message) => failUsage(message, name) });
   }
 }
 

@@ -38,6 +38,8 @@ describe('the command line', () => {
       const { code, stdout, stderr } = await finish(t, ...args);
       assert.deepEqual([code, stderr], [0, '']);
       assert.match(stdout, /^Usage: optimizely-amplitude/);
+      assert.match(stdout, /^Options of collector:/m);
+      assert.equal(/^Options of doctor:/m.test(stdout), args[0] !== 'collector');
     }
     assert.deepEqual(await finish(t, '--version'), {
       code: 0,
@@ -65,7 +67,12 @@ describe('the command line', () => {
       const { code, stdout, stderr } = await finish(t, ...args);
       assert.deepEqual([code, stdout], [2, '']);
       assert.ok(stderr.includes(message), stderr);
-      assert.match(stderr, /Usage:/);
+      const [usage] = /Usage: .*/.exec(stderr);
+      const [, help] = /^(optimizely-amplitude .*--help)  shows/m.exec(stderr);
+      const isCommand = args.length > 1;
+      assert.equal(usage.includes(' collector '), isCommand);
+      assert.equal(help.includes(' collector '), isCommand);
+      assert.ok(stderr.split('\n').length < 15, 'the message is still on the screen');
     });
   }
 
