@@ -279,7 +279,7 @@ describe("the collector's page", { skip }, () => {
     const [split, difference] = await page.waitFor(
       `() => { const all = (${verdicts})(); return all[1].startsWith('one_page') && all; }`,
     );
-    assert.match(split, /^As planned\. The users are split as equal parts would have it/);
+    assert.match(split, /^As planned\. The split fits equal parts/);
     assert.equal(
       difference,
       'one_page lifts Purchase by 32% (14% to 53%), however often one looks.',

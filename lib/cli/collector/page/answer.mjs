@@ -26,11 +26,7 @@ function splitVerdict({ verdict, pValue: p, isPlanned }) {
     );
   }
   return verdict === 'planned'
-    ? banner(
-        'good',
-        h('strong', {}, 'As planned. '),
-        `The users are split as ${plan} would have it (p = ${pValue(p)}).`,
-      )
+    ? banner('good', h('strong', {}, 'As planned. '), `The split fits ${plan} (p = ${pValue(p)}).`)
     : banner(
         'bad',
         h('strong', {}, 'Not as planned: do not trust what follows. '),

@@ -92,7 +92,10 @@ export const whiskers = (label, rows, { format, unit, zero = false }) =>
         line(x(value), 4, x(value), bottom, zero && Math.abs(value) < 1e-12 ? 'zero' : 'grid'),
         text(x(value), bottom + 15, 'middle', format(value)),
       ]),
-      text((left + right) / 2, bottom + 33, 'middle', unit),
+      // A narrow axis is shorter than this text.
+      width < 500
+        ? text(0, bottom + 33, 'start', unit)
+        : text((left + right) / 2, bottom + 33, 'middle', unit),
       rows.map(({ name, value, low, high, index }, place) => {
         const y = place * rowHeight + 22;
         return svg(

@@ -121,6 +121,11 @@ function showAll(main) {
         h('h2', {}, h('a', { href: address(cohort.id) }, cohort.id)),
         h('p', { class: 'hint' }, definition(cohort)),
         result(cohort),
+        h(
+          'p',
+          { class: 'tools' },
+          h('a', { class: 'button', href: address(cohort.id) }, 'Members'),
+        ),
       );
       sections.set(cohort.id, section);
       body.append(section);

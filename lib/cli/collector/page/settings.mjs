@@ -120,8 +120,12 @@ export function leadControls(settings, { flags, properties }, variations, contro
       settings.by,
       (by) => change({ by }),
     ),
-    timeInput('From', settings.from, (from) => change({ from })),
-    timeInput('To', settings.to, (to) => change({ to })),
+    h(
+      'div',
+      { class: 'range' }, // which stays on one line
+      timeInput('From', settings.from, (from) => change({ from })),
+      timeInput('To', settings.to, (to) => change({ to })),
+    ),
   );
 }
 
