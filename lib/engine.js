@@ -98,7 +98,9 @@ function engine(asked = null) {
 function addonFor(what) {
   if (fromEnvironment() === 'wasm') {
     throw Object.assign(
-      new Error(`${what} needs the native addon, and OA_ENGINE=wasm keeps it out`),
+      new Error(
+        `${what} needs the native addon, and OA_ENGINE=wasm of the environment keeps it out: unset it`,
+      ),
       { code: 'ERR_OA_ADDON' },
     );
   }

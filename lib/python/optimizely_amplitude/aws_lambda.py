@@ -111,9 +111,10 @@ class _Delivery:
         report = dispatcher.flush(limit / 1000, abort=True)
         self._judge(report, dispatcher, limit)
         if report.pending > 0 and not self._is_told:
+            decisions = "1 decision is" if report.pending == 1 else f"{report.pending} decisions are"
             self._log.warning(
                 "with_flush",
-                f"with_flush(): {report.pending} decisions are pending after {report.duration * 1000:.0f} ms, and will "
+                f"with_flush(): {decisions} pending after {report.duration * 1000:.0f} ms, and will "
                 "be delivered in a later invocation of this process, if there is one; logged once until nothing is "
                 "pending",
             )

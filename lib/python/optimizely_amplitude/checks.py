@@ -42,8 +42,14 @@ def describe(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, (bool, int, float)):
-        return f"{shorten(repr(value))} (a {type(value).__name__})"
-    return f"a {type(value).__name__}"
+        return f"{shorten(repr(value))} ({kind_of(value)})"
+    return kind_of(value)
+
+
+def kind_of(value: Any) -> str:
+    """The type of a value, with its article: "an int", "a list"."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
 
 
 def integer(least: int, most: int, unit: str = "") -> Callable[[Any], int]:

@@ -6,6 +6,7 @@ import threading
 import weakref
 from typing import Any, Callable, Dict, List, NamedTuple
 
+from .checks import kind_of
 from .decisions import NOTIFICATION_TYPE
 from .errors import ClientError
 from .log import Log
@@ -97,4 +98,4 @@ def _describe(client: Any) -> str:
     )
     if name is not None:
         return f"an object with a client in it: attach its attribute '{name}'"
-    return f"a {type(client).__name__} without notification_center"
+    return f"{kind_of(client)} without notification_center"
