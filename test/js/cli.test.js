@@ -68,7 +68,7 @@ describe('the command line', () => {
       assert.deepEqual([code, stdout], [2, '']);
       assert.ok(stderr.includes(message), stderr);
       const [usage] = /Usage: .*/.exec(stderr);
-      const [, help] = /^(optimizely-amplitude .*--help)  shows/m.exec(stderr);
+      const [, help] = /^(optimizely-amplitude .*--help) {2}shows/m.exec(stderr);
       const isCommand = args.length > 1;
       assert.equal(usage.includes(' collector '), isCommand);
       assert.equal(help.includes(' collector '), isCommand);
