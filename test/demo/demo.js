@@ -20,7 +20,8 @@ const { seededRandom } = require('../support/util/random.js');
 const API_KEY = 'demo-key';
 const FLAG = 'checkout_flow';
 /** `npm run demo -- exposure` shows that another format gives the same answer; or `merged`. */
-const FORMAT = process.argv[2] ?? 'event';
+const FORMATS = ['event', 'merged', 'exposure']; // `identify` has no event for the funnel
+const FORMAT = process.argv[2] ?? FORMATS[0];
 /** The user property that Amplitude gets, and the event. */
 const [PREFIX, VIEWED] =
   FORMAT === 'exposure'
@@ -43,6 +44,11 @@ const TEMPTATION = {
 };
 
 async function main() {
+  if (!FORMATS.includes(FORMAT)) {
+    console.error(`demo: expected a format with events, ${FORMATS.join(', ')}; got ${FORMAT}`);
+    process.exitCode = 2;
+    return;
+  }
   const amplitude = createCollector({ cohorts: [COHORT] });
   await amplitude.listen();
   const endpoint = `${amplitude.url}/2/httpapi`;
@@ -59,7 +65,7 @@ async function main() {
   await optimizely.close();
   await amplitude.close();
 
-  printIntroduction(new URL(endpoint).origin);
+  printIntroduction();
   printUsers(amplitude.store);
   printFunnel(amplitude.store);
   const isClosed = printLoop(amplitude.store, cohort, purchases);
