@@ -65,11 +65,13 @@ function assertProfiles(row, decided, store) {
     const last = Object.fromEntries(infos.map((info) => [propertyOf(info.flagKey), valueOf(info)]));
     assert.deepEqual(store.user(userId).user_properties, last, userId);
     // Each event had the properties of its own decision, not those of an earlier one.
-    for (const {
-      decisions,
-      event_properties: { flag_key: flagKey, variation_key: variationKey, enabled },
-    } of store.events({ user: userId, type: EVENT_TYPE })) {
-      assert.equal(decisions[propertyOf(flagKey)], valueOf({ enabled, variationKey }));
+    const properties = {};
+    for (const event of store.events({ user: userId })) {
+      Object.assign(properties, event.user_properties?.$set);
+      if (event.event_type === EVENT_TYPE) {
+        const { flag_key: flagKey, variation_key: variationKey, enabled } = event.event_properties;
+        assert.equal(properties[propertyOf(flagKey)], valueOf({ enabled, variationKey }));
+      }
     }
   }
 }
