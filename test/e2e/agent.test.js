@@ -53,8 +53,7 @@ test(`${DECISIONS.toLocaleString('en')} decisions arrive once, while Amplitude i
   const amplitude = await startAmplitude({
     recordBodies: false,
     maxEvents: 3 * DECISIONS,
-    maxEventBytes: 2 ** 31,
-    maxUsers: 2 * DECISIONS,
+    maxBytes: 2 ** 31,
   });
   const agents = [await startAgent(), await startAgent()];
   t.after(async () => {

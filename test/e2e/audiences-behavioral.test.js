@@ -120,7 +120,8 @@ describe('downloads', () => {
     assert.equal(server.countOf('request'), seen);
     assert.deepEqual(next.status().downloads, { month: month(), used: 1, limit: 500 });
     const files = fs.readdirSync(directory).map((name) => name.replace(/^cohorts-[0-9a-f]+/, ''));
-    assert.deepEqual(files.sort(), [`.downloads-${month()}`, '.snapshot']);
+    const kept = files.filter((name) => !/\.(lock|state)$/.test(name)); // which process asks
+    assert.deepEqual(kept.sort(), [`.downloads-${month()}`, '.snapshot']);
   });
 
   it('end at the limit of a month, with a message, and go on in the next', async (t) => {
@@ -150,6 +151,7 @@ describe('downloads', () => {
     );
     assert.deepEqual(audiences.status().downloads, { month: month(), used: 500, limit: 500 });
     assert.equal(server.requests.length, seen);
+    await audiences.close(); // of a machine's processes one asks
     fs.renameSync(file, file.replace(/-\d{4}-\d\d$/, '-2020-01'));
     const next = create({ snapshot: { directory }, pollIntervalMillis: 2000 });
     await next.audiences.ready();
