@@ -11,6 +11,21 @@
  * expired   they are older than maxStaleMillis, and not used any more
  */
 
+const { isObject } = require('../checks.js');
+
+const isTime = (value) => value === null || Number.isFinite(value);
+const isNullOrObject = (value) => value === null || isObject(value);
+
+/** Whether a value is what toState() returned in another process: it was written where others may write, too. */
+const isState = (value) =>
+  isObject(value) &&
+  isTime(value.confirmedAt) &&
+  isTime(value.lastModified) &&
+  Number.isFinite(value.bytes) &&
+  isNullOrObject(value.lastError) &&
+  isNullOrObject(value.held) &&
+  isTime(value.held?.since ?? null);
+
 class Cohort {
   attribute;
   id;
@@ -149,10 +164,12 @@ class Cohort {
    * confirmed that is not here.
    */
   follow({ version, ...state }, size, from) {
+    const { lastModified, bytes, isRefused, lastError, held } = state;
     const isHere = (size === undefined ? this.confirmedAt : size) !== null;
     const isConfirmed = isHere && state.confirmedAt !== null;
     const confirmedAt = isConfirmed ? Math.max(state.confirmedAt, this.messageAt) : null;
-    Object.assign(this, state, { confirmedAt, failures: 0, from });
+    Object.assign(this, { confirmedAt, lastModified, bytes, isRefused, lastError, held });
+    Object.assign(this, { failures: 0, from });
     this.#version = isConfirmed ? version : null;
     this.size = size === undefined ? this.size : size;
   }
@@ -167,4 +184,4 @@ class Cohort {
   }
 }
 
-module.exports = { Cohort };
+module.exports = { Cohort, isState };

@@ -15,6 +15,7 @@ const { randomBytes } = require('node:crypto');
 
 const binding = require('../binding.js');
 const { reasonOf } = require('../reason.js');
+const { isState } = require('./cohort.js');
 const { FleetStore, Lost, MAX_ENTRIES, adviceOn } = require('./fleet-store.js');
 
 const POLL_MILLIS = 2_000;
@@ -62,7 +63,9 @@ function readState(text, cohortCount) {
       isCount(version.seq) &&
       typeof version.epoch === 'string' &&
       version.pieces === piecesOf(version));
-  if (text[0] !== 's' || !isVersion || cohorts?.length !== cohortCount) {
+  const areStates =
+    Array.isArray(cohorts) && cohorts.length === cohortCount && cohorts.every(isState);
+  if (text[0] !== 's' || !isVersion || !areStates) {
     throw new Error('what is there was not written by this version of the package');
   }
   return state;

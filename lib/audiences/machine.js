@@ -11,6 +11,7 @@
 const fs = require('node:fs');
 
 const { reasonOf } = require('../reason.js');
+const { isState } = require('./cohort.js');
 
 const LOOK_MILLIS = 1000;
 const JITTER = 0.25;
@@ -165,6 +166,9 @@ class Machine {
       return;
     }
     const { file, cohorts } = JSON.parse(text);
+    if (cohorts?.length !== this.#cohorts.length || !cohorts.every(isState)) {
+      throw new Error('what is said of it was not written by this version of the package');
+    }
     let members = [];
     if (file !== null && file !== this.#mapped) {
       let report = null;

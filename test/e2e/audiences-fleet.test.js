@@ -353,7 +353,15 @@ describe('a store', () => {
     await until(() => published(all[1]));
     const head = (await keys()).find((key) => key.endsWith(':head'));
     await direct.set(head.replace(/head$/, 'lease'), 'somebody', 'PX', 60_000);
-    for (const text of ['s{"version":{"id":"ff","table":1e99}}', 's', 'x[]', 's{"cohorts":[]}']) {
+    const junk = [
+      's{"version":{"id":"ff","table":1e99}}',
+      's',
+      'x[]',
+      's{"cohorts":[]}',
+      's{"version":null,"cohorts":[null,null]}',
+      's{"version":null,"cohorts":[{"confirmedAt":"now"},{}]}',
+    ];
+    for (const text of junk) {
       await direct.hset(head, 'state', text, 'rev', `junk${text.length}`);
       await until(() => all[1].audiences.status().store.state === 'failing');
       all.forEach(keeps);

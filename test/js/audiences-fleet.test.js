@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const { describe, it } = require('node:test');
 
-const { Cohort } = require('../../lib/audiences/cohort.js');
+const { Cohort, isState } = require('../../lib/audiences/cohort.js');
 const { resolveOptions } = require('../../lib/audiences/options.js');
 const { Refresher } = require('../../lib/audiences/refresher.js');
 
@@ -46,6 +46,22 @@ describe('a cohort of which another process tells', () => {
     }
     cohort.follow({ ...STATE, confirmedAt: null, isRefused: true }, undefined, 'store');
     assert.equal(cohort.stateAt(NOW), 'refused');
+  });
+
+  it('takes nothing else that is said of it, and tells what is no state', () => {
+    const cohort = cohortOf();
+    cohort.follow({ ...STATE, slot: 7, id: 'other', attribute: 'x', messageAt: 1 }, 5, 'store');
+    assert.deepEqual([cohort.slot, cohort.id, cohort.attribute], [0, 'p', 'power']);
+    assert.deepEqual(cohort.toState(), STATE);
+    assert.equal(isState(STATE), true);
+    assert.equal(isState(cohortOf().toState()), true);
+    assert.equal(isState({ ...STATE, held: { since: NOW, version: null, size: 1 } }), true);
+    const wrong = { confirmedAt: 'now', lastModified: {}, bytes: null, lastError: 'x', held: 7 };
+    for (const [name, value] of Object.entries(wrong)) {
+      assert.equal(isState({ ...STATE, [name]: value }), false, name);
+      assert.equal(isState({ ...STATE, [name]: undefined }), false, name);
+    }
+    [null, undefined, 'text', 5, [], {}].forEach((value) => assert.equal(isState(value), false));
   });
 
   it('is as new as its last message', () => {
