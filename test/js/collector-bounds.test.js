@@ -153,6 +153,37 @@ describe('an analysis', () => {
     assert.equal(result.text, '2001');
     assert.ok(turns > 10, `${turns} turns of the loop`);
   });
+
+  it('may look at all users again, in slices, too', async () => {
+    const store = new Store();
+    const ids = Array.from({ length: 200 }, (item, i) => `user_${i}`);
+    store.ingest(
+      'key',
+      ids.map((id) => ({ user_id: id, event_type: 'X' })),
+    );
+    const seen = [[], []];
+    let turns = 0;
+    const countTurns = () => seen[1].length < 200 && ++turns && setImmediate(countTurns);
+    countTurns();
+    const start = () => ({
+      add: ({ id }) => seen[0].push(id),
+      again: ({ id }) => {
+        assert.equal(seen[0].length, 200);
+        seen[1].push(id);
+        const end = performance.now() + 0.5;
+        while (performance.now() < end) {
+          // as much work as a large user makes
+        }
+      },
+      finish: () => 'done',
+    });
+    const jobs = new Jobs(store);
+    while ((await jobs.get('twice', start)).text === null) {
+      // it is being worked on
+    }
+    assert.deepEqual(seen, [ids, ids]);
+    assert.ok(turns > 3, `${turns} turns of the loop`);
+  });
 });
 
 describe('bodies', () => {

@@ -23,7 +23,8 @@ class Jobs {
 
   /**
    * Resolve to { text, isStale }: the text of a result, or of an older one, or null if there is none yet. `start`
-   * returns the work: { add(person), finish() }, where finish() returns the result.
+   * returns the work: { add(person), again, finish() }: `again(person)`, which may be absent, is called of every user
+   * after add() was called of all, and finish() returns the result.
    */
   async get(key, start) {
     const result = this.#result(key);
@@ -73,18 +74,21 @@ class Jobs {
     if (this.#running === null && this.#waiting.length > 0) {
       this.#running = this.#waiting.shift();
       const { revision } = this.#store;
-      const people = this.#store.people()[Symbol.iterator]();
-      this.#slice(this.#running.start(), people, revision, 0);
+      const work = this.#running.start();
+      this.#slice(work, work.add, this.#store.people()[Symbol.iterator](), revision, 0);
     }
   }
 
-  #slice(work, people, revision, spentMillis) {
+  #slice(work, add, people, revision, spentMillis) {
     const job = this.#running;
     const startedAt = performance.now();
-    let isOver = false;
+    let [visit, users, isOver] = [add, people, false];
     try {
       while (!isOver && performance.now() - startedAt < SLICE_MILLIS) {
-        isOver = addSome(work, people);
+        isOver = visitSome(users, visit);
+        if (isOver && visit === work.add && work.again !== undefined) {
+          [visit, users, isOver] = [work.again, this.#store.people()[Symbol.iterator](), false];
+        }
       }
       if (isOver) {
         job.result.text = work.finish(Math.round(spentMillis + performance.now() - startedAt));
@@ -101,7 +105,7 @@ class Jobs {
       this.#next();
     } else {
       const spent = spentMillis + performance.now() - startedAt;
-      setImmediate(() => this.#slice(work, people, revision, spent));
+      setImmediate(() => this.#slice(work, visit, users, revision, spent));
     }
   }
 }
@@ -110,13 +114,13 @@ class Jobs {
 const STEP = 32;
 
 /** Return whether there are no more. */
-function addSome(work, people) {
+function visitSome(people, visit) {
   for (let i = 0; i < STEP; i++) {
     const { done, value } = people.next();
     if (done) {
       return true;
     }
-    work.add(value);
+    visit(value);
   }
   return false;
 }

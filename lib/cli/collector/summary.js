@@ -16,6 +16,53 @@ const get = (map, key, make) => {
   return map.get(key);
 };
 
+/** In which order users do a few types of events first. */
+class Lead {
+  #types;
+  #places;
+  #firsts;
+  #before; // by two types: the users who did the one before the other
+
+  /** `counts` are [type, events], the most frequent first. */
+  constructor(counts) {
+    this.#types = counts.map(([type]) => type);
+    this.#places = new Map(this.#types.map((type, place) => [type, place]));
+    this.#firsts = this.#types.map(() => Infinity);
+    this.#before = this.#types.map(() => this.#types.map(() => 0));
+  }
+
+  add({ records }) {
+    const firsts = this.#firsts.fill(Infinity);
+    for (const { type, time } of records) {
+      const place = this.#places.get(type);
+      if (place !== undefined && time < firsts[place]) {
+        firsts[place] = time;
+      }
+    }
+    for (let one = 0; one < firsts.length; one++) {
+      for (let two = 0; two < firsts.length; two++) {
+        this.#before[one][two] += firsts[one] < firsts[two] && firsts[two] !== Infinity;
+      }
+    }
+  }
+
+  /** The most frequent types, in the order in which most users do them first. */
+  steps() {
+    const before = this.#before;
+    const wins = (one) => before[one].filter((count, two) => count > before[two][one]).length;
+    return this.#types
+      .slice(0, MAX_STEPS - 1)
+      .map((type, place) => ({ type, place, wins: wins(place) }))
+      .sort(
+        (a, b) =>
+          before[b.place][a.place] - before[a.place][b.place] ||
+          b.wins - a.wins ||
+          a.place - b.place,
+      )
+      .map(({ type }) => type);
+  }
+}
+
 class Summary {
   #flags = new Map(); // flag -> users
   #rules = new Map(); // flag -> rule -> variation -> users
@@ -23,6 +70,7 @@ class Summary {
   #exposures = new Map(); // type of an exposure -> events
   #numbers = new Map(); // type -> properties that are numbers
   #properties = new Map(); // a property to break down by -> users
+  #lead = null;
   #prefixes;
 
   constructor(prefixes) {
@@ -87,42 +135,13 @@ class Summary {
     }
   }
 
-  /** The event types that are most frequent, in the order in which most users do them first. */
-  #steps(people) {
-    const types = byCount(this.#types)
-      .slice(0, MAX_ORDERED)
-      .map(([type]) => type);
-    if (types.length < 2) {
-      return types;
-    }
-    const places = new Map(types.map((type, place) => [type, place]));
-    const lead = types.map(() => types.map(() => 0)); // users who did the one before the other
-    for (const person of people) {
-      const firsts = types.map(() => Infinity);
-      for (const { type, time } of person.records) {
-        const place = places.get(type);
-        if (place !== undefined && time < firsts[place]) {
-          firsts[place] = time;
-        }
-      }
-      firsts.forEach((time, one) =>
-        firsts.forEach((other, two) => {
-          lead[one][two] += time < other && other !== Infinity;
-        }),
-      );
-    }
-    const wins = (one) => lead[one].filter((count, two) => count > lead[two][one]).length;
-    return types
-      .slice(0, MAX_STEPS - 1)
-      .map((type, place) => ({ type, place, wins: wins(place) }))
-      .sort(
-        (a, b) =>
-          lead[b.place][a.place] - lead[a.place][b.place] || b.wins - a.wins || a.place - b.place,
-      )
-      .map(({ type }) => type);
+  /** Note which of the most frequent event types a user did before which; to be called when all users are added. */
+  order(person) {
+    this.#lead ??= new Lead(byCount(this.#types).slice(0, MAX_ORDERED));
+    this.#lead.add(person);
   }
 
-  result(people) {
+  result() {
     const others = byCount(this.#types).filter(([type]) => !this.#exposures.has(type));
     const all = [...byCount(this.#exposures), ...others];
     return {
@@ -151,7 +170,7 @@ class Summary {
           numbers: byCount(this.#numbers.get(type) ?? new Map()).map(([name]) => name),
         }))
         .sort((a, b) => b.events - a.events || (a.type < b.type ? -1 : 1)),
-      steps: this.#steps(people),
+      steps: this.#lead?.steps() ?? [],
       properties: byCount(this.#properties).map(([name]) => name),
       prefixes: this.#prefixes.list,
     };
@@ -170,7 +189,10 @@ function summarize(store) {
   for (const person of store.people()) {
     summary.add(person);
   }
-  return summary.result(store.people());
+  for (const person of store.people()) {
+    summary.order(person);
+  }
+  return summary.result();
 }
 
 module.exports = { Summary, summarize };
