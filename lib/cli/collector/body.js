@@ -15,7 +15,7 @@ const IDLE_MILLIS = 20_000;
 /** All bodies that are being read may have this much together; three of the largest. */
 const MAX_READING_BYTES = 64 * 1024 * 1024;
 /** JSON may become this much in memory for the moment in which it is looked at. */
-const MAX_PARSED_BYTES = 128 * 1024 * 1024;
+const MAX_PARSED_BYTES = 96 * 1024 * 1024;
 /** Smaller bodies need no look: they cannot become that much. */
 const UNSUSPICIOUS_BYTES = 1024 * 1024;
 

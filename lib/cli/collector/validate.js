@@ -62,7 +62,11 @@ function truncateStrings(value, depth) {
   if (depth > MAX_DEPTH) {
     return false;
   }
-  for (const key in value) {
+  // for-in would make a text of each index, and Object.keys() of an array, too.
+  const keys = Array.isArray(value) ? null : Object.keys(value);
+  const count = keys === null ? value.length : keys.length;
+  for (let i = 0; i < count; i++) {
+    const key = keys === null ? i : keys[i];
     const item = value[key];
     if (typeof item === 'string') {
       if (item.length > MAX_STRING_LENGTH) {
