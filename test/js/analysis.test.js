@@ -554,6 +554,21 @@ describe('a rule', () => {
       { value: 'FR', users: [1, 0], converted: [0, 0] },
     ]);
   });
+
+  it('leaves out amounts with which nothing can be computed', () => {
+    const bought = (user, amount) => ({
+      ...did(user, 'Purchase', T0 + 1),
+      event_properties: { amount },
+    });
+    const events = [inRule('user_1', 'a', 'test', T0)];
+    [1e308, -1e308, 1e155, -3, 5].forEach((amount) => events.push(bought('user_1', amount)));
+    const [{ metric }] = analyse(storeOf(events), {
+      ...QUERY,
+      rule: 'test',
+      metric: { type: 'Purchase', property: 'amount' },
+    }).rows;
+    assert.deepEqual(metric, { users: 1, active: 1, sum: 2, squares: 4 });
+  });
 });
 
 describe('decisions', () => {

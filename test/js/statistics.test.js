@@ -116,6 +116,32 @@ describe('the statistics', () => {
     isClose(lift.value, 9.475 / 2.5 - 1);
     assert.equal(statistics.compareMeans(sums([1]), sums([1, 2])), null);
   });
+
+  it('have a difference where there is no lift', () => {
+    // f = lambda n, s, q: (s / n, math.sqrt((q - s * s / n) / (n - 1)), n)
+    // stats.ttest_ind_from_stats(*f(100, -500, 9000), *f(110, -900, 12000), equal_var=False)
+    // the interval: difference -/+ stats.t.ppf(0.975, 190.07157827683776) * 1.021396852921586
+    const { pValue, lift, difference } = statistics.compareMeans(
+      { users: 100, sum: -500, squares: 9000 },
+      { users: 110, sum: -900, squares: 12000 },
+    );
+    isClose(pValue, 0.0021231793492288414, 1e-8);
+    assert.equal(lift, null);
+    isClose(difference.value, 3.1818181818181817);
+    isClose(difference.low, 1.1670889675118996);
+    isClose(difference.high, 5.196547396124464);
+  });
+
+  it('have wider intervals with several comparisons', () => {
+    // relative_risk(330, 1000, 250, 1000).confidence_interval(1 - 0.05 / 3)
+    const { lift } = statistics.compareRates(
+      { successes: 330, users: 1000 },
+      { successes: 250, users: 1000 },
+      3,
+    );
+    isClose(lift.low + 1, 1.113869074178516);
+    isClose(lift.high + 1, 1.5642772031219456);
+  });
 });
 
 const sums = (values) => ({

@@ -435,10 +435,13 @@ function groupOf(record, name, ofUser) {
   return own === undefined ? ofUser : asText(own);
 }
 
+/** Squares of larger amounts, and their sums, would leave the range of numbers. */
+const MAX_AMOUNT = 1e60;
+
 /** What an event adds to the metric: the number in a property, or 1 without a property. */
 function amountOf(record, property) {
   const value = property === '' ? 1 : record.fact(property);
-  return typeof value === 'number' && Number.isFinite(value) ? value : 0;
+  return typeof value === 'number' && Math.abs(value) <= MAX_AMOUNT ? value : 0;
 }
 
 /** Analyse the users of a store at once; see Analysis. */

@@ -57,11 +57,12 @@ function checkSplit(rows, weights) {
  */
 function judge(result, isEnough, arms) {
   if (result === null) {
-    return { lift: null, pValue: null, pAtAnyLook: null, verdict: 'early' };
+    return { lift: null, difference: null, pValue: null, pAtAnyLook: null, verdict: 'early' };
   }
   const [pValue, pAtAnyLook] = [result.pValue, result.pAtAnyLook].map((p) => Math.min(1, p * arms));
   const found = pAtAnyLook < ALPHA ? 'different' : pValue < ALPHA ? 'once' : 'none';
-  return { lift: result.lift, pValue, pAtAnyLook, verdict: isEnough ? found : 'early' };
+  const { lift, difference = null } = result;
+  return { lift, difference, pValue, pAtAnyLook, verdict: isEnough ? found : 'early' };
 }
 
 const sideOf = ({ compared }, step) => ({ users: compared[0], successes: compared[step] });
@@ -78,7 +79,7 @@ function describe(row, control, arms, hasMetric) {
       comparison:
         isControl || step === 0
           ? null
-          : judge(compareRates(own, other), isEnough(own) && isEnough(other), arms),
+          : judge(compareRates(own, other, arms), isEnough(own) && isEnough(other), arms),
     };
   });
   const enough = [row, control].every(
@@ -94,7 +95,7 @@ function describe(row, control, arms, hasMetric) {
           mean: meanOf(row.metric),
           comparison: isControl
             ? null
-            : judge(compareMeans(row.metric, control.metric), enough, arms),
+            : judge(compareMeans(row.metric, control.metric, arms), enough, arms),
         }
       : null,
   };

@@ -6,6 +6,7 @@
  */
 
 const Z95 = 1.959963984540054; // the 97.5 % quantile of the normal distribution
+const ALPHA = 0.05; // of the intervals, which are those of 95 %
 const MAX_ROUNDS = 5000;
 const PRECISION = 1e-15;
 const TINY = 1e-300;
@@ -94,15 +95,17 @@ const normalTails = (z) => upperGamma(0.5, (z * z) / 2);
 /** The same of Student's t. */
 const studentTails = (t, freedom) => incompleteBeta(freedom / (freedom + t * t), freedom / 2, 0.5);
 
-/** The t for which studentTails(t, freedom) = 0.05. */
-function studentQuantile95(freedom) {
-  let [low, high] = [0, 1e4];
+/** The value whose two tails have the probability `alpha`; `tails` falls from 1 at 0. */
+function quantileOf(tails, alpha) {
+  let [low, high] = [0, 1e6];
   for (let i = 0; i < 100; i++) {
     const middle = (low + high) / 2;
-    [low, high] = studentTails(middle, freedom) > 0.05 ? [middle, high] : [low, middle];
+    [low, high] = tails(middle) > alpha ? [middle, high] : [low, middle];
   }
   return (low + high) / 2;
 }
+
+const studentQuantile = (freedom, alpha) => quantileOf((t) => studentTails(t, freedom), alpha);
 
 /**
  * Whether counts are in proportion to weights: Pearson's chi-squared test of goodness of fit. { statistic, pValue }, or
@@ -165,10 +168,10 @@ const EXPECTED_LIFT = 0.2;
 /**
  * Compare the rate of a variation with that of the control; each is { successes, users }. The p-value is of the z-test
  * of two proportions with pooled variance; the lift is the ratio of both rates minus 1, its interval that of Katz et
- * al. (Biometrics 34, 1978), on the logarithm. { lift: { value, low, high } or null, pValue, pAtAnyLook }, or null
- * without users.
+ * al. (Biometrics 34, 1978), on the logarithm. With several `comparisons` all intervals together hold with 95 %
+ * (Bonferroni). { lift: { value, low, high } or null, pValue, pAtAnyLook }, or null without users.
  */
-function compareRates(variation, control) {
+function compareRates(variation, control, comparisons = 1) {
   const [x1, n1, x0, n0] = [variation.successes, variation.users, control.successes, control.users];
   if (n1 === 0 || n0 === 0) {
     return null;
@@ -179,15 +182,17 @@ function compareRates(variation, control) {
   const tau = EXPECTED_LIFT * pooled;
   return {
     lift:
-      x1 === 0 || x0 === 0 ? null : ratio(x1 / n1 / (x0 / n0), 1 / x1 - 1 / n1 + 1 / x0 - 1 / n0),
+      x1 === 0 || x0 === 0
+        ? null
+        : ratio(x1 / n1 / (x0 / n0), 1 / x1 - 1 / n1 + 1 / x0 - 1 / n0, comparisons),
     pValue: variance === 0 ? 1 : normalTails(difference / Math.sqrt(variance)),
     pAtAnyLook: alwaysValid(difference, variance, tau * tau),
   };
 }
 
-/** A ratio minus 1 and its 95 % interval, from the variance of its logarithm. */
-function ratio(value, logVariance, quantile = Z95) {
-  const half = quantile * Math.sqrt(Math.max(0, logVariance));
+/** A ratio minus 1 and its interval, from the variance of its logarithm. */
+function ratio(value, logVariance, comparisons) {
+  const half = quantileOf(normalTails, ALPHA / comparisons) * Math.sqrt(Math.max(0, logVariance));
   return {
     value: value - 1,
     low: value * Math.exp(-half) - 1,
@@ -202,15 +207,16 @@ function meanOf({ users, sum, squares }) {
   }
   const value = sum / users;
   const variance = Math.max(0, (squares - users * value * value) / (users - 1));
-  const half = studentQuantile95(users - 1) * Math.sqrt(variance / users);
+  const half = studentQuantile(users - 1, ALPHA) * Math.sqrt(variance / users);
   return { value, low: value - half, high: value + half, variance };
 }
 
 /**
  * Compare means: Welch's t-test, and the lift of the means with the interval of the delta method on the logarithm. Each
- * side is { users, sum, squares }. As compareRates() returns it.
+ * side is { users, sum, squares }. As compareRates() returns it, with the `difference` and Welch's interval of it: means
+ * that are not above 0, as of refunds, have no lift.
  */
-function compareMeans(variation, control) {
+function compareMeans(variation, control, comparisons = 1) {
   const [one, other] = [meanOf(variation), meanOf(control)];
   if (one === null || other === null) {
     return null;
@@ -219,15 +225,18 @@ function compareMeans(variation, control) {
   const difference = one.value - other.value;
   const variance = v1 + v0;
   if (variance === 0) {
-    return { lift: null, pValue: difference === 0 ? 1 : 0, pAtAnyLook: 1 };
+    const exact = { value: difference, low: difference, high: difference };
+    return { lift: null, difference: exact, pValue: difference === 0 ? 1 : 0, pAtAnyLook: 1 };
   }
   const freedom = variance ** 2 / (v1 ** 2 / (variation.users - 1) + v0 ** 2 / (control.users - 1));
+  const half = studentQuantile(freedom, ALPHA / comparisons) * Math.sqrt(variance);
   const tau = (EXPECTED_LIFT * (variation.sum + control.sum)) / (variation.users + control.users);
   return {
     lift:
       one.value > 0 && other.value > 0
-        ? ratio(one.value / other.value, v1 / one.value ** 2 + v0 / other.value ** 2)
+        ? ratio(one.value / other.value, v1 / one.value ** 2 + v0 / other.value ** 2, comparisons)
         : null,
+    difference: { value: difference, low: difference - half, high: difference + half },
     pValue: studentTails(difference / Math.sqrt(variance), freedom),
     pAtAnyLook: alwaysValid(difference, variance, tau * tau),
   };

@@ -2,7 +2,7 @@
 
 import { columns, legend, lines, whiskers } from './charts.mjs';
 import { h } from './dom.mjs';
-import { change, mean, number, pValue, plural, share } from './format.mjs';
+import { change, mean, number, pIs, pValue, plural, share } from './format.mjs';
 import { count, line, part, section } from './parts.mjs';
 import { EXPOSED } from './settings.mjs';
 
@@ -26,11 +26,11 @@ function splitVerdict({ verdict, pValue: p, isPlanned }) {
     );
   }
   return verdict === 'planned'
-    ? banner('good', h('strong', {}, 'As planned. '), `The split fits ${plan} (p = ${pValue(p)}).`)
+    ? banner('good', h('strong', {}, 'As planned. '), `The split fits ${plan} (${pIs(p)}).`)
     : banner(
         'bad',
         h('strong', {}, 'Not as planned: do not trust what follows. '),
-        `If the plan is ${plan}, such a split has p = ${pValue(p)}. ${CAUSES}`,
+        `If the plan is ${plan}, such a split has ${pIs(p)}. ${CAUSES}`,
       );
 }
 
@@ -78,16 +78,17 @@ export function splitSection({ rows, comparison, switched }) {
 const nameIn = ({ variation }, control) =>
   variation === control.variation && variation !== 'control' ? `${variation} (control)` : variation;
 
-/** What a comparison says, in a sentence. */
-export function sentence(variation, what, { lift, pValue: p, verdict }, early) {
-  const by =
-    lift && (lift.value < 0 ? { value: -lift.value, low: -lift.high, high: -lift.low } : lift);
-  const amount = by && `by ${share(by.value)} (${between(by, share)})`;
-  const verb = lift !== null && lift.value < 0 ? 'lowers' : 'lifts';
+/** What a comparison says, in a sentence. Means that are not all above 0 have no lift, but a difference. */
+export function sentence(variation, what, { lift, difference, pValue: p, verdict }, early) {
+  const [effect, format, signed] = lift ? [lift, share, change] : [difference, mean, mean];
+  const isLess = effect !== null && effect.value < 0;
+  const by = isLess ? { value: -effect.value, low: -effect.high, high: -effect.low } : effect;
+  const amount = by && `by ${format(by.value)} (${between(by, format)})`;
+  const verb = isLess ? 'lowers' : 'lifts';
   switch (verdict) {
     case 'different':
       return banner(
-        lift !== null && lift.value < 0 ? 'bad' : 'good',
+        isLess ? 'bad' : 'good',
         h('strong', {}, `${variation} ${verb} ${what} ${amount ?? ''}`),
         ', however often one looks.',
       );
@@ -95,14 +96,14 @@ export function sentence(variation, what, { lift, pValue: p, verdict }, early) {
       return banner(
         'warn',
         h('strong', {}, `${variation} seems to ${verb.slice(0, -1)} ${what} ${amount ?? ''}`),
-        `: p = ${pValue(p)} counts if you had planned to look now, and once. Whoever looks again and again finds such a difference ` +
+        `: ${pIs(p)} counts if you had planned to look now, and once. Whoever looks again and again finds such a difference ` +
           'where there is none; wait for more users.',
       );
     case 'none':
       return banner(
         '',
         h('strong', {}, `No difference in ${what} is seen between ${variation} and the control. `),
-        lift === null ? '' : `It may be anything from ${between(lift, change)} (p = ${pValue(p)}).`,
+        effect === null ? '' : `It may be anything from ${between(effect, signed)} (${pIs(p)}).`,
       );
     default:
       return banner('', h('strong', {}, `Too early to compare ${what} of ${variation}. `), early);
@@ -119,7 +120,7 @@ const METHODS = [
   ],
   [
     'Several variations',
-    'both p are multiplied by the number of comparisons with the control (Bonferroni).',
+    'both p are multiplied by the number of comparisons with the control, and the intervals of lifts are as much wider (Bonferroni).',
   ],
   [
     'Split',

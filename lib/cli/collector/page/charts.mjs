@@ -92,10 +92,7 @@ export const whiskers = (label, rows, { format, unit, zero = false }) =>
         line(x(value), 4, x(value), bottom, zero && Math.abs(value) < 1e-12 ? 'zero' : 'grid'),
         text(x(value), bottom + 15, 'middle', format(value)),
       ]),
-      // A narrow axis is shorter than this text.
-      width < 500
-        ? text(0, bottom + 33, 'start', unit)
-        : text((left + right) / 2, bottom + 33, 'middle', unit),
+      text(width / 2, bottom + 33, 'middle', unit),
       rows.map(({ name, value, low, high, index }, place) => {
         const y = place * rowHeight + 22;
         return svg(

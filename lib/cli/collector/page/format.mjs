@@ -22,9 +22,16 @@ export const change = (part) => (part > 0 ? `+${share(part)}` : share(part));
 /** A p-value: no more digits than it deserves. */
 export const pValue = (p) => (p < 0.0001 ? '< 0.0001' : p.toFixed(p < 0.1 ? 4 : 2));
 
+/** The same in a sentence. */
+export const pIs = (p) => (p < 0.0001 ? `p ${pValue(p)}` : `p = ${pValue(p)}`);
+
 /** A number that may be a mean of money. */
 export const mean = (plain) =>
-  Math.abs(plain) >= 1000 ? number(Math.round(plain)) : plain.toFixed(2);
+  Math.abs(plain) >= 1e15
+    ? plain.toPrecision(3)
+    : Math.abs(plain) >= 1000
+      ? number(Math.round(plain))
+      : plain.toFixed(2);
 
 /** A moment on an axis of so many milliseconds. */
 export function tick(millis, span) {
