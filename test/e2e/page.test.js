@@ -29,6 +29,7 @@ const skip =
   'Chromium is not installed (apt-get install chromium, or set CHROMIUM)';
 const HOSTILE_FLAG = '<script>window.hacked = 1</script>"\'';
 const HOSTILE_USER = '"><img src=x onerror="window.hacked = 2">\'/?#&%';
+const LONG_NAME = 'long_'.repeat(40);
 const HOSTILE_VARIATION = '</span><svg onload=window.hacked=3>';
 
 /** Functions that run in the page. */
@@ -313,6 +314,41 @@ describe("the collector's page", { skip }, () => {
       await page.evaluate(() => document.querySelector('.verdict').className),
       'verdict bad',
     );
+  });
+
+  it('says that a mean is lower where there is no lift', async (t) => {
+    const { page, post } = await start(t);
+    const refund = (variation, amount) =>
+      Array.from({ length: 150 }, (item, i) => `${variation}_${i}`).flatMap((user, i) => [
+        {
+          user_id: user,
+          event_type: 'Experiment Viewed',
+          event_properties: { flag_key: 'f', rule_key: 'r', variation_key: variation },
+        },
+        { user_id: user, event_type: 'Refund', event_properties: { amount: amount - (i % 3) } },
+      ]);
+    await post(refund('control', -2));
+    await post(refund('one_page', -8));
+    await page.go('/experiments?flag=f&step=$exposed&step=Refund&metric=Refund&property=amount');
+    const said = await page.waitFor(`() => document.querySelector('.verdict') && (${verdicts})()`);
+    assert.match(
+      said.at(-1),
+      /^one_page lowers amount of Refund for each user by 6\.00 \(5\.\d\d to 6\.\d\d\), however/,
+    );
+    assert.deepEqual(page.errors, []);
+  });
+
+  it('says that a time range is impossible, and ignores what is none', async (t) => {
+    const { page, post } = await start(t);
+    await tell(post, { control: 30, one_page: 30 }, { control: 3, one_page: 3 });
+    await page.go('/experiments?from=2000&to=1000');
+    assert.equal(
+      await page.waitFor(() => document.querySelector('.empty h2')?.textContent),
+      'There is no such time',
+    );
+    assert.ok(await page.evaluate(() => document.querySelectorAll('.lead input').length === 2));
+    await page.go('/experiments?from=x&days=never');
+    await page.waitFor(() => document.querySelector('.analysis'));
   });
 
   it('updates in place: focus, selection and scroll positions stay', async (t) => {
@@ -695,6 +731,16 @@ describe("the collector's page", { skip }, () => {
         user_id: 'user_9',
         event_type: 'A very long name of an event that somebody thought was a good idea',
       },
+      ...['a', 'b'].map((variation) => ({
+        user_id: `user_of_${variation}`,
+        event_type: 'Experiment Viewed',
+        event_properties: {
+          flag_key: LONG_NAME,
+          rule_key: LONG_NAME,
+          variation_key: LONG_NAME + variation,
+        },
+      })),
+      { user_id: 'user_of_a', event_type: LONG_NAME },
     ]);
     await page.send('Emulation.setDeviceMetricsOverride', {
       width: 360,
@@ -705,6 +751,7 @@ describe("the collector's page", { skip }, () => {
     for (const view of [
       'decisions',
       'experiments',
+      `experiments?flag=${LONG_NAME}&step=$exposed&step=${LONG_NAME}`,
       'users',
       'users/user_9',
       'events',

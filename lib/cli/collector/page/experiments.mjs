@@ -48,6 +48,12 @@ const none = () =>
     h('p', {}, 'Or no longer, or not in this time: the collector forgets the oldest events.'),
   );
 
+const impossible = () =>
+  empty(
+    'There is no such time',
+    h('p', {}, 'From has to be before To. Choose another time above.'),
+  );
+
 function sections(result, settings, summary, change) {
   const { rows, comparison } = result;
   const types = typeChoices(summary);
@@ -90,6 +96,10 @@ export function showExperiments(main, rest, parameters) {
       return []; // something else was chosen since
     }
     writeAddress('experiments', settings);
+    if (result === null) {
+      patch(body, [leadControls(settings, summary, [], '', change), impossible()]);
+      return [summary];
+    }
     const variations = result.rows.map(({ variation }) => variation);
     patch(body, [
       leadControls(settings, summary, variations, result.comparison?.control ?? '', change),

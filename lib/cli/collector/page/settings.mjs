@@ -33,6 +33,11 @@ export function readSettings(parameters) {
   for (const [name, value] of Object.entries(DEFAULTS)) {
     settings[name] = parameters.get(name) ?? value;
   }
+  // A link may have been written by hand.
+  settings.days = settings.days > 0 ? settings.days : DEFAULTS.days;
+  ['from', 'to'].forEach((name) => {
+    settings[name] = Number.isFinite(Number(settings[name])) ? settings[name] : '';
+  });
   return settings;
 }
 
