@@ -26,7 +26,7 @@ const CANDIDATES = [
 function findAddon() {
   const refused = obstacle(process);
   if (refused !== null) {
-    return { reason: refused, error: () => require('./unloadable.js').refusal(refused) };
+    return { reason: refused.reason, error: () => require('./unloadable.js').refusal(refused) };
   }
   // Lets the tests load another build, such as one with sanitizers.
   const override = process.env.OPTIMIZELY_AMPLITUDE_BINDING;

@@ -96,15 +96,19 @@ function engine(asked = null) {
 
 /** Return the exports of the addon, for what WebAssembly does not have. Throws a clear error with code ERR_OA_ADDON. */
 function addonFor(what) {
-  if (fromEnvironment() === 'wasm') {
-    throw Object.assign(
-      new Error(
-        `${what} needs the native addon, and OA_ENGINE=wasm of the environment keeps it out: unset it`,
-      ),
+  const refusal = (reason, options) =>
+    Object.assign(
+      new Error(`${what} needs the native addon: WebAssembly has no cohorts. ${reason}`, options),
       { code: 'ERR_OA_ADDON' },
     );
+  if (fromEnvironment() === 'wasm') {
+    throw refusal('OA_ENGINE=wasm of the environment keeps it out: unset it.');
   }
-  return load('native');
+  try {
+    return load('native');
+  } catch (error) {
+    throw refusal(error.message, { cause: error });
+  }
 }
 
 module.exports = { ENGINES, addonFor, engine };

@@ -10,22 +10,28 @@ const ROOT = path.join(__dirname, '..');
 const withCode = (error) => Object.assign(error, { code: 'ERR_OA_ADDON' });
 
 /** Make the error of a runtime in which no addon is opened. */
-function refusal(reason) {
-  return withCode(new Error(`optimizely-amplitude needs its native addon. ${reason}`));
+function refusal({ reason, advice }) {
+  return withCode(
+    new Error(`The native addon of optimizely-amplitude cannot be loaded: ${reason}. ${advice}`),
+  );
 }
 
 /** Make the error. `attempts` are { file, error }, where a null error is a file that is not there. */
 function failure(attempts) {
   if (areAddonsForbidden()) {
-    return refusal(process.permission === undefined ? NO_ADDONS : NO_PERMISSION);
+    return refusal({
+      reason: FORBIDDEN,
+      advice: process.permission === undefined ? NO_ADDONS : NO_PERMISSION,
+    });
   }
   return withCode(isBundled() ? new Error(BUNDLED) : notLoaded(attempts));
 }
 
+const FORBIDDEN = 'this process may not load addons';
 const NO_ADDONS =
-  'This process may not load addons: start Node.js without --no-addons (command line, NODE_OPTIONS, or execArgv of a Worker).';
+  'Start Node.js without --no-addons (command line, NODE_OPTIONS, or execArgv of a Worker).';
 const NO_PERMISSION =
-  'This process may not load addons: start Node.js with --allow-addons in addition to --permission, and let it read ' +
+  'Start Node.js with --allow-addons in addition to --permission, and let it read ' +
   `the folder of the package: --allow-fs-read=${path.join(ROOT, '*')}`;
 
 /** Whether Node.js refuses every addon, whatever forbids it. It says so before it looks for the file. */

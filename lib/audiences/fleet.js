@@ -13,7 +13,7 @@
 
 const { randomBytes } = require('node:crypto');
 
-const binding = require('../binding.js');
+const { addonFor } = require('../engine.js');
 const { reasonOf } = require('../reason.js');
 const { isState } = require('./cohort.js');
 const { FleetStore, Lost, MAX_ENTRIES, adviceOn } = require('./fleet-store.js');
@@ -330,7 +330,8 @@ class Fleet {
 
   /** Take a version in place of what is here; the members of each cohort, or null when all is stopped. */
   async #adopt(version) {
-    const transfer = new binding.CohortTransfer(version.table, version.changes);
+    const { CohortTransfer } = addonFor('createAudiences()');
+    const transfer = new CohortTransfer(version.table, version.changes);
     try {
       for (let piece = 0; piece < version.pieces; piece++) {
         const text = await this.#store.read(version.id, piece);

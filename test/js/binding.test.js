@@ -245,9 +245,9 @@ const REFUSALS = [
   [
     'Node 16',
     { version: 'v16.20.2', versions: { node: '16.20.2' } },
-    /This is Node\.js v16\.20\.2\. .*Node\.js 18 or later/,
+    /this is Node\.js v16\.20\.2\. .*Node\.js 18 or later/,
   ],
-  ['Windows', { platform: 'win32' }, /no native addon for Windows\. .*WSL/],
+  ['Windows', { platform: 'win32' }, /there is none for Windows\. .*WSL/],
 ];
 for (const [name, runtime, message] of REFUSALS) {
   test(`${name}: the error says what to do, and no addon is opened, wherever it is from`, (t) => {

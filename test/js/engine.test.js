@@ -114,12 +114,12 @@ describe('the engine', { skip: wasmNotTestable(), concurrency: 2 }, () => {
   const ELSEWHERE = {
     'macOS on arm64': [{ platform: 'darwin', arch: 'arm64' }, /^there is no addon for /],
     'macOS on x64': [{ platform: 'darwin', arch: 'x64' }, /^there is no addon for /],
-    Windows: [{ platform: 'win32' }, /no native addon for Windows/],
+    Windows: [{ platform: 'win32' }, /^there is none for Windows$/],
     FreeBSD: [{ platform: 'freebsd' }, /^there is no addon for /],
     'a processor without an addon': [{ arch: 's390x' }, /^there is no addon for /],
     'OpenSSL 4': [{ versions: { openssl: '4.0.0' } }, /has OpenSSL 4\.0\.0/],
-    Bun: [{ versions: { bun: '1.2.3' } }, /^Bun 1\.2\.3 cannot run it/],
-    Deno: [{ versions: { deno: '2.3.4' } }, /^Deno 2\.3\.4 cannot run it/],
+    Bun: [{ versions: { bun: '1.2.3' } }, /^Bun 1\.2\.3 cannot run it$/],
+    Deno: [{ versions: { deno: '2.3.4' } }, /^Deno 2\.3\.4 cannot run it$/],
   };
   for (const [name, [fake, reason]] of Object.entries(ELSEWHERE)) {
     it(`is WebAssembly on ${name}: nothing is opened, it delivers, and says so once`, async () => {
@@ -162,6 +162,36 @@ describe('the engine', { skip: wasmNotTestable(), concurrency: 2 }, () => {
     assert.equal(refusal.code, 'ERR_OA_OPTION');
     assert.match(refusal.message, /^option 'proxy': .*socks/);
     assert.doesNotMatch(refusal.message, /secret/);
+  });
+
+  it('has no audiences where it is WebAssembly: they are imported, and refused clearly when they are made', async () => {
+    const program = `
+      Object.defineProperty(process, 'platform', { value: process.argv[1] });
+      const { createAudiences } = require('./lib/audiences.js');
+      try {
+        createAudiences({ source: 'file', cohorts: { vip: '/no-such/vip.csv' } });
+      } catch ({ code, message }) {
+        console.log(JSON.stringify({ code, message }));
+      }
+    `;
+    const refusal = async (platform, env) => {
+      const { stdout } = await run(process.execPath, ['-e', program, platform], {
+        cwd: folder,
+        env: { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: '', OA_ENGINE: '', ...env },
+      });
+      const { code, message } = JSON.parse(stdout);
+      assert.equal(code, 'ERR_OA_ADDON');
+      return message;
+    };
+    const what = 'createAudiences\\(\\) needs the native addon: WebAssembly has no cohorts';
+    assert.match(
+      await refusal('win32', {}),
+      new RegExp(`^${what}\\. .* none for Windows\\. .*WSL`),
+    );
+    assert.match(
+      await refusal(process.platform, { OA_ENGINE: 'wasm' }),
+      new RegExp(`^${what}\\. OA_ENGINE=wasm`),
+    );
   });
 
   const deno = refused().find(({ name }) => name === 'Deno');
