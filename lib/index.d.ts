@@ -24,7 +24,7 @@ declare global {
 
 /** The `code` of every error that this package throws. */
 export type ErrorCode =
-  /** No addon fits this system: thrown by `require()`. */
+  /** No engine loads, or not the one that is asked for: thrown by `createDispatcher()` and `createAudiences()`. */
   | 'ERR_OA_ADDON'
   /** `attach()` of something that is not a client of the Optimizely SDK. */
   | 'ERR_OA_CLIENT'

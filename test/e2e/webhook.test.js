@@ -487,6 +487,7 @@ describe('the options of webhook()', () => {
       [{ secret: [SECRET, 'short-secret'] }, /'webhook.secret'/],
       [{ secret: SECRET, header: 'a b' }, /'webhook.header'/],
       [{ secret: SECRET, headers: 'a' }, /unknown option 'webhook.headers'.*header/],
+      [{ secret: undefined }, /got undefined: is its environment variable set\?/],
       [{ secret: SECRET, cohorts: { other: 'x' } }, /has no attribute "other"/],
       [{ secret: SECRET, cohorts: { [POWER]: 5 } }, /'webhook.cohorts'/],
       [{ secret: SECRET, cohorts: {} }, /'webhook.cohorts'.*got an empty one/],
