@@ -209,7 +209,7 @@ class Stream {
     const limit = Math.min(FIRST_PAUSE_MILLIS * 2 ** this.#failures, MAX_PAUSE_MILLIS);
     this.#failures = Math.min(this.#failures + 1, 20);
     this.#lastError = { message: reason, time: Date.now() };
-    this.#log.warn(`end ${this.#url}`, `agent ${this.#url}: ${reason}; it is connected to again`);
+    this.#log.warn(`end ${this.#url}`, `agent ${this.#url}: ${reason}; trying again`);
     this.#state = 'waiting';
     this.#after(limit * (0.5 + Math.random() / 2), () => this.#connect());
   }

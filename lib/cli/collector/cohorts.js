@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * Cohorts of the users in a store: those who did an event at least so many times within so many days. It is
+ * Cohorts of the users in a store: the users with an event at least so many times within so many days. It is
  * independent of HTTP.
  *
  * Membership follows from the times of the events alone, also for any moment before, so nothing is counted along.
@@ -16,7 +16,7 @@ const HISTORY_POINTS = 60;
 /** What a cohort is, as text: 'power_users=Purchase:2/30d'. The type of an event may contain any character. */
 const DEFINITION = /^([^=]*)=(.+):(\d+)\/(\d+)d$/s;
 const EXPECTED =
-  'such as power_users=Purchase:2/30d (an id, and who is in it: who did Purchase at least 2 times within 30 days)';
+  'such as power_users=Purchase:2/30d (an id, and its members: users with Purchase at least 2 times within 30 days)';
 
 function parseCohort(text) {
   const [, id, eventType, times, span] = DEFINITION.exec(text) ?? [];

@@ -25,7 +25,7 @@ const USAGE = `Options of collector:
   --property-prefix <text> a prefix of user properties that hold variations, if events do not tell it
   --forward <US|EU|url>    pass everything on to Amplitude (or that URL), and its answers back
   --ca-file <file>         certificates (PEM) to trust for --forward and --datafile
-  --cohort <definition>    serve a cohort of users, such as power_users=Purchase:2/30d: those who did
+  --cohort <definition>    serve a cohort of users, such as power_users=Purchase:2/30d: the users with
                            Purchase at least 2 times within 30 days; may be repeated
   --allow-origin <origin>  let pages of that origin send events, too (* : any); may be repeated
   --allow-host <name>      a name under which the page may be asked for; may be repeated
