@@ -5,6 +5,8 @@
 
 const { parseArgs } = require('node:util');
 
+const { shown } = require('./shown.js');
+
 /** The commands by name, loaded when needed: OPTIONS for parseArgs(), USAGE, and run(values, { fail, failUsage }). */
 const COMMANDS = {
   agent: () => require('./agent/command.js'),
@@ -53,6 +55,12 @@ function failUsage(message, name) {
   fail(`${message}\n\n${rest}`, EXIT_USAGE);
 }
 
+/** Letters and digits without a space, this long, are rather a key than a word. */
+const KEY_LIKE = /^[\w+/=.-]{16,}$/;
+
+/** An argument that is not understood: it may be a key in the wrong place. */
+const named = (argument) => (KEY_LIKE.test(argument) ? '…' : shown(argument));
+
 async function main(args) {
   const name = Object.hasOwn(COMMANDS, args[0] ?? '') ? args[0] : undefined;
   const command = name === undefined ? null : COMMANDS[name]();
@@ -64,7 +72,7 @@ async function main(args) {
       allowPositionals: true,
     });
   } catch (error) {
-    failUsage(error.message.split('. To specify a positional')[0], name);
+    failUsage(shown(error.message.split('. To specify a positional')[0]), name);
     return;
   }
   const {
@@ -78,9 +86,9 @@ async function main(args) {
   } else if (first === undefined) {
     failUsage('a command is missing');
   } else if (command === null) {
-    failUsage(`unknown command '${first}'`);
+    failUsage(`unknown command '${named(first)}'`);
   } else if (second !== undefined) {
-    failUsage(`unexpected argument '${second}'`, name);
+    failUsage(`unexpected argument '${named(second)}'`, name);
   } else {
     await command.run(values, { fail, failUsage: (message) => failUsage(message, name) });
   }

@@ -54,6 +54,10 @@ describe('the command line', () => {
     "unknown command 'collect'": ['collect'],
     "unexpected argument '8787'": ['collector', '8787'],
     "Unknown option '--prot'": ['collector', '--prot', '1'],
+    // A key in the wrong place, and codes that control a terminal, are not printed.
+    "unexpected argument '…'": ['collector', '0123456789abcdef0123456789abcdef'],
+    "unknown command '…'": ['0123456789abcdef0123456789abcdef'],
+    "unknown command 'a [31mb'": ['a\x1b[31mb'],
     "--port must be a number from 0 to 65535, not 'http'": ['collector', '--port', 'http'],
     "not '65536'": ['collector', '--port', '65536'],
     '--cohort: expected a cohort such as power_users=Purchase:2/30d': [
@@ -75,6 +79,19 @@ describe('the command line', () => {
       assert.ok(stderr.split('\n').length < 15, 'the message is still on the screen');
     });
   }
+
+  it('names an address of this machine for every address', async (t) => {
+    const child = run(t, 'collector', '--port', '0', '--host', '0.0.0.0');
+    const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const [listening, point, open] = [
+      (await lines.next()).value,
+      (await lines.next()).value,
+      (await lines.next()).value,
+    ];
+    const [, port] = /^Listening on http:\/\/0\.0\.0\.0:(\d+)$/.exec(listening);
+    assert.ok(point.endsWith(`'http://127.0.0.1:${port}/2/httpapi'`), point);
+    assert.ok(open.startsWith(`Open http://127.0.0.1:${port} in a browser`), open);
+  });
 
   it('says when the port is in use', async (t) => {
     const collector = createCollector();

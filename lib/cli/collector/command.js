@@ -93,9 +93,14 @@ async function loadAllocations(values) {
   }
 }
 
+/** The URL for this machine: no address is any of its addresses, and not every system connects to that. */
+const localUrl = ({ url }) =>
+  url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:');
+
 /** Print where it is, and what to do with it. */
-function introduce({ url, server }, cohorts, forward) {
-  console.log(`Listening on ${url}`);
+function introduce(collector, cohorts, forward) {
+  const url = localUrl(collector);
+  console.log(`Listening on ${collector.url}`);
   console.log(`Point the dispatcher at it with  serverUrl: '${url}${HTTP_V2.path}'`);
   console.log(`Open ${url} in a browser, or ask  ${url}/events  ${url}/users/{id}  ${url}/stats`);
   if (cohorts.length > 0) {
@@ -105,7 +110,7 @@ function introduce({ url, server }, cohorts, forward) {
   if (forward !== undefined) {
     console.log(`Everything is passed on to ${shown(forward)}`);
   }
-  if (!isLoopbackAddress(server.address().address)) {
+  if (!isLoopbackAddress(collector.server.address().address)) {
     console.log(
       'Anyone who can reach this address can see what arrives, and change how it is answered',
     );
@@ -165,7 +170,7 @@ async function run(values, { fail, failUsage }) {
   watchParent(() => collector.close());
   introduce(collector, cohorts, forward);
   if (values.open) {
-    openBrowser(collector.url);
+    openBrowser(localUrl(collector));
   }
 }
 
