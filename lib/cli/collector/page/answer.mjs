@@ -85,28 +85,29 @@ export function sentence(variation, what, { lift, difference, pValue: p, verdict
   const by = isLess ? { value: -effect.value, low: -effect.high, high: -effect.low } : effect;
   const amount = by && `by ${format(by.value)} (${between(by, format)})`;
   const verb = isLess ? 'lowers' : 'lifts';
+  const [name, goal] = [variation, what].map((text) => h('bdi', {}, text)); // it may be written from right to left
   switch (verdict) {
     case 'different':
       return banner(
         isLess ? 'bad' : 'good',
-        h('strong', {}, `${variation} ${verb} ${what} ${amount ?? ''}`),
+        h('strong', {}, name, ` ${verb} `, goal, ` ${amount ?? ''}`),
         ', however often one looks.',
       );
     case 'once':
       return banner(
         'warn',
-        h('strong', {}, `${variation} seems to ${verb.slice(0, -1)} ${what} ${amount ?? ''}`),
+        h('strong', {}, name, ` seems to ${verb.slice(0, -1)} `, goal, ` ${amount ?? ''}`),
         `: ${pIs(p)} counts if you had planned to look now, and once. Whoever looks again and again finds such a difference ` +
           'where there is none; wait for more users.',
       );
     case 'none':
       return banner(
         '',
-        h('strong', {}, `No difference in ${what} is seen between ${variation} and the control. `),
+        h('strong', {}, 'No difference in ', goal, ' is seen between ', name, ' and the control. '),
         effect === null ? '' : `It may be anything from ${between(effect, signed)} (${pIs(p)}).`,
       );
     default:
-      return banner('', h('strong', {}, `Too early to compare ${what} of ${variation}. `), early);
+      return banner('', h('strong', {}, 'Too early to compare ', goal, ' of ', name, '. '), early);
   }
 }
 
