@@ -344,7 +344,8 @@ class Core {
 
   /**
    * Go on in another instance, without the end of the memory that a long queue has left free: a memory cannot become
-   * smaller. What is in use lies below, and is copied as it is; no call is under way, so there is nothing else.
+   * smaller. What is in use lies below, and is copied as it is; no call is under way, so there is nothing else. Where
+   * there is no memory for a copy, it stays as it is.
    */
   shrink() {
     const pages = this.#bytes.length / PAGE_BYTES;
@@ -355,13 +356,26 @@ class Core {
     if (pages - needed < MIN_SPARE_PAGES) {
       return;
     }
+    const instance = this.#instanceOf(needed);
+    if (instance === null) {
+      return;
+    }
     this.#exports.pages_cut(needed);
     const used = this.#bytes.subarray(0, needed * PAGE_BYTES);
-    const instance = new WebAssembly.Instance(this.#module, {});
-    const { memory } = instance.exports;
-    memory.grow(Math.max(needed - memory.buffer.byteLength / PAGE_BYTES, 0));
-    new Uint8Array(memory.buffer).set(used);
+    new Uint8Array(instance.exports.memory.buffer).set(used);
     this.#use(instance);
+  }
+
+  /** Make an instance with that much memory at least; null when there is none. */
+  #instanceOf(pages) {
+    try {
+      const instance = new WebAssembly.Instance(this.#module, {});
+      const { memory } = instance.exports;
+      memory.grow(Math.max(pages - memory.buffer.byteLength / PAGE_BYTES, 0));
+      return instance;
+    } catch {
+      return null;
+    }
   }
 }
 

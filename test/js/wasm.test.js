@@ -165,6 +165,36 @@ describe('a dispatcher', { skip }, () => {
     await dispatcher.close(1000);
   });
 
+  it('keeps its memory where there is none for a smaller copy, and goes on', async (t) => {
+    const { dispatcher, told } = create({ flushQueueSize: 1e6, dedupe: false }, () => ACCEPTED);
+    const id = dispatcher.addVariant('flag', 'on', 'rule', true);
+    const decide = (count) => {
+      for (let i = 0; i < count; i++) {
+        dispatcher.record(id, `user-${i}`);
+      }
+    };
+    decide(10_000); // what a full request needs lies below the queue then
+    await dispatcher.flush(60_000, false);
+    decide(USERS);
+    const during = dispatcher.memoryBytes;
+    const { Instance } = WebAssembly;
+    t.after(() => (WebAssembly.Instance = Instance));
+    let refused = 0;
+    WebAssembly.Instance = function refuse() {
+      refused++;
+      throw new RangeError('could not allocate memory');
+    };
+    assert.equal((await dispatcher.flush(60_000, false)).delivered, USERS);
+    assert.ok(refused > 0);
+    assert.ok(dispatcher.memoryBytes >= during);
+    WebAssembly.Instance = Instance;
+    decide(1);
+    assert.equal((await dispatcher.flush(60_000, false)).delivered, 1);
+    assert.ok(dispatcher.memoryBytes < during / 2, `${dispatcher.memoryBytes}`);
+    assert.deepEqual(told, []);
+    await dispatcher.close(1000);
+  });
+
   it('holds no more than maxQueueBytes', async () => {
     const { dispatcher } = create({ maxQueueBytes: 4e6, dedupe: false }, () => ({ error: 'down' }));
     const id = dispatcher.addVariant('flag', 'on', 'rule', true);
