@@ -52,11 +52,12 @@ class Delivery {
     queueMicrotask(() => {
       this.#isNoted = false;
     });
+    // Without a request, as when a module is imported, there is neither a timer nor waitUntil(): a later one delivers.
+    const staying = this.until(() => this.#isIdle(), STAY_MILLIS, true).catch(() => {});
     try {
-      const staying = this.until(() => this.#isIdle(), STAY_MILLIS, true);
       this.#waitUntil?.(staying);
     } catch {
-      // There is no request, as when a module is imported: a later one delivers.
+      // the same
     }
   }
 
@@ -77,8 +78,8 @@ class Delivery {
   }
 
   /**
-   * Deliver until `isDone()`, for `millis` at most; with `mayLeave`, not for what is due only later than that. Never
-   * rejects.
+   * Deliver until `isDone()`, for `millis` at most; with `mayLeave`, not for what is due only later than that. Rejects where
+   * there is no request.
    */
   async until(isDone, millis, mayLeave = false) {
     const end = now() + millis;

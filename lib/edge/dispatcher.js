@@ -7,6 +7,7 @@ const { Dispatcher } = require('../dispatcher.js');
 const { engine, use } = require('../engine.js');
 const { LIBRARY } = require('../library.js');
 const { resolveOptions } = require('../options.js');
+const { STATUS } = require('../outcomes.js');
 const { Core } = require('../wasm/core.js');
 const { WasmDispatcher } = require('../wasm/dispatcher.js');
 const { Delivery } = require('./delivery.js');
@@ -21,6 +22,9 @@ const DEFAULTS = {
   maxQueueBytes: 4 * 1024 * 1024,
   dedupe: { maxEntries: 100_000 },
 };
+
+/** Calls that are kept while a module is imported. */
+const MAX_EARLY = 1000;
 
 /** 64 random bits, wherever it is asked. */
 function random() {
@@ -37,6 +41,8 @@ function createEdge(module, defaultWaitUntil) {
   let delivery; // of the dispatcher that is being made
 
   class EdgeNative extends WasmDispatcher {
+    #early = []; // calls that came while the module was imported, where the clock is 0
+
     constructor(options, handlers) {
       const own = delivery;
       const platform = {
@@ -53,11 +59,35 @@ function createEdge(module, defaultWaitUntil) {
       for (const name of ['record', 'track']) {
         const call = this[name];
         this[name] = (...values) => {
+          if (Date.now() === 0) {
+            return this.#keep(() => call(...values));
+          }
+          this.#takeEarly();
           const result = call(...values);
           own.note();
           return result;
         };
       }
+    }
+
+    /** What is decided then is of the moment of the first request. */
+    #keep(call) {
+      if (this.#early.length === MAX_EARLY) {
+        return STATUS.queue_full;
+      }
+      this.#early.push(call);
+      return STATUS.ok;
+    }
+
+    #takeEarly() {
+      if (this.#early.length > 0 && Date.now() !== 0) {
+        this.#early.splice(0).forEach((call) => call());
+      }
+    }
+
+    stats() {
+      this.#takeEarly();
+      return super.stats();
     }
   }
   use({ Dispatcher: EdgeNative, ...description });

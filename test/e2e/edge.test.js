@@ -23,7 +23,11 @@ const AT_ONCE = 20;
 const usersOf = (amplitude) => viewed(amplitude).map((event) => event.user_id);
 
 /** Start a Worker and its stand-in for Amplitude. */
-async function start(t, compatibilityDate, { flushInterval = 50, requestTimeout = 20_000 } = {}) {
+async function start(
+  t,
+  compatibilityDate,
+  { flushInterval = 50, requestTimeout = 20_000, userAtImport = '' } = {},
+) {
   const amplitude = await startAmplitude();
   t.after(() => amplitude.close());
   const { url, said } = await startWorkerd(t, {
@@ -33,6 +37,7 @@ async function start(t, compatibilityDate, { flushInterval = 50, requestTimeout 
       AMPLITUDE_URL: amplitude.httpapi,
       FLUSH_INTERVAL: flushInterval,
       REQUEST_TIMEOUT: requestTimeout,
+      USER_AT_IMPORT: userAtImport,
     },
   });
   return { amplitude, url, said };
@@ -144,6 +149,18 @@ describe('Cloudflare Workers', { skip, concurrency: 2 }, () => {
       assert.deepEqual(usersOf(amplitude).sort(), ['user-first', 'user-second']);
       const stats = await (await fetch(`${url}/stats`)).json();
       assert.equal(stats.decisions.deduplicated, 1);
+    });
+
+    it(`${date}: what is decided at module scope, where the clock is 0, is of the first request`, async (t) => {
+      const began = Date.now();
+      const { amplitude, url, said } = await start(t, date, { userAtImport: 'user-of-import' });
+      await (await fetch(`${url}/?user=user-first`)).arrayBuffer();
+      await eventually(() => viewed(amplitude).length === 2, said);
+      assert.deepEqual(usersOf(amplitude), ['user-of-import', 'user-first']);
+      for (const { time } of viewed(amplitude)) {
+        assert.ok(time >= began && time <= Date.now(), `${time}`);
+      }
+      assert.equal(said(), '');
     });
   }
 });

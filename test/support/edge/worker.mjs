@@ -29,6 +29,9 @@ const dispatcher = createDispatcher({
   },
 });
 dispatcher.attach(optimizely);
+if (globalThis.USER_AT_IMPORT) {
+  optimizely.createUserContext(globalThis.USER_AT_IMPORT).decide('homepage_banner');
+}
 
 export default {
   async fetch(request) {
