@@ -100,7 +100,13 @@ class HttpTransport {
     if (this.#wantsFresh()) {
       this.close();
     }
-    exchange.start(() => this.#request(request));
+    exchange.start(
+      () => this.#request(request),
+      () => {
+        this.close(); // what ended one idle connection may have ended all
+        return this.#request(request);
+      },
+    );
     return { stop: () => exchange.stop() };
   }
 
@@ -209,7 +215,7 @@ function describeError(error) {
 class Exchange {
   opened = false; // whether a connection was
   #done;
-  #start = null;
+  #again = null; // sends the request over a new connection
   #request = null;
   #response = null;
   #timers;
@@ -225,12 +231,12 @@ class Exchange {
     };
   }
 
-  /** `start` sends the request. */
-  start(start) {
-    this.#start = start;
+  /** `send` sends the request, and `again`, where it may be sent once more, does so over a new connection. */
+  start(send, again = null) {
+    this.#again = again;
     let request;
     try {
-      request = start();
+      request = send();
     } catch (error) {
       timers.setImmediate(() => this.#end({ error }));
       return;
@@ -256,9 +262,8 @@ class Exchange {
     if (request !== this.#request || this.#response?.complete) {
       return; // what follows a whole answer is not a part of it
     }
-    if (request.reusedSocket && this.#start !== null && !this.opened) {
-      this.opened = true;
-      this.start(this.#start);
+    if (request.reusedSocket && this.#again !== null) {
+      this.start(this.#again);
       return;
     }
     this.#end({ error });
@@ -266,7 +271,7 @@ class Exchange {
 
   #read(response) {
     this.#response = response;
-    this.#start = null; // there is an answer: it is not sent again
+    this.#again = null; // there is an answer: it is not sent again
     const chunks = [];
     let length = 0;
     response.on('data', (chunk) => {
