@@ -194,7 +194,10 @@ const faults = {
     (first, piece, headers = {}) =>
     (request, response) => {
       const again = () => {
-        while (!response.destroyed && response.write(piece)) {}
+        let isTaken = true;
+        while (isTaken && !response.destroyed) {
+          isTaken = response.write(piece);
+        }
       };
       response.writeHead(200, headers).on('drain', again).write(first);
       again();
