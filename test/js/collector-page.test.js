@@ -122,6 +122,19 @@ describe('the page', () => {
     assert.ok(bytes < 120_000, `${bytes} bytes`);
   });
 
+  it('writes numbers with the digits that tell them apart', async () => {
+    const { mean, sum, tick } = await import(
+      path.join(__dirname, '../../lib/cli/collector/page/format.mjs')
+    );
+    assert.deepEqual(
+      [mean(0), mean(0.4), mean(0.0034), mean(1234.5)],
+      ['0.00', '0.40', '0.0034', '1,235'],
+    );
+    assert.deepEqual([sum(442), sum(442.5), sum(12_345)], ['442', '442.50', '12,345']);
+    const times = [0, 100, 200].map((millis) => tick(1_795_739_186_000 + millis, 200));
+    assert.equal(new Set(times).size, 3, String(times));
+  });
+
   it('makes CSV that no spreadsheet runs', async () => {
     const { csv, bytes, percent } = await import(
       path.join(__dirname, '../../lib/cli/collector/page/format.mjs')

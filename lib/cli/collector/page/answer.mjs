@@ -2,7 +2,7 @@
 
 import { columns, legend, lines, whiskers } from './charts.mjs';
 import { h } from './dom.mjs';
-import { change, mean, number, pIs, pValue, plural, share } from './format.mjs';
+import { change, mean, number, pIs, pValue, plural, share, sum } from './format.mjs';
 import { count, line, part, section } from './parts.mjs';
 import { EXPOSED } from './settings.mjs';
 
@@ -260,7 +260,7 @@ function meanLine({ variation, metric }, control) {
     [nameIn({ variation }, control), variation],
     count(metric.users),
     count(metric.active),
-    [mean(metric.sum), metric.sum],
+    [sum(metric.sum), metric.sum],
     average === null ? ['–', ''] : [mean(average.value), average.value],
     [average === null ? '–' : between(average, mean)],
     lift ? [change(lift.value), lift.value] : ['–', ''],

@@ -57,7 +57,8 @@ function ticksOf(low, high, count) {
   const span = high - low || Math.abs(high) || 1;
   const raw = span / count;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= raw);
+  // Not 2.5: its multiples have a digit more, and would be rounded in the text beside the line.
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw);
   const first = Math.floor(low / step + 1e-9);
   const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
   return Array.from({ length: last - first + 1 }, (item, i) => (first + i) * step);

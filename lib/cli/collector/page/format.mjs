@@ -31,7 +31,12 @@ export const mean = (plain) =>
     ? plain.toPrecision(3)
     : Math.abs(plain) >= 1000
       ? number(Math.round(plain))
-      : plain.toFixed(2);
+      : plain !== 0 && Math.abs(plain) < 0.1
+        ? plain.toPrecision(2)
+        : plain.toFixed(2);
+
+/** A sum: of counts it is one. */
+export const sum = (plain) => (Number.isSafeInteger(plain) ? number(plain) : mean(plain));
 
 /** A moment on an axis of so many milliseconds. */
 export function tick(millis, span) {
@@ -45,7 +50,7 @@ export function tick(millis, span) {
     ? `${day} ${time}`
     : span > 600_000
       ? time
-      : `${time}:${pad(date.getSeconds())}`;
+      : `${time}:${pad(date.getSeconds())}${span > 10_000 ? '' : `.${Math.floor(date.getMilliseconds() / 100)}`}`;
 }
 
 export const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
