@@ -478,6 +478,7 @@ class Fleet {
       await this.#store.retireUnpublished(writing);
       this.#refresher.resume();
     }
+    const isEmptied = rev === '' && this.#rev !== '';
     if (rev !== this.#rev) {
       this.#isStateDirty = true; // somebody else wrote it, or the store was emptied
     }
@@ -487,9 +488,9 @@ class Fleet {
     const version = this.#version;
     const isLong = this.#position.seq - (version?.seq ?? 0) > MAX_REPLAYED;
     const isLoaded = this.#cohorts.some((cohort) => cohort.isLoaded);
-    if ((version === null && isLoaded) || isLong || damaged === `v${version?.id}`) {
-      this.#isDirty = true;
-    }
+    const isWanted = (version === null && isLoaded) || isLong || damaged === `v${version?.id}`;
+    // One that is being written now is what is wanted, unless its pieces were removed.
+    this.#isDirty ||= this.#isPublishing ? isEmptied : isWanted;
     if (version !== null && performance.now() > this.#keepAt) {
       this.#isDirty ||= !(await this.#store.keep(version.id, version.pieces));
       this.#keepAt = performance.now() + KEEP_MILLIS;

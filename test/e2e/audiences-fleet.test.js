@@ -94,6 +94,31 @@ describe('a fleet', () => {
     );
   });
 
+  it('has each version written once, however long that takes', async (t) => {
+    const { server, joinReady, clientOf, direct, keys } = await prepare(t);
+    server.set('p', { count: 300_000, nameOf: (index) => `user_${index}` });
+    const client = await clientOf();
+    const begun = new Set();
+    const call = async (...argv) => {
+      argv.filter((each) => /^w[0-9a-f]+\.\d+$/.test(each)).forEach((each) => begun.add(each));
+      await new Promise((resolve) => setTimeout(resolve, PACE.pollMillis));
+      return client.call(...argv);
+    };
+    const leader = await joinReady({ store: { client: { call } }, pace: { leaseMillis: 10_000 } });
+    const { audiences } = await joinReady();
+    assert.equal(audiences.has('user_299999', 'power'), true);
+    const turns = () => new Promise((resolve) => setTimeout(resolve, 20 * PACE.pollMillis));
+    await turns();
+    assert.equal(begun.size, 1);
+    // But not one of which the pieces were removed meanwhile.
+    server.set('p', { count: 300_000, nameOf: (index) => `other_${index}` });
+    await until(() => begun.size === 2);
+    await direct.del((await keys()).filter((key) => !key.endsWith(':lease')));
+    await until(() => begun.size === 3);
+    await until(() => audiences.has('other_299999', 'power'));
+    assert.deepEqual([leader, { audiences }].map(isLeader), [true, false]);
+  });
+
   it('knows that a cohort is empty, and that another one is refused', async (t) => {
     const { server, joinReady } = await prepare(t);
     server.set('p', []);
