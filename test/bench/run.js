@@ -32,6 +32,7 @@ const BENCHMARKS = [
   'growth',
   'cohort',
   'audiences',
+  'store',
 ];
 
 function parse() {
