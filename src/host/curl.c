@@ -256,12 +256,11 @@ static void judge_connection(oa_curl *curl, CURLcode code) {
     curl->is_suspect = code != CURLE_OK || speaks_against_connection(curl->answer.status_code);
 }
 
-static void set_request(oa_curl *curl, oa_str body, bool gzip, bool fresh) {
+static void set_request(oa_curl *curl, oa_str body, bool gzip) {
     CURL *easy = curl->easy;
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body.data);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, gzip ? curl->gzip_headers : curl->headers);
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 0L);
 }
 
@@ -298,10 +297,18 @@ static bool wants_fresh(oa_curl *curl, oa_now now) {
     return curl->is_suspect || is_stale;
 }
 
+/* Set which connection the next exchange uses, and whether a new one may resume a TLS session. */
+static void set_connection(oa_curl *curl, oa_now now) {
+    const bool resumes = curl->trust == NULL || !oa_trust_has_changed(curl->trust);
+    curl_easy_setopt(curl->easy, CURLOPT_SSL_SESSIONID_CACHE, resumes ? 1L : 0L);
+    curl_easy_setopt(curl->easy, CURLOPT_FRESH_CONNECT, wants_fresh(curl, now) ? 1L : 0L);
+}
+
 void oa_curl_begin(oa_curl *curl, oa_now now, oa_str body, bool gzip) {
     reset_answer(curl);
     curl->answer = (oa_answer){.sent_bytes = body.len};
-    set_request(curl, body, gzip, wants_fresh(curl, now));
+    set_request(curl, body, gzip);
+    set_connection(curl, now);
     curl->began = now;
     oa_multi_begin(curl->multi, &curl->transfer, CURLE_OK);
 }
@@ -321,7 +328,7 @@ static CURLcode set_get(oa_curl *curl, const oa_get *get, oa_now now) {
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)LOW_SPEED_BYTES);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, silence_s);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)DOWNLOAD_BUFFER_BYTES);
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, wants_fresh(curl, now) ? 1L : 0L);
+    set_connection(curl, now);
     set_redirects(easy, get->url, get->follows);
     return set_string(easy, CURLOPT_URL, get->url, NULL);
 }

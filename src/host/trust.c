@@ -56,6 +56,7 @@ struct oa_trust {
     uv_mutex_t mutex;       /* guards the members that follow */
     X509_STORE *store;      /* NULL: not read yet */
     file_stamp stamp;       /* of ca_file, when it was read */
+    bool has_changed;       /* it is not what was read first */
     oa_trust_source source; /* never changed; its strings are in `memory` */
     char memory[];
 };
@@ -411,6 +412,7 @@ static void refresh(oa_trust *trust, char *problem, size_t size) {
     X509_STORE *store = read_list(&trust->source, problem, size);
     if (store == NULL)
         return;
+    trust->has_changed |= trust->store != NULL;
     X509_STORE_free(trust->store);
     trust->store = store;
     trust->stamp = stamp;
@@ -426,4 +428,14 @@ bool oa_trust_use(oa_trust *trust, void *ssl_context, char *problem, size_t prob
     if (is_used)
         problem[0] = '\0';
     return is_used;
+}
+
+bool oa_trust_has_changed(oa_trust *trust) {
+    char problem[256]; /* the next handshake has it, too */
+    uv_mutex_lock(&trust->mutex);
+    if (trust->store != NULL)
+        refresh(trust, problem, sizeof(problem));
+    const bool has_changed = trust->has_changed;
+    uv_mutex_unlock(&trust->mutex);
+    return has_changed;
 }

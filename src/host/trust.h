@@ -51,6 +51,13 @@ void oa_trust_release(oa_trust *trust);
 bool oa_trust_use(oa_trust *trust, void *ssl_context, char *problem, size_t problem_size)
     __attribute__((warn_unused_result));
 
+/*
+ * Whether the list is another than the first that was read from its file. A session of before must
+ * not be resumed then: the certificate of a server is not verified again when one is.
+ * Cost: as of oa_trust_use().
+ */
+bool oa_trust_has_changed(oa_trust *trust);
+
 #ifdef __cplusplus
 }
 #endif

@@ -266,7 +266,9 @@ static void a_file_is_read_again_when_it_changes(void **state) {
     oa_trust *trust = acquire(&source);
     assert_int_equal(verify(trust, &leaves[0], NULL), 0);
     assert_int_not_equal(verify(trust, &leaves[1], NULL), 0);
+    assert_false(oa_trust_has_changed(trust));
     write_file(path, contents(pems[1]));
+    assert_true(oa_trust_has_changed(trust)); /* before a handshake has read it */
     assert_int_equal(verify(trust, &leaves[1], NULL), 0);
     assert_int_not_equal(verify(trust, &leaves[0], NULL), 0);
     write_file(path, str("no PEM at all"));

@@ -264,6 +264,29 @@ describe('a certificate', () => {
     assert.deepEqual(resumed, [false, true]);
   });
 
+  const readsOnce = isWasm && 'WebAssembly reads caFile once';
+  it(
+    'of a CA that caFile no longer has is refused, although its session could be resumed',
+    { skip: readsOnce },
+    async (t) => {
+      const caFile = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-ca-')), 'ca.pem');
+      t.after(() => fs.rmSync(path.dirname(caFile), { recursive: true }));
+      fs.copyFileSync(certificates().caFile, caFile);
+      const started = await startTls(t, 'good', { caFile });
+      const { amplitude, dispatcher } = started;
+      const connected = once(amplitude.server, 'secureConnection');
+      await deliver(started);
+      const [socket] = await connected;
+      socket.destroy();
+      await once(socket, 'close');
+      fs.writeFileSync(caFile, tls.rootCertificates[0]);
+      dispatcher.onDecision(createNotification('user_later'));
+      dispatcher.flush({ timeoutMillis: LONG_MILLIS });
+      assert.match((await requestFailed(dispatcher)).message, /; caFile does not have its CA$/);
+      assert.equal(viewed(amplitude).length, 1);
+    },
+  );
+
   /** Run a process that trusts the same CAs as Node, and ends when its event loop is empty. */
   async function deliverAsChild(t, env, args = [], options = {}) {
     const amplitude = await startAmplitude({ tls: true });
