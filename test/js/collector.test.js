@@ -360,6 +360,25 @@ describe('the properties of a user', () => {
     return store.user('user_1').user_properties;
   };
 
+  it('compares values of lists as values, in time in proportion to their number', () => {
+    const list = [{ x: 1, y: [2] }, 1, '1', null];
+    assert.deepEqual(
+      propertiesAfter(
+        { $set: { a: list } },
+        { $postInsert: { a: [{ y: [2], x: 1 }, true, 'null'] } },
+      ),
+      { a: [...list, true, 'null'] },
+    );
+    const elapsed = (count) => {
+      const values = (letter) => Array.from({ length: count }, (item, i) => letter + i);
+      const startedAt = process.hrtime.bigint();
+      propertiesAfter({ $set: { a: values('a') } }, { $preInsert: { a: values('b') } });
+      return Number(process.hrtime.bigint() - startedAt);
+    };
+    elapsed(1000);
+    assert.ok(elapsed(10_000) < 40 * elapsed(1000));
+  });
+
   it('are changed by every operation', () => {
     assert.deepEqual(propertiesAfter({ $set: { a: 1, b: null } }, { $set: { a: 2 } }), {
       a: 2,

@@ -5,12 +5,24 @@
  * because the sender chooses their names (`__proto__` is possible).
  */
 
-const { isDeepStrictEqual } = require('node:util');
 const { MAX_LIST_LENGTH, MAX_USER_PROPERTIES } = require('./protocol.js');
 
 const toList = (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
-const without = (list, values) =>
-  list.filter((item) => !values.some((value) => isDeepStrictEqual(item, value)));
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** The same text for equal values of JSON. */
+const canonical = (value) =>
+  JSON.stringify(value, (name, item) =>
+    isObject(item)
+      ? Object.fromEntries(Object.entries(item).sort(([one], [other]) => (one < other ? -1 : 1)))
+      : item,
+  );
+
+/** A set, since a sender may give a million values to look for in a list of ten thousand. */
+function without(list, values) {
+  const known = new Set(values.map(canonical));
+  return list.filter((item) => !known.has(canonical(item)));
+}
 
 /** By operation: the new value of a property (undefined: no property) from the current one and the operand. */
 const OPERATIONS = {
@@ -39,7 +51,6 @@ const ORDER = [
   '$remove',
 ];
 
-const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isOperation = (name) => name === '$clearAll' || Object.hasOwn(OPERATIONS, name);
 
 /** Whether Amplitude could apply `userProperties`: operations and plain values cannot be mixed. */
