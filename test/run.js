@@ -34,7 +34,7 @@ const NODE_TEST_TIMEOUT_MS = 300_000; // of one file: a test that hangs is named
 
 /** The tests of what a dispatcher does, which are the same for both of its engines. */
 const DISPATCHER_TESTS = [
-  ...['lambda', 'lambda-delivery', 'store'].map((name) => `test/js/${name}.test.js`),
+  ...['lambda', 'lambda-delivery'].map((name) => `test/js/${name}.test.js`),
   ...(
     'attach before-send cost diagnostics exits exposure fairness faults fleet handles hostile identity lambda memory ' +
     'network parity payloads rules secrets signals soak track volume workers'

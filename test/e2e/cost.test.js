@@ -12,6 +12,7 @@ const path = require('node:path');
 const { after, before, describe, it } = require('node:test');
 const { createDispatcher } = require('../../lib/index.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
+const { isWasm } = require('../support/dispatcher/engine.js');
 const { quietLogger } = require('../support/dispatcher/loggers.js');
 const { certificates } = require('../support/network/certificates.js');
 const { createNotification } = require('../support/optimizely/sdk.js');
@@ -162,7 +163,7 @@ describe('the cost of a decision', () => {
   });
 });
 
-describe('the cost of a TLS connection', () => {
+describe('the cost of a TLS connection', { skip: isWasm && "it is Node's own" }, () => {
   /** Prints the least CPU of a decision over a new connection: with Node's list of CAs, and with one CA. */
   const SCRIPT = `
     const [lib, serverUrl, caFile] = process.argv.slice(1);

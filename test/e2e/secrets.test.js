@@ -8,7 +8,7 @@
 const assert = require('node:assert/strict');
 const { EventEmitter, once } = require('node:events');
 const path = require('node:path');
-const { after, before, describe, it } = require('node:test');
+const { describe, it } = require('node:test');
 const util = require('node:util');
 
 const { createDispatcher } = require('../../lib/index.js');
@@ -146,18 +146,13 @@ const PLAIN = [
   'wrongContentLength',
 ];
 
-describe('no secret is shown when the server answers with', () => {
-  let amplitude;
-
-  before(async () => {
-    amplitude = await startAmplitude();
-  });
-
-  after(() => amplitude.close());
-
+// Each waits for most of its time.
+describe('no secret is shown when the server answers with', { concurrency: 4 }, () => {
   const all = { ...Object.fromEntries(PLAIN.map((name) => [name, faults[name]()])), ...QUOTING };
   for (const [name, fault] of Object.entries(all)) {
     it(name, async (t) => {
+      const amplitude = await startAmplitude();
+      t.after(() => amplitude.close());
       const proxy = await startProxy(t, { credentials: CREDENTIALS });
       const { dispatcher, said, talk } = createTalker(t, {
         serverUrl: addQuery(amplitude.httpapi),
