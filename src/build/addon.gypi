@@ -48,6 +48,7 @@
         '../core/park.c',
         '../core/queue.c',
         '../core/record.c',
+        '../core/segment.c',
         '../core/status.c',
         '../core/store.c',
         '../core/trail.c',
