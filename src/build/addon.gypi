@@ -49,6 +49,7 @@
         '../core/queue.c',
         '../core/record.c',
         '../core/segment.c',
+        '../core/spool.c',
         '../core/status.c',
         '../core/store.c',
         '../core/trail.c',

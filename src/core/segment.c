@@ -80,8 +80,7 @@ void oa_segment_begin(oa_segment *segment, const oa_crc32 *crc, char *bytes, siz
 
 size_t oa_segment_size_for(size_t string_bytes) {
     const size_t longest = FIXED_BYTES + OA_ENTRY_STRINGS * sizeof(uint32_t) + string_bytes;
-    const size_t size = OA_SEGMENT_HEAD_BYTES + page_end(longest);
-    return size > OA_SEGMENT_BYTES ? size : OA_SEGMENT_BYTES;
+    return OA_SEGMENT_HEAD_BYTES + page_end(longest);
 }
 
 /* Return where an entry of `length` bytes goes; `size` of the segment or more: nowhere. */

@@ -103,7 +103,7 @@ uint64_t oa_segment_key_mark(oa_str api_key);
 void oa_segment_begin(oa_segment *segment, const oa_crc32 *crc, char *bytes, size_t size,
                       const oa_segment_head *head);
 
-/* Return the size of a segment that takes an entry with strings of so many bytes in all. */
+/* Return the size of a segment that surely takes an entry with strings of so many bytes in all. */
 size_t oa_segment_size_for(size_t string_bytes);
 
 /*

@@ -6,8 +6,8 @@
  * user property and of its events' properties, its hashes, and the keys themselves for reports.
  * Records point to it.
  *
- * A variant is immutable except for its reference count, which an attempt that is out never
- * touches: it reads the variants of its records on any thread, and the records keep them alive.
+ * A variant is immutable except for its reference count, and its place in the journal, which an
+ * attempt that is out never touches: it reads the variants of its records on any thread, and the records keep them alive.
  */
 #ifndef OA_VARIANT_H
 #define OA_VARIANT_H
@@ -26,6 +26,8 @@ typedef struct oa_variant {
     bool enabled;
     oa_str set_json;   /* "[Optimizely] checkout":"one_page" */
     oa_str event_json; /* "flag_key":"checkout","variation_key":...,"rule_key":...,"enabled":true */
+    uint64_t spooled_in;  /* the segment of the journal that it stands in; 0: in none */
+    uint32_t spooled_at;  /* and there */
     oa_str exposure_json; /* "flag_key":"checkout","variant":"one_page","experiment_key":"ab" */
 } oa_variant;
 

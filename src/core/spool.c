@@ -1,0 +1,387 @@
+#include "spool.h"
+
+#include <string.h>
+
+#include "mem.h"
+
+/* Spare segments that are kept: what is written while the host makes more. */
+enum { SPARE = 2, FIRST_VARIANTS = 8 };
+
+/* A variant that stands in a segment. */
+typedef struct seen_variant {
+    uint32_t index;
+    oa_variant *variant; /* counted reference */
+} seen_variant;
+
+struct oa_spool_segment {
+    oa_spool_segment *next;
+    void *handle;
+    uint64_t serial; /* of this spool; what oa_variant.spooled_in refers to */
+    char *bytes;
+    size_t size;
+    bool is_found;
+    bool is_ended;      /* nothing is appended any more, and of one that was found all is read */
+    uint32_t unsettled; /* entries: of one that was found, as far as it was read */
+    oa_segment writer;
+    oa_segment_reader reader; /* up to here entries are in memory, or settled */
+    seen_variant *variants;   /* in ascending order of their indexes */
+    uint32_t variant_count;
+    uint32_t variant_cap;
+};
+
+struct oa_spool {
+    oa_crc32 crc;
+    oa_spool_segment *first; /* in the order in which they are read */
+    oa_spool_segment *spare; /* given, and not written yet */
+    oa_spool_segment *end;   /* is written; NULL: none is */
+    oa_spool_segment *at;    /* is read; NULL: nothing is on disk only */
+    oa_spool_segment *done;
+    uint64_t next_serial;
+    size_t spare_count;
+    size_t wanted_bytes;     /* of the next segment, since an entry did not fit; 0: the usual */
+    oa_segment_reader ahead; /* behind the entry that was looked at */
+    oa_spool_stats stats;
+};
+
+oa_status oa_spool_new(oa_spool **out) {
+    oa_spool *spool = oa_mem_calloc(1, sizeof(*spool));
+    if (spool == NULL)
+        return OA_NOMEM;
+    oa_crc32_init(&spool->crc);
+    *out = spool;
+    return OA_OK;
+}
+
+static void free_segment(oa_spool_segment *segment) {
+    for (uint32_t i = 0; i < segment->variant_count; i++)
+        oa_variant_unref(segment->variants[i].variant);
+    oa_mem_free(segment->variants);
+    oa_mem_free(segment);
+}
+
+static void free_list(oa_spool_segment *segment) {
+    while (segment != NULL) {
+        oa_spool_segment *next = segment->next;
+        free_segment(segment);
+        segment = next;
+    }
+}
+
+void oa_spool_free(oa_spool *spool) {
+    if (spool == NULL)
+        return;
+    free_list(spool->first);
+    free_list(spool->spare);
+    free_list(spool->done);
+    oa_mem_free(spool);
+}
+
+size_t oa_spool_wants(const oa_spool *spool) {
+    if (spool->wanted_bytes == 0 && spool->spare_count >= SPARE)
+        return 0;
+    return spool->wanted_bytes > OA_SEGMENT_BYTES ? spool->wanted_bytes : OA_SEGMENT_BYTES;
+}
+
+static oa_status new_segment(oa_spool *spool, void *handle, char *bytes, size_t size,
+                             oa_spool_segment **out) {
+    oa_spool_segment *segment = oa_mem_calloc(1, sizeof(*segment));
+    if (segment == NULL)
+        return OA_NOMEM;
+    segment->handle = handle;
+    segment->serial = ++spool->next_serial;
+    segment->bytes = bytes;
+    segment->size = size;
+    *out = segment;
+    return OA_OK;
+}
+
+static void count_in(oa_spool *spool, const oa_spool_segment *segment) {
+    spool->stats.segments++;
+    spool->stats.bytes += segment->size;
+}
+
+oa_status oa_spool_give(oa_spool *spool, void *handle, char *bytes, size_t size,
+                        const oa_segment_head *head) {
+    oa_spool_segment *segment = NULL;
+    const oa_status status = new_segment(spool, handle, bytes, size, &segment);
+    if (status != OA_OK)
+        return status;
+    oa_segment_begin(&segment->writer, &spool->crc, bytes, size, head);
+    oa_segment_head same;
+    oa_segment_open(&segment->reader, &spool->crc, bytes, size, &same);
+    segment->next = spool->spare;
+    spool->spare = segment;
+    spool->spare_count++;
+    if (size >= spool->wanted_bytes)
+        spool->wanted_bytes = 0;
+    count_in(spool, segment);
+    return OA_OK;
+}
+
+oa_status oa_spool_find(oa_spool *spool, void *handle, char *bytes, size_t size) {
+    oa_spool_segment *segment = NULL;
+    oa_segment_reader reader;
+    oa_segment_head head;
+    if (oa_segment_open(&reader, &spool->crc, bytes, size, &head) != OA_SEGMENT_READABLE)
+        return OA_FOREIGN;
+    const oa_status status = new_segment(spool, handle, bytes, size, &segment);
+    if (status != OA_OK)
+        return status;
+    segment->is_found = true;
+    segment->reader = reader;
+    oa_spool_segment **link = &spool->first;
+    while (*link != NULL && (*link)->is_found)
+        link = &(*link)->next;
+    segment->next = *link;
+    *link = segment;
+    if (spool->at == NULL || !spool->at->is_found)
+        spool->at = segment;
+    count_in(spool, segment);
+    return OA_OK;
+}
+
+/* Take a segment out of the list if nobody needs it again. */
+static void end_if_done(oa_spool *spool, oa_spool_segment *segment) {
+    if (!segment->is_ended || segment->unsettled > 0)
+        return;
+    oa_spool_segment **link = &spool->first;
+    while (*link != segment)
+        link = &(*link)->next;
+    if (spool->at == segment)
+        spool->at = segment->next;
+    *link = segment->next;
+    segment->next = spool->done;
+    spool->done = segment;
+}
+
+void *oa_spool_next_done(oa_spool *spool) {
+    oa_spool_segment *segment = spool->done;
+    if (segment == NULL)
+        return NULL;
+    void *handle = segment->handle;
+    spool->done = segment->next;
+    spool->stats.segments--;
+    spool->stats.bytes -= segment->size;
+    free_segment(segment);
+    return handle;
+}
+
+/* ---- Writing ---- */
+
+/* Go on in a spare segment of at least `size` bytes; false: there is none. */
+static bool begin_next(oa_spool *spool, size_t size) {
+    oa_spool_segment **link = &spool->spare;
+    while (*link != NULL && (*link)->size < size)
+        link = &(*link)->next;
+    oa_spool_segment *next = *link, *ended = spool->end;
+    if (next == NULL) {
+        spool->wanted_bytes = size;
+        return false;
+    }
+    *link = next->next;
+    spool->spare_count--;
+    next->next = NULL;
+    oa_spool_segment **last = &spool->first;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = next;
+    spool->end = next;
+    if (ended != NULL) {
+        ended->is_ended = true;
+        end_if_done(spool, ended);
+    }
+    return true;
+}
+
+/* Remember that a variant stands at `index`. Takes a reference on success. */
+static bool note_variant(oa_spool_segment *segment, uint32_t index, oa_variant *variant) {
+    if (segment->variant_count == segment->variant_cap) {
+        const uint32_t cap = segment->variant_cap > 0 ? segment->variant_cap * 2 : FIRST_VARIANTS;
+        seen_variant *grown = oa_mem_realloc(segment->variants, cap * sizeof(*grown));
+        if (grown == NULL)
+            return false;
+        segment->variants = grown;
+        segment->variant_cap = cap;
+    }
+    segment->variants[segment->variant_count++] = (seen_variant){index, oa_variant_ref(variant)};
+    return true;
+}
+
+/* Have a variant stand in the segment, and return its index in *out. Errors: OA_TOO_LARGE,
+ * OA_NOMEM. */
+static oa_status write_variant(oa_spool *spool, oa_spool_segment *segment, oa_variant *variant,
+                               uint32_t *out) {
+    if (variant->spooled_in != segment->serial) {
+        oa_entry entry = {
+            .kind = OA_ENTRY_VARIANT,
+            .enabled = variant->enabled,
+            .strings = {variant->flag_key, variant->variation_key, variant->rule_key},
+        };
+        if (!note_variant(segment, segment->writer.count, variant))
+            return OA_NOMEM;
+        const oa_status status = oa_segment_append(&segment->writer, &spool->crc, &entry);
+        if (status != OA_OK) {
+            oa_variant_unref(segment->variants[--segment->variant_count].variant);
+            return status;
+        }
+        variant->spooled_in = segment->serial;
+        variant->spooled_at = entry.index;
+    }
+    *out = variant->spooled_at;
+    return OA_OK;
+}
+
+static oa_status write_entry(oa_spool *spool, oa_variant *variant, oa_entry *entry) {
+    oa_spool_segment *segment = spool->end;
+    if (segment == NULL)
+        return OA_TOO_LARGE;
+    const oa_status status =
+        variant == NULL ? OA_OK : write_variant(spool, segment, variant, &entry->variant);
+    return status == OA_OK ? oa_segment_append(&segment->writer, &spool->crc, entry) : status;
+}
+
+static size_t string_bytes(const oa_entry *entry, const oa_variant *variant) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < OA_ENTRY_STRINGS; i++)
+        bytes += entry->strings[i].len;
+    if (variant != NULL)
+        bytes += variant->flag_key.len + variant->variation_key.len + variant->rule_key.len;
+    return bytes;
+}
+
+oa_status oa_spool_write(oa_spool *spool, oa_variant *variant, const oa_entry *entry,
+                         bool in_memory, oa_place *place) {
+    oa_entry written = *entry;
+    written.kind = variant == NULL ? OA_ENTRY_TRACKED : OA_ENTRY_DECISION;
+    oa_status status = write_entry(spool, variant, &written);
+    if (status == OA_TOO_LARGE &&
+        begin_next(spool, oa_segment_size_for(string_bytes(entry, variant))))
+        status = write_entry(spool, variant, &written);
+    if (status != OA_OK) {
+        spool->stats.unwritten += in_memory;
+        return OA_QUEUE_FULL;
+    }
+    oa_spool_segment *segment = spool->end;
+    segment->unsettled++;
+    if (in_memory) {
+        segment->reader.at = segment->writer.at;
+        segment->reader.next_index = segment->writer.count;
+    } else {
+        spool->stats.disk_only++;
+        if (spool->at == NULL)
+            spool->at = segment;
+    }
+    *place = (oa_place){segment, written.index};
+    return OA_OK;
+}
+
+void oa_spool_settle(oa_spool *spool, oa_place place) {
+    oa_spool_segment *segment = place.segment;
+    if (segment == NULL)
+        return;
+    oa_segment_set_bit((unsigned char *)segment->bytes + oa_segment_settled_at(), place.index);
+    segment->unsettled--;
+    end_if_done(spool, segment);
+}
+
+/* ---- Reading back ---- */
+
+bool oa_spool_is_behind(const oa_spool *spool) { return spool->at != NULL; }
+
+static oa_variant *find_variant(const oa_spool_segment *segment, uint32_t index) {
+    uint32_t from = 0, to = segment->variant_count;
+    while (from < to) {
+        const uint32_t middle = from + (to - from) / 2;
+        if (segment->variants[middle].index < index)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    const bool is_it = from < segment->variant_count && segment->variants[from].index == index;
+    return is_it ? segment->variants[from].variant : NULL;
+}
+
+/* Make a variant of its entry, unless it is known, as all of one's own are. Errors: OA_NOMEM. */
+static oa_status read_variant(oa_spool_segment *segment, const oa_variant_style *style,
+                              const oa_entry *entry) {
+    if (!segment->is_found)
+        return OA_OK;
+    oa_variant *variant = NULL;
+    const oa_str *keys = entry->strings;
+    oa_status status = oa_variant_new(style, keys[OA_ENTRY_FLAG_KEY], keys[OA_ENTRY_VARIATION_KEY],
+                                      keys[OA_ENTRY_RULE_KEY], entry->enabled, &variant);
+    if (status == OA_OK && !note_variant(segment, entry->index, variant))
+        status = OA_NOMEM;
+    oa_variant_unref(variant); /* the segment has its own reference */
+    return status;
+}
+
+/* Go on with the next segment. */
+static void end_reading(oa_spool *spool) {
+    oa_spool_segment *segment = spool->at;
+    spool->at = segment->next;
+    if (!segment->is_found)
+        return;
+    spool->stats.missing += segment->reader.missing;
+    segment->is_ended = true;
+    end_if_done(spool, segment);
+}
+
+/* Whether an entry can be a record. */
+static bool is_sound(const oa_entry *entry, const oa_variant *variant) {
+    const oa_str *ids = entry->strings;
+    return ids[OA_ENTRY_USER_ID].len <= UINT16_MAX && ids[OA_ENTRY_DEVICE_ID].len <= UINT16_MAX &&
+           (entry->kind == OA_ENTRY_TRACKED || variant != NULL);
+}
+
+bool oa_spool_peek(oa_spool *spool, const oa_variant_style *style, oa_spool_entry *out,
+                   oa_status *status) {
+    *status = OA_OK;
+    while (spool->at != NULL) {
+        oa_spool_segment *segment = spool->at;
+        oa_segment_reader ahead = segment->reader;
+        oa_entry entry;
+        /* Where nothing was written yet, a reader would go on with the next page. */
+        const bool is_all = !segment->is_found && ahead.at >= segment->writer.at;
+        if (is_all || !oa_segment_next(&ahead, &entry)) {
+            segment->reader.missing = ahead.missing;
+            end_reading(spool);
+            continue;
+        }
+        if (entry.kind == OA_ENTRY_VARIANT) {
+            *status = read_variant(segment, style, &entry);
+            if (*status != OA_OK)
+                return true;
+            segment->reader = ahead;
+            continue;
+        }
+        oa_variant *variant =
+            entry.kind == OA_ENTRY_TRACKED ? NULL : find_variant(segment, entry.variant);
+        if (segment->is_found && oa_segment_is_settled(&segment->reader, entry.index)) {
+            segment->reader = ahead;
+            continue;
+        }
+        if (!is_sound(&entry, variant)) {
+            segment->reader = ahead;
+            segment->reader.missing++;
+            continue;
+        }
+        spool->ahead = ahead;
+        *out = (oa_spool_entry){entry, variant, {segment, entry.index}, segment->is_found};
+        return true;
+    }
+    return false;
+}
+
+void oa_spool_advance(oa_spool *spool) {
+    oa_spool_segment *segment = spool->at;
+    segment->reader = spool->ahead;
+    if (segment->is_found) {
+        segment->unsettled++;
+        spool->stats.found++;
+    } else {
+        spool->stats.disk_only--;
+    }
+}
+
+void oa_spool_stats_get(const oa_spool *spool, oa_spool_stats *out) { *out = spool->stats; }
