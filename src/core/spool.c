@@ -20,8 +20,9 @@ struct oa_spool_segment {
     char *bytes;
     size_t size;
     bool is_found;
-    bool is_ended;      /* nothing is appended any more, and of one that was found all is read */
-    uint32_t unsettled; /* entries: of one that was found, as far as it was read */
+    bool is_ended;        /* nothing is appended any more, and of one that was found all is read */
+    uint32_t unsettled;   /* entries: of one that was found, as far as it was read */
+    oa_segment_head head; /* of a spare one */
     oa_segment writer;
     oa_segment_reader reader; /* up to here entries are in memory, or settled */
     seen_variant *variants;   /* in ascending order of their indexes */
@@ -37,6 +38,7 @@ struct oa_spool {
     oa_spool_segment *at;    /* is read; NULL: nothing is on disk only */
     oa_spool_segment *done;
     uint64_t next_serial;
+    uint64_t next_number;
     size_t spare_count;
     size_t wanted_bytes;     /* of the next segment, since an entry did not fit; 0: the usual */
     oa_segment_reader ahead; /* behind the entry that was looked at */
@@ -106,11 +108,11 @@ oa_status oa_spool_give(oa_spool *spool, void *handle, char *bytes, size_t size,
     const oa_status status = new_segment(spool, handle, bytes, size, &segment);
     if (status != OA_OK)
         return status;
-    oa_segment_begin(&segment->writer, &spool->crc, bytes, size, head);
-    oa_segment_head same;
-    oa_segment_open(&segment->reader, &spool->crc, bytes, size, &same);
-    segment->next = spool->spare;
-    spool->spare = segment;
+    segment->head = *head;
+    oa_spool_segment **last = &spool->spare;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = segment;
     spool->spare_count++;
     if (size >= spool->wanted_bytes)
         spool->wanted_bytes = 0;
@@ -154,6 +156,30 @@ static void end_if_done(oa_spool *spool, oa_spool_segment *segment) {
     spool->done = segment;
 }
 
+void oa_spool_end(oa_spool *spool) {
+    while (spool->spare != NULL) {
+        oa_spool_segment *segment = spool->spare;
+        spool->spare = segment->next;
+        segment->next = spool->done;
+        spool->done = segment;
+    }
+    spool->spare_count = SPARE; /* no more are wanted */
+    spool->wanted_bytes = 0;
+    if (spool->end != NULL) {
+        spool->end->is_ended = true;
+        end_if_done(spool, spool->end);
+        spool->end = NULL;
+    }
+}
+
+oa_spool_position oa_spool_where(const oa_spool *spool) {
+    return (oa_spool_position){
+        .end = spool->end == NULL ? NULL : spool->end->handle,
+        .end_at = spool->end == NULL ? 0 : spool->end->writer.at,
+        .reading = spool->at == NULL ? NULL : spool->at->handle,
+    };
+}
+
 void *oa_spool_next_done(oa_spool *spool) {
     oa_spool_segment *segment = spool->done;
     if (segment == NULL)
@@ -186,6 +212,9 @@ static bool begin_next(oa_spool *spool, size_t size) {
         last = &(*last)->next;
     *last = next;
     spool->end = next;
+    next->head.number = ++spool->next_number; /* in the order in which they are written */
+    oa_segment_begin(&next->writer, &spool->crc, next->bytes, next->size, &next->head);
+    oa_segment_open(&next->reader, &spool->crc, next->bytes, next->size, &next->head);
     if (ended != NULL) {
         ended->is_ended = true;
         end_if_done(spool, ended);

@@ -39,7 +39,8 @@ void oa_spool_free(oa_spool *spool);
 size_t oa_spool_wants(const oa_spool *spool);
 
 /*
- * Give a segment to be written. `bytes` is aligned to a page and zero, or of an earlier use.
+ * Give a segment to be written. `bytes` is aligned to a page and zero, or of an earlier use; not
+ * before the first entry is anything written to it. head->number is not looked at.
  * Ownership: lends itself the bytes until oa_spool_next_done() returns `handle`, or the journal is
  * freed. Errors: OA_NOMEM; nothing was lent then.
  */
@@ -52,6 +53,18 @@ oa_status oa_spool_give(oa_spool *spool, void *handle, char *bytes, size_t size,
  */
 oa_status oa_spool_find(oa_spool *spool, void *handle, char *bytes, size_t size)
     __attribute__((warn_unused_result));
+
+/* Where entries are appended, and what is read back. NULL: nowhere, nothing. */
+typedef struct oa_spool_position {
+    void *end; /* handles */
+    size_t end_at;
+    void *reading;
+} oa_spool_position;
+
+oa_spool_position oa_spool_where(const oa_spool *spool);
+
+/* Nothing is appended any more: have spare segments, and those with nothing unsettled, be done. */
+void oa_spool_end(oa_spool *spool);
 
 /* Return the handle of a segment of which everything is settled, and forget it; NULL: there is
  * none. */
