@@ -1,5 +1,6 @@
 #include "segment.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 
 /* The byte order shows in it, and that it is ours. */
 static const char MAGIC[8] = {'O', 'A', 's', 'p', 'o', 'o', 'l', '\n'};
-enum { ORDER = 0x01020304 };
+enum { ORDER = 0x01020304, OTHER_ORDER = 0x04030201 };
 
 /* The first bytes of a file. No padding: the members are in an order that needs none. */
 typedef struct file_head {
@@ -15,14 +16,14 @@ typedef struct file_head {
     uint32_t order;
     uint32_t version;
     oa_segment_head head;
-    uint32_t sum; /* of all above; stored last */
+    _Atomic uint32_t sum; /* of all above; stored last */
     uint32_t zero;
 } file_head;
 
 /* The first bytes of an entry; its strings follow. */
 typedef struct entry_head {
-    uint32_t length; /* of the entry, without what fills up to eight bytes */
-    uint32_t sum;    /* of what follows */
+    _Atomic uint32_t length; /* of the entry, without what fills up to eight bytes */
+    uint32_t sum;            /* of what follows */
     uint32_t index;
     uint8_t kind;
     uint8_t flags;
@@ -68,13 +69,13 @@ void oa_segment_begin(oa_segment *segment, const oa_crc32 *crc, char *bytes, siz
                       const oa_segment_head *head) {
     file_head *file = (file_head *)(void *)bytes;
     /* While bits and head are not of one use, the file is nobody's. */
-    __atomic_store_n(&file->sum, ~file->sum, __ATOMIC_RELEASE);
+    atomic_fetch_xor_explicit(&file->sum, UINT32_MAX, memory_order_release);
     memset(bytes + oa_segment_settled_at(), 0, OA_SEGMENT_PAGE_BYTES);
     file_head made = {.order = ORDER, .version = OA_SEGMENT_VERSION, .head = *head};
     memcpy(made.magic, MAGIC, sizeof(MAGIC));
     made.sum = sum_of(crc, 0, &made, offsetof(file_head, sum));
     memcpy(file, &made, offsetof(file_head, sum));
-    __atomic_store_n(&file->sum, made.sum, __ATOMIC_RELEASE);
+    atomic_store_explicit(&file->sum, made.sum, memory_order_release);
     *segment = (oa_segment){bytes, size, head->salt, OA_SEGMENT_HEAD_BYTES, 0};
 }
 
@@ -131,7 +132,7 @@ oa_status oa_segment_append(oa_segment *segment, const oa_crc32 *crc, oa_entry *
         to += entry->strings[i].len;
     }
     head->sum = sum_of(crc, segment->salt, &head->index, length - SUM_FROM);
-    __atomic_store_n(&head->length, (uint32_t)length, __ATOMIC_RELEASE);
+    atomic_store_explicit(&head->length, (uint32_t)length, memory_order_release);
     segment->at = at + aligned(length);
     segment->count++;
     return OA_OK;
@@ -143,11 +144,10 @@ oa_segment_state oa_segment_open(oa_segment_reader *reader, const oa_crc32 *crc,
     if (size < OA_SEGMENT_HEAD_BYTES || memcmp(file->magic, MAGIC, sizeof(MAGIC)) != 0)
         return OA_SEGMENT_FOREIGN;
     if (file->order != ORDER)
-        return file->order == __builtin_bswap32(ORDER) ? OA_SEGMENT_OTHER_ORDER
-                                                       : OA_SEGMENT_FOREIGN;
+        return file->order == OTHER_ORDER ? OA_SEGMENT_OTHER_ORDER : OA_SEGMENT_FOREIGN;
     if (file->version != OA_SEGMENT_VERSION)
         return OA_SEGMENT_OTHER_VERSION;
-    if (__atomic_load_n(&file->sum, __ATOMIC_ACQUIRE) !=
+    if (atomic_load_explicit(&file->sum, memory_order_acquire) !=
         sum_of(crc, 0, file, offsetof(file_head, sum)))
         return OA_SEGMENT_FOREIGN;
     *head = file->head;
@@ -164,7 +164,7 @@ oa_segment_state oa_segment_open(oa_segment_reader *reader, const oa_crc32 *crc,
 /* Whether a whole entry stands at `at`, which is aligned and has room for a head behind it. */
 static bool is_whole(const oa_segment_reader *reader, size_t at) {
     const entry_head *head = (const entry_head *)(const void *)(reader->bytes + at);
-    const size_t length = __atomic_load_n(&head->length, __ATOMIC_ACQUIRE);
+    const size_t length = atomic_load_explicit(&head->length, memory_order_acquire);
     if (length < FIXED_BYTES || length > reader->size - at)
         return false;
     if (at + length > page_end(at) && at % OA_SEGMENT_PAGE_BYTES != 0)

@@ -18,9 +18,9 @@
  *     stored last, with release order: 0 until the entry is whole
  *
  * No entry crosses the end of a page, but one that is longer than a page begins one. So a page that
- * never reached the disk before the power failed costs its own entries, and none behind it. A reader
- * that finds bytes that are none goes on eight bytes further: one flipped bit costs one entry, and
- * the indexes say how many are missing.
+ * never reached the disk before the power failed costs its own entries, and none behind it. A
+ * reader that finds bytes that are none goes on eight bytes further: one flipped bit costs one
+ * entry, and the indexes say how many are missing.
  *
  * Byte order and alignment are the machine's; the head tells another one's.
  */

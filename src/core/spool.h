@@ -8,8 +8,9 @@
  *       settled         next to be read     end, where entries are appended
  *
  * Every decision is appended before the listener returns. One for which memory has no room stays on
- * disk only, and so does all that follows, until it was read back: order is kept. Segments that were
- * found were left by a process that has ended. What they hold is older, so they are read first.
+ * disk only, and so does all that follows, until it was read back: order is kept. Segments that
+ * were found were left by a process that has ended. What they hold is older, so they are read
+ * first.
  *
  * Files are the host's: it gives segments to be written, and deletes those that are done.
  */

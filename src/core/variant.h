@@ -7,7 +7,8 @@
  * Records point to it.
  *
  * A variant is immutable except for its reference count, and its place in the journal, which an
- * attempt that is out never touches: it reads the variants of its records on any thread, and the records keep them alive.
+ * attempt that is out never touches: it reads the variants of its records on any thread, and the
+ * records keep them alive.
  */
 #ifndef OA_VARIANT_H
 #define OA_VARIANT_H

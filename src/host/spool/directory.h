@@ -1,0 +1,35 @@
+/*
+ * directory.h: a directory of journals: whether one can be kept there, what is in it, and locks
+ * that the kernel frees with the process.  [any thread]
+ */
+#ifndef OA_HOST_SPOOL_DIRECTORY_H
+#define OA_HOST_SPOOL_DIRECTORY_H
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { OA_DIRECTORY_MESSAGE_BYTES = 320 };
+
+/*
+ * Open a directory that is private to the user, and on a file system where a mapping holds what
+ * segment.h counts on. Returns a file descriptor; or -1, and in `message` why not, and what to do.
+ */
+int oa_directory_open(const char *path, char message[OA_DIRECTORY_MESSAGE_BYTES]);
+
+/* Whether `size` more bytes leave the disk a twentieth of itself. */
+bool oa_directory_has_room(int directory, size_t size);
+
+/* List the directory as it is now. Returns NULL, or a listing for closedir(). */
+DIR *oa_directory_list(int directory);
+
+/* Create a file, and lock it for as long as it stays open. Returns its descriptor, or -1 and
+ * errno. */
+int oa_directory_create_lock(int directory, const char *name);
+
+/* The same with a file that is there, if nobody holds its lock. A file that was deleted
+ * meanwhile is none. */
+int oa_directory_take_lock(int directory, const char *name);
+
+#endif

@@ -1,0 +1,514 @@
+/*
+ * journal.c: the owner's thread and the journal's share lists of files, under a mutex that is held
+ * for a few instructions. A file is on one list at a time: `ready`, on its way to the owner; the
+ * owner's; `done`, on its way back.
+ */
+#include "journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+#include "../clock.h"
+#include "adopt.h"
+
+enum {
+    AHEAD_BYTES = 256 * 1024, /* behind the end, that are ready: 4,000 decisions */
+    RETRY_MS = 10 * 1000,     /* after a failure */
+};
+
+struct oa_journal {
+    oa_journal_options options; /* without the directory */
+    int directory;
+    int lock;
+    bool sees_others;
+    char boot[OA_SEGMENT_ID_BYTES];
+    char id[OA_SEGMENT_ID_BYTES];
+    char name[OA_JOURNAL_NAME_BYTES]; /* what the names of our files begin with */
+    uv_thread_t thread;
+    uv_mutex_t mutex;
+    uv_cond_t wake;
+
+    /* Shared, under the mutex. */
+    oa_journal_list ready;
+    oa_journal_list done;
+    size_t wanted;
+    oa_journal_position position;
+    size_t ready_to; /* pages of position.end are ready up to here */
+    bool is_closing;
+    bool is_idle; /* the thread waits, and everything is on the disk */
+    bool tells_scanned;
+    bool tells_works;
+    char failure[OA_JOURNAL_MESSAGE_BYTES]; /* to be told; "": none is */
+    char strange[OA_JOURNAL_MESSAGE_BYTES];
+
+    /* The thread's own. */
+    oa_adopter adopter;
+    oa_journal_file *all; /* by `later` */
+    uint64_t bytes;       /* of all */
+    uint64_t made;        /* files so far */
+    bool has_failed;
+    uint64_t retry_at_ms;
+    uint64_t sync_at_ms;
+    uint64_t scan_at_ms;
+    oa_journal_position seen; /* that was looked after */
+};
+
+static uint64_t now_ms(void) { return oa_clock_now().monotonic_ms; }
+
+static void fill_random(void *bytes, size_t len) {
+    if (getrandom(bytes, len, GRND_NONBLOCK) == (ssize_t)len)
+        return;
+    /* None is there yet, early after the start of a machine: to differ is enough. */
+    const uint64_t parts[2] = {uv_hrtime(), (uint64_t)getpid() << 32 ^ (uintptr_t)bytes};
+    memcpy(bytes, parts, len < sizeof(parts) ? len : sizeof(parts));
+}
+
+/* Fill in the random number that the kernel chose when the machine started; zero if it is not
+ * told. */
+static void read_boot(char boot[OA_SEGMENT_ID_BYTES]) {
+    char text[40] = {0};
+    const int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    const ssize_t len = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    static const char digits[] = "0123456789abcdef";
+    size_t count = 0;
+    for (ssize_t i = 0; i < len && count < 2 * OA_SEGMENT_ID_BYTES; i++) {
+        const char *digit = memchr(digits, text[i], sizeof(digits) - 1);
+        if (digit == NULL)
+            continue;
+        char *byte = &boot[count++ / 2];
+        *byte = (char)((unsigned char)*byte << 4 | (digit - digits));
+    }
+}
+
+/* ---- The thread: making segments ---- */
+
+/* Have a failure told, once until it works again. */
+static void note_failure(oa_journal *journal, const char *message) {
+    if (!journal->has_failed) {
+        uv_mutex_lock(&journal->mutex);
+        snprintf(journal->failure, sizeof(journal->failure), "%s", message);
+        uv_mutex_unlock(&journal->mutex);
+    }
+    journal->has_failed = true;
+    journal->retry_at_ms = now_ms() + RETRY_MS;
+}
+
+/* Return a new file owned; or NULL, and why. */
+static oa_journal_file *make_file(oa_journal *journal, size_t size, const char **why) {
+    if (journal->bytes + size > journal->options.max_bytes) {
+        *why = "the spool holds maxBytes";
+        return NULL;
+    }
+    if (!oa_directory_has_room(journal->directory, size)) {
+        *why = "less than 5 % of the disk would be free";
+        return NULL;
+    }
+    oa_journal_file *file = calloc(1, sizeof(*file));
+    int error = ENOMEM;
+    if (file != NULL) {
+        file->head = (oa_segment_head){
+            .key_mark = journal->options.key_mark,
+            .created_ms = oa_clock_wall_ms(),
+        };
+        memcpy(file->head.owner, journal->id, sizeof(journal->id));
+        memcpy(file->head.boot, journal->boot, sizeof(journal->boot));
+        fill_random(&file->head.salt, sizeof(file->head.salt));
+        snprintf(file->name, sizeof(file->name), "%.60s-%08" PRIx64 OA_JOURNAL_FILE_SUFFIX,
+                 journal->name, ++journal->made);
+        error = oa_mapped_create(journal->directory, file->name, size, &file->mapped);
+    }
+    if (error == 0)
+        error = oa_mapped_make_ready(&file->mapped, 0, size < AHEAD_BYTES ? size : AHEAD_BYTES);
+    if (error == 0)
+        return file;
+    if (file != NULL && file->mapped.bytes != NULL) {
+        oa_mapped_close(&file->mapped);
+        unlinkat(journal->directory, file->name, 0);
+    }
+    free(file);
+    *why = strerror(error);
+    return NULL;
+}
+
+static void add_to_all(oa_journal *journal, oa_journal_file *file) {
+    oa_journal_file **last = &journal->all;
+    while (*last != NULL)
+        last = &(*last)->later;
+    *last = file;
+    journal->bytes += file->mapped.size;
+}
+
+/* Make the segment that is wanted. Returns whether there is something to tell. */
+static bool make_wanted(oa_journal *journal) {
+    uv_mutex_lock(&journal->mutex);
+    const size_t size = journal->wanted;
+    uv_mutex_unlock(&journal->mutex);
+    if (size == 0 || (journal->has_failed && now_ms() < journal->retry_at_ms))
+        return false;
+    const bool had_failed = journal->has_failed;
+    const char *why = NULL;
+    oa_journal_file *file = make_file(journal, size, &why);
+    if (file == NULL) {
+        note_failure(journal, why);
+        return !had_failed;
+    }
+    add_to_all(journal, file);
+    journal->has_failed = false;
+    uv_mutex_lock(&journal->mutex);
+    journal->wanted = 0;
+    journal->tells_works = had_failed;
+    oa_journal_list_push(&journal->ready, file);
+    uv_mutex_unlock(&journal->mutex);
+    return true;
+}
+
+/* ---- The thread: adopting ---- */
+
+/* Look for journals without an owner. Returns whether there is something to tell. */
+static bool adopt(oa_journal *journal, bool is_first) {
+    oa_adopter *adopter = &journal->adopter;
+    oa_journal_list found = oa_adopter_scan(adopter);
+    const bool tells = is_first || found.first != NULL || adopter->strange[0] != '\0';
+    for (oa_journal_file *file = found.first; file != NULL; file = file->next)
+        add_to_all(journal, file);
+    uv_mutex_lock(&journal->mutex);
+    for (oa_journal_file *file; (file = oa_journal_list_pop(&found)) != NULL;)
+        oa_journal_list_push(&journal->ready, file);
+    memcpy(journal->strange, adopter->strange, sizeof(journal->strange));
+    journal->tells_scanned = journal->tells_scanned || is_first;
+    uv_mutex_unlock(&journal->mutex);
+    journal->scan_at_ms = now_ms() + journal->options.scan_interval_ms;
+    return tells;
+}
+
+/* ---- The thread: files that are there ---- */
+
+static void forget_file(oa_journal *journal, oa_journal_file *file) {
+    oa_journal_file **link = &journal->all;
+    while (*link != file)
+        link = &(*link)->later;
+    *link = file->later;
+    journal->bytes -= file->mapped.size;
+    if (journal->seen.end == file)
+        journal->seen.end = NULL;
+    if (journal->seen.reading == file)
+        journal->seen.reading = NULL;
+}
+
+static void delete_done(oa_journal *journal) {
+    for (;;) {
+        uv_mutex_lock(&journal->mutex);
+        oa_journal_file *file = oa_journal_list_pop(&journal->done);
+        uv_mutex_unlock(&journal->mutex);
+        if (file == NULL)
+            return;
+        forget_file(journal, file);
+        if (file->from != NULL) {
+            oa_adopter_delete(&journal->adopter, file);
+            continue;
+        }
+        unlinkat(journal->directory, file->name, 0);
+        oa_mapped_close(&file->mapped);
+        free(file);
+    }
+}
+
+static void let_go(oa_journal_file *file) {
+    if (file == NULL || !file->is_loaded)
+        return;
+    oa_mapped_let_go(&file->mapped);
+    file->is_loaded = false;
+}
+
+static void load(oa_journal *journal, oa_journal_file *file) {
+    if (file == NULL || file->is_loaded)
+        return;
+    const int error = oa_mapped_load(&file->mapped);
+    if (error != 0)
+        note_failure(journal, strerror(error));
+    file->is_loaded = true;
+}
+
+/* Look after the pages around the position. */
+static void follow(oa_journal *journal) {
+    uv_mutex_lock(&journal->mutex);
+    const oa_journal_position now = journal->position;
+    const size_t ready_to = journal->ready_to;
+    uv_mutex_unlock(&journal->mutex);
+    const oa_journal_position before = journal->seen;
+    journal->seen = now;
+    if (now.reading != before.reading) {
+        load(journal, now.reading);
+        load(journal, now.reading == NULL ? NULL : now.reading->later);
+        if (before.reading != now.end)
+            let_go(before.reading);
+    }
+    if (now.end != before.end && before.end != now.reading)
+        let_go(before.end);
+    if (now.end == NULL)
+        return;
+    now.end->is_loaded = true;
+    const size_t size = now.end->mapped.size;
+    const size_t page = now.end_at / OA_SEGMENT_PAGE_BYTES * OA_SEGMENT_PAGE_BYTES;
+    const size_t from = ready_to > page ? ready_to : page;
+    const size_t to = page + AHEAD_BYTES < size ? page + AHEAD_BYTES : size;
+    if (from >= to || oa_mapped_make_ready(&now.end->mapped, from, to) != 0)
+        return;
+    uv_mutex_lock(&journal->mutex);
+    if (journal->position.end == now.end)
+        journal->ready_to = to;
+    uv_mutex_unlock(&journal->mutex);
+}
+
+/* Write to the disk what was written to our files since the last time. */
+static void sync_files(oa_journal *journal) {
+    const oa_journal_position *seen = &journal->seen;
+    bool is_end = seen->end == NULL;
+    for (oa_journal_file *file = journal->all; !is_end && file != NULL; file = file->later) {
+        is_end = file == seen->end;
+        const size_t to = is_end ? seen->end_at : file->mapped.size;
+        if (file->from != NULL || to <= file->synced_to)
+            continue;
+        const size_t from = file->synced_to / OA_SEGMENT_PAGE_BYTES * OA_SEGMENT_PAGE_BYTES;
+        const int error = oa_mapped_sync(&file->mapped, from, to);
+        if (error != 0)
+            note_failure(journal, strerror(error));
+        file->synced_to = to;
+    }
+    journal->sync_at_ms = now_ms() + journal->options.sync_interval_ms;
+}
+
+/* ---- The thread ---- */
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* Whether something was written that is not on the disk yet, and is to be. */
+static bool is_unsynced(const oa_journal *journal) {
+    const oa_journal_position *seen = &journal->seen;
+    return journal->options.sync_interval_ms > 0 && seen->end != NULL &&
+           seen->end->synced_to < seen->end_at;
+}
+
+/* When to look again, if nobody wakes the thread. */
+static uint64_t next_ms(const oa_journal *journal) {
+    const uint64_t next = journal->has_failed ? least(journal->scan_at_ms, journal->retry_at_ms)
+                                              : journal->scan_at_ms;
+    return is_unsynced(journal) ? least(next, journal->sync_at_ms) : next;
+}
+
+/* Whether there is something to do at once. Under the mutex. */
+static bool has_work(const oa_journal *journal) {
+    const oa_journal_position *now = &journal->position, *seen = &journal->seen;
+    return journal->done.first != NULL || (journal->wanted > 0 && !journal->has_failed) ||
+           now->reading != seen->reading || now->end != seen->end || now->end_at != seen->end_at;
+}
+
+static void run(void *arg) {
+    oa_journal *journal = arg;
+    bool is_closing = false;
+    for (bool is_first = true; !is_closing; is_first = false) {
+        bool tells = false;
+        delete_done(journal);
+        if (is_first || now_ms() >= journal->scan_at_ms)
+            tells = adopt(journal, is_first);
+        tells = make_wanted(journal) || tells;
+        follow(journal);
+        if (is_unsynced(journal) && now_ms() >= journal->sync_at_ms)
+            sync_files(journal);
+        if (tells)
+            journal->options.changed(journal->options.context);
+        uv_mutex_lock(&journal->mutex);
+        const uint64_t now = now_ms(), next = next_ms(journal);
+        journal->is_idle = !is_unsynced(journal);
+        if (!journal->is_closing && !has_work(journal) && next > now)
+            uv_cond_timedwait(&journal->wake, &journal->mutex, (next - now) * 1000000);
+        is_closing = journal->is_closing;
+        uv_mutex_unlock(&journal->mutex);
+    }
+    delete_done(journal);
+    follow(journal);
+    if (is_unsynced(journal))
+        sync_files(journal);
+}
+
+/* ---- The owner ---- */
+
+static void name_lock(const oa_journal *journal,
+                      char name[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)]) {
+    snprintf(name, OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX),
+             "%s" OA_JOURNAL_LOCK_SUFFIX, journal->name);
+}
+
+static void choose_name(oa_journal *journal) {
+    fill_random(journal->id, sizeof(journal->id));
+    int len = snprintf(journal->name, sizeof(journal->name), "%016" PRIx64 "-",
+                       journal->options.key_mark);
+    for (size_t i = 0; i < sizeof(journal->id); i++)
+        len += snprintf(journal->name + len, sizeof(journal->name) - (size_t)len, "%02x",
+                        (unsigned char)journal->id[i]);
+}
+
+/* Unmap everything, and give the locks back. Segments that nobody wrote to go, and our lock with
+ * the last file. Takes the journal. */
+static void give_up(oa_journal *journal) {
+    char lock[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
+    bool is_empty = true;
+    while (journal->all != NULL) {
+        oa_journal_file *file = journal->all;
+        journal->all = file->later;
+        const bool is_blank = file->from == NULL && file->mapped.bytes[0] == '\0';
+        is_empty = is_empty && (is_blank || file->from != NULL);
+        if (is_blank)
+            unlinkat(journal->directory, file->name, 0);
+        oa_mapped_close(&file->mapped);
+        free(file);
+    }
+    oa_adopter_clear(&journal->adopter);
+    name_lock(journal, lock);
+    if (journal->lock >= 0 && is_empty)
+        unlinkat(journal->directory, lock, 0);
+    if (journal->lock >= 0)
+        close(journal->lock);
+    if (journal->directory >= 0)
+        close(journal->directory);
+    free(journal);
+}
+
+/* Take our lock, and make a first segment: whether that works here is found out best this way. */
+static bool begin(oa_journal *journal, const char **why) {
+    char lock[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
+    choose_name(journal);
+    name_lock(journal, lock);
+    oa_adopter_init(&journal->adopter, journal->directory, journal->name);
+    journal->sees_others = oa_adopter_sees_others(&journal->adopter);
+    journal->lock = oa_directory_create_lock(journal->directory, lock);
+    if (journal->lock < 0) {
+        *why = strerror(errno);
+        return false;
+    }
+    oa_journal_file *file = make_file(journal, OA_SEGMENT_BYTES, why);
+    if (file == NULL)
+        return false;
+    add_to_all(journal, file);
+    oa_journal_list_push(&journal->ready, file);
+    return true;
+}
+
+oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
+                          char message[OA_JOURNAL_MESSAGE_BYTES]) {
+    const char *why = NULL;
+    oa_journal *journal = calloc(1, sizeof(*journal));
+    if (journal == NULL)
+        return OA_NOMEM;
+    journal->options = *options;
+    journal->options.directory = NULL;
+    journal->lock = -1;
+    oa_journal_list_init(&journal->ready);
+    oa_journal_list_init(&journal->done);
+    read_boot(journal->boot);
+    journal->directory = oa_directory_open(options->directory, message);
+    if (journal->directory < 0) {
+        free(journal);
+        return OA_UNAVAILABLE;
+    }
+    if (begin(journal, &why)) {
+        uv_mutex_init(&journal->mutex);
+        uv_cond_init(&journal->wake);
+        if (uv_thread_create(&journal->thread, run, journal) == 0) {
+            *out = journal;
+            return OA_OK;
+        }
+        why = "no thread can be started";
+        uv_cond_destroy(&journal->wake);
+        uv_mutex_destroy(&journal->mutex);
+    }
+    snprintf(message, OA_JOURNAL_MESSAGE_BYTES, "no spool can be kept in %.100s: %s",
+             options->directory, why);
+    give_up(journal);
+    return OA_UNAVAILABLE;
+}
+
+void oa_journal_close(oa_journal *journal) {
+    uv_mutex_lock(&journal->mutex);
+    journal->is_closing = true;
+    uv_cond_signal(&journal->wake);
+    uv_mutex_unlock(&journal->mutex);
+    uv_thread_join(&journal->thread);
+    uv_cond_destroy(&journal->wake);
+    uv_mutex_destroy(&journal->mutex);
+    give_up(journal);
+}
+
+bool oa_journal_sees_others(const oa_journal *journal) { return journal->sees_others; }
+
+/* Move a line that is to be told. */
+static bool take_line(oa_journal_item *out, oa_journal_kind kind, char *line) {
+    if (line[0] == '\0')
+        return false;
+    out->kind = kind;
+    snprintf(out->message, sizeof(out->message), "%s", line);
+    line[0] = '\0';
+    return true;
+}
+
+static bool take_flag(oa_journal_item *out, oa_journal_kind kind, bool *flag) {
+    const bool takes = *flag;
+    if (takes)
+        out->kind = kind;
+    *flag = false;
+    return takes;
+}
+
+bool oa_journal_take(oa_journal *journal, oa_journal_item *out) {
+    uv_mutex_lock(&journal->mutex);
+    oa_journal_file *file = oa_journal_list_pop(&journal->ready);
+    out->file = file;
+    if (file != NULL)
+        out->kind = file->from == NULL ? OA_JOURNAL_FRESH : OA_JOURNAL_FOUND;
+    const bool takes = file != NULL || take_line(out, OA_JOURNAL_STRANGE, journal->strange) ||
+                       take_flag(out, OA_JOURNAL_SCANNED, &journal->tells_scanned) ||
+                       take_line(out, OA_JOURNAL_FAILED, journal->failure) ||
+                       take_flag(out, OA_JOURNAL_WORKS, &journal->tells_works);
+    uv_mutex_unlock(&journal->mutex);
+    return takes;
+}
+
+void oa_journal_note(oa_journal *journal, oa_journal_position position, size_t wanted) {
+    uv_mutex_lock(&journal->mutex);
+    const oa_journal_position *before = &journal->position;
+    const bool moves = position.end != before->end || position.reading != before->reading;
+    if (position.end != before->end)
+        journal->ready_to = 0;
+    const bool nears = position.end != NULL &&
+                       position.end_at + AHEAD_BYTES / 2 > journal->ready_to &&
+                       journal->ready_to < position.end->mapped.size;
+    const bool wants = wanted != journal->wanted && wanted > 0;
+    const bool begins = journal->is_idle && position.end_at != before->end_at;
+    journal->position = position;
+    journal->wanted = wanted;
+    if (moves || nears || wants || begins)
+        uv_cond_signal(&journal->wake);
+    uv_mutex_unlock(&journal->mutex);
+}
+
+void oa_journal_done(oa_journal *journal, oa_journal_file *file) {
+    uv_mutex_lock(&journal->mutex);
+    if (journal->position.end == file)
+        journal->position.end = NULL;
+    if (journal->position.reading == file)
+        journal->position.reading = NULL;
+    oa_journal_list_push(&journal->done, file);
+    uv_cond_signal(&journal->wake);
+    uv_mutex_unlock(&journal->mutex);
+}

@@ -1,0 +1,80 @@
+/*
+ * journal.h: the files of a spool (spool.h), and the thread that looks after them: it makes
+ * segments, writes them to the disk, adopts what other processes left, and deletes what is settled.
+ *
+ * Thread: the owner's. No function here waits for a disk, except for oa_journal_open() and
+ * oa_journal_close().
+ */
+#ifndef OA_HOST_SPOOL_JOURNAL_H
+#define OA_HOST_SPOOL_JOURNAL_H
+
+#include "files.h"
+
+typedef struct oa_journal oa_journal;
+
+typedef struct oa_journal_options {
+    const char *directory; /* see oa_directory_open() */
+    uint64_t key_mark;
+    uint64_t max_bytes; /* of segments, those that are adopted included */
+    uint64_t
+        sync_interval_ms; /* after which what was written survives the machine, too; 0: never */
+    uint64_t scan_interval_ms; /* after which journals without an owner are looked for again */
+    void *context;
+    void (*changed)(void *context); /* take items soon; called on the journal's thread */
+} oa_journal_options;
+
+enum { OA_JOURNAL_MESSAGE_BYTES = OA_DIRECTORY_MESSAGE_BYTES };
+
+/*
+ * Open a journal in a directory, and begin to look for others.
+ *
+ * Ownership: copies the options; returns *out owned. Errors: OA_NOMEM; OA_UNAVAILABLE, with a line
+ * in `message` that says why and what to do. Cost: about 0.5 ms.
+ */
+oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
+                          char message[OA_JOURNAL_MESSAGE_BYTES])
+    __attribute__((warn_unused_result));
+
+/*
+ * Take the journal. Segments that were written and are not done stay, for whoever adopts them.
+ * Cost: a write to the disk, if there is a sync interval.
+ */
+void oa_journal_close(oa_journal *journal);
+
+/* Whether there are journals of other processes, alive or not: until OA_JOURNAL_SCANNED, what they
+ * hold may come before all else. */
+bool oa_journal_sees_others(const oa_journal *journal);
+
+typedef enum oa_journal_kind {
+    OA_JOURNAL_FRESH,   /* a segment to be written */
+    OA_JOURNAL_FOUND,   /* a segment that was adopted, in order */
+    OA_JOURNAL_SCANNED, /* there are no more, of those that were there at the beginning */
+    OA_JOURNAL_STRANGE, /* a file was left alone: see `message` */
+    OA_JOURNAL_FAILED,  /* no segment can be made, or written to the disk: see `message` */
+    OA_JOURNAL_WORKS,   /* one can be made again */
+} oa_journal_kind;
+
+typedef struct oa_journal_item {
+    oa_journal_kind kind;
+    oa_journal_file *file; /* with its bytes and head; lent until oa_journal_done() or _close() */
+    char message[OA_JOURNAL_MESSAGE_BYTES];
+} oa_journal_item;
+
+/* Take what the journal's thread has to tell; false: nothing. */
+bool oa_journal_take(oa_journal *journal, oa_journal_item *out);
+
+/* Where the owner is: what is around there is kept in memory, and ready to be written. */
+typedef struct oa_journal_position {
+    oa_journal_file *end; /* entries are appended there; NULL: nowhere */
+    size_t end_at;
+    oa_journal_file *reading; /* is read back; NULL: none is */
+} oa_journal_position;
+
+/* Tell the position, and ask for a segment of `wanted` bytes, or for none (0). Once in a turn of
+ * the owner is enough. Cost: a mutex that nobody holds for long. */
+void oa_journal_note(oa_journal *journal, oa_journal_position position, size_t wanted);
+
+/* Everything in a segment is settled: have its file deleted. */
+void oa_journal_done(oa_journal *journal, oa_journal_file *file);
+
+#endif

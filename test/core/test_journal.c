@@ -1,0 +1,425 @@
+/*
+ * host/spool: journals in real files, of processes that are killed.
+ */
+#include "../../src/host/spool/journal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+#include "spool.h"
+#include "support.h"
+
+enum { FLAGS = 5, MARK = 77 };
+
+static char directory[64];
+
+static int make_directory(void **state) {
+    (void)state;
+    const char *base = getenv("TMPDIR");
+    snprintf(directory, sizeof(directory), "%s/oa-journal-XXXXXX", base != NULL ? base : "/tmp");
+    return mkdtemp(directory) == NULL;
+}
+
+static int files_there(const char *suffix) {
+    DIR *listing = must(opendir(directory));
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
+        count += strstr(entry->d_name, suffix) != NULL;
+    closedir(listing);
+    return count;
+}
+
+static int remove_directory(void **state) {
+    (void)state;
+    DIR *listing = must(opendir(directory));
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
+        unlinkat(dirfd(listing), entry->d_name, 0);
+    closedir(listing);
+    return rmdir(directory);
+}
+
+/* A host with a spool, as uv.c is one. */
+typedef struct process {
+    oa_journal *journal;
+    oa_spool *spool;
+    oa_hash_key key;
+    oa_variant_style style;
+    oa_variant *variants[FLAGS];
+    uv_sem_t changed;
+    size_t found;
+    bool is_scanned;
+    char failure[OA_JOURNAL_MESSAGE_BYTES];
+    char strange[OA_JOURNAL_MESSAGE_BYTES];
+    int works;
+} process;
+
+static void on_changed(void *context) {
+    process *p = context;
+    uv_sem_post(&p->changed);
+}
+
+static oa_journal_options options_of(process *p) {
+    return (oa_journal_options){
+        .directory = directory,
+        .key_mark = MARK,
+        .max_bytes = UINT64_C(1) << 30,
+        .scan_interval_ms = 60 * 1000,
+        .context = p,
+        .changed = on_changed,
+    };
+}
+
+static void take_items(process *p) {
+    oa_journal_item item;
+    while (oa_journal_take(p->journal, &item)) {
+        oa_journal_file *file = item.file;
+        switch (item.kind) {
+        case OA_JOURNAL_FRESH:
+            assert_int_equal(
+                oa_spool_give(p->spool, file, file->mapped.bytes, file->mapped.size, &file->head),
+                OA_OK);
+            break;
+        case OA_JOURNAL_FOUND:
+            assert_int_equal(oa_spool_find(p->spool, file, file->mapped.bytes, file->mapped.size),
+                             OA_OK);
+            p->found++;
+            break;
+        case OA_JOURNAL_SCANNED:
+            p->is_scanned = true;
+            break;
+        case OA_JOURNAL_STRANGE:
+            memcpy(p->strange, item.message, sizeof(p->strange));
+            break;
+        case OA_JOURNAL_FAILED:
+            memcpy(p->failure, item.message, sizeof(p->failure));
+            break;
+        case OA_JOURNAL_WORKS:
+            p->works++;
+            break;
+        }
+    }
+}
+
+static void host_turn(process *p) {
+    take_items(p);
+    for (void *done; (done = oa_spool_next_done(p->spool)) != NULL;)
+        oa_journal_done(p->journal, done);
+    const oa_spool_position where = oa_spool_where(p->spool);
+    const oa_journal_position position = {where.end, where.end_at, where.reading};
+    oa_journal_note(p->journal, position, oa_spool_wants(p->spool));
+}
+
+static void until_scanned(process *p) {
+    for (host_turn(p); !p->is_scanned; host_turn(p))
+        uv_sem_wait(&p->changed);
+}
+
+static process *process_with(const oa_journal_options *options, process *p) {
+    char message[OA_JOURNAL_MESSAGE_BYTES] = "";
+    oa_hash_key_init(&p->key, str("key"));
+    p->style = (oa_variant_style){&p->key, str(""), false};
+    for (size_t i = 0; i < FLAGS; i++) {
+        const char flag[] = {(char)('a' + i), '\0'};
+        assert_int_equal(
+            oa_variant_new(&p->style, str(flag), str("v"), str(NULL), true, &p->variants[i]),
+            OA_OK);
+    }
+    uv_sem_init(&p->changed, 0);
+    assert_int_equal(oa_spool_new(&p->spool), OA_OK);
+    if (oa_journal_open(options, &p->journal, message) != OA_OK)
+        fail_msg("%s", message);
+    return p;
+}
+
+static process *process_new(void) {
+    process *p = must(calloc(1, sizeof(*p)));
+    const oa_journal_options options = options_of(p);
+    return process_with(&options, p);
+}
+
+static void process_end(process *p) {
+    oa_spool_end(p->spool);
+    host_turn(p);
+    oa_journal_close(p->journal);
+    oa_spool_free(p->spool);
+    for (size_t i = 0; i < FLAGS; i++)
+        oa_variant_unref(p->variants[i]);
+    uv_sem_destroy(&p->changed);
+    free(p);
+}
+
+static oa_status write_one(process *p, uint64_t number, bool in_memory, oa_place *place) {
+    char user[24];
+    snprintf(user, sizeof(user), "user-%" PRIu64, number);
+    const oa_entry entry = {.time_ms = (int64_t)number, .strings = {str(user)}};
+    return oa_spool_write(p->spool, p->variants[number % FLAGS], &entry, in_memory, place);
+}
+
+/* Read the next one; settles it. Returns its number, or UINT64_MAX when all is read. */
+static uint64_t read_one(process *p) {
+    oa_spool_entry read;
+    oa_status status;
+    if (!oa_spool_peek(p->spool, &p->style, &read, &status))
+        return UINT64_MAX;
+    assert_int_equal(status, OA_OK);
+    oa_spool_advance(p->spool);
+    const uint64_t number = (uint64_t)read.entry.time_ms;
+    assert_int_equal(read.variant->flag_key.data[0], 'a' + (char)(number % FLAGS));
+    oa_spool_settle(p->spool, read.place);
+    return number;
+}
+
+static void an_end_with_nothing_left_leaves_nothing(void **state) {
+    (void)state;
+    process *p = process_new();
+    until_scanned(p);
+    assert_int_equal(files_there(".lock"), 1);
+    oa_place place;
+    for (uint64_t number = 0; number < 50000; number++) {
+        while (write_one(p, number, true, &place) != OA_OK)
+            host_turn(p); /* the thread makes more */
+        oa_spool_settle(p->spool, place);
+    }
+    process_end(p);
+    assert_int_equal(files_there("-"), 0);
+}
+
+static void files_are_private(void **state) {
+    (void)state;
+    process *p = process_new();
+    until_scanned(p);
+    DIR *listing = must(opendir(directory));
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
+        struct stat found;
+        if (entry->d_name[0] == '.')
+            continue;
+        assert_int_equal(fstatat(dirfd(listing), entry->d_name, &found, 0), 0);
+        assert_int_equal(found.st_mode & 0777, 0600);
+    }
+    closedir(listing);
+    process_end(p);
+}
+
+static void a_directory_that_cannot_be_a_spool_is_told(void **state) {
+    (void)state;
+    char message[OA_JOURNAL_MESSAGE_BYTES] = "";
+    oa_journal *journal = NULL;
+    process p;
+    oa_journal_options options = options_of(&p);
+    assert_int_equal(chmod(directory, 0755), 0);
+    assert_int_equal(oa_journal_open(&options, &journal, message), OA_UNAVAILABLE);
+    assert_non_null(strstr(message, "chmod 700"));
+    assert_int_equal(chmod(directory, 0700), 0);
+    options.directory = "/proc/self";
+    assert_int_equal(oa_journal_open(&options, &journal, message), OA_UNAVAILABLE);
+    options.directory = "/nowhere";
+    assert_int_equal(oa_journal_open(&options, &journal, message), OA_UNAVAILABLE);
+    assert_non_null(strstr(message, "No such file"));
+    options.directory = directory;
+    options.max_bytes = 1000;
+    assert_int_equal(oa_journal_open(&options, &journal, message), OA_UNAVAILABLE);
+    assert_non_null(strstr(message, "maxBytes"));
+    assert_int_equal(files_there("-"), 0);
+}
+
+static void a_full_spool_is_told_once_and_works_again(void **state) {
+    (void)state;
+    process *p = must(calloc(1, sizeof(*p)));
+    oa_journal_options options = options_of(p);
+    options.max_bytes = 2 * OA_SEGMENT_BYTES;
+    process_with(&options, p);
+    until_scanned(p);
+    oa_place place;
+    uint64_t count = 0;
+    while (p->failure[0] == '\0') {
+        if (write_one(p, count, false, &place) == OA_OK)
+            count++;
+        else
+            host_turn(p);
+    }
+    assert_non_null(strstr(p->failure, "maxBytes"));
+    for (uint64_t number = 0; number < count; number++)
+        assert_int_equal(read_one(p), number);
+    assert_int_equal(read_one(p), UINT64_MAX);
+    assert_int_equal(p->works, 0); /* it is tried again in ten seconds */
+    process_end(p);
+    assert_int_equal(files_there("-"), 0);
+}
+
+/* What a child that is killed has done. */
+typedef struct progress {
+    _Atomic uint64_t written;
+    _Atomic uint64_t settled;
+} progress;
+
+/* Write, settle what is a hundred behind, and be killed. */
+static void be_killed(progress *shared, uint64_t from) {
+    process *p = process_new();
+    enum { BEHIND = 100 };
+    static oa_place places[BEHIND];
+    /* What was found is read first, so that all are in order. */
+    until_scanned(p);
+    uint64_t number = from;
+    for (;; number++) {
+        host_turn(p);
+        const bool in_memory = !oa_spool_is_behind(p->spool);
+        oa_place place;
+        while (write_one(p, number, in_memory, &place) != OA_OK)
+            host_turn(p);
+        atomic_store(&shared->written, number + 1);
+        if (!in_memory)
+            continue;
+        if (places[number % BEHIND].segment != NULL) {
+            atomic_store(&shared->settled, number - BEHIND + 1);
+            oa_spool_settle(p->spool, places[number % BEHIND]);
+        }
+        places[number % BEHIND] = place;
+    }
+}
+
+static void what_was_written_survives_a_kill(void **state) {
+    (void)state;
+    progress *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared != MAP_FAILED);
+    uint64_t dice = 11, total = 0;
+    for (int round = 0; round < 40; round++) {
+        atomic_store(&shared->written, 0);
+        atomic_store(&shared->settled, 0);
+        const pid_t child = fork();
+        if (child == 0)
+            be_killed(shared, 0);
+        while (atomic_load(&shared->written) == 0)
+            usleep(100);
+        usleep((useconds_t)draw_below(&dice, 20000));
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+
+        process *p = process_new();
+        until_scanned(p);
+        assert_true(p->found > 0);
+        const uint64_t written = atomic_load(&shared->written);
+        const uint64_t settled = atomic_load(&shared->settled);
+        uint64_t first = read_one(p);
+        assert_true(first == settled || first + 1 == settled); /* the last one may not be marked */
+        uint64_t next = first + 1;
+        for (uint64_t number; (number = read_one(p)) != UINT64_MAX; next++)
+            assert_int_equal(number, next);
+        assert_true(next >= written && next <= written + 1); /* or written, and not counted */
+        total += next;
+        oa_spool_stats stats;
+        oa_spool_stats_get(p->spool, &stats);
+        assert_int_equal(stats.missing, 0);
+        process_end(p);
+        assert_int_equal(files_there("-"), 0);
+    }
+    assert_true(total > 10000);
+    munmap(shared, sizeof(*shared));
+}
+
+static void adopt_and_be_killed(int ready) {
+    process *p = process_new();
+    until_scanned(p);
+    const char found = p->found > 0 ? 'f' : 'n';
+    if (found == 'f')
+        for (int i = 0; i < 10; i++)
+            read_one(p);
+    if (write(ready, &found, 1) == 1)
+        pause();
+    _exit(1);
+}
+
+/* Of eight processes one adopts, and when it is killed, too, the next one goes on. */
+static void one_process_adopts_and_may_be_killed_too(void **state) {
+    (void)state;
+    enum { CHILDREN = 8, COUNT = 1000 };
+    process *p = process_new();
+    until_scanned(p);
+    oa_place place;
+    const pid_t first = fork();
+    if (first == 0) {
+        process *child = process_new();
+        until_scanned(child);
+        for (uint64_t number = 0; number < COUNT; number++)
+            if (write_one(child, number, true, &place) != OA_OK)
+                _exit(2);
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(first, NULL, 0), first);
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    pid_t children[CHILDREN];
+    for (int i = 0; i < CHILDREN; i++)
+        if ((children[i] = fork()) == 0)
+            adopt_and_be_killed(pipes[1]);
+    int adopters = 0;
+    for (int i = 0; i < CHILDREN; i++) {
+        char found;
+        assert_int_equal(read(pipes[0], &found, 1), 1);
+        adopters += found == 'f';
+    }
+    assert_int_equal(adopters, 1);
+    for (int i = 0; i < CHILDREN; i++) {
+        kill(children[i], SIGKILL);
+        assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
+    }
+    process *heir = process_new();
+    until_scanned(heir);
+    for (uint64_t number = 10; number < COUNT; number++)
+        assert_int_equal(read_one(heir), number);
+    assert_int_equal(read_one(heir), UINT64_MAX);
+    process_end(heir);
+    process_end(p);
+    assert_int_equal(files_there("-"), 0);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+static void what_is_strange_is_left_alone(void **state) {
+    (void)state;
+    char name[160];
+    const char *const id = "000000000000004d-0123456789abcdef0123456789abcdef";
+    static char page[3 * OA_SEGMENT_PAGE_BYTES] = "rubbish";
+    snprintf(name, sizeof(name), "%s/%s.lock", directory, id);
+    int fd = open(name, O_CREAT | O_RDWR, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(name, sizeof(name), "%s/%s-00000001.journal", directory, id);
+    fd = open(name, O_CREAT | O_RDWR, 0600);
+    assert_int_equal(write(fd, page, sizeof(page)), sizeof(page));
+    close(fd);
+    snprintf(name, sizeof(name), "%s/%s-00000002.journal", directory, id); /* was being made */
+    fd = open(name, O_CREAT | O_RDWR, 0600);
+    close(fd);
+    process *p = process_new();
+    until_scanned(p);
+    assert_non_null(strstr(p->strange, "00000001.journal was left alone"));
+    assert_int_equal(p->found, 0);
+    process_end(p);
+    assert_int_equal(files_there("00000001.journal"), 1);
+    assert_int_equal(files_there("00000002.journal"), 0);
+    assert_int_equal(files_there(".lock"), 1);
+}
+
+int main(void) {
+#define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+    const struct CMUnitTest tests[] = {
+        IN_DIRECTORY(an_end_with_nothing_left_leaves_nothing),
+        IN_DIRECTORY(files_are_private),
+        IN_DIRECTORY(a_directory_that_cannot_be_a_spool_is_told),
+        IN_DIRECTORY(a_full_spool_is_told_once_and_works_again),
+        IN_DIRECTORY(what_was_written_survives_a_kill),
+        IN_DIRECTORY(one_process_adopts_and_may_be_killed_too),
+        IN_DIRECTORY(what_is_strange_is_left_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
