@@ -342,8 +342,6 @@ static void adopt_and_be_killed(int ready) {
 static void one_process_adopts_and_may_be_killed_too(void **state) {
     (void)state;
     enum { CHILDREN = 8, COUNT = 1000 };
-    process *p = process_new();
-    until_scanned(p);
     oa_place place;
     const pid_t first = fork();
     if (first == 0) {
@@ -378,7 +376,6 @@ static void one_process_adopts_and_may_be_killed_too(void **state) {
         assert_int_equal(read_one(heir), number);
     assert_int_equal(read_one(heir), UINT64_MAX);
     process_end(heir);
-    process_end(p);
     assert_int_equal(files_there("-"), 0);
     close(pipes[0]);
     close(pipes[1]);
