@@ -65,6 +65,7 @@ function nativeOptions(options, log) {
     reportDrops: options.onDrop !== null || channels.drop.hasSubscribers,
     dedupe: options.dedupe !== null,
     store: Boolean(options.dedupe?.store),
+    spool: false,
     minIdLength: options.minIdLength,
     flushQueueSize: options.flushQueueSize,
     flushMaxRetries: options.flushMaxRetries,

@@ -42,6 +42,7 @@
         '../core/hash.c',
         '../core/health.c',
         '../core/huffman.c',
+        '../core/intake.c',
         '../core/lane.c',
         '../core/mem.c',
         '../core/notices.c',

@@ -10,6 +10,7 @@
 
 #include "backoff.h"
 #include "drop.h"
+#include "intake.h"
 #include "state.h"
 #include "verdict.h"
 
@@ -17,6 +18,8 @@ enum {
     HOLD_MS = 1000,   /* after a flush that aborted: time to be frozen, or to exit */
     LOOK_AHEAD = 100, /* records of the queue that may be another user's */
 };
+
+static const char OPTED_OUT[] = "the dispatcher is opted out, and what it held is deleted";
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
@@ -81,7 +84,8 @@ static bool is_careful(const oa_dispatcher *d) {
 /* When the next attempt may start: now at the earliest, UINT64_MAX when there is nothing to
  * send, or what is out has to come back before. */
 static uint64_t send_due_ms(const oa_dispatcher *d, oa_now now) {
-    if (d->phase > OA_PHASE_CLOSING || d->is_cancelled || (d->lanes.out_count > 0 && is_careful(d)))
+    if (d->phase > OA_PHASE_CLOSING || d->is_cancelled || d->purges ||
+        (d->lanes.out_count > 0 && is_careful(d)))
         return UINT64_MAX;
     uint64_t due_ms = UINT64_MAX;
     OA_EACH_LANE (lane, &d->lanes)
@@ -102,6 +106,7 @@ uint64_t oa_dispatcher_next_due(const oa_dispatcher *d, oa_now now) {
         return UINT64_MAX;
     uint64_t due_ms = least(send_due_ms(d, now), oa_flushes_deadline(&d->flushes));
     due_ms = least(due_ms, oa_drop_expiry_ms(d, now));
+    due_ms = least(due_ms, oa_intake_due_ms(d, now));
     OA_EACH_LANE (lane, &d->lanes)
         if (!lane->is_out)
             due_ms = least(due_ms, oa_park_due_ms(&lane->park));
@@ -334,11 +339,17 @@ void oa_dispatcher_give_back(oa_dispatcher *d, oa_now now, oa_attempt *attempt) 
     }
 }
 
+/* When something may be sent, or is at least read back, so that it may be. */
+static uint64_t way_out_ms(const oa_dispatcher *d, oa_now now) {
+    const bool is_held = d->is_held && d->disk_count > 0;
+    return is_held ? now.monotonic_ms : least(send_due_ms(d, now), oa_intake_due_ms(d, now));
+}
+
 /* When something may happen to what is pending: now at the earliest. */
 static uint64_t next_chance_ms(const oa_dispatcher *d, oa_now now) {
     if (d->lanes.out_count > 0 && now.monotonic_ms < d->close_deadline_ms)
         return now.monotonic_ms;
-    return most(least(send_due_ms(d, now), oa_lanes_park_due_ms(&d->lanes)), now.monotonic_ms);
+    return most(least(way_out_ms(d, now), oa_lanes_park_due_ms(&d->lanes)), now.monotonic_ms);
 }
 
 /* Once all is settled, or the deadline has passed and nothing is out: give everything back. */
@@ -349,7 +360,7 @@ static void finish_closing(oa_dispatcher *d, oa_now now) {
         cancel(d);
         return;
     }
-    if (!oa_drop_some(d, OA_DROP_CLOSED, "the dispatcher was closed before delivery")) {
+    if (!oa_drop_rest(d, "the dispatcher was closed before delivery")) {
         d->soon = true; /* a full queue would hold an event loop for a second */
         return;
     }
@@ -358,6 +369,9 @@ static void finish_closing(oa_dispatcher *d, oa_now now) {
         oa_body_clear(&lane->attempt.body);
     }
     d->phase = OA_PHASE_CLOSED;
+    oa_flushes_expire(&d->flushes);
+    if (d->spool != NULL)
+        oa_spool_end(d->spool);
     oa_exposure_free(d->exposure);
     d->exposure = NULL;
     oa_arena_clear(&d->arena);
@@ -365,7 +379,7 @@ static void finish_closing(oa_dispatcher *d, oa_now now) {
 
 /* The sequence number of what waits longest outside of the park; UINT64_MAX when nothing does. */
 static uint64_t first_seq(const oa_dispatcher *d) {
-    uint64_t first = UINT64_MAX;
+    uint64_t first = oa_intake_first_seq(d);
     OA_EACH_LANE (lane, &d->lanes) {
         const oa_record *front = oa_queue_peek(&lane->queue);
         if (lane->ready.record_count > 0 || lane->park.aside_count > 0)
@@ -381,7 +395,7 @@ static void end_flushes(oa_dispatcher *d, oa_now now) {
         .now_ms = now.monotonic_ms,
         .is_out = d->lanes.out_count > 0,
         .first_seq = first_seq(d),
-        .send_at_ms = send_due_ms(d, now),
+        .send_at_ms = way_out_ms(d, now),
         .parked_at_ms = oa_lanes_park_due_ms(&d->lanes),
     };
     const bool freezes = oa_flushes_finish(&d->flushes, &prospect);
@@ -399,7 +413,10 @@ void oa_dispatcher_step(oa_dispatcher *d, oa_now now) {
     OA_EACH_LANE (lane, &d->lanes)
         if (!lane->is_out)
             oa_park_release(&lane->park, now.monotonic_ms, &lane->ready);
+    oa_intake_read(d, now);
     if (!oa_drop_expired(d, now))
+        d->soon = true;
+    if (d->purges && d->lanes.out_count == 0 && !oa_drop_some(d, OA_DROP_OPTED_OUT, OPTED_OUT))
         d->soon = true;
     if (d->phase == OA_PHASE_CLOSING)
         finish_closing(d, now);

@@ -5,12 +5,15 @@
 #include <string.h>
 
 #include "amplitude/ids.h"
-#include "backoff.h"
 #include "drop.h"
+#include "intake.h"
 #include "mem.h"
 #include "state.h"
 
 enum { FIRST_VARIANTS = 32 };
+
+/* With a journal, what other processes left has the numbers below. */
+#define FIRST_OWN_SEQ (UINT64_C(1) << 40)
 
 static void copy_options(oa_dispatcher *d, const oa_config *config) {
     d->opt_out = config->opt_out;
@@ -26,6 +29,8 @@ static void copy_options(oa_dispatcher *d, const oa_config *config) {
     d->chance.state = config->seed;
     oa_hash_key_init(&d->hash_key, config->api_key);
     oa_arena_init(&d->arena, config->max_queue_bytes);
+    d->arena.keeps_places = config->spool;
+    d->next_seq = config->spool ? FIRST_OWN_SEQ : 0;
     oa_flushes_init(&d->flushes);
     oa_fit_init(&d->fit, config->max_body_bytes);
     oa_notices_init(&d->notices, config);
@@ -75,9 +80,13 @@ static oa_status make_parts(oa_dispatcher *d, const oa_config *config) {
                                  config->dedupe_max_entries, &d->exposure);
     if (status == OA_OK && config->dedupe && config->store)
         oa_exposure_share(d->exposure);
+    if (status == OA_OK && config->spool)
+        status = oa_spool_new(&d->spool);
     /* Without de-duplication ids must be unique across processes; with it, the same in all of
-     * them. */
-    const uint64_t nonce = config->dedupe ? 0 : oa_chance_next(&d->chance);
+     * them, and with a journal the same in the process that goes on with it. */
+    const uint64_t unique = config->dedupe ? 0 : oa_chance_next(&d->chance);
+    const uint64_t nonce = config->spool ? 0 : unique;
+    d->first_occurrence = config->spool ? unique : 0;
     if (status == OA_OK)
         status = oa_frame_new(config, &d->hash_key, nonce, &d->frame);
     if (status == OA_OK)
@@ -112,6 +121,7 @@ void oa_dispatcher_free(oa_dispatcher *d) {
     oa_flushes_clear(&d->flushes);
     oa_exposure_free(d->exposure);
     oa_lanes_free(&d->lanes);
+    oa_spool_free(d->spool);
     oa_frame_free(d->frame);
     oa_arena_clear(&d->arena);
     oa_mem_free(d->property_prefix);
@@ -179,40 +189,6 @@ static oa_status refuse(oa_dispatcher *d, oa_now now, oa_variant *variant,
     return status;
 }
 
-static uint8_t count_events(const oa_dispatcher *d, const oa_record *before,
-                            const oa_record *record) {
-    if (record->rendered)
-        return oa_frame_count_rendered(d->frame, record);
-    return before != NULL && oa_record_same_user(before, record) ? d->event_counts.next
-                                                                 : d->event_counts.first;
-}
-
-/* Account for a record that was appended behind `before`. Returns whether the next due moment may
- * be closer. */
-static bool stored(oa_dispatcher *d, oa_lane *lane, oa_now now, oa_record *record,
-                   const oa_record *before) {
-    record->seq = d->next_seq++;
-    if (!record->recheck)
-        record->events = count_events(d, before, record) & 3u;
-    d->stats.accepted++;
-    d->stats.pending++;
-    const bool was_below = lane->queue_events < d->flush_queue_size;
-    lane->queue_events += record->events;
-    if (before == NULL) {
-        lane->front_since_at_ms = now.monotonic_ms;
-        lane->interval_ms = oa_backoff_spread_ms(d->flush_interval_ms, oa_chance_next(&d->chance));
-    }
-    if (d->created_at_ms == 0)
-        d->created_at_ms = now.monotonic_ms;
-    if (lane->is_out)
-        return false; /* the step after the attempt looks at the queue anyway */
-    /* It may be what is tried before the back-off ends: see deliver.c. */
-    if (d->health.trouble != OA_TROUBLE_NONE && oa_lanes_parked_users(&d->lanes) > 0 &&
-        oa_health_fresh_at_ms(&d->health) != UINT64_MAX)
-        return true;
-    return before == NULL || (was_below && lane->queue_events >= d->flush_queue_size);
-}
-
 oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decision, oa_wake *wake) {
     *wake = OA_WAKE_NOT;
     if (decision->variant_id >= d->variant_count ||
@@ -236,7 +212,8 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
         return refuse(d, now, variant, decision, NULL, OA_OPTED_OUT, OA_DROP_OPTED_OUT, wake);
 
     const uint32_t value = (uint32_t)variant->content.low;
-    oa_sighting seen = {{(uint32_t)(d->next_seq >> 32), (uint32_t)d->next_seq}, false, false};
+    const uint64_t number = d->first_occurrence + d->next_seq;
+    oa_sighting seen = {{(uint32_t)(number >> 32), (uint32_t)number}, false, false};
     if (d->exposure != NULL) {
         status =
             oa_exposure_note(d->exposure, identity, variant->flag_hash, value, now.wall_ms, &seen);
@@ -245,10 +222,16 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
             return status;
         }
     }
-    oa_lane *lane = oa_lanes_find(&d->lanes, identity);
-    const oa_record *before = oa_queue_last(&lane->queue);
-    oa_record *record = NULL;
-    if (oa_queue_append(&lane->queue, variant, decision, &record) != OA_OK) {
+    const oa_arrival arrival = {
+        .variant = variant,
+        .decision = decision,
+        .time_ms = now.wall_ms,
+        .occurrence = seen.occurrence,
+        .property_only = seen.is_stale,
+        .recheck = seen.is_repeat && d->has_store,
+    };
+    bool comes_closer = false;
+    if (oa_intake_accept(d, now, identity, &arrival, &comes_closer) != OA_OK) {
         if (d->exposure != NULL)
             oa_exposure_forget(d->exposure, identity, variant->flag_hash, value, &seen);
         if (seen.is_repeat) { /* nothing that counts is lost, and the next one tries again */
@@ -258,12 +241,7 @@ oa_status oa_dispatcher_record(oa_dispatcher *d, oa_now now, oa_decision *decisi
         return refuse(d, now, variant, decision, &seen.occurrence, OA_QUEUE_FULL,
                       OA_DROP_QUEUE_FULL, wake);
     }
-    record->time_ms = now.wall_ms;
-    record->occurrence = seen.occurrence;
-    record->property_only = seen.is_stale;
-    record->recheck = seen.is_repeat && d->has_store;
-    if (stored(d, lane, now, record, before))
-        *wake = OA_WAKE_TIMER;
+    *wake = comes_closer ? OA_WAKE_TIMER : OA_WAKE_NOT;
     return OA_OK;
 }
 
@@ -286,16 +264,11 @@ oa_status oa_dispatcher_track(oa_dispatcher *d, oa_now now, oa_tracked *tracked,
     oa_hash identity = {0, 0};
     if (oa_lanes_are_many(&d->lanes))
         identity = oa_hash_identity(&d->hash_key, event.user_id, event.device_id);
-    oa_lane *lane = oa_lanes_find(&d->lanes, identity);
-    const oa_record *before = oa_queue_last(&lane->queue);
-    oa_record *record = NULL;
-    if (oa_queue_append(&lane->queue, NULL, &event, &record) != OA_OK)
+    const oa_arrival arrival = {.decision = &event, .time_ms = now.wall_ms};
+    bool comes_closer = false;
+    if (oa_intake_accept(d, now, identity, &arrival, &comes_closer) != OA_OK)
         return refuse(d, now, NULL, &event, NULL, OA_QUEUE_FULL, OA_DROP_QUEUE_FULL, wake);
-    record->time_ms = now.wall_ms;
-    d->stats.tracked.accepted++;
-    d->stats.tracked.pending++;
-    if (stored(d, lane, now, record, before))
-        *wake = OA_WAKE_TIMER;
+    *wake = comes_closer ? OA_WAKE_TIMER : OA_WAKE_NOT;
     return OA_OK;
 }
 
@@ -341,10 +314,25 @@ void oa_dispatcher_trim(oa_dispatcher *d) { oa_arena_clear(&d->arena); }
 
 uint64_t oa_dispatcher_abort(oa_dispatcher *d) {
     d->phase = OA_PHASE_ABORTED;
-    return d->stats.pending;
+    return d->spool == NULL ? d->stats.pending : d->unwritten;
 }
 
-void oa_dispatcher_set_opt_out(oa_dispatcher *d, bool opt_out) { d->opt_out = opt_out; }
+void oa_dispatcher_set_opt_out(oa_dispatcher *d, bool opt_out) {
+    d->opt_out = opt_out;
+    d->purges = d->purges && opt_out;
+}
+
+void oa_dispatcher_purge(oa_dispatcher *d) {
+    d->purges = d->opt_out;
+    d->soon = true;
+}
+
+oa_spool *oa_dispatcher_spool(oa_dispatcher *d) { return d->spool; }
+
+void oa_dispatcher_hold(oa_dispatcher *d, bool is_held) {
+    d->is_held = is_held && d->spool != NULL;
+    d->soon = true;
+}
 
 void oa_dispatcher_stats(const oa_dispatcher *d, oa_now now, oa_stats *out) {
     const oa_health *health = &d->health;
@@ -357,4 +345,6 @@ void oa_dispatcher_stats(const oa_dispatcher *d, oa_now now, oa_stats *out) {
     out->oldest_pending_ms = oa_drop_oldest_ms(d, now);
     out->queue_bytes = d->arena.bytes;
     out->queue_high_water_bytes = d->arena.high_water_bytes;
+    if (d->spool != NULL)
+        oa_spool_stats_get(d->spool, &out->spool);
 }

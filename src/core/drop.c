@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "intake.h"
 #include "state.h"
 
 enum { DROPS_IN_STEP = 4096 }; /* about a millisecond */
@@ -32,6 +33,7 @@ void oa_drop(oa_dispatcher *d, oa_record *record, oa_drop_reason reason, int sta
         d->stats.tracked.pending--;
     }
     oa_flushes_settle(&d->flushes, record->seq, false);
+    oa_intake_settle(d, record);
     oa_notices_drop(&d->notices, &d->arena, record, reason, status_code, message);
 }
 
@@ -44,6 +46,7 @@ void oa_drop_repeat(oa_dispatcher *d, oa_record *record) {
     d->stats.late_repeats++;
     d->stats.pending--;
     oa_flushes_take_back(&d->flushes, record->seq);
+    oa_intake_settle(d, record);
     oa_record_release(&d->arena, record);
 }
 
@@ -215,6 +218,23 @@ bool oa_drop_some(oa_dispatcher *d, oa_drop_reason reason, const char *message) 
     const uint64_t before = d->stats.dropped[reason];
     const bool is_all = drain(d, DROPS_IN_STEP, drop_any, &s);
     oa_drop_log(d, reason, before, message);
+    return is_all;
+}
+
+/* What stands in the journal is for the next process. */
+static bool leave_or_drop(void *context, oa_record *record, oa_mark mark) {
+    const search *s = context;
+    if (oa_record_place(record).segment == NULL)
+        return drop_any(context, record, mark);
+    oa_record_release(&s->d->arena, record);
+    return true;
+}
+
+bool oa_drop_rest(oa_dispatcher *d, const char *message) {
+    search s = {.d = d, .reason = OA_DROP_CLOSED, .message = message};
+    const uint64_t before = d->stats.dropped[OA_DROP_CLOSED];
+    const bool is_all = drain(d, DROPS_IN_STEP, leave_or_drop, &s);
+    oa_drop_log(d, OA_DROP_CLOSED, before, message);
     return is_all;
 }
 

@@ -44,6 +44,9 @@ bool oa_drop_expired(oa_dispatcher *dispatcher, oa_now now);
  */
 bool oa_drop_some(oa_dispatcher *dispatcher, oa_drop_reason reason, const char *message);
 
+/* The same at the end, as OA_DROP_CLOSED; but what stands in the journal stays there. */
+bool oa_drop_rest(oa_dispatcher *dispatcher, const char *message);
+
 /* Free everything that is queued, ready or parked, uncounted and untold. */
 void oa_drop_silently(oa_dispatcher *dispatcher);
 

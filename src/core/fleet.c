@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "drop.h"
+#include "intake.h"
 #include "state.h"
 
 const oa_store_part *oa_attempt_ask(oa_attempt *attempt, size_t *count) {
@@ -33,6 +34,7 @@ static bool settle(void *context, oa_record *record, oa_mark mark) {
     d->stats.delivered++;
     d->stats.pending--;
     oa_flushes_settle(&d->flushes, record->seq, true);
+    oa_intake_settle(d, record);
     oa_record_release(&d->arena, record);
     return true;
 }

@@ -16,14 +16,18 @@ static void pass_news_on(oa_flushes *flushes) {
     uint64_t delivered = 0;
     uint64_t dropped = 0;
     uint64_t taken_back = 0;
+    uint64_t found = 0;
     for (size_t i = 0; i < flushes->count; i++) {
         oa_waiter *waiter = &flushes->waiters[i];
         delivered += waiter->news_delivered;
         dropped += waiter->news_dropped;
         taken_back += waiter->news_taken_back;
-        waiter->news_delivered = waiter->news_dropped = waiter->news_taken_back = 0;
+        found += waiter->news_found;
+        waiter->news_delivered = waiter->news_dropped = 0;
+        waiter->news_taken_back = waiter->news_found = 0;
         waiter->report.delivered += delivered;
         waiter->report.dropped += dropped;
+        waiter->report.pending += found;
         waiter->report.pending -= delivered + dropped + taken_back;
     }
 }
@@ -81,6 +85,16 @@ void oa_flushes_take_back(oa_flushes *flushes, uint64_t seq) {
     oa_waiter *waiter = first_that_covers(flushes, seq);
     if (waiter != NULL)
         waiter->news_taken_back++;
+}
+
+void oa_flushes_find(oa_flushes *flushes) {
+    if (flushes->count > 0)
+        flushes->waiters[0].news_found++;
+}
+
+void oa_flushes_expire(oa_flushes *flushes) {
+    for (size_t i = 0; i < flushes->count; i++)
+        flushes->waiters[i].deadline_ms = 0;
 }
 
 /* When something may happen to what a waiter waits for. */

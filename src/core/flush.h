@@ -19,6 +19,7 @@ typedef struct oa_waiter {
     uint64_t news_delivered; /* not yet passed on to later waiters */
     uint64_t news_dropped;
     uint64_t news_taken_back;
+    uint64_t news_found;
     bool abort;   /* the attempt that is out does not survive the deadline */
     void *ticket; /* the host's */
 } oa_waiter;
@@ -45,6 +46,12 @@ void oa_flushes_settle(oa_flushes *flushes, uint64_t seq, bool delivered);
 
 /* Note that the decision `seq` was none that had to be delivered: no report counts it. */
 void oa_flushes_take_back(oa_flushes *flushes, uint64_t seq);
+
+/* Note that a decision turned up which precedes all others: each waiter covers it. */
+void oa_flushes_find(oa_flushes *flushes);
+
+/* Have each waiter finish with what is pending. */
+void oa_flushes_expire(oa_flushes *flushes);
 
 /* What a flush has to wait for, at the earliest. All moments are monotonic. */
 typedef struct oa_prospect {

@@ -125,6 +125,7 @@ typedef struct oa_now {
     FLAG(compression, "compression")  /* of request bodies, where the server takes it */           \
     FLAG(dedupe, "dedupe")                                                                         \
     FLAG(store, "store") /* whether the host has a store of exposures: see below */                \
+    FLAG(spool, "spool") /* whether the host has a journal: see oa_dispatcher_spool() */           \
     NUMBER(uint32_t, min_id_length, "minIdLength")         /* characters */                        \
     NUMBER(uint32_t, flush_queue_size, "flushQueueSize")   /* events */                            \
     NUMBER(uint32_t, flush_max_retries, "flushMaxRetries") /* failures that blame a decision */    \
@@ -255,8 +256,8 @@ oa_status oa_dispatcher_flush(oa_dispatcher *dispatcher, oa_now now, uint64_t ti
                               bool abort, void *ticket) __attribute__((warn_unused_result));
 
 /*
- * Refuse new decisions, flush, drop what is left at the deadline as OA_DROP_CLOSED, and give the
- * memory back; the notice with `ticket` comes then. Call it once. Errors: OA_NOMEM; nothing has
+ * Refuse new decisions, flush, drop what is left at the deadline as OA_DROP_CLOSED, unless it
+ * stands in a journal, and give the memory back; the notice with `ticket` comes then. Call it once. Errors: OA_NOMEM; nothing has
  * changed then.
  */
 oa_status oa_dispatcher_close(oa_dispatcher *dispatcher, oa_now now, uint64_t timeout_ms,
@@ -264,11 +265,42 @@ oa_status oa_dispatcher_close(oa_dispatcher *dispatcher, oa_now now, uint64_t ti
 
 /*
  * Start nothing from now on: the process is exiting. The host cancels what is out by itself. Return
- * the number of decisions that are lost by it.
+ * the number of decisions that are lost by it: what is in a journal is not.
  */
 uint64_t oa_dispatcher_abort(oa_dispatcher *dispatcher);
 
 void oa_dispatcher_set_opt_out(oa_dispatcher *dispatcher, bool opt_out);
+
+/* Drop what is pending as OA_DROP_OPTED_OUT, as soon as what is out has come back, and what the
+ * journal holds. Without effect unless it is opted out, and ends when it is not any more. */
+void oa_dispatcher_purge(oa_dispatcher *dispatcher);
+
+/* ---- A journal, which outlives the process ---- */
+
+/*
+ * With oa_config.spool each decision stands in a journal when oa_dispatcher_record() returns, and
+ * until it is settled. Memory is a window on it: where max_queue_bytes are held, decisions stay on
+ * disk only, and are read back. Closing drops nothing that stands there, and reports it as pending:
+ * it is for the process that finds it.
+ *
+ * The host provides the segments: see spool.h, whose functions it calls on what is lent here (NULL:
+ * there is no journal) until the dispatcher is freed.
+ */
+struct oa_spool *oa_dispatcher_spool(oa_dispatcher *dispatcher);
+
+/* Have what is new stay on disk only, or read it back: what another process left, and is still to
+ * be found, goes first. */
+void oa_dispatcher_hold(oa_dispatcher *dispatcher, bool is_held);
+
+/* Figures of a journal. */
+typedef struct oa_spool_stats {
+    uint64_t segments;
+    uint64_t bytes;     /* of segments, spare ones included */
+    uint64_t found;     /* entries of other processes, of those read so far */
+    uint64_t missing;   /* entries that were damaged */
+    uint64_t unwritten; /* decisions that were in memory only, since no segment had room */
+    uint64_t disk_only; /* entries to be read back, without those of segments that were found */
+} oa_spool_stats;
 
 /* ---- What is due ---- */
 
@@ -510,6 +542,7 @@ typedef struct oa_stats {
     uint32_t failures_in_a_row;
     int64_t failing_since_ms;   /* since the epoch; 0 while there is no failure */
     uint64_t oldest_pending_ms; /* the age of the oldest decision that is pending; 0 for none */
+    oa_spool_stats spool;       /* all zero without a journal */
     bool has_error;
     int error_status_code; /* 0: no answer */
     int64_t error_time_ms; /* since the epoch */

@@ -22,13 +22,7 @@ typedef struct oa_chunk {
 } oa_chunk;
 
 static size_t bytes_of(const oa_record *record) {
-    size_t len = sizeof(*record) + record->user_id_len + record->device_id_len;
-    if (record->has_members) {
-        const oa_members members = oa_record_members(record);
-        len += sizeof(members) + members.fields_len + members.event_properties_len +
-               members.user_properties_len;
-    }
-    return (len + OA_RECORD_UNIT - 1) & ~(size_t)(OA_RECORD_UNIT - 1);
+    return oa_record_own_bytes(record) + (record->has_place ? sizeof(oa_entry_place) : 0);
 }
 
 void oa_arena_init(oa_arena *arena, size_t max_bytes) {
@@ -170,7 +164,7 @@ static char *put(char *to, oa_str str) {
 }
 
 /* Return how many bytes a decision takes as a record, and fill in the lengths of its members. */
-static size_t measure(const oa_decision *decision, oa_members *members) {
+static size_t measure(const oa_arena *arena, const oa_decision *decision, oa_members *members) {
     *members = (oa_members){
         .fields_len = (uint32_t)decision->fields.len,
         .event_properties_len = (uint32_t)decision->event_properties.len,
@@ -180,13 +174,19 @@ static size_t measure(const oa_decision *decision, oa_members *members) {
         decision->fields.len + decision->event_properties.len + decision->user_properties.len;
     const size_t len = sizeof(oa_record) + decision->user_id.len + decision->device_id.len +
                        (members_len > 0 ? sizeof(*members) + members_len : 0);
-    return (len + OA_RECORD_UNIT - 1) & ~(size_t)(OA_RECORD_UNIT - 1);
+    return ((len + OA_RECORD_UNIT - 1) & ~(size_t)(OA_RECORD_UNIT - 1)) +
+           (arena->keeps_places ? sizeof(oa_entry_place) : 0);
+}
+
+bool oa_arena_could_take(const oa_arena *arena, const oa_decision *decision) {
+    oa_members members;
+    return measure(arena, decision, &members) + sizeof(oa_chunk) <= arena->max_bytes;
 }
 
 oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decision *decision,
                           oa_record **out) {
     oa_members members;
-    oa_record *record = extend(queue, measure(decision, &members), true);
+    oa_record *record = extend(queue, measure(queue->arena, decision, &members), true);
     if (record == NULL)
         return OA_QUEUE_FULL;
     const bool has_members =
@@ -199,6 +199,7 @@ oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decisio
         .has_id = variant != NULL,
         .alone = decision->rendered,
         .rendered = decision->rendered,
+        .has_place = queue->arena->keeps_places,
     };
     set_offset(record, queue->last->last);
     oa_variant_ref(variant);

@@ -22,6 +22,7 @@ typedef struct oa_arena {
     size_t high_water_bytes;
     size_t max_bytes; /* a hard limit on `bytes`, except for oa_queue_move() */
     size_t chunk_bytes;
+    bool keeps_places; /* in a journal: each record has room for its own */
     /* Chunks that are kept, not in `bytes`: memory that is new to the process costs the loop a page
      * fault for every 60 decisions. */
     struct oa_chunk *spare;
@@ -29,6 +30,9 @@ typedef struct oa_arena {
 } oa_arena;
 
 void oa_arena_init(oa_arena *arena, size_t max_bytes);
+
+/* Whether a record of a decision fits into an arena in which there is no other. */
+bool oa_arena_could_take(const oa_arena *arena, const oa_decision *decision);
 
 /* Free the spare chunks. Every record must have been released. */
 void oa_arena_clear(oa_arena *arena);

@@ -13,6 +13,7 @@
 #include "exposure.h"
 #include "hash.h"
 #include "oa.h"
+#include "spool.h"
 #include "variant.h"
 
 typedef struct oa_record {
@@ -33,12 +34,13 @@ typedef struct oa_record {
     uint32_t has_id : 1;        /* it has an insert_id */
     uint32_t has_members : 1;   /* `bytes` begin with an oa_members */
     uint32_t offset_units : 13; /* from the head of its chunk, in units of OA_RECORD_UNIT bytes */
-    uint32_t regrouped : 15; /* how often it may have changed the $identify that it has a part in */
+    uint32_t regrouped : 14; /* how often it may have changed the $identify that it has a part in */
     uint32_t property_only : 1; /* sets the property again, without an event that is counted */
     uint32_t rendered : 1;      /* its events come whole: see oa_decision */
     uint32_t recheck : 1;       /* a repeat, unless the store of the fleet knows another value */
+    uint32_t has_place : 1;     /* in the journal, see oa_record_place() */
     uint32_t resent : 1; /* delivered; the property is set again, since another may be the last */
-    char bytes[];        /* user id, device id, fields, event properties, user properties */
+    char bytes[]; /* user id, device id, fields, event properties, user properties; a place */
 } oa_record;
 
 enum { OA_RECORD_UNIT = 8 };
@@ -87,6 +89,30 @@ static inline oa_str oa_record_event_properties(const oa_record *record) {
 static inline oa_str oa_record_user_properties(const oa_record *record) {
     const oa_str before = oa_record_event_properties(record);
     return (oa_str){before.data + before.len, oa_record_members(record).user_properties_len};
+}
+
+/* Return the size of a record, with what follows its head, but for its place. */
+static inline size_t oa_record_own_bytes(const oa_record *record) {
+    size_t len = sizeof(*record) + record->user_id_len + record->device_id_len;
+    if (record->has_members) {
+        const oa_members members = oa_record_members(record);
+        len += sizeof(members) + members.fields_len + members.event_properties_len +
+               members.user_properties_len;
+    }
+    return (len + OA_RECORD_UNIT - 1) & ~(size_t)(OA_RECORD_UNIT - 1);
+}
+
+/* Return where a record stands in the journal; nowhere, if there is none. */
+static inline oa_entry_place oa_record_place(const oa_record *record) {
+    oa_entry_place place = {NULL, 0};
+    if (record->has_place)
+        memcpy(&place, (const char *)record + oa_record_own_bytes(record), sizeof(place));
+    return place;
+}
+
+/* Set the place of a record that has one. */
+static inline void oa_record_set_place(oa_record *record, oa_entry_place place) {
+    memcpy((char *)record + oa_record_own_bytes(record), &place, sizeof(place));
 }
 
 /* Whether two records are of one user: the same user id and the same device id. */

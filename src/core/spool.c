@@ -5,7 +5,11 @@
 #include "mem.h"
 
 /* Spare segments that are kept: what is written while the host makes more. */
-enum { SPARE = 2, FIRST_VARIANTS = 8 };
+enum {
+    SPARE = 2,
+    FIRST_VARIANTS = 8,
+    MOST_ID_BYTES = 4 * 1024, /* 1024 characters */
+};
 
 /* A variant that stands in a segment. */
 typedef struct seen_variant {
@@ -279,7 +283,7 @@ static size_t string_bytes(const oa_entry *entry, const oa_variant *variant) {
 }
 
 oa_status oa_spool_write(oa_spool *spool, oa_variant *variant, const oa_entry *entry,
-                         bool in_memory, oa_place *place) {
+                         bool in_memory, oa_entry_place *place) {
     oa_entry written = *entry;
     written.kind = variant == NULL ? OA_ENTRY_TRACKED : OA_ENTRY_DECISION;
     oa_status status = write_entry(spool, variant, &written);
@@ -300,11 +304,11 @@ oa_status oa_spool_write(oa_spool *spool, oa_variant *variant, const oa_entry *e
         if (spool->at == NULL)
             spool->at = segment;
     }
-    *place = (oa_place){segment, written.index};
+    *place = (oa_entry_place){segment, written.index};
     return OA_OK;
 }
 
-void oa_spool_settle(oa_spool *spool, oa_place place) {
+void oa_spool_settle(oa_spool *spool, oa_entry_place place) {
     oa_spool_segment *segment = place.segment;
     if (segment == NULL)
         return;
@@ -359,7 +363,8 @@ static void end_reading(oa_spool *spool) {
 /* Whether an entry can be a record. */
 static bool is_sound(const oa_entry *entry, const oa_variant *variant) {
     const oa_str *ids = entry->strings;
-    return ids[OA_ENTRY_USER_ID].len <= UINT16_MAX && ids[OA_ENTRY_DEVICE_ID].len <= UINT16_MAX &&
+    return ids[OA_ENTRY_USER_ID].len <= MOST_ID_BYTES &&
+           ids[OA_ENTRY_DEVICE_ID].len <= MOST_ID_BYTES &&
            (entry->kind == OA_ENTRY_TRACKED || variant != NULL);
 }
 

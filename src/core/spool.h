@@ -25,10 +25,10 @@ typedef struct oa_spool oa_spool;
 typedef struct oa_spool_segment oa_spool_segment;
 
 /* Where an entry stands. All zero: nowhere, it is in memory only. */
-typedef struct oa_place {
+typedef struct oa_entry_place {
     oa_spool_segment *segment;
     uint32_t index;
-} oa_place;
+} oa_entry_place;
 
 /* A journal without a segment. Ownership: returns *out owned. Errors: OA_NOMEM. */
 oa_status oa_spool_new(oa_spool **out) __attribute__((warn_unused_result));
@@ -79,10 +79,10 @@ void *oa_spool_next_done(oa_spool *spool);
  * segment has room, nothing was written. Cost: about 30 ns, and no system call.
  */
 oa_status oa_spool_write(oa_spool *spool, oa_variant *variant, const oa_entry *entry,
-                         bool in_memory, oa_place *place) __attribute__((warn_unused_result));
+                         bool in_memory, oa_entry_place *place) __attribute__((warn_unused_result));
 
 /* Note that nobody needs an entry again. One that stands nowhere is ignored. */
-void oa_spool_settle(oa_spool *spool, oa_place place);
+void oa_spool_settle(oa_spool *spool, oa_entry_place place);
 
 /* Whether anything is on disk only: what is new has to wait there, too. */
 bool oa_spool_is_behind(const oa_spool *spool);
@@ -91,7 +91,7 @@ bool oa_spool_is_behind(const oa_spool *spool);
 typedef struct oa_spool_entry {
     oa_entry entry;
     oa_variant *variant; /* lent; NULL: a tracked event */
-    oa_place place;
+    oa_entry_place place;
     bool is_found; /* another process wrote it */
 } oa_spool_entry;
 
@@ -106,16 +106,7 @@ bool oa_spool_peek(oa_spool *spool, const oa_variant_style *style, oa_spool_entr
 /* The entry that was looked at is in memory now, or was settled. */
 void oa_spool_advance(oa_spool *spool);
 
-/* Figures, for the application. */
-typedef struct oa_spool_stats {
-    uint64_t segments;
-    uint64_t bytes;     /* of segments, spare ones included */
-    uint64_t found;     /* entries of other processes, of those read so far */
-    uint64_t missing;   /* entries that were damaged */
-    uint64_t unwritten; /* decisions that are in memory only, since no segment had room */
-    uint64_t disk_only; /* entries to be read back, without those of segments that were found */
-} oa_spool_stats;
-
+/* Copy the figures. */
 void oa_spool_stats_get(const oa_spool *spool, oa_spool_stats *out);
 
 #endif

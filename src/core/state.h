@@ -8,6 +8,7 @@
  *   fleet.c       what a store of the fleet says of the batch of an attempt
  *   verdict.c     what becomes of a batch once its attempt is over
  *   trouble.c     what it means for the server's health, and what the log says of it
+ *   intake.c      decisions on their way into a lane, and into and out of the journal
  *   drop.c        decisions that end without being delivered
  *   notices.c     what is to be told to the host, until it asks
  *
@@ -30,6 +31,7 @@
 #include "notices.h"
 #include "oa.h"
 #include "queue.h"
+#include "spool.h"
 #include "variant.h"
 
 typedef enum oa_phase {
@@ -58,6 +60,7 @@ struct oa_dispatcher {
     bool is_cancelled; /* what is out is to come back soon */
     bool soon;         /* a step is wanted at once */
     bool opt_out;
+    bool purges; /* while it is opted out, what is pending is dropped */
     uint32_t min_id_length;
     uint32_t flush_queue_size;
     uint32_t flush_max_retries;
@@ -80,6 +83,14 @@ struct oa_dispatcher {
 
     oa_arena arena;
     oa_lanes lanes;
+    oa_spool *spool;    /* NULL: there is no journal; what follows is of one */
+    bool is_held;       /* what is new stays on disk only: what another process left may go first */
+    uint64_t unwritten; /* decisions that are pending and not in the journal */
+    uint64_t disk_count; /* decisions of this process that are on disk only */
+    uint64_t disk_seq;   /* the sequence number of the first of these; the others follow it */
+    uint64_t found_seq;  /* of the next decision of another process: below all of this one's */
+    uint64_t read_not_before_ms;
+    uint64_t first_occurrence; /* without de-duplication: ids differ from those of others */
     uint64_t begun;            /* attempts */
     uint64_t begun_at_failure; /* as many had begun when the last failure of the server's came */
     uint64_t begun_at_silence; /* likewise when a flush ended a silence */

@@ -6,6 +6,7 @@
 
 #include "backoff.h"
 #include "drop.h"
+#include "intake.h"
 #include "state.h"
 #include "trouble.h"
 
@@ -207,6 +208,7 @@ static bool deliver(void *context, oa_record *record, oa_mark mark) {
         return false;
     }
     oa_flushes_settle(&d->flushes, record->seq, true);
+    oa_intake_settle(d, record);
     if (oa_record_is_tracked(record)) {
         d->stats.tracked.delivered++;
         d->stats.tracked.pending--;

@@ -163,6 +163,7 @@ struct world {
     oa_attempt *attempt;              /* that is performed, or answered, just now */
     exchange held[OA_MAX_CONCURRENT]; /* in order of arrival */
     size_t held_count;
+    struct disk *disk;   /* NULL, or for its journal: see support_spool.h */
     struct store *store; /* NULL, or shared by worlds: see support_store.h */
     bool is_telling;     /* a test's handler runs */
 

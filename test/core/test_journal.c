@@ -157,7 +157,7 @@ static void process_end(process *p) {
     free(p);
 }
 
-static oa_status write_one(process *p, uint64_t number, bool in_memory, oa_place *place) {
+static oa_status write_one(process *p, uint64_t number, bool in_memory, oa_entry_place *place) {
     char user[24];
     snprintf(user, sizeof(user), "user-%" PRIu64, number);
     const oa_entry entry = {.time_ms = (int64_t)number, .strings = {str(user)}};
@@ -183,7 +183,7 @@ static void an_end_with_nothing_left_leaves_nothing(void **state) {
     process *p = process_new();
     until_scanned(p);
     assert_int_equal(files_there(".lock"), 1);
-    oa_place place;
+    oa_entry_place place;
     for (uint64_t number = 0; number < 50000; number++) {
         while (write_one(p, number, true, &place) != OA_OK)
             host_turn(p); /* the thread makes more */
@@ -238,7 +238,7 @@ static void a_full_spool_is_told_once_and_works_again(void **state) {
     options.max_bytes = 2 * OA_SEGMENT_BYTES;
     process_with(&options, p);
     until_scanned(p);
-    oa_place place;
+    oa_entry_place place;
     uint64_t count = 0;
     while (p->failure[0] == '\0') {
         if (write_one(p, count, false, &place) == OA_OK)
@@ -265,14 +265,14 @@ typedef struct progress {
 static void be_killed(progress *shared, uint64_t from) {
     process *p = process_new();
     enum { BEHIND = 100 };
-    static oa_place places[BEHIND];
+    static oa_entry_place places[BEHIND];
     /* What was found is read first, so that all are in order. */
     until_scanned(p);
     uint64_t number = from;
     for (;; number++) {
         host_turn(p);
         const bool in_memory = !oa_spool_is_behind(p->spool);
-        oa_place place;
+        oa_entry_place place;
         while (write_one(p, number, in_memory, &place) != OA_OK)
             host_turn(p);
         atomic_store(&shared->written, number + 1);
@@ -342,7 +342,7 @@ static void adopt_and_be_killed(int ready) {
 static void one_process_adopts_and_may_be_killed_too(void **state) {
     (void)state;
     enum { CHILDREN = 8, COUNT = 1000 };
-    oa_place place;
+    oa_entry_place place;
     const pid_t first = fork();
     if (first == 0) {
         process *child = process_new();

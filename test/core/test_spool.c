@@ -103,7 +103,7 @@ static void disk_free(disk *files) {
     free(files);
 }
 
-static oa_status write_one(process *p, uint32_t number, bool in_memory, oa_place *place) {
+static oa_status write_one(process *p, uint32_t number, bool in_memory, oa_entry_place *place) {
     char user[24];
     snprintf(user, sizeof(user), "user-%u", number);
     const oa_entry entry = {
@@ -153,7 +153,7 @@ static void what_is_settled_leaves_no_file(void **state) {
     process *p = process_new(files, 1);
     host_turn(p);
     for (uint32_t number = 0; number < 2000; number++) {
-        oa_place place;
+        oa_entry_place place;
         assert_int_equal(write_one(p, number, true, &place), OA_OK);
         assert_false(oa_spool_is_behind(p->spool));
         oa_spool_settle(p->spool, place);
@@ -175,7 +175,7 @@ static void what_has_no_room_is_read_back_in_order(void **state) {
     disk *files = must(calloc(1, sizeof(*files)));
     process *p = process_new(files, 1);
     host_turn(p);
-    oa_place place;
+    oa_entry_place place;
     for (uint32_t number = 0; number < 500; number++) {
         assert_int_equal(write_one(p, number, number < 100, &place), OA_OK);
         assert_int_equal(oa_spool_is_behind(p->spool), number >= 100);
@@ -208,7 +208,7 @@ static void what_was_left_is_read_first(void **state) {
     disk *files = must(calloc(1, sizeof(*files)));
     process *p = process_new(files, 1);
     host_turn(p);
-    oa_place place;
+    oa_entry_place place;
     for (uint32_t number = 0; number < 300; number++) {
         assert_int_equal(write_one(p, number, true, &place), OA_OK);
         if (number % 3 == 0)
@@ -254,7 +254,7 @@ static void a_full_disk_keeps_what_it_has(void **state) {
     process *p = process_new(files, 1);
     p->max_files = 2;
     host_turn(p);
-    oa_place place = {NULL, 0}, first;
+    oa_entry_place place = {NULL, 0}, first;
     assert_int_equal(write_one(p, 0, true, &first), OA_OK);
     uint32_t number = 1;
     while (write_one(p, number, false, &place) == OA_OK)
@@ -282,7 +282,7 @@ static void an_event_that_is_longer_than_a_segment_has_one(void **state) {
     host_turn(p);
     char *text = must(calloc(1, LONG));
     oa_entry entry = {.time_ms = 5, .strings = {[OA_ENTRY_EVENT_PROPERTIES] = {text, LONG}}};
-    oa_place place;
+    oa_entry_place place;
     assert_int_equal(oa_spool_write(p->spool, NULL, &entry, false, &place), OA_QUEUE_FULL);
     assert_true(oa_spool_wants(p->spool) >= LONG);
     host_turn(p);
@@ -303,7 +303,7 @@ static void an_end_leaves_what_is_not_settled(void **state) {
         disk *files = must(calloc(1, sizeof(*files)));
         process *p = process_new(files, 1);
         host_turn(p);
-        oa_place place;
+        oa_entry_place place;
         assert_int_equal(write_one(p, 0, true, &place), OA_OK);
         if (settles)
             oa_spool_settle(p->spool, place);
@@ -321,7 +321,7 @@ static void without_memory_nothing_is_lost(void **state) {
     disk *files = must(calloc(1, sizeof(*files)));
     process *p = process_new(files, 1);
     host_turn(p);
-    oa_place place;
+    oa_entry_place place;
     memory_deny(true);
     assert_int_equal(write_one(p, 0, true, &place), OA_QUEUE_FULL);
     memory_deny(false);
@@ -361,7 +361,7 @@ static void nothing_is_lost_whatever_happens(void **state) {
         uint64_t dice = seed;
         disk *files = must(calloc(1, sizeof(*files)));
         static fate fates[MOST];
-        static oa_place places[MOST];
+        static oa_entry_place places[MOST];
         memset(fates, 0, sizeof(fates));
         uint32_t count = 0;
         for (int life = 0; life < KILLS && files->count < DISK / 2; life++) {

@@ -375,6 +375,7 @@ def native_config(options: Mapping[str, Any], library: str, debug: bool) -> Dict
         "compression": options["compression"],
         "dedupe": options["dedupe"] is not None,
         "store": dedupe.get("store") is not None,
+        "spool": False,
         "min_id_length": options["min_id_length"],
         "flush_queue_size": options["flush_queue_size"],
         "flush_max_retries": options["flush_max_retries"],

@@ -10,7 +10,7 @@
 
 #include "../stat.h"
 
-enum { FREE_PERCENT = 5 };
+enum { FREE_PERCENT = 5, CREATE_TRIES = 100, CREATE_PAUSE_US = 1000 };
 
 /*
  * Where blocks that are reserved stay so, and a page that is stored to is the kernel's. On others a
@@ -89,22 +89,30 @@ static bool lock(int fd) {
     return fcntl(fd, F_OFD_SETLK, &whole) == 0;
 }
 
+/* Lock a file, unless it was deleted meanwhile. */
+static bool lock_named(int fd) {
+    uv_stat_t stat;
+    return lock(fd) && oa_stat(fd, &stat) == 0 && stat.st_nlink > 0;
+}
+
 int oa_directory_create_lock(int directory, const char *name) {
-    const int fd =
-        openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || lock(fd))
-        return fd;
-    const int error = errno;
-    unlinkat(directory, name, 0);
-    close(fd);
-    errno = error;
-    return -1;
+    /* Before it is locked, an adopter may take it for one without an owner, and delete it. */
+    for (int tries = 0;; tries++) {
+        const int fd =
+            openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0 && (errno != EEXIST || tries == 0 || tries == CREATE_TRIES))
+            return fd;
+        if (fd >= 0 && lock_named(fd))
+            return fd;
+        if (fd >= 0)
+            close(fd);
+        usleep(CREATE_PAUSE_US);
+    }
 }
 
 int oa_directory_take_lock(int directory, const char *name) {
-    uv_stat_t stat;
     const int fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || (lock(fd) && oa_stat(fd, &stat) == 0 && stat.st_nlink > 0))
+    if (fd < 0 || lock_named(fd))
         return fd;
     close(fd);
     return -1;
