@@ -6,6 +6,7 @@
  */
 
 const { redact } = require('./addon-handlers.js');
+const { boolean, isObject, optionError, resolveTable } = require('./checks.js');
 const channels = require('./diagnostics.js');
 const lifecycle = require('./lifecycle.js');
 const { createLog } = require('./log.js');
@@ -224,6 +225,7 @@ class Dispatcher {
         repeats: native.lateRepeats,
         conflicts: native.storeConflicts,
       },
+      spool: this.#options.spool && native.spool,
       queue: { bytes: native.queueBytes, highWaterBytes: native.queueHighWaterBytes },
       lastError: native.lastError && {
         ...native.lastError,
@@ -236,14 +238,14 @@ class Dispatcher {
     };
   }
 
-  setOptOut(optOut) {
+  setOptOut(optOut, options) {
     if (typeof optOut !== 'boolean') {
       throw Object.assign(
         new TypeError(`setOptOut() expects true or false, got ${typeof optOut}`),
         { code: 'ERR_OA_OPTION' },
       );
     }
-    this.#native.setOptOut(optOut);
+    this.#native.setOptOut(optOut, readPurge(options));
   }
 
   /** The listener. An error in it must not reach the caller of decide(). */
@@ -425,6 +427,14 @@ function createBeforeSend(options) {
   }
   const { BeforeSend } = require('./before-send.js');
   return new BeforeSend(options);
+}
+
+/** Whether setOptOut() is also to delete what is not sent. */
+function readPurge(options = {}) {
+  if (!isObject(options)) {
+    throw optionError('setOptOut() expects { purge } as its second argument');
+  }
+  return resolveTable({ purge: { check: boolean, default: false } }, options).purge;
 }
 
 function warnOfUrl(serverUrl, log) {

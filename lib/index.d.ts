@@ -11,9 +11,13 @@ import type {
   OptimizelyClient,
 } from './optimizely.js';
 
+import type { AmplitudeLogger, LogLevel, Logger } from './logger.js';
+import type { SpoolOptions, SpoolStats } from './spool.js';
 import type { DedupeOptions, StoreStats } from './store.js';
 
 export * from './optimizely.js';
+export type { AmplitudeLogger, LogLevel, Logger } from './logger.js';
+export type { SpoolOptions, SpoolStats } from './spool.js';
 export type { DedupeOptions, ExposureStore, StoreClient, StoreSend, StoreStats } from './store.js';
 
 declare global {
@@ -164,6 +168,12 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
    * as `queue_full`. Default: 64 MiB.
    */
   maxQueueBytes?: number | undefined;
+
+  /**
+   * Keep what is undelivered in a directory, so that a crash, a kill or an outage loses nothing of it. Linux, native
+   * addon. Default: `false`.
+   */
+  spool?: false | SpoolOptions | undefined;
 
   /** Compress request bodies with gzip, until a server refuses that with 400 or 415. Default: `true`. */
   compression?: boolean | undefined;
@@ -347,28 +357,6 @@ export interface DecisionRule {
 
 export type RuleType = 'experiment' | 'rollout' | 'holdout';
 
-export type LogLevel = 'none' | 'error' | 'warn' | 'info' | 'debug';
-
-/** Messages are plain text. Errors of these functions are ignored. */
-export interface Logger {
-  /** As in pino, winston and log4js; called once, with `'debug'`, and only without `logLevel`. */
-  isLevelEnabled?(level: string): boolean;
-  /** As in winston and log4js, and likewise, if there is no `isLevelEnabled()`. */
-  isDebugEnabled?(): boolean;
-  debug(message: string): void;
-  info(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
-}
-
-/** A logger of Amplitude's own SDK, which has `log()` in place of `info()`. */
-export interface AmplitudeLogger {
-  debug(message: string): void;
-  log(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
-}
-
 export interface Dispatcher {
   /**
    * Listen to the decisions of a client of the Optimizely SDK v4, v5 or v6, before or after it is ready. A
@@ -432,8 +420,11 @@ export interface Dispatcher {
   /** Counts since the dispatcher was created. Works after `close()` too. */
   stats(): Stats;
 
-  /** Stop or start sending, according to the user's consent. Decisions that are queued already are sent. */
-  setOptOut(optOut: boolean): void;
+  /**
+   * Stop or start sending, according to the user's consent. Decisions that are queued already are sent; `purge` deletes
+   * them instead, those of a spool too, as `opted_out`.
+   */
+  setOptOut(optOut: boolean, options?: { purge?: boolean | undefined }): void;
 }
 
 export interface CloseOptions {
@@ -519,6 +510,8 @@ export interface Stats {
   };
   /** The store of exposures; null without one. */
   readonly store: StoreStats | null;
+  /** The spool; null without one. */
+  readonly spool: SpoolStats | null;
   readonly queue: {
     readonly bytes: number;
     /** The peak of `bytes`. */

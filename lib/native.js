@@ -20,8 +20,11 @@ function createNative(owner, options, log, store) {
   const reference = {};
   const handlers = createAddonHandlers(options, log, store, () => reference.weak.deref());
   const { name, exports } = chooseEngine(options.engine, log);
+  if (options.spool !== null) {
+    require('./spool.js').prepareSpool(options.spool, name);
+  }
   const config = nativeOptions(options, log);
-  const native = new exports.Dispatcher(config, handlers);
+  const native = create(exports.Dispatcher, config, handlers);
   reference.weak = new WeakRef(native);
   handlersOf.set(owner, handlers);
   const usesHttps = isHttps(config.serverUrl) || isHttps(config.proxy);
@@ -31,6 +34,15 @@ function createNative(owner, options, log, store) {
     timer?.unref?.(); // fake timers may return something else
   }
   return native;
+}
+
+/** The error of a journal that cannot be opened says what to do, so it is one of the option. */
+function create(Dispatcher, config, handlers) {
+  try {
+    return new Dispatcher(config, handlers);
+  } catch (error) {
+    throw config.spool ? require('./spool.js').spoolError(error) : error;
+  }
 }
 
 const isHttps = (url) => url !== null && url.startsWith('https:');
@@ -65,7 +77,7 @@ function nativeOptions(options, log) {
     reportDrops: options.onDrop !== null || channels.drop.hasSubscribers,
     dedupe: options.dedupe !== null,
     store: Boolean(options.dedupe?.store),
-    spool: false,
+    ...spoolKeys(options.spool),
     minIdLength: options.minIdLength,
     flushQueueSize: options.flushQueueSize,
     flushMaxRetries: options.flushMaxRetries,
@@ -85,6 +97,16 @@ function nativeOptions(options, log) {
     caFile: options.caFile,
     requestTimeoutMillis: options.requestTimeoutMillis,
     compression: options.compression,
+  };
+}
+
+function spoolKeys(spool) {
+  return {
+    spool: spool !== null,
+    spoolDirectory: spool?.directory ?? null,
+    spoolSyncsFlushes: spool?.syncsFlushes ?? false,
+    spoolMaxBytes: spool?.maxBytes ?? 0,
+    spoolSyncIntervalMillis: spool?.syncIntervalMillis ?? 0,
   };
 }
 

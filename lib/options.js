@@ -274,6 +274,11 @@ function dedupe(value) {
   return Object.freeze(resolveTable(DEDUPE_TABLE, value, 'dedupe.'));
 }
 
+/** Resolved by a module of its own, since most have none. */
+function spool(value) {
+  return value === false ? null : require('./spool.js').resolveSpool(value);
+}
+
 /** Every option: its check, and what resolveOptions() makes of it when it is left out. */
 const TABLE = {
   apiKey: { check: apiKey, describe: describeKey, required: true },
@@ -291,6 +296,7 @@ const TABLE = {
   flushTimeoutMillis: { check: millis(0), default: 10_000 },
   requestTimeoutMillis: { check: millis(1), default: 10_000 },
   maxQueueBytes: { check: integer(1024, Number.MAX_SAFE_INTEGER, 'bytes'), default: 64 * MIB },
+  spool: { check: spool, default: null },
   compression: { check: boolean, default: true },
   dedupe: { check: dedupe, default: Object.freeze(resolveTable(DEDUPE_TABLE, {}, 'dedupe.')) },
   format: { check: format, default: null },
@@ -402,7 +408,7 @@ function resolveSend(send, includeRollouts) {
  * decides. In addition,
  * - `serverUrl` is the URL to post to, and `caFile` is absolute;
  * - `send` is decided, and `includeRollouts` says the same;
- * - `eventType` and `dedupe` are null instead of false, and `dedupe` is complete otherwise;
+ * - `eventType`, `dedupe` and `spool` are null instead of false, and the latter two are complete otherwise;
  * - `format` is what a decision becomes, see partsOf(), and `eventType` is null where it is not sent;
  * - `proxy` and `noProxy` are those that apply, from the options or from the environment, and `warnings` says what is
  *   wrong with the latter;

@@ -217,6 +217,10 @@ class Core {
     this.#exports.set_opt_out(optOut ? 1 : 0);
   }
 
+  purge() {
+    this.#exports.purge();
+  }
+
   stats(wall, monotonic) {
     return this.#report(this.#exports.stats(wall, monotonic));
   }

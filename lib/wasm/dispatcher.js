@@ -158,8 +158,12 @@ class WasmDispatcher {
     return this.#core.abort();
   }
 
-  setOptOut(optOut) {
+  setOptOut(optOut, purges = false) {
     this.#core.setOptOut(optOut);
+    if (purges) {
+      this.#core.purge();
+      this.#arm(0);
+    }
   }
 
   stats() {

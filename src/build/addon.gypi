@@ -69,6 +69,7 @@
         '../host/node/loader.c',
         '../host/node/messages.cc',
         '../host/node/places.c',
+        '../host/node/spooling.c',
         '../host/node/uv.c',
         '../host/pages.c',
         '../host/snapshot.c',

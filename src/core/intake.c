@@ -1,7 +1,8 @@
 #include "intake.h"
 
+#include <inttypes.h>
+
 #include "backoff.h"
-#include "drop.h"
 #include "state.h"
 
 enum { READ_IN_STEP = 2048 }; /* about half a millisecond */
@@ -231,6 +232,10 @@ void oa_intake_read(oa_dispatcher *d, oa_now now) {
     int budget = READ_IN_STEP;
     while (budget > 0 && oa_intake_due_ms(d, now) <= now.monotonic_ms && read_one(d, now))
         budget--;
-    oa_drop_log(d, OA_DROP_INVALID_EVENT, before,
-                "another process left them, and this one is configured not to send such events");
+    const uint64_t dropped = d->stats.dropped[OA_DROP_INVALID_EVENT] - before;
+    if (dropped > 0)
+        oa_notices_log(&d->notices, OA_LOG_ERROR, "found",
+                       "%" PRIu64 " %s that another process left are dropped (invalid_event): this "
+                       "one is configured not to send such events",
+                       dropped, oa_name_records(d, dropped));
 }

@@ -257,8 +257,8 @@ oa_status oa_dispatcher_flush(oa_dispatcher *dispatcher, oa_now now, uint64_t ti
 
 /*
  * Refuse new decisions, flush, drop what is left at the deadline as OA_DROP_CLOSED, unless it
- * stands in a journal, and give the memory back; the notice with `ticket` comes then. Call it once. Errors: OA_NOMEM; nothing has
- * changed then.
+ * stands in a journal, and give the memory back; the notice with `ticket` comes then. Call it once.
+ * Errors: OA_NOMEM; nothing has changed then.
  */
 oa_status oa_dispatcher_close(oa_dispatcher *dispatcher, oa_now now, uint64_t timeout_ms,
                               void *ticket) __attribute__((warn_unused_result));

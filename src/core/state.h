@@ -8,8 +8,8 @@
  *   fleet.c       what a store of the fleet says of the batch of an attempt
  *   verdict.c     what becomes of a batch once its attempt is over
  *   trouble.c     what it means for the server's health, and what the log says of it
- *   intake.c      decisions on their way into a lane, and into and out of the journal
  *   drop.c        decisions that end without being delivered
+ *   intake.c      decisions on their way into a lane, and into and out of the journal
  *   notices.c     what is to be told to the host, until it asks
  *
  * Where a decision can be is in lane.h.

@@ -24,6 +24,7 @@ const BENCHMARKS = [
   'parts',
   'delivery',
   'memory',
+  'spool',
   'handler',
   'start',
   'cold',

@@ -49,6 +49,7 @@ test('the defaults', () => {
     flushTimeoutMillis: 10_000,
     requestTimeoutMillis: 10_000,
     maxQueueBytes: 64 * 1024 * 1024,
+    spool: null,
     compression: true,
     dedupe: {
       windowMillis: 86_400_000,
@@ -121,7 +122,7 @@ test('every option is refused when it is null, a symbol, NaN or useless, and nam
       }
       assert.match(
         refusal(() => resolve({ [name]: value })),
-        new RegExp(`^option '${name}': expected .+, got .+`),
+        new RegExp(`^option '${name}(\\.\\w+)?': expected .+, got .+`),
       );
     }
   }
@@ -338,6 +339,48 @@ describe('dedupe', () => {
     assert.equal(
       refusal(() => resolve({ dedupe: { ttl: 5 } })),
       "unknown option 'dedupe.ttl': did you mean 'dedupe.windowMillis'?",
+    );
+  });
+});
+
+describe('spool', () => {
+  const directory = path.resolve('spool');
+
+  it('is false, or completed; the directory is absolute', () => {
+    assert.equal(resolve({ spool: false }).spool, null);
+    assert.deepEqual(resolve({ spool: { directory: 'spool' } }).spool, {
+      directory,
+      maxBytes: 2 ** 30,
+      syncIntervalMillis: 1000,
+      syncsFlushes: false,
+    });
+    const { spool } = resolve({ spool: { directory, syncIntervalMillis: 'always' } });
+    assert.ok(Object.isFrozen(spool) && spool.syncsFlushes && spool.syncIntervalMillis === 1000);
+    assert.equal(
+      resolve({ spool: { directory, syncIntervalMillis: 0 } }).spool.syncIntervalMillis,
+      0,
+    );
+  });
+
+  it('is refused with the name of the part that is wrong', () => {
+    const refused = (spool) => refusal(() => resolve({ spool }));
+    assert.match(refused('directory'), /^option 'spool': expected false, or an object with /);
+    assert.match(
+      refused({}),
+      /^option 'spool\.directory': expected the path of a directory, got undefined/,
+    );
+    assert.match(refused({ directory: '' }), /^option 'spool\.directory': /);
+    assert.match(refused({ directory: '/'.padEnd(5000, 'x') }), /of less than 4096 bytes/);
+    assert.match(refused({ directory, maxBytes: 1000 }), /^option 'spool\.maxBytes': /);
+    for (const syncIntervalMillis of [-1, 1.5, 'never', null]) {
+      assert.match(
+        refused({ directory, syncIntervalMillis }),
+        /^option 'spool\.syncIntervalMillis': .*'always'/,
+      );
+    }
+    assert.equal(
+      refused({ directory, maxbytes: 5 }),
+      "unknown option 'spool.maxbytes': did you mean 'spool.maxBytes'?",
     );
   });
 });

@@ -84,7 +84,8 @@ describe('the module', { skip }, () => {
 
   it('reads exactly the keys that it is given, and names one that is missing', () => {
     const { Dispatcher, configKeys } = require('../../lib/wasm/node.js');
-    assert.deepEqual([...configKeys].sort(), Object.keys(given()).sort());
+    const keys = Object.keys(given()).filter((key) => !/^spool[A-Z]/.test(key)); // of files, which it has not
+    assert.deepEqual([...configKeys].sort(), keys.sort());
     for (const key of configKeys) {
       const { [key]: left, ...others } = given();
       void left;

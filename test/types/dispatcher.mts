@@ -22,6 +22,7 @@ await dispatcher.flush({ timeoutMillis: 500, abort: true });
 await dispatcher.flush({ timeoutMillis: undefined });
 await dispatcher.close({ timeoutMillis: 500 });
 dispatcher.setOptOut(true);
+dispatcher.setOptOut(true, { purge: true });
 
 /** The part of the class of Amplitude's SDK that is used. */
 declare class Identify {
@@ -113,6 +114,17 @@ decisions.dropped.unlucky;
 decisions.seen = 5;
 // @ts-expect-error no number
 dispatcher.setOptOut(1);
+// @ts-expect-error unknown
+dispatcher.setOptOut(true, { purges: true });
+// @ts-expect-error no directory
+createDispatcher({ apiKey: 'key', spool: { maxBytes: 2 ** 30 } });
+// @ts-expect-error no directory
+createDispatcher({ apiKey: 'key', spool: true });
+const waiting: number | undefined = createDispatcher({
+  apiKey: 'key',
+  spool: { directory: '/var/lib/app', maxBytes: 2 ** 30, syncIntervalMillis: 'always' },
+}).stats().spool?.diskOnly;
+void waiting;
 // @ts-expect-error no notification
 dispatcher.onDecision('user');
 

@@ -12,11 +12,11 @@
  */
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <string>
 
 #include "cohorts.h"
+#include "config.h"
 #include "oa.h"
 #include "uv.h"
 #include "values.h"
@@ -230,87 +230,6 @@ class Dispatcher : public Napi::ObjectWrap<Dispatcher> {
     Host *host_ = nullptr;
 };
 
-/*
- * Reads what oa.h and curl.h list of the options object, and keeps the strings alive until they are
- * copied. A missing key is a bug of the shim, so it is an error.
- */
-class ConfigReader {
-  public:
-    explicit ConfigReader(Napi::Object object) : object_(object) {}
-
-    const std::string &Missing() const { return missing_; }
-
-    Napi::Value Get(const char *key) {
-        if (!object_.HasOwnProperty(key))
-            missing_ = key;
-        return object_.Get(key);
-    }
-
-    oa_str Text(const char *key) {
-        Napi::Value value = Get(key);
-        if (!value.IsString())
-            return {nullptr, 0};
-        std::string &text = texts_[count_++];
-        text = value.As<Napi::String>().Utf8Value();
-        return {text.data(), text.size()};
-    }
-
-    bool Flag(const char *key) { return Get(key).ToBoolean(); }
-
-    /* A whole number, validated by the shim, clamped to the maximum of its type. */
-    template <typename T> T Number(const char *key) {
-        const double value = Get(key).ToNumber().DoubleValue();
-        if (!(value > 0))
-            return 0;
-        const T max = std::numeric_limits<T>::max();
-        return value < static_cast<double>(max) ? static_cast<T>(value) : max;
-    }
-
-  private:
-    Napi::Object object_;
-    std::string missing_;
-#define ONE(...) +1
-#define NONE(...)
-    std::string texts_[0 OA_CONFIG_MAP(ONE, NONE, NONE) OA_CURL_CONFIG_MAP(ONE, NONE, NONE)];
-#undef NONE
-#undef ONE
-    size_t count_ = 0;
-};
-
-#define READ_TEXT(member, key) config.member = options.Text(key);
-#define READ_FLAG(member, key) config.member = options.Flag(key);
-#define READ_NUMBER(type, member, key) config.member = options.Number<type>(key);
-
-oa_config ReadConfig(ConfigReader &options, uv_loop_t *loop) {
-    oa_config config = {};
-    OA_CONFIG_MAP(READ_TEXT, READ_FLAG, READ_NUMBER)
-    if (uv_random(loop, nullptr, &config.seed, sizeof(config.seed), 0, nullptr) != 0)
-        config.seed = uv_hrtime();
-    return config;
-}
-
-oa_curl_config ReadCurlConfig(ConfigReader &options, oa_str user_agent) {
-    oa_curl_config config = {};
-    OA_CURL_CONFIG_MAP(READ_TEXT, READ_FLAG, READ_NUMBER)
-    config.user_agent = user_agent;
-    return config;
-}
-
-/* The keys that are read, so that a test can compare them with those that are given. */
-Napi::Array ConfigKeys(Napi::Env env) {
-    const char *const keys[] = {
-#define KEY(member, key) key,
-#define NUMBER_KEY(type, member, key) key,
-        OA_CONFIG_MAP(KEY, KEY, NUMBER_KEY) OA_CURL_CONFIG_MAP(KEY, KEY, NUMBER_KEY)
-#undef NUMBER_KEY
-#undef KEY
-    };
-    Napi::Array array = Napi::Array::New(env);
-    for (const char *key : keys)
-        array.Set(array.Length(), key);
-    return array;
-}
-
 /* Copy an id into `buffer`. Absent for '', and for anything but a string. Returns false for a lone
  * surrogate, which UTF-8 cannot hold: Node-API would silently replace it by U+FFFD, and merge
  * users. */
@@ -447,6 +366,7 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
     ConfigReader options(info[0].As<Napi::Object>());
     const oa_config config = ReadConfig(options, loop);
     const oa_curl_config curl_config = ReadCurlConfig(options, config.library);
+    const oa_spooling_config spooling_config = ReadSpoolingConfig(options, config.api_key);
     if (!options.Missing().empty()) {
         Napi::TypeError::New(env, "the addon's options lack " + options.Missing())
             .ThrowAsJavaScriptException();
@@ -467,6 +387,17 @@ Dispatcher::Dispatcher(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Dispat
     napi_add_async_cleanup_hook(
         env, [](napi_async_cleanup_hook_handle, void *arg) { End(static_cast<Host *>(arg)); }, host,
         &host->hook);
+    char message[OA_SPOOLING_MESSAGE_BYTES] = "";
+    const oa_status opened =
+        config.spool ? oa_uv_open_spool(host->uv, &spooling_config, message) : OA_OK;
+    if (opened != OA_OK) {
+        host_ = nullptr;
+        host->wrapper = nullptr;
+        End(host);
+        Napi::Error::New(env, message[0] != '\0' ? message : oa_status_message(opened))
+            .ThrowAsJavaScriptException();
+        return;
+    }
     const auto define = [&](const char *name, napi_callback call) {
         napi_value function = nullptr;
         napi_create_function(env, name, NAPI_AUTO_LENGTH, call, host, &function);
@@ -545,6 +476,8 @@ Napi::Value Dispatcher::Abort(const Napi::CallbackInfo &info) {
 
 void Dispatcher::SetOptOut(const Napi::CallbackInfo &info) {
     oa_dispatcher_set_opt_out(oa_uv_core(host_->uv), info[0].ToBoolean());
+    if (info[1].ToBoolean())
+        oa_uv_purge(host_->uv);
 }
 
 Napi::Value Dispatcher::SetTrust(const Napi::CallbackInfo &info) {
@@ -564,7 +497,10 @@ void Dispatcher::AnswerStore(const Napi::CallbackInfo &info) {
 Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
     oa_stats stats;
     oa_uv_stats(host_->uv, &stats);
-    return ToStats(info.Env(), stats);
+    Napi::Object object = ToStats(info.Env(), stats);
+    object.Set("spool",
+               ToSpool(info.Env(), stats.spool, oa_spooling_error(oa_uv_spooling(host_->uv))));
+    return object;
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {

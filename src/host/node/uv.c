@@ -21,6 +21,7 @@
 #include "../clock.h"
 #include "../pages.h"
 #include "places.h"
+#include "spooling.h"
 
 enum {
     PLACE_WAIT_MS = 5,     /* all of our places in the pool are taken by other dispatchers */
@@ -60,6 +61,7 @@ struct oa_uv {
     uv_work_t work;
     bool is_working; /* the work is queued, or with a thread */
     oa_dispatcher *core;
+    oa_spooling *spooling; /* NULL: there is no journal */
     lane lanes[OA_MAX_CONCURRENT];
     size_t lane_count; /* 0 once it is closed */
     oa_uv_handlers handlers;
@@ -175,7 +177,7 @@ static void on_work(uv_work_t *work) {
 
 /* ---- On the loop ---- */
 
-static void close_timer(oa_uv *uv);
+static void close_handles(oa_uv *uv);
 static void on_done(uv_work_t *work, int status);
 
 /* Hand what is to be posted to the pool. */
@@ -265,7 +267,7 @@ static void on_done(uv_work_t *done, int status) {
     }
     uv->is_cancelled = false;
     if (was_ending)
-        close_timer(uv);
+        close_handles(uv);
     if (uv->is_ending)
         return;
     if (is_any_over)
@@ -359,6 +361,8 @@ static void end_wait(oa_uv *uv, const oa_flush_notice *flush) {
         return;
     uv->close_ticket = NULL;
     free_lanes(uv);
+    if (uv->spooling != NULL)
+        oa_spooling_end(uv->spooling);
 }
 
 static void tell(oa_uv *uv, const oa_notice *notice) {
@@ -366,8 +370,11 @@ static void tell(oa_uv *uv, const oa_notice *notice) {
         cancel(uv);
         return;
     }
-    if (notice->kind == OA_NOTICE_FLUSH)
+    if (notice->kind == OA_NOTICE_FLUSH) {
+        if (uv->spooling != NULL && oa_spooling_keep_flush(uv->spooling, &notice->about.flush))
+            return;
         end_wait(uv, &notice->about.flush);
+    }
     uv->handlers.notice(uv->handlers.data, notice);
 }
 
@@ -394,12 +401,29 @@ static void collect(oa_uv *uv) {
     uv->is_collecting = false;
 }
 
+/* Have the journal follow, and tell what it has to say. */
+static void tell_spooling(oa_uv *uv) {
+    oa_notice notice = {.kind = OA_NOTICE_LOG};
+    oa_spooling_turn(uv->spooling);
+    while (!uv->is_ending && oa_spooling_next_line(uv->spooling, &notice.about.log))
+        uv->handlers.notice(uv->handlers.data, &notice);
+    notice.kind = OA_NOTICE_FLUSH;
+    while (!uv->is_ending && oa_spooling_next_flush(uv->spooling, &notice.about.flush)) {
+        end_wait(uv, &notice.about.flush);
+        uv->handlers.notice(uv->handlers.data, &notice);
+    }
+}
+
 static void pump(oa_uv *uv) {
+    if (uv->spooling != NULL)
+        oa_spooling_turn(uv->spooling);
     do { /* what was cancelled and is back at once ends what waits for it, before more is started */
         uv->came_back = false;
         oa_dispatcher_step(uv->core, oa_clock_now());
         collect(uv);
     } while (uv->came_back && !uv->is_ending);
+    if (uv->spooling != NULL && !uv->is_ending)
+        tell_spooling(uv);
     if (!uv->is_ending)
         start(uv);
 }
@@ -446,6 +470,16 @@ oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_conf
     return OA_OK;
 }
 
+static void on_woken(void *data) {
+    pump(data);
+    arm(data, 0);
+}
+
+oa_status oa_uv_open_spool(oa_uv *uv, const oa_spooling_config *config,
+                           char message[OA_SPOOLING_MESSAGE_BYTES]) {
+    return oa_spooling_open(uv->loop, uv->core, config, on_woken, uv, &uv->spooling, message);
+}
+
 static void on_timer_closed(uv_handle_t *handle) {
     oa_uv *uv = handle->data;
     const oa_uv_handlers handlers = uv->handlers;
@@ -456,18 +490,30 @@ static void on_timer_closed(uv_handle_t *handle) {
     handlers.destroyed(handlers.data);
 }
 
-static void close_timer(oa_uv *uv) { uv_close((uv_handle_t *)&uv->timer, on_timer_closed); }
+static void close_timer(void *data) {
+    uv_close((uv_handle_t *)&((oa_uv *)data)->timer, on_timer_closed);
+}
+
+static void close_handles(oa_uv *uv) {
+    if (uv->spooling == NULL)
+        close_timer(uv);
+    else
+        oa_spooling_close(uv->spooling, close_timer);
+}
 
 void oa_uv_destroy(oa_uv *uv) {
     uv->is_ending = true;
     cancel(uv);
     if (!uv->is_working) /* otherwise it comes back to on_done() */
-        close_timer(uv);
+        close_handles(uv);
 }
 
 oa_dispatcher *oa_uv_core(oa_uv *uv) { return uv->core; }
 
-static void wake_up(oa_uv *uv, oa_wake wake) {
+/* What follows from a decision, or an event, that was given to the core. */
+static void follow_up(oa_uv *uv, oa_wake wake) {
+    if (uv->spooling != NULL)
+        oa_spooling_count(uv->spooling);
     if (wake == OA_WAKE_COLLECT)
         collect(uv);
     if (wake != OA_WAKE_NOT)
@@ -477,14 +523,14 @@ static void wake_up(oa_uv *uv, oa_wake wake) {
 oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
     const oa_status status = oa_dispatcher_record(uv->core, loop_now(uv), decision, &wake);
-    wake_up(uv, wake);
+    follow_up(uv, wake);
     return status;
 }
 
 oa_status oa_uv_track(oa_uv *uv, oa_tracked *tracked) {
     oa_wake wake = OA_WAKE_NOT;
     const oa_status status = oa_dispatcher_track(uv->core, loop_now(uv), tracked, &wake);
-    wake_up(uv, wake);
+    follow_up(uv, wake);
     return status;
 }
 
@@ -508,11 +554,20 @@ oa_status oa_uv_close(oa_uv *uv, uint64_t timeout_ms, void *ticket) {
 
 uint64_t oa_uv_abort(oa_uv *uv) {
     cancel(uv);
+    if (uv->spooling != NULL)
+        oa_spooling_abort(uv->spooling);
     return oa_dispatcher_abort(uv->core);
 }
 
 void oa_uv_stats(const oa_uv *uv, oa_stats *out) {
     oa_dispatcher_stats(uv->core, oa_clock_now(), out);
+}
+
+oa_spooling *oa_uv_spooling(const oa_uv *uv) { return uv->spooling; }
+
+void oa_uv_purge(oa_uv *uv) {
+    oa_dispatcher_purge(uv->core);
+    arm(uv, 0);
 }
 
 void oa_uv_answer_store(oa_uv *uv, uint32_t id, const int32_t *answers, size_t count) {

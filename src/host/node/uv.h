@@ -13,6 +13,7 @@
 
 #include "../curl.h"
 #include "oa.h"
+#include "spooling.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -49,6 +50,20 @@ typedef struct oa_uv oa_uv;
  */
 oa_status oa_uv_new(uv_loop_t *loop, const oa_config *config, const oa_curl_config *curl_config,
                     oa_uv_handlers handlers, oa_uv **out) __attribute__((warn_unused_result));
+
+/*
+ * Open the journal of a dispatcher with oa_config.spool: call it once, before all else. Errors: as
+ * oa_spooling_open(); what is new is in memory only then.
+ */
+oa_status oa_uv_open_spool(oa_uv *uv, const oa_spooling_config *config,
+                           char message[OA_SPOOLING_MESSAGE_BYTES])
+    __attribute__((warn_unused_result));
+
+/* Lend the journal; NULL: there is none. */
+oa_spooling *oa_uv_spooling(const oa_uv *uv);
+
+/* oa_dispatcher_purge(), soon. */
+void oa_uv_purge(oa_uv *uv);
 
 /*
  * Take the host: cancel what is in progress, free everything, call `destroyed`, and no other

@@ -136,6 +136,20 @@ inline Napi::Object ToStats(Napi::Env env, const oa_stats &stats) {
     return object;
 }
 
+/* The figures of a journal, with why it takes no more, or NULL. */
+inline Napi::Object ToSpool(Napi::Env env, const oa_spool_stats &stats, const char *error) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("bytes", static_cast<double>(stats.bytes));
+    object.Set("segments", static_cast<double>(stats.segments));
+    object.Set("found", static_cast<double>(stats.found));
+    object.Set("missing", static_cast<double>(stats.missing));
+    object.Set("unwritten", static_cast<double>(stats.unwritten));
+    object.Set("diskOnly", static_cast<double>(stats.disk_only));
+    object.Set("error",
+               error == nullptr ? env.Null() : Napi::String::New(env, error).As<Napi::Value>());
+    return object;
+}
+
 inline Napi::Object ToReport(Napi::Env env, const oa_flush_report &report) {
     Napi::Object object = Napi::Object::New(env);
     object.Set("delivered", static_cast<double>(report.delivered));

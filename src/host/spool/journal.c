@@ -20,8 +20,10 @@
 #include "adopt.h"
 
 enum {
-    AHEAD_BYTES = 256 * 1024, /* behind the end, that are ready: 4,000 decisions */
-    RETRY_MS = 10 * 1000,     /* after a failure */
+    AHEAD_BYTES = 256 * 1024,      /* behind the end, that are ready: 4,000 decisions */
+    FIRST_AHEAD_BYTES = 64 * 1024, /* at the start, which waits for it */
+    MOST_CLEAN = 2,                /* files that are kept for the next segments */
+    RETRY_MS = 10 * 1000,          /* after a failure */
 };
 
 struct oa_journal {
@@ -41,7 +43,9 @@ struct oa_journal {
     oa_journal_list done;
     size_t wanted;
     oa_journal_position position;
-    size_t ready_to; /* pages of position.end are ready up to here */
+    size_t ready_to;      /* pages of position.end are ready up to here */
+    uint64_t sync_wanted; /* the number of the last request */
+    uint64_t synced;
     bool is_closing;
     bool is_idle; /* the thread waits, and everything is on the disk */
     bool tells_scanned;
@@ -51,9 +55,11 @@ struct oa_journal {
 
     /* The thread's own. */
     oa_adopter adopter;
-    oa_journal_file *all; /* by `later` */
-    uint64_t bytes;       /* of all */
-    uint64_t made;        /* files so far */
+    oa_journal_file *all;  /* by `later` */
+    uint64_t bytes;        /* of all */
+    uint64_t made;         /* files so far */
+    oa_journal_list clean; /* of zeros, like new ones */
+    size_t clean_count;
     bool has_failed;
     uint64_t retry_at_ms;
     uint64_t sync_at_ms;
@@ -104,8 +110,20 @@ static void note_failure(oa_journal *journal, const char *message) {
     journal->retry_at_ms = now_ms() + RETRY_MS;
 }
 
-/* Return a new file owned; or NULL, and why. */
-static oa_journal_file *make_file(oa_journal *journal, size_t size, const char **why) {
+/* Say what a segment that is going to be written is. */
+static void fill_head(const oa_journal *journal, oa_segment_head *head) {
+    *head = (oa_segment_head){
+        .key_mark = journal->options.key_mark,
+        .created_ms = oa_clock_wall_ms(),
+    };
+    memcpy(head->owner, journal->id, sizeof(journal->id));
+    memcpy(head->boot, journal->boot, sizeof(journal->boot));
+    fill_random(&head->salt, sizeof(head->salt));
+}
+
+/* Return a new file owned, the beginning of which is ready; or NULL, and why. */
+static oa_journal_file *make_file(oa_journal *journal, size_t size, size_t ahead,
+                                  const char **why) {
     if (journal->bytes + size > journal->options.max_bytes) {
         *why = "the spool holds maxBytes";
         return NULL;
@@ -117,19 +135,13 @@ static oa_journal_file *make_file(oa_journal *journal, size_t size, const char *
     oa_journal_file *file = calloc(1, sizeof(*file));
     int error = ENOMEM;
     if (file != NULL) {
-        file->head = (oa_segment_head){
-            .key_mark = journal->options.key_mark,
-            .created_ms = oa_clock_wall_ms(),
-        };
-        memcpy(file->head.owner, journal->id, sizeof(journal->id));
-        memcpy(file->head.boot, journal->boot, sizeof(journal->boot));
-        fill_random(&file->head.salt, sizeof(file->head.salt));
+        fill_head(journal, &file->head);
         snprintf(file->name, sizeof(file->name), "%.60s-%08" PRIx64 OA_JOURNAL_FILE_SUFFIX,
                  journal->name, ++journal->made);
         error = oa_mapped_create(journal->directory, file->name, size, &file->mapped);
     }
     if (error == 0)
-        error = oa_mapped_make_ready(&file->mapped, 0, size < AHEAD_BYTES ? size : AHEAD_BYTES);
+        error = oa_mapped_make_ready(&file->mapped, 0, size < ahead ? size : ahead);
     if (error == 0)
         return file;
     if (file != NULL && file->mapped.bytes != NULL) {
@@ -149,6 +161,44 @@ static void add_to_all(oa_journal *journal, oa_journal_file *file) {
     journal->bytes += file->mapped.size;
 }
 
+static void remove_from_all(oa_journal *journal, oa_journal_file *file) {
+    oa_journal_file **link = &journal->all;
+    while (*link != file)
+        link = &(*link)->later;
+    *link = file->later;
+    file->later = NULL;
+    journal->bytes -= file->mapped.size;
+}
+
+/* Keep one of our files for the next segment, with zeros in it: to make one takes longer, and so
+ * does to delete one. Returns whether it is kept. */
+static bool clean(oa_journal *journal, oa_journal_file *file) {
+    if (file->mapped.size != OA_SEGMENT_BYTES || journal->clean_count == MOST_CLEAN)
+        return false;
+    memset(file->mapped.bytes, 0, OA_SEGMENT_PAGE_BYTES); /* so that it is nobody's from now on */
+    memset(file->mapped.bytes + OA_SEGMENT_PAGE_BYTES, 0,
+           file->mapped.size - OA_SEGMENT_PAGE_BYTES);
+    file->synced_to = 0;
+    oa_journal_list_push(&journal->clean, file);
+    journal->clean_count++;
+    return true;
+}
+
+/* Return a file for a segment of `size` bytes, which is among all; or NULL, and why. */
+static oa_journal_file *get_file(oa_journal *journal, size_t size, const char **why) {
+    oa_journal_file *file = size > OA_SEGMENT_BYTES ? NULL : oa_journal_list_pop(&journal->clean);
+    if (file != NULL) {
+        journal->clean_count--;
+        fill_head(journal, &file->head);
+        remove_from_all(journal, file); /* they are in the order in which they are written */
+    } else {
+        file = make_file(journal, size, AHEAD_BYTES, why);
+    }
+    if (file != NULL)
+        add_to_all(journal, file);
+    return file;
+}
+
 /* Make the segment that is wanted. Returns whether there is something to tell. */
 static bool make_wanted(oa_journal *journal) {
     uv_mutex_lock(&journal->mutex);
@@ -158,12 +208,11 @@ static bool make_wanted(oa_journal *journal) {
         return false;
     const bool had_failed = journal->has_failed;
     const char *why = NULL;
-    oa_journal_file *file = make_file(journal, size, &why);
+    oa_journal_file *file = get_file(journal, size, &why);
     if (file == NULL) {
         note_failure(journal, why);
         return !had_failed;
     }
-    add_to_all(journal, file);
     journal->has_failed = false;
     uv_mutex_lock(&journal->mutex);
     journal->wanted = 0;
@@ -194,26 +243,24 @@ static bool adopt(oa_journal *journal, bool is_first) {
 
 /* ---- The thread: files that are there ---- */
 
-static void forget_file(oa_journal *journal, oa_journal_file *file) {
-    oa_journal_file **link = &journal->all;
-    while (*link != file)
-        link = &(*link)->later;
-    *link = file->later;
-    journal->bytes -= file->mapped.size;
+static void leave_position(oa_journal *journal, const oa_journal_file *file) {
     if (journal->seen.end == file)
         journal->seen.end = NULL;
     if (journal->seen.reading == file)
         journal->seen.reading = NULL;
 }
 
-static void delete_done(oa_journal *journal) {
+static void delete_done(oa_journal *journal, bool is_closing) {
     for (;;) {
         uv_mutex_lock(&journal->mutex);
         oa_journal_file *file = oa_journal_list_pop(&journal->done);
         uv_mutex_unlock(&journal->mutex);
         if (file == NULL)
             return;
-        forget_file(journal, file);
+        leave_position(journal, file);
+        if (file->from == NULL && !is_closing && clean(journal, file))
+            continue;
+        remove_from_all(journal, file);
         if (file->from != NULL) {
             oa_adopter_delete(&journal->adopter, file);
             continue;
@@ -289,6 +336,22 @@ static void sync_files(oa_journal *journal) {
     journal->sync_at_ms = now_ms() + journal->options.sync_interval_ms;
 }
 
+/* Do what oa_journal_sync() asks for. Returns whether it did. */
+static bool sync_as_wanted(oa_journal *journal) {
+    uv_mutex_lock(&journal->mutex);
+    const uint64_t wanted = journal->sync_wanted;
+    const bool is_wanted = wanted > journal->synced;
+    uv_mutex_unlock(&journal->mutex);
+    if (!is_wanted)
+        return false;
+    follow(journal); /* to the position that was noted before */
+    sync_files(journal);
+    uv_mutex_lock(&journal->mutex);
+    journal->synced = wanted;
+    uv_mutex_unlock(&journal->mutex);
+    return true;
+}
+
 /* ---- The thread ---- */
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -310,8 +373,9 @@ static uint64_t next_ms(const oa_journal *journal) {
 /* Whether there is something to do at once. Under the mutex. */
 static bool has_work(const oa_journal *journal) {
     const oa_journal_position *now = &journal->position, *seen = &journal->seen;
-    return journal->done.first != NULL || (journal->wanted > 0 && !journal->has_failed) ||
-           now->reading != seen->reading || now->end != seen->end || now->end_at != seen->end_at;
+    return journal->done.first != NULL || journal->sync_wanted > journal->synced ||
+           (journal->wanted > 0 && !journal->has_failed) || now->reading != seen->reading ||
+           now->end != seen->end || now->end_at != seen->end_at;
 }
 
 static void run(void *arg) {
@@ -319,11 +383,12 @@ static void run(void *arg) {
     bool is_closing = false;
     for (bool is_first = true; !is_closing; is_first = false) {
         bool tells = false;
-        delete_done(journal);
+        delete_done(journal, false);
         if (is_first || now_ms() >= journal->scan_at_ms)
             tells = adopt(journal, is_first);
         tells = make_wanted(journal) || tells;
         follow(journal);
+        tells = sync_as_wanted(journal) || tells;
         if (is_unsynced(journal) && now_ms() >= journal->sync_at_ms)
             sync_files(journal);
         if (tells)
@@ -336,7 +401,7 @@ static void run(void *arg) {
         is_closing = journal->is_closing;
         uv_mutex_unlock(&journal->mutex);
     }
-    delete_done(journal);
+    delete_done(journal, true);
     follow(journal);
     if (is_unsynced(journal))
         sync_files(journal);
@@ -397,7 +462,7 @@ static bool begin(oa_journal *journal, const char **why) {
         *why = strerror(errno);
         return false;
     }
-    oa_journal_file *file = make_file(journal, OA_SEGMENT_BYTES, why);
+    oa_journal_file *file = make_file(journal, OA_SEGMENT_BYTES, FIRST_AHEAD_BYTES, why);
     if (file == NULL)
         return false;
     add_to_all(journal, file);
@@ -416,6 +481,7 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
     journal->lock = -1;
     oa_journal_list_init(&journal->ready);
     oa_journal_list_init(&journal->done);
+    oa_journal_list_init(&journal->clean);
     read_boot(journal->boot);
     journal->directory = oa_directory_open(options->directory, message);
     if (journal->directory < 0) {
@@ -500,6 +566,21 @@ void oa_journal_note(oa_journal *journal, oa_journal_position position, size_t w
     if (moves || nears || wants || begins)
         uv_cond_signal(&journal->wake);
     uv_mutex_unlock(&journal->mutex);
+}
+
+uint64_t oa_journal_sync(oa_journal *journal) {
+    uv_mutex_lock(&journal->mutex);
+    const uint64_t number = ++journal->sync_wanted;
+    uv_cond_signal(&journal->wake);
+    uv_mutex_unlock(&journal->mutex);
+    return number;
+}
+
+uint64_t oa_journal_synced(oa_journal *journal) {
+    uv_mutex_lock(&journal->mutex);
+    const uint64_t number = journal->synced;
+    uv_mutex_unlock(&journal->mutex);
+    return number;
 }
 
 void oa_journal_done(oa_journal *journal, oa_journal_file *file) {

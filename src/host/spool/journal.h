@@ -74,6 +74,11 @@ typedef struct oa_journal_position {
  * the owner is enough. Cost: a mutex that nobody holds for long. */
 void oa_journal_note(oa_journal *journal, oa_journal_position position, size_t wanted);
 
+/* Ask for what was written before the position that was noted last to be on the disk soon. Returns
+ * a number: it is when oa_journal_synced() is as large. */
+uint64_t oa_journal_sync(oa_journal *journal);
+uint64_t oa_journal_synced(oa_journal *journal);
+
 /* Everything in a segment is settled: have its file deleted. */
 void oa_journal_done(oa_journal *journal, oa_journal_file *file);
 

@@ -223,6 +223,8 @@ int module_close(double wall_ms, double monotonic_ms, double timeout_ms, uint32_
 
 EXPORT("abort") double module_abort(void) { return (double)oa_dispatcher_abort(dispatcher); }
 
+EXPORT("purge") void module_purge(void) { oa_dispatcher_purge(dispatcher); }
+
 EXPORT("set_opt_out") void module_set_opt_out(bool opt_out) {
     oa_dispatcher_set_opt_out(dispatcher, opt_out);
 }

@@ -1,0 +1,246 @@
+#include "spooling.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../spool/journal.h"
+#include "spool.h"
+
+enum {
+    COUNT_PER_TURN = 256, /* decisions: far fewer than fit into what is ready ahead */
+    SCAN_INTERVAL_MS = 60 * 1000,
+    MOST_LINES = 4,
+};
+
+/* The report of a flush that waits for a sync. */
+typedef struct kept_flush {
+    struct kept_flush *next;
+    oa_flush_notice flush;
+    uint64_t until; /* oa_journal_synced() is this */
+} kept_flush;
+
+typedef struct line {
+    oa_log_level level;
+    char text[OA_JOURNAL_MESSAGE_BYTES + 120];
+} line;
+
+struct oa_spooling {
+    uv_async_t async;
+    oa_dispatcher *core;
+    oa_spool *spool;     /* of the core */
+    oa_journal *journal; /* NULL: it has ended */
+    void (*woken)(void *data);
+    void (*closed)(void *data);
+    void *data;
+    bool syncs_flushes;
+    uint32_t count; /* of decisions since the last turn */
+    size_t found;   /* segments, not told yet */
+    char error[OA_JOURNAL_MESSAGE_BYTES];
+    line lines[MOST_LINES]; /* to be told */
+    size_t line_count;
+    kept_flush *kept;
+};
+
+/* ---- From the journal ---- */
+
+static void add_line(oa_spooling *spooling, oa_log_level level, const char *before,
+                     const char *text, const char *behind) {
+    if (spooling->line_count == MOST_LINES)
+        return;
+    line *added = &spooling->lines[spooling->line_count++];
+    added->level = level;
+    snprintf(added->text, sizeof(added->text), "%s%s%s", before, text, behind);
+}
+
+static void tell_found(oa_spooling *spooling) {
+    char count[40];
+    if (spooling->found == 0)
+        return;
+    snprintf(count, sizeof(count), "%zu file%s", spooling->found, spooling->found == 1 ? "" : "s");
+    add_line(spooling, OA_LOG_INFO, "the spool has ", count,
+             " of a process that has ended: what it did not deliver is delivered first");
+    spooling->found = 0;
+}
+
+/* Hand a segment to the core. One that it has no memory for stays for the next process. */
+static void hand_over(oa_spooling *spooling, oa_journal_kind kind, oa_journal_file *file) {
+    char *bytes = file->mapped.bytes;
+    const size_t size = file->mapped.size;
+    if (kind == OA_JOURNAL_FOUND)
+        spooling->found += oa_spool_find(spooling->spool, file, bytes, size) == OA_OK;
+    else if (oa_spool_give(spooling->spool, file, bytes, size, &file->head) != OA_OK)
+        oa_journal_done(spooling->journal, file);
+}
+
+static void take_item(oa_spooling *spooling, const oa_journal_item *item) {
+    switch (item->kind) {
+    case OA_JOURNAL_FRESH:
+    case OA_JOURNAL_FOUND:
+        hand_over(spooling, item->kind, item->file);
+        break;
+    case OA_JOURNAL_SCANNED:
+        oa_dispatcher_hold(spooling->core, false);
+        break;
+    case OA_JOURNAL_STRANGE:
+        add_line(spooling, OA_LOG_WARN, "a file of the spool: ", item->message, "");
+        break;
+    case OA_JOURNAL_FAILED:
+        memcpy(spooling->error, item->message, sizeof(spooling->error));
+        add_line(spooling, OA_LOG_ERROR, "the spool takes no more: ", item->message,
+                 "; decisions are kept in memory until it does");
+        break;
+    case OA_JOURNAL_WORKS:
+        spooling->error[0] = '\0';
+        add_line(spooling, OA_LOG_INFO, "the spool works again", "", "");
+        break;
+    }
+}
+
+static void on_async(uv_async_t *async) {
+    const oa_spooling *spooling = async->data;
+    if (spooling->journal != NULL || spooling->kept != NULL) /* it may be ending */
+        spooling->woken(spooling->data);
+}
+
+static void on_changed(void *context) { uv_async_send(&((oa_spooling *)context)->async); }
+
+void oa_spooling_turn(oa_spooling *spooling) {
+    if (spooling->journal == NULL)
+        return;
+    oa_journal_item item;
+    while (oa_journal_take(spooling->journal, &item))
+        take_item(spooling, &item);
+    for (void *done; (done = oa_spool_next_done(spooling->spool)) != NULL;)
+        oa_journal_done(spooling->journal, done);
+    const oa_spool_position where = oa_spool_where(spooling->spool);
+    const oa_journal_position position = {where.end, where.end_at, where.reading};
+    oa_journal_note(spooling->journal, position, oa_spool_wants(spooling->spool));
+    spooling->count = 0;
+}
+
+void oa_spooling_count(oa_spooling *spooling) {
+    if (++spooling->count >= COUNT_PER_TURN)
+        oa_spooling_turn(spooling);
+}
+
+bool oa_spooling_next_line(oa_spooling *spooling, oa_log_notice *out) {
+    tell_found(spooling);
+    if (spooling->line_count == 0)
+        return false;
+    line *last = &spooling->lines[--spooling->line_count];
+    *out = (oa_log_notice){last->level, "spool", {last->text, strlen(last->text)}};
+    return true;
+}
+
+const char *oa_spooling_error(const oa_spooling *spooling) {
+    return spooling == NULL || spooling->error[0] == '\0' ? NULL : spooling->error;
+}
+
+/* ---- Flushes ---- */
+
+bool oa_spooling_keep_flush(oa_spooling *spooling, const oa_flush_notice *flush) {
+    if (!spooling->syncs_flushes || spooling->journal == NULL || flush->report.pending == 0)
+        return false;
+    kept_flush *kept = calloc(1, sizeof(*kept));
+    if (kept == NULL)
+        return false;
+    oa_spooling_turn(spooling); /* which notes how much is to be synced */
+    kept->flush = *flush;
+    kept->until = oa_journal_sync(spooling->journal);
+    kept_flush **last = &spooling->kept;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = kept;
+    uv_ref((uv_handle_t *)&spooling->async);
+    return true;
+}
+
+bool oa_spooling_next_flush(oa_spooling *spooling, oa_flush_notice *out) {
+    kept_flush *first = spooling->kept;
+    if (first == NULL ||
+        (spooling->journal != NULL && oa_journal_synced(spooling->journal) < first->until))
+        return false;
+    *out = first->flush;
+    spooling->kept = first->next;
+    free(first);
+    if (spooling->kept == NULL)
+        uv_unref((uv_handle_t *)&spooling->async);
+    return true;
+}
+
+/* ---- Life ---- */
+
+oa_status oa_spooling_open(uv_loop_t *loop, oa_dispatcher *core, const oa_spooling_config *config,
+                           void (*woken)(void *data), void *data, oa_spooling **out,
+                           char message[OA_SPOOLING_MESSAGE_BYTES]) {
+    oa_spooling *spooling = calloc(1, sizeof(*spooling));
+    if (spooling == NULL)
+        return OA_NOMEM;
+    spooling->core = core;
+    spooling->spool = oa_dispatcher_spool(core);
+    spooling->woken = woken;
+    spooling->data = data;
+    spooling->syncs_flushes = config->syncs_flushes;
+    spooling->async.data = spooling;
+    if (uv_async_init(loop, &spooling->async, on_async) != 0) {
+        free(spooling);
+        return OA_NOMEM;
+    }
+    uv_unref((uv_handle_t *)&spooling->async);
+    const oa_journal_options options = {
+        .directory = config->directory.data,
+        .key_mark = oa_segment_key_mark(config->api_key),
+        .max_bytes = config->max_bytes,
+        .sync_interval_ms = config->sync_interval_ms,
+        .scan_interval_ms = SCAN_INTERVAL_MS,
+        .context = spooling,
+        .changed = on_changed,
+    };
+    const oa_status status = oa_journal_open(&options, &spooling->journal, message);
+    if (status != OA_OK) {
+        oa_spooling_close(spooling, NULL);
+        return status;
+    }
+    /* What others left goes first: until it is found, what is new stays on disk. */
+    oa_dispatcher_hold(core, oa_journal_sees_others(spooling->journal));
+    oa_spooling_turn(spooling);
+    *out = spooling;
+    return OA_OK;
+}
+
+void oa_spooling_end(oa_spooling *spooling) {
+    if (spooling->journal == NULL)
+        return;
+    oa_spool_end(spooling->spool);
+    oa_spooling_turn(spooling);
+    oa_journal_close(spooling->journal);
+    spooling->journal = NULL;
+}
+
+void oa_spooling_abort(oa_spooling *spooling) {
+    oa_stats stats;
+    oa_dispatcher_stats(spooling->core, (oa_now){0, 0}, &stats);
+    if (stats.pending == 0)
+        oa_spooling_end(spooling);
+}
+
+static void on_async_closed(uv_handle_t *handle) {
+    oa_spooling *spooling = handle->data;
+    void (*closed)(void *data) = spooling->closed;
+    void *data = spooling->data;
+    while (spooling->kept != NULL) {
+        kept_flush *kept = spooling->kept;
+        spooling->kept = kept->next;
+        free(kept);
+    }
+    free(spooling);
+    if (closed != NULL)
+        closed(data);
+}
+
+void oa_spooling_close(oa_spooling *spooling, void (*closed)(void *data)) {
+    oa_spooling_end(spooling);
+    spooling->closed = closed;
+    uv_close((uv_handle_t *)&spooling->async, on_async_closed);
+}

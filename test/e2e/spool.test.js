@@ -1,0 +1,377 @@
+'use strict';
+
+/**
+ * A spool in real processes, which are killed: each decision whose listener has returned arrives, is counted once, and
+ * in the order of its user.
+ *
+ *   OA_SPOOL_KILLS=200 node --test test/e2e/spool.test.js   for longer
+ *   OA_SPOOL_SEED=7                                         at other moments
+ */
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const http = require('node:http');
+const os = require('node:os');
+const path = require('node:path');
+const { describe, it } = require('node:test');
+const { setTimeout: wait } = require('node:timers/promises');
+const zlib = require('node:zlib');
+
+const { createDispatcher } = require('../../lib/index.js');
+const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { createNotification } = require('../support/optimizely/sdk.js');
+const { startChild } = require('../support/process/child.js');
+const { seededRandom } = require('../support/util/random.js');
+
+const KILLS = Number(process.env.OA_SPOOL_KILLS ?? 12);
+const SEED = Number(process.env.OA_SPOOL_SEED ?? 1);
+const SPOOLER = require.resolve('../support/process/spooler.js');
+const API_KEY = 'spool-key-0123456789';
+const MIB = 1024 * 1024;
+
+/** What a server has counted: each insert_id once. */
+class Tally {
+  fault = () => null; // or 'down': nothing is read; 'lost': it is counted, and nobody knows
+  counts = new Map(); // of each life
+  repeats = 0;
+  inOrder = true; // the lives of a user follow each other
+  #ids = new Set();
+  #last = new Map();
+
+  take(events) {
+    for (const { event_type: type, user_id: user, insert_id: id, event_properties: of } of events) {
+      if (type === '$identify') {
+        continue;
+      }
+      if (this.#ids.has(id)) {
+        this.repeats++;
+        continue;
+      }
+      this.#ids.add(id);
+      const { life, number } = of;
+      const last = this.#last.get(user) ?? { life: -1, number: -1 };
+      assert.ok(
+        !this.inOrder || life > last.life || (life === last.life && number > last.number),
+        `${user}: ${life}/${number} after ${last.life}/${last.number}`,
+      );
+      this.#last.set(user, { life, number });
+      this.counts.set(life, (this.counts.get(life) ?? 0) + 1);
+    }
+  }
+
+  count(life) {
+    return this.counts.get(life) ?? 0;
+  }
+}
+
+async function startServer(t) {
+  const tally = new Tally();
+  const server = http.createServer(async (request, response) => {
+    const fault = tally.fault();
+    const chunks = [];
+    try {
+      for await (const chunk of request) {
+        chunks.push(chunk);
+      }
+    } catch {
+      return; // its process was killed
+    }
+    if (fault === 'down') {
+      response.writeHead(503).end();
+      return;
+    }
+    const body = Buffer.concat(chunks);
+    const json = request.headers['content-encoding'] === 'gzip' ? zlib.gunzipSync(body) : body;
+    try {
+      tally.take(JSON.parse(json).events);
+    } catch (error) {
+      tally.error ??= error;
+    }
+    if (fault === 'lost') {
+      request.socket.destroy();
+    } else {
+      response.end('{"code":200}');
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  tally.url = `http://127.0.0.1:${server.address().port}/2/httpapi`;
+  return tally;
+}
+
+function makeDirectory(t) {
+  const parent = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-spool-'));
+  t.after(() => fs.rmSync(parent, { recursive: true, force: true }));
+  return path.join(parent, 'spool');
+}
+
+/** Start a process whose parts are described in spooler.js. */
+async function startLife(t, part) {
+  const child = startChild(t, [SPOOLER, JSON.stringify(part)]);
+  await child.printed('ready');
+  return child;
+}
+
+/**
+ * Take over what is left in a directory that so many others are using, and deliver all of it; returns the counts.
+ */
+async function deliverAll(options, others = 0) {
+  const dispatcher = createDispatcher({
+    apiKey: API_KEY,
+    logger: quietLogger,
+    dedupe: false,
+    ...options,
+  });
+  const locks = () =>
+    fs.readdirSync(options.spool.directory).filter((name) => name.endsWith('.lock')).length;
+  for (
+    let i = 0;
+    i < 4000 && (locks() > 1 + others || dispatcher.stats().decisions.pending > 0);
+    i++
+  ) {
+    await dispatcher.flush();
+    await wait(5);
+  }
+  const stats = dispatcher.stats();
+  await dispatcher.close();
+  return stats;
+}
+
+/** How many decisions of a process had returned when it was killed. */
+function readProgress(file) {
+  const bytes = fs.readFileSync(file);
+  return bytes.length < 8 ? 0 : Number(bytes.readBigUInt64LE());
+}
+
+const quick = (url, directory, more) => ({
+  serverUrl: url,
+  spool: { directory },
+  flushQueueSize: 100,
+  flushIntervalMillis: 20,
+  ...more,
+});
+
+describe('a spool', () => {
+  it(`loses nothing in ${KILLS} kills, and each decision is counted once, in order`, async (t) => {
+    const random = seededRandom(SEED);
+    const tally = await startServer(t);
+    const directory = makeDirectory(t);
+    const options = quick(tally.url, directory, { maxQueueBytes: MIB });
+    const returned = [];
+    for (let life = 0; life < KILLS; life++) {
+      const isDown = random(3) === 0;
+      tally.fault = () => (isDown ? 'down' : [null, null, 'down', 'lost'][random(4)]);
+      const progress = path.join(path.dirname(directory), `progress-${life}`);
+      const child = await startLife(t, { options, life, progress });
+      await wait(random(250));
+      child.kill('SIGKILL');
+      await child.ended;
+      returned.push(readProgress(progress));
+    }
+    tally.fault = () => null;
+    await deliverAll(options);
+    assert.equal(tally.error, undefined);
+    returned.forEach((count, life) => {
+      assert.ok(tally.count(life) >= count, `life ${life}: ${tally.count(life)} of ${count}`);
+    });
+    const total = returned.reduce((sum, count) => sum + count, 0);
+    assert.ok(total > KILLS * 100);
+    assert.deepEqual(fs.readdirSync(directory), []);
+    t.diagnostic(`${total} decisions, ${tally.repeats} repeats`);
+  });
+
+  it('is shared: eight processes are killed, and the one that comes next delivers for all', async (t) => {
+    const tally = await startServer(t);
+    tally.inOrder = false; // each process has a time of its own
+    const directory = makeDirectory(t);
+    const options = quick(tally.url, directory);
+    tally.fault = () => 'down';
+    const lives = Array.from({ length: 8 }, (_, life) => life);
+    const children = await Promise.all(
+      lives.map((life) => startLife(t, { options, life, count: 500 })),
+    );
+    children.forEach((child) => child.kill('SIGKILL'));
+    await Promise.all(children.map((child) => child.ended));
+    tally.fault = () => null;
+    const heirs = await Promise.all(
+      [8, 9].map((life) => startLife(t, { options, life, count: 100 })),
+    );
+    await deliverAll(options, heirs.length);
+    for (const heir of heirs) {
+      const report = await heir.ask({ do: 'close', timeoutMillis: 60_000 });
+      assert.equal(report.pending, 0);
+    }
+    assert.equal(tally.error, undefined);
+    assert.deepEqual(
+      [...lives, 8, 9].map((life) => tally.count(life)),
+      [...lives.map(() => 500), 100, 100],
+    );
+    assert.equal(tally.repeats, 0);
+    assert.deepEqual(fs.readdirSync(directory), []);
+  });
+
+  it('keeps what close() could not deliver, which the next process does', async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDirectory(t);
+    const options = quick(tally.url, directory);
+    tally.fault = () => 'down';
+    const child = await startLife(t, { options, life: 0, count: 1000 });
+    const report = await child.ask({ do: 'close', timeoutMillis: 300 });
+    assert.equal(report.pending, 1000);
+    assert.equal(report.dropped, 0);
+    const { decisions } = await child.ask({ do: 'stats' });
+    assert.equal(decisions.pending, 1000);
+    child.kill('SIGKILL');
+    await child.ended;
+    tally.fault = () => null;
+    const stats = await deliverAll(options);
+    assert.equal(stats.spool.found, 1000);
+    const { seen, accepted, delivered } = stats.decisions;
+    assert.deepEqual(
+      { seen, accepted, delivered },
+      { seen: 1000, accepted: 1000, delivered: 1000 },
+    );
+    assert.equal(tally.count(0), 1000);
+    assert.equal(tally.error, undefined);
+  });
+
+  it('delivers what an exit left, without a word of loss', async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDirectory(t);
+    const options = quick(tally.url, directory);
+    tally.fault = () => 'down';
+    const child = startChild(t, [
+      '-e',
+      `process.argv[2] = ${JSON.stringify(JSON.stringify({ options, life: 0, count: 300 }))};
+       require(${JSON.stringify(SPOOLER)}); process.exit(0);`,
+    ]);
+    await child.endsWith(0);
+    assert.doesNotMatch(child.output, /undelivered/);
+    tally.fault = () => null;
+    await deliverAll(options);
+    assert.equal(tally.count(0), 300);
+  });
+
+  it('takes what does not fit into memory in an outage, and memory stays as it is', async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDirectory(t);
+    const options = quick(tally.url, directory, { maxQueueBytes: MIB });
+    tally.fault = () => 'down';
+    const child = await startLife(t, { options, life: 0, count: 20_000 });
+    const before = await child.ask({ do: 'stats' });
+    for (let i = 0; i < 10; i++) {
+      await child.ask({ do: 'decide', many: 10_000 });
+    }
+    const { decisions, queue, spool, rss } = await child.ask({ do: 'stats' });
+    assert.equal(decisions.pending, 120_000);
+    assert.equal(decisions.dropped.total, 0);
+    assert.ok(spool.diskOnly > 90_000 && spool.unwritten === 0);
+    assert.ok(queue.highWaterBytes <= 1.5 * MIB);
+    t.diagnostic(`rss ${before.rss / MIB} -> ${rss / MIB} MiB, ${spool.bytes / MIB} MiB on disk`);
+    tally.fault = () => null;
+    const report = await child.ask({ do: 'flush', timeoutMillis: 60_000 });
+    assert.equal(report.delivered, 120_000);
+    assert.equal(tally.count(0), 120_000);
+    assert.equal(tally.error, undefined);
+  });
+
+  it('is full at maxBytes: then memory takes the rest, and what that has no room for is dropped', async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDirectory(t);
+    const options = quick(tally.url, directory, { maxQueueBytes: MIB });
+    options.spool.maxBytes = 4 * MIB;
+    tally.fault = () => 'down';
+    const child = await startLife(t, { options, life: 0, count: 60_000 });
+    const { decisions, spool } = await child.ask({ do: 'stats' });
+    assert.match(spool.error, /maxBytes/);
+    assert.ok(decisions.dropped.queue_full > 0);
+    assert.equal(decisions.accepted, decisions.pending + decisions.dropped.total);
+    tally.fault = () => null;
+    await child.ask({ do: 'flush', timeoutMillis: 60_000 });
+    assert.equal(tally.count(0), decisions.pending);
+  });
+
+  it("has flush() wait for the disk with syncIntervalMillis: 'always'", async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDirectory(t);
+    const options = quick(tally.url, directory);
+    options.spool.syncIntervalMillis = 'always';
+    tally.fault = () => 'down';
+    const child = await startLife(t, { options, life: 0, count: 1000 });
+    const report = await child.ask({ do: 'flush', timeoutMillis: 100 });
+    assert.equal(report.pending, 1000);
+    child.kill('SIGKILL');
+    await child.ended;
+    tally.fault = () => null;
+    await deliverAll(options);
+    assert.equal(tally.count(0), 1000);
+  });
+
+  it('is deleted by setOptOut(true, { purge: true })', async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDirectory(t);
+    const options = quick(tally.url, directory);
+    tally.fault = () => 'down';
+    const child = await startLife(t, { options, life: 0, count: 500 });
+    child.kill('SIGKILL');
+    await child.ended;
+    tally.fault = () => null;
+    const dispatcher = createDispatcher({
+      apiKey: API_KEY,
+      logger: quietLogger,
+      optOut: true,
+      ...options,
+    });
+    dispatcher.setOptOut(true, { purge: true });
+    const locks = () => fs.readdirSync(directory).filter((name) => name.endsWith('.lock'));
+    for (let i = 0; i < 2000 && locks().length > 1; i++) {
+      await wait(5);
+    }
+    assert.equal(dispatcher.stats().decisions.dropped.opted_out, 500);
+    await dispatcher.close();
+    assert.equal(tally.count(0), 0);
+    assert.deepEqual(fs.readdirSync(directory), []);
+    assert.throws(() => dispatcher.setOptOut(true, { purges: true }), /did you mean 'purge'/);
+  });
+
+  it('is made for this user alone', async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDirectory(t);
+    const dispatcher = createDispatcher({
+      apiKey: API_KEY,
+      logger: quietLogger,
+      serverUrl: tally.url,
+      spool: { directory },
+    });
+    dispatcher.onDecision(createNotification('user'));
+    assert.equal(fs.statSync(directory).mode & 0o777, 0o700);
+    for (const name of fs.readdirSync(directory)) {
+      assert.equal(fs.statSync(path.join(directory, name)).mode & 0o777, 0o600);
+      assert.ok(!name.includes(API_KEY));
+    }
+    await dispatcher.close();
+  });
+
+  it('refuses a directory that is no good, and says what to do', (t) => {
+    const directory = makeDirectory(t);
+    const create = (more) => () =>
+      createDispatcher({ apiKey: API_KEY, logger: quietLogger, spool: { directory }, ...more });
+    fs.mkdirSync(directory, { mode: 0o755 });
+    assert.throws(create(), { code: 'ERR_OA_OPTION', message: /chmod 700/ });
+    fs.rmdirSync(directory);
+    fs.writeFileSync(directory, '');
+    assert.throws(create(), { code: 'ERR_OA_OPTION', message: /Not a directory/ });
+    assert.throws(create({ spool: { directory: '/proc/oa' } }), {
+      code: 'ERR_OA_OPTION',
+      message: /cannot be made/,
+    });
+    assert.throws(create({ engine: 'wasm', spool: { directory: '/tmp/oa-never' } }), {
+      code: 'ERR_OA_OPTION',
+      message: /native addon/,
+    });
+  });
+});

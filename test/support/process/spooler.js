@@ -1,0 +1,64 @@
+'use strict';
+
+/**
+ * A process with a spool. `process.argv[2]` is JSON: options, life (its number), and progress, a file whose first eight
+ * bytes are the number of decisions whose listener has returned.
+ *
+ * It decides without an end, in the names of USERS, until it is killed; or `count` decisions, and then obeys messages:
+ * 'flush', 'close' and 'stats' are answered.
+ */
+
+const fs = require('node:fs');
+
+const { createDispatcher } = require('../../../lib/index.js');
+const { quietLogger } = require('../dispatcher/loggers.js');
+const { createNotification } = require('../optimizely/sdk.js');
+
+const USERS = 20;
+const PER_TURN = 200;
+
+const { options, life, progress, count } = JSON.parse(process.argv[2]);
+const dispatcher = createDispatcher({
+  apiKey: 'spool-key-0123456789',
+  logger: quietLogger,
+  dedupe: false,
+  eventProperties: ({ number }) => ({ life, number }),
+  ...options,
+});
+const returned = new BigUint64Array(1);
+const file = progress === undefined ? null : fs.openSync(progress, 'w');
+let number = 0;
+
+function decide(many) {
+  for (const end = number + many; number < end;) {
+    const notification = createNotification(`user_${number % USERS}`);
+    notification.number = number++;
+    dispatcher.onDecision(notification);
+    if (file !== null && number % 10 === 0) {
+      returned[0] = BigInt(number);
+      fs.writeSync(file, returned, 0, 8, 0);
+    }
+  }
+}
+
+function decideOn() {
+  decide(PER_TURN);
+  setImmediate(decideOn);
+}
+
+const answers = {
+  decide: ({ many }) => decide(many),
+  flush: ({ timeoutMillis }) => dispatcher.flush({ timeoutMillis }),
+  close: ({ timeoutMillis }) => dispatcher.close({ timeoutMillis }),
+  stats: () => ({ ...dispatcher.stats(), rss: process.memoryUsage().rss }),
+};
+
+if (count === undefined) {
+  decideOn();
+} else {
+  decide(count);
+  process.on('message', async (message) => {
+    process.send((await answers[message.do](message)) ?? null);
+  });
+}
+process.stdout.write('ready\n');
