@@ -77,6 +77,7 @@
         '../host/spool/directory.c',
         '../host/spool/journal.c',
         '../host/spool/mapped.c',
+        '../host/spool/origin.c',
         '../host/transfer.c',
         '../host/trust.c',
         '../host/turn.c',

@@ -9,6 +9,7 @@ enum {
     SPARE = 2,
     FIRST_VARIANTS = 8,
     MOST_ID_BYTES = 4 * 1024, /* 1024 characters */
+    SHORT_BYTES = 64 * 1024,
 };
 
 /* A variant that stands in a segment. */
@@ -86,6 +87,11 @@ size_t oa_spool_wants(const oa_spool *spool) {
     if (spool->wanted_bytes == 0 && spool->spare_count >= SPARE)
         return 0;
     return spool->wanted_bytes > OA_SEGMENT_BYTES ? spool->wanted_bytes : OA_SEGMENT_BYTES;
+}
+
+bool oa_spool_is_short(const oa_spool *spool) {
+    const oa_spool_segment *end = spool->end;
+    return spool->spare == NULL && (end == NULL || end->size - end->writer.at < SHORT_BYTES);
 }
 
 static oa_status new_segment(oa_spool *spool, void *handle, char *bytes, size_t size,

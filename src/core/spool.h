@@ -39,6 +39,9 @@ void oa_spool_free(oa_spool *spool);
 /* Return the size of the segment that is to be given next, in bytes; 0: there are enough. */
 size_t oa_spool_wants(const oa_spool *spool);
 
+/* Whether it is high time: no segment is spare, and the one that is written is nearly full. */
+bool oa_spool_is_short(const oa_spool *spool);
+
 /*
  * Give a segment to be written. `bytes` is aligned to a page and zero, or of an earlier use; not
  * before the first entry is anything written to it. head->number is not looked at.

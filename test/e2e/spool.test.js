@@ -9,6 +9,7 @@
  */
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const http = require('node:http');
 const os = require('node:os');
@@ -103,9 +104,14 @@ async function startServer(t) {
   return tally;
 }
 
-function makeDirectory(t) {
+function makeDirectory(t, isMounted = false) {
   const parent = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-spool-'));
-  t.after(() => fs.rmSync(parent, { recursive: true, force: true }));
+  t.after(() => {
+    if (isMounted) {
+      execFileSync('umount', ['-l', path.join(parent, 'spool')]);
+    }
+    fs.rmSync(parent, { recursive: true, force: true });
+  });
   return path.join(parent, 'spool');
 }
 
@@ -141,10 +147,25 @@ async function deliverAll(options, others = 0) {
   return stats;
 }
 
-/** How many decisions of a process had returned when it was killed. */
+/** How many listeners of a process had returned when it was killed, and how many decisions no file had room for. */
 function readProgress(file) {
   const bytes = fs.readFileSync(file);
-  return bytes.length < 8 ? 0 : Number(bytes.readBigUInt64LE());
+  const read = (at) => (bytes.length < 16 ? 0 : Number(bytes.readBigUInt64LE(at)));
+  return { returned: read(0), unwritten: read(8) };
+}
+
+/** Why no small file system can be mounted here, or false. */
+function notMountable() {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-mount-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder], { stdio: 'ignore' });
+    execFileSync('umount', [folder]);
+    return false;
+  } catch {
+    return 'nothing can be mounted here';
+  } finally {
+    fs.rmdirSync(folder);
+  }
 }
 
 const quick = (url, directory, more) => ({
@@ -161,7 +182,7 @@ describe('a spool', () => {
     const tally = await startServer(t);
     const directory = makeDirectory(t);
     const options = quick(tally.url, directory, { maxQueueBytes: MIB });
-    const returned = [];
+    const lives = [];
     for (let life = 0; life < KILLS; life++) {
       const isDown = random(3) === 0;
       tally.fault = () => (isDown ? 'down' : [null, null, 'down', 'lost'][random(4)]);
@@ -170,18 +191,22 @@ describe('a spool', () => {
       await wait(random(250));
       child.kill('SIGKILL');
       await child.ended;
-      returned.push(readProgress(progress));
+      lives.push(readProgress(progress));
     }
     tally.fault = () => null;
     await deliverAll(options);
     assert.equal(tally.error, undefined);
-    returned.forEach((count, life) => {
-      assert.ok(tally.count(life) >= count, `life ${life}: ${tally.count(life)} of ${count}`);
+    lives.forEach(({ returned, unwritten }, life) => {
+      const count = tally.count(life);
+      assert.ok(count >= returned - unwritten, `life ${life}: ${count} of ${returned}`);
     });
-    const total = returned.reduce((sum, count) => sum + count, 0);
+    const sum = (name) => lives.reduce((total, life) => total + life[name], 0);
+    const total = sum('returned');
     assert.ok(total > KILLS * 100);
     assert.deepEqual(fs.readdirSync(directory), []);
-    t.diagnostic(`${total} decisions, ${tally.repeats} repeats`);
+    t.diagnostic(
+      `${total} decisions, ${tally.repeats} repeats, ${sum('unwritten')} that no file had room for in time`,
+    );
   });
 
   it('is shared: eight processes are killed, and the one that comes next delivers for all', async (t) => {
@@ -293,6 +318,23 @@ describe('a spool', () => {
     tally.fault = () => null;
     await child.ask({ do: 'flush', timeoutMillis: 60_000 });
     assert.equal(tally.count(0), decisions.pending);
+  });
+
+  it('goes on in memory on a disk that is full', { skip: notMountable() }, async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDirectory(t, true);
+    fs.mkdirSync(directory);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=6m,mode=700', 'tmpfs', directory]);
+    tally.fault = () => 'down';
+    const options = quick(tally.url, directory, { maxQueueBytes: MIB });
+    const child = await startLife(t, { options, life: 0, count: 60_000 });
+    const { decisions, spool } = await child.ask({ do: 'stats' });
+    assert.match(spool.error, /5 % of the disk/);
+    assert.equal(decisions.accepted, decisions.pending + decisions.dropped.queue_full);
+    tally.fault = () => null;
+    await child.ask({ do: 'flush', timeoutMillis: 60_000 });
+    assert.equal(tally.count(0), decisions.pending);
+    assert.equal(tally.error, undefined);
   });
 
   it("has flush() wait for the disk with syncIntervalMillis: 'always'", async (t) => {

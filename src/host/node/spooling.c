@@ -11,6 +11,7 @@ enum {
     COUNT_PER_TURN = 256, /* decisions: far fewer than fit into what is ready ahead */
     SCAN_INTERVAL_MS = 60 * 1000,
     MOST_LINES = 4,
+    MOST_WAIT_MS = 250, /* of a decision, for a file */
 };
 
 /* The report of a flush that waits for a sync. */
@@ -34,8 +35,9 @@ struct oa_spooling {
     void (*closed)(void *data);
     void *data;
     bool syncs_flushes;
-    uint32_t count; /* of decisions since the last turn */
-    size_t found;   /* segments, not told yet */
+    uint32_t count;   /* of decisions since the last turn */
+    bool is_unserved; /* it was waited for a file, and none came */
+    size_t found;     /* segments, not told yet */
     char error[OA_JOURNAL_MESSAGE_BYTES];
     line lines[MOST_LINES]; /* to be told */
     size_t line_count;
@@ -59,7 +61,7 @@ static void tell_found(oa_spooling *spooling) {
         return;
     snprintf(count, sizeof(count), "%zu file%s", spooling->found, spooling->found == 1 ? "" : "s");
     add_line(spooling, OA_LOG_INFO, "the spool has ", count,
-             " of a process that has ended: what it did not deliver is delivered first");
+             " of processes that have ended: what they did not deliver goes first");
     spooling->found = 0;
 }
 
@@ -69,7 +71,9 @@ static void hand_over(oa_spooling *spooling, oa_journal_kind kind, oa_journal_fi
     const size_t size = file->mapped.size;
     if (kind == OA_JOURNAL_FOUND)
         spooling->found += oa_spool_find(spooling->spool, file, bytes, size) == OA_OK;
-    else if (oa_spool_give(spooling->spool, file, bytes, size, &file->head) != OA_OK)
+    else if (oa_spool_give(spooling->spool, file, bytes, size, &file->head) == OA_OK)
+        spooling->is_unserved = false;
+    else
         oa_journal_done(spooling->journal, file);
 }
 
@@ -105,23 +109,43 @@ static void on_async(uv_async_t *async) {
 
 static void on_changed(void *context) { uv_async_send(&((oa_spooling *)context)->async); }
 
-void oa_spooling_turn(oa_spooling *spooling) {
-    if (spooling->journal == NULL)
-        return;
+static void take_items(oa_spooling *spooling) {
     oa_journal_item item;
     while (oa_journal_take(spooling->journal, &item))
         take_item(spooling, &item);
-    for (void *done; (done = oa_spool_next_done(spooling->spool)) != NULL;)
-        oa_journal_done(spooling->journal, done);
+}
+
+/* Tell where the core is, and what it wants. */
+static void note_position(const oa_spooling *spooling) {
     const oa_spool_position where = oa_spool_where(spooling->spool);
     const oa_journal_position position = {where.end, where.end_at, where.reading};
     oa_journal_note(spooling->journal, position, oa_spool_wants(spooling->spool));
+}
+
+void oa_spooling_turn(oa_spooling *spooling) {
+    if (spooling->journal == NULL)
+        return;
     spooling->count = 0;
+    take_items(spooling);
+    for (void *done; (done = oa_spool_next_done(spooling->spool)) != NULL;)
+        oa_journal_done(spooling->journal, done);
+    note_position(spooling);
+}
+
+/* Without a file, what follows would be lost in a kill: that is worth a wait, once. */
+static void await_file(oa_spooling *spooling) {
+    spooling->is_unserved = !oa_journal_await(spooling->journal, MOST_WAIT_MS);
+    take_items(spooling);
+    note_position(spooling);
 }
 
 void oa_spooling_count(oa_spooling *spooling) {
-    if (++spooling->count >= COUNT_PER_TURN)
-        oa_spooling_turn(spooling);
+    const bool is_short = !spooling->is_unserved && oa_spool_is_short(spooling->spool);
+    if (++spooling->count < COUNT_PER_TURN && !is_short)
+        return;
+    oa_spooling_turn(spooling);
+    if (is_short && spooling->journal != NULL && oa_spool_is_short(spooling->spool))
+        await_file(spooling);
 }
 
 bool oa_spooling_next_line(oa_spooling *spooling, oa_log_notice *out) {

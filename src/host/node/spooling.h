@@ -2,7 +2,8 @@
  * spooling.h: the journal of a dispatcher on its loop: it carries segments between the core and the
  * thread that looks after files.
  *
- * Thread: the loop's. No function waits for a disk, except for oa_spooling_open(), and the end.
+ * Thread: the loop's. No function waits for a disk, except for oa_spooling_open(), and the end; and
+ * for a quarter of a second oa_spooling_count(), when the thread is far behind.
  */
 #ifndef OA_HOST_SPOOLING_H
 #define OA_HOST_SPOOLING_H

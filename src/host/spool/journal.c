@@ -6,18 +6,17 @@
 #include "journal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <uv.h>
 
 #include "../clock.h"
 #include "adopt.h"
+#include "origin.h"
 
 enum {
     AHEAD_BYTES = 256 * 1024,      /* behind the end, that are ready: 4,000 decisions */
@@ -37,6 +36,7 @@ struct oa_journal {
     uv_thread_t thread;
     uv_mutex_t mutex;
     uv_cond_t wake;
+    uv_cond_t served; /* a segment is there, or none can be made */
 
     /* Shared, under the mutex. */
     oa_journal_list ready;
@@ -46,6 +46,7 @@ struct oa_journal {
     size_t ready_to;      /* pages of position.end are ready up to here */
     uint64_t sync_wanted; /* the number of the last request */
     uint64_t synced;
+    bool is_failing; /* no segment can be made */
     bool is_closing;
     bool is_idle; /* the thread waits, and everything is on the disk */
     bool tells_scanned;
@@ -69,34 +70,6 @@ struct oa_journal {
 
 static uint64_t now_ms(void) { return oa_clock_now().monotonic_ms; }
 
-static void fill_random(void *bytes, size_t len) {
-    if (getrandom(bytes, len, GRND_NONBLOCK) == (ssize_t)len)
-        return;
-    /* None is there yet, early after the start of a machine: to differ is enough. */
-    const uint64_t parts[2] = {uv_hrtime(), (uint64_t)getpid() << 32 ^ (uintptr_t)bytes};
-    memcpy(bytes, parts, len < sizeof(parts) ? len : sizeof(parts));
-}
-
-/* Fill in the random number that the kernel chose when the machine started; zero if it is not
- * told. */
-static void read_boot(char boot[OA_SEGMENT_ID_BYTES]) {
-    char text[40] = {0};
-    const int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    const ssize_t len = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    static const char digits[] = "0123456789abcdef";
-    size_t count = 0;
-    for (ssize_t i = 0; i < len && count < 2 * OA_SEGMENT_ID_BYTES; i++) {
-        const char *digit = memchr(digits, text[i], sizeof(digits) - 1);
-        if (digit == NULL)
-            continue;
-        char *byte = &boot[count++ / 2];
-        *byte = (char)((unsigned char)*byte << 4 | (digit - digits));
-    }
-}
-
 /* ---- The thread: making segments ---- */
 
 /* Have a failure told, once until it works again. */
@@ -104,6 +77,8 @@ static void note_failure(oa_journal *journal, const char *message) {
     if (!journal->has_failed) {
         uv_mutex_lock(&journal->mutex);
         snprintf(journal->failure, sizeof(journal->failure), "%s", message);
+        journal->is_failing = true;
+        uv_cond_signal(&journal->served);
         uv_mutex_unlock(&journal->mutex);
     }
     journal->has_failed = true;
@@ -118,7 +93,7 @@ static void fill_head(const oa_journal *journal, oa_segment_head *head) {
     };
     memcpy(head->owner, journal->id, sizeof(journal->id));
     memcpy(head->boot, journal->boot, sizeof(journal->boot));
-    fill_random(&head->salt, sizeof(head->salt));
+    oa_origin_random(&head->salt, sizeof(head->salt));
 }
 
 /* Return a new file owned, the beginning of which is ready; or NULL, and why. */
@@ -178,7 +153,7 @@ static bool clean(oa_journal *journal, oa_journal_file *file) {
     memset(file->mapped.bytes, 0, OA_SEGMENT_PAGE_BYTES); /* so that it is nobody's from now on */
     memset(file->mapped.bytes + OA_SEGMENT_PAGE_BYTES, 0,
            file->mapped.size - OA_SEGMENT_PAGE_BYTES);
-    file->synced_to = 0;
+    file->synced_to = file->mapped.size; /* nothing in it is worth it */
     oa_journal_list_push(&journal->clean, file);
     journal->clean_count++;
     return true;
@@ -189,6 +164,7 @@ static oa_journal_file *get_file(oa_journal *journal, size_t size, const char **
     oa_journal_file *file = size > OA_SEGMENT_BYTES ? NULL : oa_journal_list_pop(&journal->clean);
     if (file != NULL) {
         journal->clean_count--;
+        file->synced_to = 0;
         fill_head(journal, &file->head);
         remove_from_all(journal, file); /* they are in the order in which they are written */
     } else {
@@ -216,6 +192,8 @@ static bool make_wanted(oa_journal *journal) {
     journal->has_failed = false;
     uv_mutex_lock(&journal->mutex);
     journal->wanted = 0;
+    journal->is_failing = false;
+    uv_cond_signal(&journal->served);
     journal->tells_works = had_failed;
     oa_journal_list_push(&journal->ready, file);
     uv_mutex_unlock(&journal->mutex);
@@ -416,7 +394,7 @@ static void name_lock(const oa_journal *journal,
 }
 
 static void choose_name(oa_journal *journal) {
-    fill_random(journal->id, sizeof(journal->id));
+    oa_origin_random(journal->id, sizeof(journal->id));
     int len = snprintf(journal->name, sizeof(journal->name), "%016" PRIx64 "-",
                        journal->options.key_mark);
     for (size_t i = 0; i < sizeof(journal->id); i++)
@@ -482,7 +460,7 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
     oa_journal_list_init(&journal->ready);
     oa_journal_list_init(&journal->done);
     oa_journal_list_init(&journal->clean);
-    read_boot(journal->boot);
+    oa_origin_boot(journal->boot);
     journal->directory = oa_directory_open(options->directory, message);
     if (journal->directory < 0) {
         free(journal);
@@ -491,11 +469,13 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
     if (begin(journal, &why)) {
         uv_mutex_init(&journal->mutex);
         uv_cond_init(&journal->wake);
+        uv_cond_init(&journal->served);
         if (uv_thread_create(&journal->thread, run, journal) == 0) {
             *out = journal;
             return OA_OK;
         }
         why = "no thread can be started";
+        uv_cond_destroy(&journal->served);
         uv_cond_destroy(&journal->wake);
         uv_mutex_destroy(&journal->mutex);
     }
@@ -511,6 +491,7 @@ void oa_journal_close(oa_journal *journal) {
     uv_cond_signal(&journal->wake);
     uv_mutex_unlock(&journal->mutex);
     uv_thread_join(&journal->thread);
+    uv_cond_destroy(&journal->served);
     uv_cond_destroy(&journal->wake);
     uv_mutex_destroy(&journal->mutex);
     give_up(journal);
@@ -548,6 +529,18 @@ bool oa_journal_take(oa_journal *journal, oa_journal_item *out) {
                        take_flag(out, OA_JOURNAL_WORKS, &journal->tells_works);
     uv_mutex_unlock(&journal->mutex);
     return takes;
+}
+
+bool oa_journal_await(oa_journal *journal, uint64_t most_ms) {
+    const uint64_t until_ns = uv_hrtime() + most_ms * 1000000;
+    uv_mutex_lock(&journal->mutex);
+    uint64_t now_ns;
+    while (journal->ready.first == NULL && !journal->is_failing &&
+           (now_ns = uv_hrtime()) < until_ns)
+        uv_cond_timedwait(&journal->served, &journal->mutex, until_ns - now_ns);
+    const bool is_there = journal->ready.first != NULL;
+    uv_mutex_unlock(&journal->mutex);
+    return is_there;
 }
 
 void oa_journal_note(oa_journal *journal, oa_journal_position position, size_t wanted) {

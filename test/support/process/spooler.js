@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * A process with a spool. `process.argv[2]` is JSON: options, life (its number), and progress, a file whose first eight
- * bytes are the number of decisions whose listener has returned.
+ * A process with a spool. `process.argv[2]` is JSON: options, life (its number), and progress, a file of two numbers of
+ * eight bytes: how many listeners have returned, and how many of their decisions are in memory only.
  *
  * It decides without an end, in the names of USERS, until it is killed; or `count` decisions, and then obeys messages:
  * 'flush', 'close' and 'stats' are answered.
@@ -25,7 +25,7 @@ const dispatcher = createDispatcher({
   eventProperties: ({ number }) => ({ life, number }),
   ...options,
 });
-const returned = new BigUint64Array(1);
+const counts = new BigUint64Array(2);
 const file = progress === undefined ? null : fs.openSync(progress, 'w');
 let number = 0;
 
@@ -35,14 +35,15 @@ function decide(many) {
     notification.number = number++;
     dispatcher.onDecision(notification);
     if (file !== null && number % 10 === 0) {
-      returned[0] = BigInt(number);
-      fs.writeSync(file, returned, 0, 8, 0);
+      counts[0] = BigInt(number);
+      fs.writeSync(file, counts, 0, 16, 0);
     }
   }
 }
 
 function decideOn() {
   decide(PER_TURN);
+  counts[1] = BigInt(dispatcher.stats().spool.unwritten);
   setImmediate(decideOn);
 }
 
