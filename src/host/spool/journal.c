@@ -20,7 +20,7 @@
 
 enum {
     AHEAD_BYTES = 256 * 1024,      /* behind the end, that are ready: 4,000 decisions */
-    FIRST_AHEAD_BYTES = 64 * 1024, /* at the start, which waits for it */
+    FIRST_AHEAD_BYTES = 16 * 1024, /* at the start, which waits for it */
     MOST_CLEAN = 2,                /* files that are kept for the next segments */
     RETRY_MS = 10 * 1000,          /* after a failure */
 };

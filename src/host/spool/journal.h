@@ -64,9 +64,9 @@ typedef struct oa_journal_item {
 bool oa_journal_take(oa_journal *journal, oa_journal_item *out);
 
 /*
- * Wait until there is a segment to be taken, but no longer than `most_ms`, and not while none can be
- * made. Returns whether there is one. For an owner that would have to go on without: the thread may
- * be waiting for a disk, or for a processor.
+ * Wait until there is a segment to be taken, but no longer than `most_ms`, and not while none can
+ * be made. Returns whether there is one. For an owner that would have to go on without: the thread
+ * may be waiting for a disk, or for a processor.
  */
 bool oa_journal_await(oa_journal *journal, uint64_t most_ms);
 
