@@ -14,7 +14,7 @@ const { Delivery } = require('./delivery.js');
 const { FetchTransport } = require('./fetch.js');
 
 /** Options that a fetch of the edge leaves no choice about, and those that need Node.js. */
-const ABSENT = ['proxy', 'noProxy', 'caFile', 'engine'];
+const ABSENT = ['proxy', 'noProxy', 'caFile', 'engine', 'spool'];
 
 /** An isolate has 128 MB, for everything; a request stays for a short time after its response. */
 const DEFAULTS = {

@@ -6,7 +6,7 @@ import type { DecisionType, Dispatcher, DispatcherOptions } from '../index.js';
  */
 export interface EdgeOptions<T extends DecisionType = 'flag'> extends Omit<
   DispatcherOptions<T>,
-  'proxy' | 'noProxy' | 'caFile' | 'engine'
+  'proxy' | 'noProxy' | 'caFile' | 'engine' | 'spool'
 > {
   /**
    * Has the request that decides stay for the delivery, such as `waitUntil` of `@vercel/functions`. Default: that of

@@ -41,6 +41,7 @@ struct oa_spooling {
     char error[OA_JOURNAL_MESSAGE_BYTES];
     line lines[MOST_LINES]; /* to be told */
     size_t line_count;
+    size_t lines_told;
     kept_flush *kept;
 };
 
@@ -150,10 +151,12 @@ void oa_spooling_count(oa_spooling *spooling) {
 
 bool oa_spooling_next_line(oa_spooling *spooling, oa_log_notice *out) {
     tell_found(spooling);
-    if (spooling->line_count == 0)
+    if (spooling->lines_told == spooling->line_count) {
+        spooling->lines_told = spooling->line_count = 0;
         return false;
-    line *last = &spooling->lines[--spooling->line_count];
-    *out = (oa_log_notice){last->level, "spool", {last->text, strlen(last->text)}};
+    }
+    const line *next = &spooling->lines[spooling->lines_told++];
+    *out = (oa_log_notice){next->level, "spool", {next->text, strlen(next->text)}};
     return true;
 }
 
