@@ -16,8 +16,8 @@ const {
 
 const MIB = 1024 * 1024;
 const SECOND_MILLIS = 1000;
-/** The addon takes a path of this many bytes whole. */
-const MAX_PATH_BYTES = 4096;
+/** Linux takes 4095 bytes, of up to three for a character. */
+const MAX_PATH_LENGTH = 1000;
 
 function directory(value) {
   if (typeof value !== 'string' || value === '' || value.includes('\0')) {
@@ -25,8 +25,8 @@ function directory(value) {
   }
   // The working directory may change later.
   const resolved = path.resolve(value);
-  if (Buffer.byteLength(resolved) >= MAX_PATH_BYTES) {
-    throw new Unexpected(`the path of a directory, of less than ${MAX_PATH_BYTES} bytes`);
+  if (resolved.length > MAX_PATH_LENGTH) {
+    throw new Unexpected(`the path of a directory, of at most ${MAX_PATH_LENGTH} characters`);
   }
   return resolved;
 }

@@ -370,7 +370,7 @@ describe('spool', () => {
       /^option 'spool\.directory': expected the path of a directory, got undefined/,
     );
     assert.match(refused({ directory: '' }), /^option 'spool\.directory': /);
-    assert.match(refused({ directory: '/'.padEnd(5000, 'x') }), /of less than 4096 bytes/);
+    assert.match(refused({ directory: '/'.padEnd(5000, 'x') }), /of at most 1000 characters/);
     assert.match(refused({ directory, maxBytes: 1000 }), /^option 'spool\.maxBytes': /);
     for (const syncIntervalMillis of [-1, 1.5, 'never', null]) {
       assert.match(
