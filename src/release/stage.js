@@ -99,7 +99,8 @@ function bundleStarts(folder) {
   const needed = bundle(folder, others, {
     outdir: folder,
     write: false,
-    external: ['./index.js', '../index.js', '../../index.js'],
+    // The module of WebAssembly is missing where only addons were made.
+    external: ['./index.js', '../index.js', '../../index.js', '../../prebuilds/*'],
   });
   const bundled = BUNDLED.flatMap((name) => {
     const outfile = `lib/${name}.js`;
