@@ -13,6 +13,21 @@ const NAMES_HASH_LENGTH = 8;
 /** What a process left behind that was killed while it wrote. None takes so long. */
 const LEFT_BEHIND_MILLIS = 60 * 60 * 1000;
 
+/** Make a directory and its parents. Node 20 never ends where none can be made, as below /proc, if it is to make all. */
+function makeDirectory(directory) {
+  if (fs.existsSync(directory)) {
+    return;
+  }
+  makeDirectory(path.dirname(directory));
+  try {
+    fs.mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if (error.code !== 'EEXIST') {
+      throw error; // another process may have made it meanwhile
+    }
+  }
+}
+
 /** Return the path of the file, after its directory was made; null without one. */
 function snapshotPath({ snapshot, source, serverUrl, apiKey }, log) {
   if (snapshot === null) {
@@ -24,7 +39,7 @@ function snapshotPath({ snapshot, source, serverUrl, apiKey }, log) {
     .digest('hex')
     .slice(0, HASH_LENGTH);
   try {
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     removeLeftBehind(directory);
   } catch (error) {
     log.warn('snapshot', `no snapshot can be kept in ${directory}: ${reasonOf(error)}`);

@@ -146,11 +146,23 @@ describe('a snapshot', () => {
     const { audiences, logger, changed } = create();
     await audiences.ready();
     assert.deepEqual(audiences.attributes('ann'), { power: true, churned: false });
-    assert.match(logger.warnings[0], /^no snapshot can be kept in .*EEXIST/);
+    assert.match(logger.warnings[0], /^no snapshot can be kept in .*ENOTDIR/);
     server.set('p', ['zoe']);
     await changed({ attribute: 'power', size: 1 });
     assert.match(logger.warnings.at(-1), /^the snapshot cannot be written: Not a directory/);
   });
+
+  it(
+    'whose directory cannot be made is told',
+    { skip: process.platform !== 'linux' },
+    async (t) => {
+      const { create } = await prepare(t);
+      const { audiences, logger } = create({ snapshot: { directory: '/proc/snapshots/cohorts' } });
+      await audiences.ready();
+      assert.equal(audiences.has('ann', 'power'), true);
+      assert.match(logger.warnings[0], /^no snapshot can be kept in .*ENOENT/);
+    },
+  );
 
   it('is read and written by several at once', async (t) => {
     const { server, create } = await prepare(t);
