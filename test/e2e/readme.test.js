@@ -417,6 +417,25 @@ describe('the code', () => {
     }
   });
 
+  it('of a spool', async (t) => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-readme-'));
+    t.after(() => fs.rmSync(folder, { recursive: true }));
+    const env = { SPOOL_DIRECTORY: path.join(folder, 'spool') };
+    const title = 'with-spool.js';
+    // The exit leaves the decision, which the next process delivers.
+    const exit = 'decided.then(() => process.exit());\n';
+    const left = await runFragment(t, title, CLIENT + DECIDE + exit, {}, env);
+    assert.deepEqual(left.sent, []);
+    const next = await runFragment(
+      t,
+      title,
+      'setTimeout(() => dispatcher.close(), 500);\n',
+      {},
+      env,
+    );
+    assert.deepEqual(types(next.sent), DELIVERED);
+  });
+
   it('of the older APIs', async (t) => {
     const ask =
       "optimizely.onReady().then(() => optimizely.isFeatureEnabled('homepage_banner', 'user_9'));\n";

@@ -213,15 +213,16 @@ describe('a spool', () => {
     const tally = await startServer(t);
     tally.inOrder = false; // each process has a time of its own
     const directory = makeDirectory(t);
+    // Another server, since a request of a process that is killed may arrive later.
+    const down = await startServer(t);
+    down.fault = () => 'down';
     const options = quick(tally.url, directory);
-    tally.fault = () => 'down';
     const lives = Array.from({ length: 8 }, (_, life) => life);
     const children = await Promise.all(
-      lives.map((life) => startLife(t, { options, life, count: 500 })),
+      lives.map((life) => startLife(t, { options: quick(down.url, directory), life, count: 500 })),
     );
     children.forEach((child) => child.kill('SIGKILL'));
     await Promise.all(children.map((child) => child.ended));
-    tally.fault = () => null;
     const heirs = await Promise.all(
       [8, 9].map((life) => startLife(t, { options, life, count: 100 })),
     );
