@@ -22,6 +22,7 @@ const { createDispatcher } = require('../../lib/index.js');
 const { quietLogger } = require('../support/dispatcher/loggers.js');
 const { createNotification } = require('../support/optimizely/sdk.js');
 const { startChild } = require('../support/process/child.js');
+const { wasmNotTestable } = require('../support/setup/prebuilds.js');
 const { seededRandom } = require('../support/util/random.js');
 
 const KILLS = Number(process.env.OA_SPOOL_KILLS ?? 12);
@@ -412,7 +413,11 @@ describe('a spool', () => {
       code: 'ERR_OA_OPTION',
       message: /cannot be made/,
     });
-    assert.throws(create({ engine: 'wasm', spool: { directory: '/tmp/oa-never' } }), {
+  });
+
+  it('is refused with WebAssembly', { skip: wasmNotTestable() }, () => {
+    const options = { apiKey: API_KEY, engine: 'wasm', spool: { directory: '/tmp/oa-never' } };
+    assert.throws(() => createDispatcher(options), {
       code: 'ERR_OA_OPTION',
       message: /native addon/,
     });
