@@ -49,7 +49,7 @@ const isHttps = (url) => url !== null && url.startsWith('https:');
 
 let hasToldEngine = false;
 
-/** The engine; that it is not the addon is logged once, for those who look for it. */
+/** The engine; if it is not the addon, that is logged once, at the level of debugging. */
 function chooseEngine(asked, log) {
   const chosen = engine(asked);
   if (chosen.name === 'wasm' && !hasToldEngine) {

@@ -56,8 +56,8 @@ export interface BrowserOptions {
   dedupe?: false | { windowMillis?: number | undefined } | undefined;
 
   /**
-   * Returns the decision's user in Amplitude, or null to keep the decision out. Without ids it belongs to whom
-   * Amplitude's SDK takes the visitor for. Default: the notification's `userId` is the user id.
+   * Returns the decision's user in Amplitude, or null to keep the decision out. Without ids it belongs to the
+   * user of Amplitude's SDK. Default: the notification's `userId` is the user id.
    */
   resolveUser?: ((notification: DecisionNotification<'flag'>) => BrowserUser | null) | undefined;
 }

@@ -154,8 +154,8 @@ class Reporter {
   }
 
   /**
-   * The ids that an event has of its own. One whose user is the device of Amplitude has none: it belongs to whom
-   * Amplitude's SDK takes the visitor for.
+   * The ids that an event has of its own. One whose user is the device of Amplitude has none: it belongs to the
+   * user of Amplitude's SDK.
    */
   #fieldsOf({ userId, deviceId }) {
     const known = this.#amplitude.getUserId();

@@ -266,7 +266,7 @@ describe('a spool', () => {
     assert.equal(tally.error, undefined);
   });
 
-  it('delivers what an exit left, without a word of loss', async (t) => {
+  it('delivers what an exit left, and the log speaks of no loss', async (t) => {
     const tally = await startServer(t);
     const directory = makeDirectory(t);
     const options = quick(tally.url, directory);
