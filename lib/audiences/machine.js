@@ -4,7 +4,7 @@
  * One process of a machine whose processes have one snapshot directory: one of them asks the source, and writes the
  * snapshot; the others map it, and read from a file beside it what is known of each cohort.
  *
- * Who asks has a lock, which the kernel frees when that process is gone. If it says nothing for long, as when it is
+ * The process that asks has a lock, which the kernel frees when that process is gone. If it says nothing for long, as when it is
  * stopped, or its disk is full, each of the others asks for itself, as without a snapshot.
  */
 

@@ -13,7 +13,7 @@ enum { OA_LOCK_TAKEN = -1, OA_LOCK_NONE = -2 };
 
 /*
  * Take the lock on a file, which is made if it is not there. Returns what oa_lock_release() takes;
- * OA_LOCK_TAKEN: somebody else has it; OA_LOCK_NONE: there can be none. Never waits. Where two take
+ * OA_LOCK_TAKEN: another owner has it; OA_LOCK_NONE: there can be none. Never waits. Where two take
  * it in one process, one of them gets it.
  */
 int oa_lock_take(const char *path);

@@ -48,7 +48,7 @@ void oa_multi_free(oa_multi *multi);
 /* Take a transfer up. Ownership: lends it until it leaves. */
 void oa_multi_join(oa_multi *multi, oa_transfer *transfer);
 
-/* Let go of a transfer, which has ended; the last one takes the multi with it. */
+/* Remove a transfer that has ended; the last one takes the multi with it. */
 void oa_multi_leave(oa_multi *multi, oa_transfer *transfer);
 
 /* Begin a transfer whose options are set; with a `code` that is no CURLE_OK it is over at once. */

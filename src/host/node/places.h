@@ -19,8 +19,8 @@ typedef struct oa_place {
 } oa_place;
 
 /*
- * Take a place, or wait for one and return false: then ask again soon. Of who has it already,
- * return whether it may be used for more: no one else waits for one.
+ * Take a place, or wait for one and return false: then ask again soon. If it was taken
+ * before, return whether it may be used for more: nobody else waits for one.
  */
 bool oa_place_acquire(oa_place *place);
 
