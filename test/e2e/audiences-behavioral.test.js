@@ -4,7 +4,6 @@
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 const zlib = require('node:zlib');
@@ -12,6 +11,7 @@ const zlib = require('node:zlib');
 const { startAudiences } = require('../support/audiences/harness.js');
 const { csvOf, json, startBehavioralServer } = require('../support/audiences/behavioral.js');
 const { SECRET, messageOf, post, serve } = require('../support/audiences/webhook.js');
+const { makeFolder } = require('../support/util/folder.js');
 
 const COHORT = '7khm89cz';
 const POLL_MILLIS = 30; // it is also the first wait for a file
@@ -47,12 +47,6 @@ async function prepare(t, { members = ['ann', 'bob'], answers = {} } = {}) {
 async function start(t, options) {
   const prepared = await prepare(t, options);
   return { ...prepared, ...prepared.create() };
-}
-
-function makeFolder(t) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-behavioral-'));
-  t.after(() => fs.rmSync(folder, { recursive: true }));
-  return folder;
 }
 
 const stages = (server) => server.requests.map(({ stage }) => stage);
@@ -105,7 +99,7 @@ describe('a list', () => {
 
 describe('downloads', () => {
   it('are counted beside the snapshot, from which the next process starts without one', async (t) => {
-    const directory = makeFolder(t);
+    const directory = makeFolder('behavioral');
     const { server, create } = await prepare(t);
     const { audiences } = create({ snapshot: { directory }, pollIntervalMillis: 2000 });
     await audiences.ready();
@@ -125,7 +119,7 @@ describe('downloads', () => {
   });
 
   it('end at the limit of a month, with a message, and go on in the next', async (t) => {
-    const directory = makeFolder(t);
+    const directory = makeFolder('behavioral');
     const { server, create } = await prepare(t);
     server.statusTurns = 0;
     const first = create({ snapshot: { directory }, pollIntervalMillis: 2000 });

@@ -4,12 +4,12 @@
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 const zlib = require('node:zlib');
 
 const { startAudiences } = require('../support/audiences/harness.js');
+const { makeFolder } = require('../support/util/folder.js');
 
 const COHORT = '7khm89cz';
 const DAY = '2026-11-26';
@@ -18,9 +18,8 @@ const csv = (users) =>
   `amplitudeID,userID,plan\r\n${users.map((user, index) => `${index},${user},pro\r\n`).join('')}`;
 
 /** A directory, and what writes into it. */
-function makeFolder(t) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-exports-'));
-  t.after(() => fs.rmSync(folder, { recursive: true }));
+function prepare() {
+  const folder = makeFolder('exports');
   const nameOf = (time, kind, { cohort = COHORT, ending = '.csv', key = '' } = {}) =>
     path.join(folder, `123456_${cohort}_${DAY}T${time}_${kind}${key}${ending}`);
   /** Write a file of a sync as a job that copies it, long ago unless `isNew`. */
@@ -64,7 +63,7 @@ function start(t, pattern, options) {
 describe('a directory of exports', () => {
   it('has the members of its latest sync, whether `existing` is before or after the others', async (t) => {
     for (const existing of [['ann', 'bob', 'cat'], ['ann', 'dan'], ['ann']]) {
-      const { pattern, putSync } = makeFolder(t);
+      const { pattern, putSync } = prepare();
       putSync('09-00', { existing: ['zoe'], entering: ['zoe'] });
       putSync('10-00', { existing, entering: ['dan'], exiting: ['bob', 'cat'] });
       const { audiences, has } = start(t, pattern);
@@ -77,7 +76,7 @@ describe('a directory of exports', () => {
   });
 
   it('is read again when there is a new sync, in whatever order its files come', async (t) => {
-    const { pattern, put, putSync } = makeFolder(t);
+    const { pattern, put, putSync } = prepare();
     putSync('10-00', { existing: ['ann'], entering: ['bob'] });
     const { audiences, has, changed, changes } = start(t, pattern);
     await audiences.ready();
@@ -92,7 +91,7 @@ describe('a directory of exports', () => {
   });
 
   it('follows syncs that lack `existing`, in their order, up to a gap', async (t) => {
-    const { pattern, put, putSync } = makeFolder(t);
+    const { pattern, put, putSync } = prepare();
     putSync('10-00', { existing: ['ann'] });
     const { audiences, has, until } = start(t, pattern);
     await audiences.ready();
@@ -121,7 +120,7 @@ describe('a directory of exports', () => {
   });
 
   it('may lose its older files, and have other ones beside them', async (t) => {
-    const { folder, pattern, put, putSync } = makeFolder(t);
+    const { folder, pattern, put, putSync } = prepare();
     putSync('10-00', { existing: ['ann'] });
     putSync('10-00', { existing: ['zoe'] }, { cohort: 'another' });
     putSync('23-00', { existing: ['zoe'] }, { cohort: `x_${COHORT}` });
@@ -142,7 +141,7 @@ describe('a directory of exports', () => {
   });
 
   it('is not used while a file is being written in its place', async (t) => {
-    const { pattern, putSync, nameOf } = makeFolder(t);
+    const { pattern, putSync, nameOf } = prepare();
     putSync('10-00', { existing: ['ann'] });
     const { audiences, has, changed } = start(t, pattern, { pollIntervalMillis: 500 });
     await audiences.ready();
@@ -162,7 +161,7 @@ describe('a directory of exports', () => {
   });
 
   it('that has no complete sync is unknown, and says what is missing', async (t) => {
-    const { folder, pattern, put, putSync } = makeFolder(t);
+    const { folder, pattern, put, putSync } = prepare();
     const { has, until, failed } = start(t, pattern);
     await failed(/no file of cohort 7khm89cz is in it/);
     put('10-00', 'entering', ['ann']);

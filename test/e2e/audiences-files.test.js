@@ -5,13 +5,13 @@
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 const zlib = require('node:zlib');
 
 const { startAudiences } = require('../support/audiences/harness.js');
 const { bodyOf } = require('../support/audiences/server.js');
+const { makeFolder } = require('../support/util/folder.js');
 
 const json = (members) => bodyOf({ id: 'any', members, lastModified: 1, groupType: 'User' });
 const csv = (members) =>
@@ -27,12 +27,6 @@ const KINDS = [
   ['cohort.json.gz', (members) => zlib.gzipSync(json(members))],
   ['cohort.csv.gz', (members) => zlib.gzipSync(csv(members))],
 ];
-
-function makeFolder(t) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-cohorts-'));
-  t.after(() => fs.rmSync(folder, { recursive: true }));
-  return folder;
-}
 
 /** Replace a file at once, as a job should. */
 function replace(file, content) {
@@ -55,7 +49,7 @@ async function failed(audiences) {
 describe('a file', () => {
   for (const [name, write] of KINDS) {
     it(`(${name}) is read, and read again when it was replaced`, async (t) => {
-      const file = path.join(makeFolder(t), name);
+      const file = path.join(makeFolder('cohorts'), name);
       replace(file, write(['ann', 'bob']));
       const { audiences, changed } = start(t, file);
       const status = await audiences.ready();
@@ -72,7 +66,7 @@ describe('a file', () => {
   }
 
   it('that is not there is unknown, until it is', async (t) => {
-    const file = path.join(makeFolder(t), 'cohort.csv');
+    const file = path.join(makeFolder('cohorts'), 'cohort.csv');
     const { audiences, changed, logger } = start(t, file);
     assert.match((await failed(audiences)).message, /the file cannot be read \(ENOENT\)/);
     assert.equal(audiences.has('ann', 'power'), undefined);
@@ -99,7 +93,7 @@ describe('a file', () => {
     ['that is empty', 'cohort.csv', '', /no cohort: /],
   ]) {
     it(`${what} is refused, and what is known is kept`, async (t) => {
-      const file = path.join(makeFolder(t), name);
+      const file = path.join(makeFolder('cohorts'), name);
       const good = name.endsWith('json') ? json(['ann']) : csv(['ann']);
       replace(file, good);
       const { audiences } = start(t, file);
@@ -119,7 +113,7 @@ describe('a file', () => {
   }
 
   it('is as old as its last change', async (t) => {
-    const file = path.join(makeFolder(t), 'cohort.txt');
+    const file = path.join(makeFolder('cohorts'), 'cohort.txt');
     replace(file, lines(['ann']));
     const hourAgo = Date.now() / 1000 - 3600;
     fs.utimesSync(file, hourAgo, hourAgo);
@@ -134,7 +128,7 @@ describe('a file', () => {
   });
 
   it('is read from the folder in which the process was when they were created', async (t) => {
-    const folder = makeFolder(t);
+    const folder = makeFolder('cohorts');
     replace(path.join(folder, 'cohort.txt'), lines(['ann']));
     const before = process.cwd();
     t.after(() => process.chdir(before));

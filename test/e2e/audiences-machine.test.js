@@ -4,21 +4,17 @@
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
-const { after, describe, it } = require('node:test');
+const { describe, it } = require('node:test');
 
 const { faults, startCohortServer } = require('../support/audiences/server.js');
 const { startAudiences } = require('../support/audiences/harness.js');
 const { SECRET, messageOf, post, serve } = require('../support/audiences/webhook.js');
 const { startChild } = require('../support/process/child.js');
+const { makeFolder } = require('../support/util/folder.js');
 
 const COHORTS = { power: 'p', churned: 'c' };
 const MEMBER = path.join(__dirname, '..', 'support', 'process', 'audiences-member.js');
-
-/** They are removed when no audiences write to them any more. */
-const folders = [];
-after(() => folders.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })));
 
 const until = async (condition) => {
   while (!(await condition())) {
@@ -28,8 +24,7 @@ const until = async (condition) => {
 
 /** A server of cohorts, which says nothing after its first lists, and a directory; `create` makes audiences with both. */
 async function prepare(t) {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-machine-'));
-  folders.push(directory);
+  const directory = makeFolder('machine');
   const server = await startCohortServer(t);
   const { lastModified } = server.set('p', ['ann', 'bob']);
   server.set('c', ['bob']);

@@ -4,33 +4,23 @@
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
-const { after, describe, it } = require('node:test');
+const { describe, it } = require('node:test');
 
 const { faults, startCohortServer } = require('../support/audiences/server.js');
 const { startAudiences } = require('../support/audiences/harness.js');
 const { startChild } = require('../support/process/child.js');
+const { makeFolder } = require('../support/util/folder.js');
 
 const AUDIENCES = path.join(__dirname, '..', '..', 'lib', 'audiences.js');
 const COHORTS = { power: 'p', churned: 'c' };
-
-/** They are removed when no audiences write to them any more. */
-const folders = [];
-after(() => folders.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })));
-
-function makeFolder() {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-snapshot-'));
-  folders.push(folder);
-  return folder;
-}
 
 /** Start a server that has the cohorts, and a directory; `create` makes audiences with both. */
 async function prepare(t) {
   const server = await startCohortServer(t);
   server.set('p', ['ann', 'bob']);
   server.set('c', ['bob']);
-  const directory = path.join(makeFolder(), 'made', 'by', 'us');
+  const directory = path.join(makeFolder('snapshot'), 'made', 'by', 'us');
   const create = (options) =>
     startAudiences(t, { ...server.options, cohorts: COHORTS, snapshot: { directory }, ...options });
   const snapshots = () => fs.readdirSync(directory).filter((name) => name.endsWith('.snapshot'));

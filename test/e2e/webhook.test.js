@@ -6,7 +6,6 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
-const os = require('node:os');
 const path = require('node:path');
 const { describe, it } = require('node:test');
 
@@ -14,6 +13,7 @@ const { faults, startCohortServer } = require('../support/audiences/server.js');
 const { startAudiences } = require('../support/audiences/harness.js');
 const { SECRET, messageOf, post, serve } = require('../support/audiences/webhook.js');
 const { MAJORS, createClient } = require('../support/optimizely/sdk.js');
+const { makeFolder } = require('../support/util/folder.js');
 
 const DATAFILE = fs.readFileSync(
   path.join(__dirname, '..', 'examples', 'audiences-datafile.json'),
@@ -174,8 +174,7 @@ describe('a list', () => {
   });
 
   it('may come from a file, which is as old as its last change', async (t) => {
-    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'webhook-'));
-    t.after(() => fs.rmSync(directory, { recursive: true }));
+    const directory = makeFolder('webhook');
     const file = path.join(directory, 'power.csv');
     fs.writeFileSync(file, 'user_id\nann\nbob\n');
     const written = Math.floor(Date.now() / 1000) - 3600;
@@ -264,8 +263,7 @@ describe('many changes', () => {
 
 describe('a snapshot', () => {
   it('has what was merged, for the next process', async (t) => {
-    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'webhook-'));
-    t.after(() => fs.rmSync(directory, { recursive: true }));
+    const directory = makeFolder('webhook');
     const { server, audiences, send, listed, size } = await start(t, { snapshot: { directory } });
     await send(['bob'], { isIn: false, time: listed + 60, id: 'first' });
     for (let index = 0; index < 7; index++) {
