@@ -1,11 +1,8 @@
 /*
  * host/spool: journals in real files, of processes that are killed.
  */
-#include "../../src/host/spool/journal.h"
-
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -13,170 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <uv.h>
-
-#include "spool.h"
-#include "support.h"
-
-enum { FLAGS = 5, MARK = 77 };
-
-static char directory[64];
-
-static int make_directory(void **state) {
-    (void)state;
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof(directory), "%s/oa-journal-XXXXXX", base != NULL ? base : "/tmp");
-    return mkdtemp(directory) == NULL;
-}
-
-static int files_there(const char *suffix) {
-    DIR *listing = must(opendir(directory));
-    int count = 0;
-    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
-        count += strstr(entry->d_name, suffix) != NULL;
-    closedir(listing);
-    return count;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    DIR *listing = must(opendir(directory));
-    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
-        unlinkat(dirfd(listing), entry->d_name, 0);
-    closedir(listing);
-    return rmdir(directory);
-}
-
-/* A host with a spool, as uv.c is one. */
-typedef struct process {
-    oa_journal *journal;
-    oa_spool *spool;
-    oa_hash_key key;
-    oa_variant_style style;
-    oa_variant *variants[FLAGS];
-    uv_sem_t changed;
-    size_t found;
-    bool is_scanned;
-    char failure[OA_JOURNAL_MESSAGE_BYTES];
-    char strange[OA_JOURNAL_MESSAGE_BYTES];
-    int works;
-} process;
-
-static void on_changed(void *context) {
-    process *p = context;
-    uv_sem_post(&p->changed);
-}
-
-static oa_journal_options options_of(process *p) {
-    return (oa_journal_options){
-        .directory = directory,
-        .key_mark = MARK,
-        .max_bytes = UINT64_C(1) << 30,
-        .scan_interval_ms = 60 * 1000,
-        .context = p,
-        .changed = on_changed,
-    };
-}
-
-static void take_items(process *p) {
-    oa_journal_item item;
-    while (oa_journal_take(p->journal, &item)) {
-        oa_journal_file *file = item.file;
-        switch (item.kind) {
-        case OA_JOURNAL_FRESH:
-            assert_int_equal(
-                oa_spool_give(p->spool, file, file->mapped.bytes, file->mapped.size, &file->head),
-                OA_OK);
-            break;
-        case OA_JOURNAL_FOUND:
-            assert_int_equal(oa_spool_find(p->spool, file, file->mapped.bytes, file->mapped.size),
-                             OA_OK);
-            p->found++;
-            break;
-        case OA_JOURNAL_SCANNED:
-            p->is_scanned = true;
-            break;
-        case OA_JOURNAL_STRANGE:
-            memcpy(p->strange, item.message, sizeof(p->strange));
-            break;
-        case OA_JOURNAL_FAILED:
-            memcpy(p->failure, item.message, sizeof(p->failure));
-            break;
-        case OA_JOURNAL_WORKS:
-            p->works++;
-            break;
-        }
-    }
-}
-
-static void host_turn(process *p) {
-    take_items(p);
-    for (void *done; (done = oa_spool_next_done(p->spool)) != NULL;)
-        oa_journal_done(p->journal, done);
-    const oa_spool_position where = oa_spool_where(p->spool);
-    const oa_journal_position position = {where.end, where.end_at, where.reading};
-    oa_journal_note(p->journal, position, oa_spool_wants(p->spool));
-}
-
-static void until_scanned(process *p) {
-    for (host_turn(p); !p->is_scanned; host_turn(p))
-        uv_sem_wait(&p->changed);
-}
-
-static process *process_with(const oa_journal_options *options, process *p) {
-    char message[OA_JOURNAL_MESSAGE_BYTES] = "";
-    oa_hash_key_init(&p->key, str("key"));
-    p->style = (oa_variant_style){&p->key, str(""), false};
-    for (size_t i = 0; i < FLAGS; i++) {
-        const char flag[] = {(char)('a' + i), '\0'};
-        assert_int_equal(
-            oa_variant_new(&p->style, str(flag), str("v"), str(NULL), true, &p->variants[i]),
-            OA_OK);
-    }
-    uv_sem_init(&p->changed, 0);
-    assert_int_equal(oa_spool_new(&p->spool), OA_OK);
-    if (oa_journal_open(options, &p->journal, message) != OA_OK)
-        fail_msg("%s", message);
-    return p;
-}
-
-static process *process_new(void) {
-    process *p = must(calloc(1, sizeof(*p)));
-    const oa_journal_options options = options_of(p);
-    return process_with(&options, p);
-}
-
-static void process_end(process *p) {
-    oa_spool_end(p->spool);
-    host_turn(p);
-    oa_journal_close(p->journal);
-    oa_spool_free(p->spool);
-    for (size_t i = 0; i < FLAGS; i++)
-        oa_variant_unref(p->variants[i]);
-    uv_sem_destroy(&p->changed);
-    free(p);
-}
-
-static oa_status write_one(process *p, uint64_t number, bool in_memory, oa_entry_place *place) {
-    char user[24];
-    snprintf(user, sizeof(user), "user-%" PRIu64, number);
-    const oa_entry entry = {.time_ms = (int64_t)number, .strings = {str(user)}};
-    return oa_spool_write(p->spool, p->variants[number % FLAGS], &entry, in_memory, place);
-}
-
-/* Read the next one; settles it. Returns its number, or UINT64_MAX when all is read. */
-static uint64_t read_one(process *p) {
-    oa_spool_entry read;
-    oa_status status;
-    if (!oa_spool_peek(p->spool, &p->style, &read, &status))
-        return UINT64_MAX;
-    assert_int_equal(status, OA_OK);
-    oa_spool_advance(p->spool);
-    const uint64_t number = (uint64_t)read.entry.time_ms;
-    assert_int_equal(read.variant->flag_key.data[0], 'a' + (char)(number % FLAGS));
-    oa_spool_settle(p->spool, read.place);
-    return number;
-}
+#include "support_journal.h"
 
 static void an_end_with_nothing_left_leaves_nothing(void **state) {
     (void)state;
@@ -197,7 +31,7 @@ static void files_are_private(void **state) {
     (void)state;
     process *p = process_new();
     until_scanned(p);
-    DIR *listing = must(opendir(directory));
+    DIR *listing = must(opendir(journal_directory));
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
         struct stat found;
         if (entry->d_name[0] == '.')
@@ -215,16 +49,16 @@ static void a_directory_that_cannot_be_a_spool_is_told(void **state) {
     oa_journal *journal = NULL;
     process p;
     oa_journal_options options = options_of(&p);
-    assert_int_equal(chmod(directory, 0755), 0);
+    assert_int_equal(chmod(journal_directory, 0755), 0);
     assert_int_equal(oa_journal_open(&options, &journal, message), OA_UNAVAILABLE);
     assert_non_null(strstr(message, "chmod 700"));
-    assert_int_equal(chmod(directory, 0700), 0);
+    assert_int_equal(chmod(journal_directory, 0700), 0);
     options.directory = "/proc/self";
     assert_int_equal(oa_journal_open(&options, &journal, message), OA_UNAVAILABLE);
     options.directory = "/nowhere";
     assert_int_equal(oa_journal_open(&options, &journal, message), OA_UNAVAILABLE);
     assert_non_null(strstr(message, "No such file"));
-    options.directory = directory;
+    options.directory = journal_directory;
     options.max_bytes = 1000;
     assert_int_equal(oa_journal_open(&options, &journal, message), OA_UNAVAILABLE);
     assert_non_null(strstr(message, "maxBytes"));
@@ -386,15 +220,16 @@ static void what_is_strange_is_left_alone(void **state) {
     char name[160];
     const char *const id = "000000000000004d-0123456789abcdef0123456789abcdef";
     static char page[3 * OA_SEGMENT_PAGE_BYTES] = "rubbish";
-    snprintf(name, sizeof(name), "%s/%s.lock", directory, id);
+    snprintf(name, sizeof(name), "%s/%s.lock", journal_directory, id);
     int fd = open(name, O_CREAT | O_RDWR, 0600);
     assert_true(fd >= 0);
     close(fd);
-    snprintf(name, sizeof(name), "%s/%s-00000001.journal", directory, id);
+    snprintf(name, sizeof(name), "%s/%s-00000001.journal", journal_directory, id);
     fd = open(name, O_CREAT | O_RDWR, 0600);
     assert_int_equal(write(fd, page, sizeof(page)), sizeof(page));
     close(fd);
-    snprintf(name, sizeof(name), "%s/%s-00000002.journal", directory, id); /* was being made */
+    snprintf(name, sizeof(name), "%s/%s-00000002.journal", journal_directory,
+             id); /* was being made */
     fd = open(name, O_CREAT | O_RDWR, 0600);
     close(fd);
     process *p = process_new();

@@ -1,0 +1,162 @@
+#include "support_journal.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+char journal_directory[64];
+
+int make_directory(void **state) {
+    (void)state;
+    const char *base = getenv("TMPDIR");
+    snprintf(journal_directory, sizeof(journal_directory), "%s/oa-journal-XXXXXX",
+             base != NULL ? base : "/tmp");
+    return mkdtemp(journal_directory) == NULL;
+}
+
+int files_there(const char *part) {
+    DIR *listing = must(opendir(journal_directory));
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
+        count += strstr(entry->d_name, part) != NULL;
+    closedir(listing);
+    return count;
+}
+
+int remove_directory(void **state) {
+    (void)state;
+    DIR *listing = must(opendir(journal_directory));
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
+        unlinkat(dirfd(listing), entry->d_name, 0);
+    closedir(listing);
+    return rmdir(journal_directory);
+}
+
+static void on_changed(void *context) {
+    process *p = context;
+    uv_sem_post(&p->changed);
+}
+
+oa_journal_options options_of(process *p) {
+    return (oa_journal_options){
+        .directory = journal_directory,
+        .key_mark = JOURNAL_MARK,
+        .max_bytes = UINT64_C(1) << 30,
+        .scan_interval_ms = 60 * 1000,
+        .context = p,
+        .changed = on_changed,
+    };
+}
+
+static void take_items(process *p) {
+    oa_journal_item item;
+    while (oa_journal_take(p->journal, &item)) {
+        oa_journal_file *file = item.file;
+        switch (item.kind) {
+        case OA_JOURNAL_FRESH:
+            assert_int_equal(
+                oa_spool_give(p->spool, file, file->mapped.bytes, file->mapped.size, &file->head),
+                OA_OK);
+            break;
+        case OA_JOURNAL_FOUND:
+            assert_int_equal(oa_spool_find(p->spool, file, file->mapped.bytes, file->mapped.size),
+                             OA_OK);
+            p->found++;
+            break;
+        case OA_JOURNAL_SCANNED:
+            p->is_scanned = true;
+            break;
+        case OA_JOURNAL_STRANGE:
+            memcpy(p->strange, item.message, sizeof(p->strange));
+            break;
+        case OA_JOURNAL_FAILED:
+            memcpy(p->failure, item.message, sizeof(p->failure));
+            p->failures++;
+            break;
+        case OA_JOURNAL_WORKS:
+            p->works++;
+            break;
+        }
+    }
+}
+
+void host_turn(process *p) {
+    take_items(p);
+    for (void *done; (done = oa_spool_next_done(p->spool)) != NULL;)
+        oa_journal_done(p->journal, done);
+    const oa_spool_position where = oa_spool_where(p->spool);
+    const oa_journal_position position = {where.end, where.end_at, where.reading};
+    oa_journal_note(p->journal, position, oa_spool_wants(p->spool));
+}
+
+void until_scanned(process *p) {
+    for (host_turn(p); !p->is_scanned; host_turn(p))
+        uv_sem_wait(&p->changed);
+}
+
+static void process_free(process *p) {
+    oa_spool_free(p->spool);
+    for (size_t i = 0; i < JOURNAL_FLAGS; i++)
+        oa_variant_unref(p->variants[i]);
+    uv_sem_destroy(&p->changed);
+    free(p);
+}
+
+process *process_try(const oa_journal_options *options, process *p,
+                     char message[OA_JOURNAL_MESSAGE_BYTES]) {
+    oa_hash_key_init(&p->key, str("key"));
+    p->style = (oa_variant_style){&p->key, str(""), false};
+    for (size_t i = 0; i < JOURNAL_FLAGS; i++) {
+        const char flag[] = {(char)('a' + i), '\0'};
+        assert_int_equal(
+            oa_variant_new(&p->style, str(flag), str("v"), str(NULL), true, &p->variants[i]),
+            OA_OK);
+    }
+    uv_sem_init(&p->changed, 0);
+    assert_int_equal(oa_spool_new(&p->spool), OA_OK);
+    if (oa_journal_open(options, &p->journal, message) == OA_OK)
+        return p;
+    process_free(p);
+    return NULL;
+}
+
+process *process_with(const oa_journal_options *options, process *p) {
+    char message[OA_JOURNAL_MESSAGE_BYTES] = "";
+    process *made = process_try(options, p, message);
+    if (made == NULL)
+        fail_msg("%s", message);
+    return made;
+}
+
+process *process_new(void) {
+    process *p = must(calloc(1, sizeof(*p)));
+    const oa_journal_options options = options_of(p);
+    return process_with(&options, p);
+}
+
+void process_end(process *p) {
+    oa_spool_end(p->spool);
+    host_turn(p);
+    oa_journal_close(p->journal);
+    process_free(p);
+}
+
+oa_status write_one(process *p, uint64_t number, bool in_memory, oa_entry_place *place) {
+    char user[24];
+    snprintf(user, sizeof(user), "user-%" PRIu64, number);
+    const oa_entry entry = {.time_ms = (int64_t)number, .strings = {str(user)}};
+    return oa_spool_write(p->spool, p->variants[number % JOURNAL_FLAGS], &entry, in_memory, place);
+}
+
+uint64_t read_one(process *p) {
+    oa_spool_entry read;
+    oa_status status;
+    if (!oa_spool_peek(p->spool, &p->style, &read, &status))
+        return UINT64_MAX;
+    assert_int_equal(status, OA_OK);
+    oa_spool_advance(p->spool);
+    const uint64_t number = (uint64_t)read.entry.time_ms;
+    assert_int_equal(read.variant->flag_key.data[0], 'a' + (char)(number % JOURNAL_FLAGS));
+    oa_spool_settle(p->spool, read.place);
+    return number;
+}
