@@ -341,8 +341,8 @@ void oa_dispatcher_give_back(oa_dispatcher *d, oa_now now, oa_attempt *attempt) 
 
 /* When something may be sent, or is at least read back, so that it may be. */
 static uint64_t way_out_ms(const oa_dispatcher *d, oa_now now) {
-    const bool is_held = d->is_held && d->disk_count > 0;
-    return is_held ? now.monotonic_ms : least(send_due_ms(d, now), oa_intake_due_ms(d, now));
+    const bool comes = (d->is_held && d->disk_count > 0) || oa_intake_awaits_load(d);
+    return comes ? now.monotonic_ms : least(send_due_ms(d, now), oa_intake_due_ms(d, now));
 }
 
 /* When something may happen to what is pending: now at the earliest. */

@@ -148,9 +148,18 @@ uint64_t oa_intake_first_seq(const oa_dispatcher *d) {
     return d->disk_count > 0 ? d->disk_seq : UINT64_MAX;
 }
 
+/* Whether there is something to read, and memory for it. */
+static bool is_to_read(const oa_dispatcher *d) {
+    return d->spool != NULL && !d->is_held && d->phase <= OA_PHASE_CLOSING &&
+           oa_spool_is_behind(d->spool) && d->arena.bytes <= d->arena.max_bytes / 2;
+}
+
+bool oa_intake_awaits_load(const oa_dispatcher *d) {
+    return is_to_read(d) && oa_spool_awaits_load(d->spool);
+}
+
 uint64_t oa_intake_due_ms(const oa_dispatcher *d, oa_now now) {
-    if (d->spool == NULL || d->is_held || d->phase > OA_PHASE_CLOSING ||
-        !oa_spool_is_behind(d->spool) || d->arena.bytes > d->arena.max_bytes / 2)
+    if (!is_to_read(d) || oa_spool_awaits_load(d->spool))
         return UINT64_MAX;
     return d->read_not_before_ms > now.monotonic_ms ? d->read_not_before_ms : now.monotonic_ms;
 }

@@ -36,6 +36,9 @@ oa_status oa_intake_accept(oa_dispatcher *dispatcher, oa_now now, oa_hash identi
 /* Note in the journal that a decision is settled. Call it before the record is released. */
 void oa_intake_settle(oa_dispatcher *dispatcher, const oa_record *record);
 
+/* Whether something can be read back, once the host has loaded it. */
+bool oa_intake_awaits_load(const oa_dispatcher *dispatcher);
+
 /* When there is something to read back, and memory for it: now at the earliest; or UINT64_MAX. */
 uint64_t oa_intake_due_ms(const oa_dispatcher *dispatcher, oa_now now);
 

@@ -25,6 +25,8 @@ struct oa_spool_segment {
     char *bytes;
     size_t size;
     bool is_found;
+    bool is_away;         /* its copy is not whole */
+    bool tells_idle;      /* which the host does not know yet */
     bool is_ended;        /* nothing is appended any more, and of one that was found all is read */
     uint32_t unsettled;   /* entries: of one that was found, as far as it was read */
     oa_segment_head head; /* of a spare one */
@@ -33,6 +35,10 @@ struct oa_spool_segment {
     seen_variant *variants;   /* in ascending order of their indexes */
     uint32_t variant_count;
     uint32_t variant_cap;
+    oa_spool_segment *next_unsaved;
+    bool is_unsaved;             /* it is on the list */
+    size_t saved_to;             /* of what was appended */
+    size_t marks_from, marks_to; /* settled bits that are not saved */
 };
 
 struct oa_spool {
@@ -42,6 +48,10 @@ struct oa_spool {
     oa_spool_segment *end;   /* is written; NULL: none is */
     oa_spool_segment *at;    /* is read; NULL: nothing is on disk only */
     oa_spool_segment *done;
+    oa_spool_segment *unsaved;
+    size_t idle_count; /* of which the host does not know yet */
+    bool uses_copies;
+    bool is_paused;
     uint64_t next_serial;
     uint64_t next_number;
     size_t spare_count;
@@ -140,6 +150,7 @@ oa_status oa_spool_find(oa_spool *spool, void *handle, char *bytes, size_t size)
     if (status != OA_OK)
         return status;
     segment->is_found = true;
+    segment->is_away = spool->uses_copies;
     segment->reader = reader;
     oa_spool_segment **link = &spool->first;
     while (*link != NULL && (*link)->is_found)
@@ -151,6 +162,96 @@ oa_status oa_spool_find(oa_spool *spool, void *handle, char *bytes, size_t size)
     count_in(spool, segment);
     return OA_OK;
 }
+
+/* ---- Copies ---- */
+
+void oa_spool_use_copies(oa_spool *spool) { spool->uses_copies = true; }
+
+static void note_unsaved(oa_spool *spool, oa_spool_segment *segment) {
+    if (!spool->uses_copies || segment->is_unsaved)
+        return;
+    segment->is_unsaved = true;
+    segment->next_unsaved = spool->unsaved;
+    spool->unsaved = segment;
+}
+
+static void note_mark(oa_spool *spool, oa_spool_segment *segment, uint32_t index) {
+    if (!spool->uses_copies)
+        return;
+    const size_t at = oa_segment_settled_at() + index / 8;
+    const bool is_first = segment->marks_from == segment->marks_to;
+    segment->marks_from = is_first || at < segment->marks_from ? at : segment->marks_from;
+    segment->marks_to = is_first || at >= segment->marks_to ? at + 1 : segment->marks_to;
+    note_unsaved(spool, segment);
+}
+
+bool oa_spool_next_unsaved(oa_spool *spool, oa_spool_range *out) {
+    const oa_spool_segment *segment = spool->unsaved;
+    if (segment == NULL)
+        return false;
+    *out = segment->saved_to < segment->writer.at
+               ? (oa_spool_range){segment->handle, segment->saved_to, segment->writer.at}
+               : (oa_spool_range){segment->handle, segment->marks_from, segment->marks_to};
+    return true;
+}
+
+void oa_spool_saved(oa_spool *spool) {
+    oa_spool_segment *segment = spool->unsaved;
+    if (segment->saved_to < segment->writer.at)
+        segment->saved_to = segment->writer.at;
+    else
+        segment->marks_from = segment->marks_to = 0;
+    if (segment->marks_from != segment->marks_to)
+        return;
+    spool->unsaved = segment->next_unsaved;
+    segment->is_unsaved = false;
+}
+
+void oa_spool_pause(oa_spool *spool, bool is_paused) {
+    const oa_spool_segment *end = spool->end;
+    if (is_paused && !spool->is_paused && end != NULL && end->saved_to < end->writer.at)
+        spool->stats.unwritten++; /* the decision that could not be saved */
+    spool->is_paused = is_paused;
+}
+
+/* The segment is neither written nor read any more, or not yet. */
+static void note_idle(oa_spool *spool, oa_spool_segment *segment) {
+    if (!spool->uses_copies || segment == spool->end || segment == spool->at || segment->is_away)
+        return;
+    segment->is_away = segment->tells_idle = true;
+    spool->idle_count++;
+}
+
+void *oa_spool_next_idle(oa_spool *spool) {
+    oa_spool_segment *segment = spool->idle_count > 0 ? spool->first : NULL;
+    while (segment != NULL && !segment->tells_idle)
+        segment = segment->next;
+    if (segment == NULL)
+        return NULL;
+    segment->tells_idle = false;
+    spool->idle_count--;
+    return segment->handle;
+}
+
+void oa_spool_loaded(oa_spool *spool, const void *handle) {
+    for (oa_spool_segment *segment = spool->first; segment != NULL; segment = segment->next)
+        if (segment->handle == handle)
+            segment->is_away = false;
+}
+
+/* Nobody needs a segment again, and so nothing of it is saved. */
+static void forget_copy(oa_spool *spool, oa_spool_segment *segment) {
+    spool->idle_count -= segment->tells_idle;
+    segment->tells_idle = false;
+    oa_spool_segment **link = &spool->unsaved;
+    while (segment->is_unsaved && *link != segment)
+        link = &(*link)->next_unsaved;
+    if (segment->is_unsaved)
+        *link = segment->next_unsaved;
+    segment->is_unsaved = false;
+}
+
+/* ---- The end of a segment ---- */
 
 /* Take a segment out of the list if nobody needs it again. */
 static void end_if_done(oa_spool *spool, oa_spool_segment *segment) {
@@ -164,6 +265,7 @@ static void end_if_done(oa_spool *spool, oa_spool_segment *segment) {
     *link = segment->next;
     segment->next = spool->done;
     spool->done = segment;
+    forget_copy(spool, segment);
 }
 
 void oa_spool_end(oa_spool *spool) {
@@ -227,6 +329,8 @@ static bool begin_next(oa_spool *spool, size_t size) {
     oa_segment_open(&next->reader, &spool->crc, next->bytes, next->size, &next->head);
     if (ended != NULL) {
         ended->is_ended = true;
+        ended->saved_to = ended->writer.at; /* what is behind is a variant that nothing follows */
+        note_idle(spool, ended);
         end_if_done(spool, ended);
     }
     return true;
@@ -292,7 +396,7 @@ oa_status oa_spool_write(oa_spool *spool, oa_variant *variant, const oa_entry *e
                          bool in_memory, oa_entry_place *place) {
     oa_entry written = *entry;
     written.kind = variant == NULL ? OA_ENTRY_TRACKED : OA_ENTRY_DECISION;
-    oa_status status = write_entry(spool, variant, &written);
+    oa_status status = spool->is_paused ? OA_QUEUE_FULL : write_entry(spool, variant, &written);
     if (status == OA_TOO_LARGE &&
         begin_next(spool, oa_segment_size_for(string_bytes(entry, variant))))
         status = write_entry(spool, variant, &written);
@@ -302,6 +406,7 @@ oa_status oa_spool_write(oa_spool *spool, oa_variant *variant, const oa_entry *e
     }
     oa_spool_segment *segment = spool->end;
     segment->unsettled++;
+    note_unsaved(spool, segment);
     if (in_memory) {
         segment->reader.at = segment->writer.at;
         segment->reader.next_index = segment->writer.count;
@@ -319,6 +424,7 @@ void oa_spool_settle(oa_spool *spool, oa_entry_place place) {
     if (segment == NULL)
         return;
     oa_segment_set_bit((unsigned char *)segment->bytes + oa_segment_settled_at(), place.index);
+    note_mark(spool, segment, place.index);
     segment->unsettled--;
     end_if_done(spool, segment);
 }
@@ -326,6 +432,8 @@ void oa_spool_settle(oa_spool *spool, oa_entry_place place) {
 /* ---- Reading back ---- */
 
 bool oa_spool_is_behind(const oa_spool *spool) { return spool->at != NULL; }
+
+bool oa_spool_awaits_load(const oa_spool *spool) { return spool->at != NULL && spool->at->is_away; }
 
 static oa_variant *find_variant(const oa_spool_segment *segment, uint32_t index) {
     uint32_t from = 0, to = segment->variant_count;
@@ -359,6 +467,7 @@ static oa_status read_variant(oa_spool_segment *segment, const oa_variant_style 
 static void end_reading(oa_spool *spool) {
     oa_spool_segment *segment = spool->at;
     spool->at = segment->next;
+    note_idle(spool, segment);
     if (!segment->is_found)
         return;
     spool->stats.missing += segment->reader.missing;
@@ -381,6 +490,8 @@ bool oa_spool_peek(oa_spool *spool, const oa_variant_style *style, oa_spool_entr
         oa_spool_segment *segment = spool->at;
         oa_segment_reader ahead = segment->reader;
         oa_entry entry;
+        if (segment->is_away)
+            return false;
         /* Where nothing was written yet, a reader would go on with the next page. */
         const bool is_all = !segment->is_found && ahead.at >= segment->writer.at;
         if (is_all || !oa_segment_next(&ahead, &entry)) {

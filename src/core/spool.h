@@ -12,7 +12,9 @@
  * were found were left by a process that has ended. What they hold is older, so they are read
  * first.
  *
- * Files are the host's: it gives segments to be written, and deletes those that are done.
+ * Files are the host's: it gives segments to be written, and deletes those that are done. The bytes
+ * of a segment are those of a file that is mapped. Where none can be, they are a copy of it: the
+ * host saves what was stored to them, and has the memory of those that nobody reads back.
  */
 #ifndef OA_SPOOL_H
 #define OA_SPOOL_H
@@ -67,6 +69,36 @@ typedef struct oa_spool_position {
 
 oa_spool_position oa_spool_where(const oa_spool *spool);
 
+/*
+ * Have all bytes that are given from now on be copies of files. What is stored to them is to be
+ * saved before the next call that may append. What is found is read once it was loaded. Nothing
+ * else changes.
+ */
+void oa_spool_use_copies(oa_spool *spool);
+
+/* What was stored and is not saved: some bytes of a segment. */
+typedef struct oa_spool_range {
+    void *handle;
+    size_t from;
+    size_t to;
+} oa_spool_range;
+
+/* Look at the first range that is to be saved; false: there is none. */
+bool oa_spool_next_unsaved(oa_spool *spool, oa_spool_range *out);
+
+/* The range that was looked at is in the file. */
+void oa_spool_saved(oa_spool *spool);
+
+/* What was stored cannot be saved: nothing is appended until it can. */
+void oa_spool_pause(oa_spool *spool, bool is_paused);
+
+/* Return the handle of a segment that nobody reads for now: of its copy no more is needed than the
+ * first OA_SEGMENT_HEAD_BYTES, until it is oa_spool_position.reading. NULL: there is none. */
+void *oa_spool_next_idle(oa_spool *spool);
+
+/* The copy of a segment that was idle, or found, is whole: it may be read. */
+void oa_spool_loaded(oa_spool *spool, const void *handle);
+
 /* Nothing is appended any more: have spare segments, and those with nothing unsettled, be done. */
 void oa_spool_end(oa_spool *spool);
 
@@ -90,6 +122,9 @@ void oa_spool_settle(oa_spool *spool, oa_entry_place place);
 /* Whether anything is on disk only: what is new has to wait there, too. */
 bool oa_spool_is_behind(const oa_spool *spool);
 
+/* Whether what is read next has to be loaded before. */
+bool oa_spool_awaits_load(const oa_spool *spool);
+
 /* An entry that was on disk only. */
 typedef struct oa_spool_entry {
     oa_entry entry;
@@ -99,9 +134,9 @@ typedef struct oa_spool_entry {
 } oa_spool_entry;
 
 /*
- * Look at the first entry that is on disk only and not settled; false: nothing is. Lends what *out
- * points to until oa_spool_advance(). *status is OA_NOMEM when there is one but no memory to read
- * it.
+ * Look at the first entry that is on disk only and not settled; false: nothing is, or it is not
+ * loaded. Lends what *out points to until oa_spool_advance(). *status is OA_NOMEM when there is one
+ * but no memory to read it.
  */
 bool oa_spool_peek(oa_spool *spool, const oa_variant_style *style, oa_spool_entry *out,
                    oa_status *status);

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#define APPENDS "OA_SPOOL_APPENDS" /* see directory.c */
+
 char journal_directory[64];
 
 int make_directory(void **state) {
@@ -12,6 +14,18 @@ int make_directory(void **state) {
     snprintf(journal_directory, sizeof(journal_directory), "%s/oa-journal-XXXXXX",
              base != NULL ? base : "/tmp");
     return mkdtemp(journal_directory) == NULL;
+}
+
+int use_copies(void **state) {
+    (void)state;
+    return setenv(APPENDS, "1", 1);
+}
+
+void use_other_kind(void) {
+    if (getenv(APPENDS) != NULL)
+        unsetenv(APPENDS);
+    else
+        setenv(APPENDS, "1", 1);
 }
 
 int files_there(const char *part) {
@@ -43,6 +57,7 @@ oa_journal_options options_of(process *p) {
         .key_mark = JOURNAL_MARK,
         .max_bytes = UINT64_C(1) << 30,
         .scan_interval_ms = 60 * 1000,
+        .retry_interval_ms = 10 * 1000,
         .context = p,
         .changed = on_changed,
     };
@@ -50,18 +65,13 @@ oa_journal_options options_of(process *p) {
 
 static void take_items(process *p) {
     oa_journal_item item;
-    while (oa_journal_take(p->journal, &item)) {
-        oa_journal_file *file = item.file;
+    while (oa_journal_take(p->carrier.journal, &item)) {
         switch (item.kind) {
         case OA_JOURNAL_FRESH:
-            assert_int_equal(
-                oa_spool_give(p->spool, file, file->mapped.bytes, file->mapped.size, &file->head),
-                OA_OK);
-            break;
         case OA_JOURNAL_FOUND:
-            assert_int_equal(oa_spool_find(p->spool, file, file->mapped.bytes, file->mapped.size),
-                             OA_OK);
-            p->found++;
+        case OA_JOURNAL_LOADED:
+            assert_true(oa_carrier_give(&p->carrier, &item));
+            p->found += item.kind == OA_JOURNAL_FOUND;
             break;
         case OA_JOURNAL_SCANNED:
             p->is_scanned = true;
@@ -82,11 +92,7 @@ static void take_items(process *p) {
 
 void host_turn(process *p) {
     take_items(p);
-    for (void *done; (done = oa_spool_next_done(p->spool)) != NULL;)
-        oa_journal_done(p->journal, done);
-    const oa_spool_position where = oa_spool_where(p->spool);
-    const oa_journal_position position = {where.end, where.end_at, where.reading};
-    oa_journal_note(p->journal, position, oa_spool_wants(p->spool));
+    oa_carrier_follow(&p->carrier);
 }
 
 void until_scanned(process *p) {
@@ -94,8 +100,14 @@ void until_scanned(process *p) {
         uv_sem_wait(&p->changed);
 }
 
+/* Wait for what is read next to be in memory. */
+static void until_loaded(process *p) {
+    for (host_turn(p); oa_spool_awaits_load(p->carrier.spool); host_turn(p))
+        uv_sem_wait(&p->changed);
+}
+
 static void process_free(process *p) {
-    oa_spool_free(p->spool);
+    oa_spool_free(p->carrier.spool);
     for (size_t i = 0; i < JOURNAL_FLAGS; i++)
         oa_variant_unref(p->variants[i]);
     uv_sem_destroy(&p->changed);
@@ -113,8 +125,8 @@ process *process_try(const oa_journal_options *options, process *p,
             OA_OK);
     }
     uv_sem_init(&p->changed, 0);
-    assert_int_equal(oa_spool_new(&p->spool), OA_OK);
-    if (oa_journal_open(options, &p->journal, message) == OA_OK)
+    assert_int_equal(oa_spool_new(&p->carrier.spool), OA_OK);
+    if (oa_journal_open(options, &p->carrier.journal, message) == OA_OK)
         return p;
     process_free(p);
     return NULL;
@@ -135,9 +147,9 @@ process *process_new(void) {
 }
 
 void process_end(process *p) {
-    oa_spool_end(p->spool);
+    oa_spool_end(p->carrier.spool);
     host_turn(p);
-    oa_journal_close(p->journal);
+    oa_journal_close(p->carrier.journal);
     process_free(p);
 }
 
@@ -145,18 +157,24 @@ oa_status write_one(process *p, uint64_t number, bool in_memory, oa_entry_place 
     char user[24];
     snprintf(user, sizeof(user), "user-%" PRIu64, number);
     const oa_entry entry = {.time_ms = (int64_t)number, .strings = {str(user)}};
-    return oa_spool_write(p->spool, p->variants[number % JOURNAL_FLAGS], &entry, in_memory, place);
+    const oa_status status = oa_spool_write(p->carrier.spool, p->variants[number % JOURNAL_FLAGS],
+                                            &entry, in_memory, place);
+    oa_carrier_save(&p->carrier);
+    return status;
 }
 
 uint64_t read_one(process *p) {
     oa_spool_entry read;
     oa_status status;
-    if (!oa_spool_peek(p->spool, &p->style, &read, &status))
-        return UINT64_MAX;
+    while (!oa_spool_peek(p->carrier.spool, &p->style, &read, &status)) {
+        if (!oa_spool_awaits_load(p->carrier.spool))
+            return UINT64_MAX;
+        until_loaded(p);
+    }
     assert_int_equal(status, OA_OK);
-    oa_spool_advance(p->spool);
+    oa_spool_advance(p->carrier.spool);
     const uint64_t number = (uint64_t)read.entry.time_ms;
     assert_int_equal(read.variant->flag_key.data[0], 'a' + (char)(number % JOURNAL_FLAGS));
-    oa_spool_settle(p->spool, read.place);
+    oa_spool_settle(p->carrier.spool, read.place);
     return number;
 }

@@ -6,8 +6,7 @@
 
 #include <uv.h>
 
-#include "../../src/host/spool/journal.h"
-#include "spool.h"
+#include "../../src/host/spool/carrier.h"
 #include "support.h"
 
 enum { JOURNAL_FLAGS = 5, JOURNAL_MARK = 77 };
@@ -18,12 +17,17 @@ extern char journal_directory[64];
 int make_directory(void **state);
 int remove_directory(void **state);
 
+/* For a group of tests: have no file mapped. */
+int use_copies(void **state);
+
+/* Have the journals of this process be of the other kind. */
+void use_other_kind(void);
+
 /* Return how many files there are whose names contain `part`. */
 int files_there(const char *part);
 
 typedef struct process {
-    oa_journal *journal;
-    oa_spool *spool;
+    oa_carrier carrier;
     oa_hash_key key;
     oa_variant_style style;
     oa_variant *variants[JOURNAL_FLAGS];

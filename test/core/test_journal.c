@@ -12,6 +12,26 @@
 
 #include "support_journal.h"
 
+/* What stays on disk is read in order, and memory holds no more of it than is written and read. */
+static void many_segments_are_read_back(void **state) {
+    (void)state;
+    enum { COUNT = 60000 };
+    process *p = process_new();
+    until_scanned(p);
+    oa_entry_place place;
+    for (uint64_t number = 0; number < COUNT; number++)
+        while (write_one(p, number, false, &place) != OA_OK)
+            host_turn(p);
+    for (uint64_t number = 0; number < COUNT; number++) {
+        assert_int_equal(read_one(p), number);
+        if (number % 100 == 0)
+            host_turn(p);
+    }
+    assert_int_equal(read_one(p), UINT64_MAX);
+    process_end(p);
+    assert_int_equal(files_there("-"), 0);
+}
+
 static void an_end_with_nothing_left_leaves_nothing(void **state) {
     (void)state;
     process *p = process_new();
@@ -21,7 +41,7 @@ static void an_end_with_nothing_left_leaves_nothing(void **state) {
     for (uint64_t number = 0; number < 50000; number++) {
         while (write_one(p, number, true, &place) != OA_OK)
             host_turn(p); /* the thread makes more */
-        oa_spool_settle(p->spool, place);
+        oa_spool_settle(p->carrier.spool, place);
     }
     process_end(p);
     assert_int_equal(files_there("-"), 0);
@@ -105,7 +125,7 @@ static void be_killed(progress *shared, uint64_t from) {
     uint64_t number = from;
     for (;; number++) {
         host_turn(p);
-        const bool in_memory = !oa_spool_is_behind(p->spool);
+        const bool in_memory = !oa_spool_is_behind(p->carrier.spool);
         oa_entry_place place;
         while (write_one(p, number, in_memory, &place) != OA_OK)
             host_turn(p);
@@ -114,7 +134,7 @@ static void be_killed(progress *shared, uint64_t from) {
             continue;
         if (places[number % BEHIND].segment != NULL) {
             atomic_store(&shared->settled, number - BEHIND + 1);
-            oa_spool_settle(p->spool, places[number % BEHIND]);
+            oa_spool_settle(p->carrier.spool, places[number % BEHIND]);
         }
         places[number % BEHIND] = place;
     }
@@ -130,8 +150,11 @@ static void what_was_written_survives_a_kill(void **state) {
         atomic_store(&shared->written, 0);
         atomic_store(&shared->settled, 0);
         const pid_t child = fork();
-        if (child == 0)
+        if (child == 0) {
+            if (round % 2 == 1)
+                use_other_kind();
             be_killed(shared, 0);
+        }
         while (atomic_load(&shared->written) == 0)
             usleep(100);
         usleep((useconds_t)draw_below(&dice, 20000));
@@ -151,7 +174,7 @@ static void what_was_written_survives_a_kill(void **state) {
         assert_true(next >= written && next <= written + 1); /* or written, and not counted */
         total += next;
         oa_spool_stats stats;
-        oa_spool_stats_get(p->spool, &stats);
+        oa_spool_stats_get(p->carrier.spool, &stats);
         assert_int_equal(stats.missing, 0);
         process_end(p);
         assert_int_equal(files_there("-"), 0);
@@ -167,6 +190,7 @@ static void adopt_and_be_killed(int ready) {
     if (found == 'f')
         for (int i = 0; i < 10; i++)
             read_one(p);
+    host_turn(p); /* what is settled is noted at the end of a turn */
     if (write(ready, &found, 1) == 1)
         pause();
     _exit(1);
@@ -246,6 +270,7 @@ int main(void) {
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
     const struct CMUnitTest tests[] = {
         IN_DIRECTORY(an_end_with_nothing_left_leaves_nothing),
+        IN_DIRECTORY(many_segments_are_read_back),
         IN_DIRECTORY(files_are_private),
         IN_DIRECTORY(a_directory_that_cannot_be_a_spool_is_told),
         IN_DIRECTORY(a_full_spool_is_told_once_and_works_again),
@@ -253,5 +278,6 @@ int main(void) {
         IN_DIRECTORY(one_process_adopts_and_may_be_killed_too),
         IN_DIRECTORY(what_is_strange_is_left_alone),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL) +
+           cmocka_run_group_tests_name("of copies", tests, use_copies, NULL);
 }

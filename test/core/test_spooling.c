@@ -1,39 +1,10 @@
 /*
  * spooling.c: dispatchers on real loops, with journals in real files.
  */
-#include <dirent.h>
-#include <unistd.h>
-
+#include "support_journal.h"
 #include "support_loop.h"
 
 static const char OK[] = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"code\":200}";
-
-static char directory[64];
-
-static int make_directory(void **state) {
-    (void)state;
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof(directory), "%s/oa-spooling-XXXXXX", base != NULL ? base : "/tmp");
-    return mkdtemp(directory) == NULL;
-}
-
-static int files_there(void) {
-    DIR *listing = must(opendir(directory));
-    int count = 0;
-    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
-        count += entry->d_name[0] != '.';
-    closedir(listing);
-    return count;
-}
-
-static int remove_directory(void **state) {
-    (void)state;
-    DIR *listing = must(opendir(directory));
-    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
-        unlinkat(dirfd(listing), entry->d_name, 0);
-    closedir(listing);
-    return rmdir(directory);
-}
 
 static owner *owner_with_spool(const peer *p, bool syncs_flushes) {
     char message[OA_SPOOLING_MESSAGE_BYTES] = "";
@@ -42,7 +13,7 @@ static owner *owner_with_spool(const peer *p, bool syncs_flushes) {
     o->config.flush_interval_ms = 1;
     owner_start(o);
     const oa_spooling_config config = {
-        .directory = str(directory),
+        .directory = str(journal_directory),
         .api_key = o->config.api_key,
         .max_bytes = UINT64_C(1) << 30,
         .sync_interval_ms = 1000,
@@ -75,12 +46,12 @@ static void what_one_left_is_delivered_by_the_next(void **state) {
     owner *o = owner_with_spool(p, false);
     say_many(o, 50);
     owner_end(o); /* before the loop has turned */
-    assert_true(files_there() >= 2);
+    assert_true(files_there("-") >= 2);
     o = owner_with_spool(p, false);
     RUN_UNTIL(o, counters(o).delivered == 50);
     assert_int_equal(counters(o).spool.found, 50);
     owner_end(o);
-    assert_int_equal(files_there(), 0);
+    assert_int_equal(files_there("-"), 0);
     peer_join(p);
     peer_free(p);
 }
@@ -114,7 +85,7 @@ static void a_turn_of_the_loop_may_fill_many_segments(void **state) {
     assert_int_equal(counters(o).spool.unwritten, 0);
     assert_true(counters(o).spool.segments >= 4);
     end_both(o, p);
-    assert_true(files_there() >= 4);
+    assert_true(files_there("-") >= 4);
 }
 
 static void a_flush_waits_for_the_disk(void **state) {
@@ -149,5 +120,6 @@ int main(void) {
         IN_DIRECTORY(a_flush_waits_for_the_disk),
         IN_DIRECTORY(an_end_may_come_before_the_disk),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL) +
+           cmocka_run_group_tests_name("of copies", tests, use_copies, NULL);
 }

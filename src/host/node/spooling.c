@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../spool/journal.h"
-#include "spool.h"
+#include "../spool/carrier.h"
 
 enum {
     COUNT_PER_TURN = 256, /* decisions: far fewer than fit into what is ready ahead */
     SCAN_INTERVAL_MS = 60 * 1000,
+    RETRY_INTERVAL_MS = 10 * 1000,
     MOST_LINES = 4,
     MOST_WAIT_MS = 250, /* of a decision, for a file */
 };
@@ -29,8 +29,7 @@ typedef struct line {
 struct oa_spooling {
     uv_async_t async;
     oa_dispatcher *core;
-    oa_spool *spool;     /* of the core */
-    oa_journal *journal; /* NULL: it has ended */
+    oa_carrier carrier; /* journal == NULL: it has ended */
     void (*woken)(void *data);
     void (*closed)(void *data);
     void *data;
@@ -66,23 +65,16 @@ static void tell_found(oa_spooling *spooling) {
     spooling->found = 0;
 }
 
-/* Hand a segment to the core. One that it has no memory for stays for the next process. */
-static void hand_over(oa_spooling *spooling, oa_journal_kind kind, oa_journal_file *file) {
-    char *bytes = file->mapped.bytes;
-    const size_t size = file->mapped.size;
-    if (kind == OA_JOURNAL_FOUND)
-        spooling->found += oa_spool_find(spooling->spool, file, bytes, size) == OA_OK;
-    else if (oa_spool_give(spooling->spool, file, bytes, size, &file->head) == OA_OK)
-        spooling->is_unserved = false;
-    else
-        oa_journal_done(spooling->journal, file);
-}
-
 static void take_item(oa_spooling *spooling, const oa_journal_item *item) {
     switch (item->kind) {
     case OA_JOURNAL_FRESH:
+        spooling->is_unserved = !oa_carrier_give(&spooling->carrier, item) && spooling->is_unserved;
+        break;
     case OA_JOURNAL_FOUND:
-        hand_over(spooling, item->kind, item->file);
+        spooling->found += oa_carrier_give(&spooling->carrier, item);
+        break;
+    case OA_JOURNAL_LOADED:
+        oa_carrier_give(&spooling->carrier, item);
         break;
     case OA_JOURNAL_SCANNED:
         oa_dispatcher_hold(spooling->core, false);
@@ -104,7 +96,7 @@ static void take_item(oa_spooling *spooling, const oa_journal_item *item) {
 
 static void on_async(uv_async_t *async) {
     const oa_spooling *spooling = async->data;
-    if (spooling->journal != NULL || spooling->kept != NULL) /* it may be ending */
+    if (spooling->carrier.journal != NULL || spooling->kept != NULL) /* it may be ending */
         spooling->woken(spooling->data);
 }
 
@@ -112,40 +104,33 @@ static void on_changed(void *context) { uv_async_send(&((oa_spooling *)context)-
 
 static void take_items(oa_spooling *spooling) {
     oa_journal_item item;
-    while (oa_journal_take(spooling->journal, &item))
+    while (oa_journal_take(spooling->carrier.journal, &item))
         take_item(spooling, &item);
 }
 
-/* Tell where the core is, and what it wants. */
-static void note_position(const oa_spooling *spooling) {
-    const oa_spool_position where = oa_spool_where(spooling->spool);
-    const oa_journal_position position = {where.end, where.end_at, where.reading};
-    oa_journal_note(spooling->journal, position, oa_spool_wants(spooling->spool));
-}
-
 void oa_spooling_turn(oa_spooling *spooling) {
-    if (spooling->journal == NULL)
+    if (spooling->carrier.journal == NULL)
         return;
     spooling->count = 0;
     take_items(spooling);
-    for (void *done; (done = oa_spool_next_done(spooling->spool)) != NULL;)
-        oa_journal_done(spooling->journal, done);
-    note_position(spooling);
+    oa_carrier_follow(&spooling->carrier);
 }
 
 /* Without a file, what follows would be lost in a kill: that is worth a wait, once. */
 static void await_file(oa_spooling *spooling) {
-    spooling->is_unserved = !oa_journal_await(spooling->journal, MOST_WAIT_MS);
+    spooling->is_unserved = !oa_journal_await(spooling->carrier.journal, MOST_WAIT_MS);
     take_items(spooling);
-    note_position(spooling);
+    oa_carrier_follow(&spooling->carrier);
 }
 
 void oa_spooling_count(oa_spooling *spooling) {
-    const bool is_short = !spooling->is_unserved && oa_spool_is_short(spooling->spool);
+    const bool is_short = !spooling->is_unserved && oa_spool_is_short(spooling->carrier.spool);
+    if (spooling->carrier.journal != NULL)
+        oa_carrier_save(&spooling->carrier);
     if (++spooling->count < COUNT_PER_TURN && !is_short)
         return;
     oa_spooling_turn(spooling);
-    if (is_short && spooling->journal != NULL && oa_spool_is_short(spooling->spool))
+    if (is_short && spooling->carrier.journal != NULL && oa_spool_is_short(spooling->carrier.spool))
         await_file(spooling);
 }
 
@@ -167,14 +152,14 @@ const char *oa_spooling_error(const oa_spooling *spooling) {
 /* ---- Flushes ---- */
 
 bool oa_spooling_keep_flush(oa_spooling *spooling, const oa_flush_notice *flush) {
-    if (!spooling->syncs_flushes || spooling->journal == NULL || flush->report.pending == 0)
+    if (!spooling->syncs_flushes || spooling->carrier.journal == NULL || flush->report.pending == 0)
         return false;
     kept_flush *kept = calloc(1, sizeof(*kept));
     if (kept == NULL)
         return false;
     oa_spooling_turn(spooling); /* which notes how much is to be synced */
     kept->flush = *flush;
-    kept->until = oa_journal_sync(spooling->journal);
+    kept->until = oa_journal_sync(spooling->carrier.journal);
     kept_flush **last = &spooling->kept;
     while (*last != NULL)
         last = &(*last)->next;
@@ -185,8 +170,8 @@ bool oa_spooling_keep_flush(oa_spooling *spooling, const oa_flush_notice *flush)
 
 bool oa_spooling_next_flush(oa_spooling *spooling, oa_flush_notice *out) {
     kept_flush *first = spooling->kept;
-    if (first == NULL ||
-        (spooling->journal != NULL && oa_journal_synced(spooling->journal) < first->until))
+    if (first == NULL || (spooling->carrier.journal != NULL &&
+                          oa_journal_synced(spooling->carrier.journal) < first->until))
         return false;
     *out = first->flush;
     spooling->kept = first->next;
@@ -205,7 +190,7 @@ oa_status oa_spooling_open(uv_loop_t *loop, oa_dispatcher *core, const oa_spooli
     if (spooling == NULL)
         return OA_NOMEM;
     spooling->core = core;
-    spooling->spool = oa_dispatcher_spool(core);
+    spooling->carrier.spool = oa_dispatcher_spool(core);
     spooling->woken = woken;
     spooling->data = data;
     spooling->syncs_flushes = config->syncs_flushes;
@@ -221,28 +206,29 @@ oa_status oa_spooling_open(uv_loop_t *loop, oa_dispatcher *core, const oa_spooli
         .max_bytes = config->max_bytes,
         .sync_interval_ms = config->sync_interval_ms,
         .scan_interval_ms = SCAN_INTERVAL_MS,
+        .retry_interval_ms = RETRY_INTERVAL_MS,
         .context = spooling,
         .changed = on_changed,
     };
-    const oa_status status = oa_journal_open(&options, &spooling->journal, message);
+    const oa_status status = oa_journal_open(&options, &spooling->carrier.journal, message);
     if (status != OA_OK) {
         oa_spooling_close(spooling, NULL);
         return status;
     }
     /* What others left goes first: until it is found, what is new stays on disk. */
-    oa_dispatcher_hold(core, oa_journal_sees_others(spooling->journal));
+    oa_dispatcher_hold(core, oa_journal_sees_others(spooling->carrier.journal));
     oa_spooling_turn(spooling);
     *out = spooling;
     return OA_OK;
 }
 
 void oa_spooling_end(oa_spooling *spooling) {
-    if (spooling->journal == NULL)
+    if (spooling->carrier.journal == NULL)
         return;
-    oa_spool_end(spooling->spool);
+    oa_spool_end(spooling->carrier.spool);
     oa_spooling_turn(spooling);
-    oa_journal_close(spooling->journal);
-    spooling->journal = NULL;
+    oa_journal_close(spooling->carrier.journal);
+    spooling->carrier.journal = NULL;
 }
 
 void oa_spooling_abort(oa_spooling *spooling) {

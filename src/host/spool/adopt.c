@@ -8,9 +8,11 @@
 
 enum { FIRST_FILES = 16 };
 
-void oa_adopter_init(oa_adopter *adopter, int directory, const char *own) {
+void oa_adopter_init(oa_adopter *adopter, int directory, const oa_storage_kind *kind,
+                     const char *own) {
     memset(adopter, 0, sizeof(*adopter));
     adopter->directory = directory;
+    adopter->kind = kind;
     adopter->own = own;
     oa_crc32_init(&adopter->crc);
 }
@@ -50,7 +52,7 @@ static void note_strange(oa_adopter *adopter, const char *name, const char *why)
 typedef enum leftover { LEAVE, DELETE } leftover;
 
 static leftover judge(oa_adopter *adopter, const char *name, oa_segment_state state,
-                      const oa_mapped *mapped) {
+                      const oa_storage *storage) {
     static const char nothing[OA_SEGMENT_PAGE_BYTES];
     switch (state) {
     case OA_SEGMENT_OTHER_VERSION:
@@ -62,15 +64,15 @@ static leftover judge(oa_adopter *adopter, const char *name, oa_segment_state st
     default:
         break;
     }
-    const bool is_whole = mapped->size > OA_SEGMENT_HEAD_BYTES;
-    if (!is_whole || memcmp(mapped->bytes, nothing, sizeof(nothing)) == 0)
+    const bool is_whole = storage->size > OA_SEGMENT_HEAD_BYTES;
+    if (!is_whole || memcmp(storage->bytes, nothing, sizeof(nothing)) == 0)
         return DELETE; /* it was being made, or kept spare */
     note_strange(adopter, name, "its first bytes are damaged");
     return LEAVE;
 }
 
 static void close_file(oa_journal_file *file) {
-    oa_mapped_close(&file->mapped);
+    oa_storage_close(&file->storage);
     free(file);
 }
 
@@ -82,10 +84,11 @@ static oa_journal_file *open_file(oa_adopter *adopter, const char *name, leftove
     if (file == NULL)
         return NULL;
     snprintf(file->name, sizeof(file->name), "%.95s", name);
-    int error = oa_mapped_open(adopter->directory, name, &file->mapped);
+    oa_storage *storage = &file->storage;
+    int error = oa_storage_open(adopter->kind, adopter->directory, file->name, storage);
     /* Its settled bits are going to be written. */
-    if (error == 0 && file->mapped.size > OA_SEGMENT_HEAD_BYTES)
-        error = oa_mapped_make_ready(&file->mapped, 0, OA_SEGMENT_HEAD_BYTES);
+    if (error == 0 && storage->size > OA_SEGMENT_HEAD_BYTES)
+        error = storage->kind->make_ready(storage, 0, OA_SEGMENT_HEAD_BYTES);
     if (error != 0) {
         note_strange(adopter, name, strerror(error));
         close_file(file);
@@ -93,10 +96,11 @@ static oa_journal_file *open_file(oa_adopter *adopter, const char *name, leftove
     }
     oa_segment_reader reader;
     const oa_segment_state state =
-        oa_segment_open(&reader, &adopter->crc, file->mapped.bytes, file->mapped.size, &file->head);
+        oa_segment_open(&reader, &adopter->crc, storage->bytes, storage->size, &file->head);
+    atomic_init(&file->is_away, storage->kind->is_copied);
     if (state == OA_SEGMENT_READABLE)
         return file;
-    *rest = judge(adopter, name, state, &file->mapped);
+    *rest = judge(adopter, name, state, storage);
     close_file(file);
     return NULL;
 }

@@ -12,14 +12,16 @@
 
 /* Looks for journals. */
 typedef struct oa_adopter {
-    int directory;   /* borrowed for life */
+    int directory; /* borrowed for life */
+    const oa_storage_kind *kind;
     const char *own; /* what the names of our own files begin with; borrowed for life */
     oa_crc32 crc;
     oa_adopted *adopted;
     char strange[OA_DIRECTORY_MESSAGE_BYTES]; /* about a file that was left alone; "": none was */
 } oa_adopter;
 
-void oa_adopter_init(oa_adopter *adopter, int directory, const char *own);
+void oa_adopter_init(oa_adopter *adopter, int directory, const oa_storage_kind *kind,
+                     const char *own);
 
 /* Give all locks back, with what is left of their journals. */
 void oa_adopter_clear(oa_adopter *adopter);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -12,36 +13,57 @@
 
 enum { FREE_PERCENT = 5, CREATE_TRIES = 100, CREATE_PAUSE_US = 1000 };
 
+/* Have no file mapped: for tests. */
+#define APPENDS_VARIABLE "OA_SPOOL_APPENDS"
+
 /*
- * Where blocks that are reserved stay so, and a page that is stored to is the kernel's. On others a
- * full disk, or a server that is gone, kills the process by SIGBUS. Numbers: statfs(2).
+ * Whether blocks that are reserved stay so, for sure: then a file may be mapped. overlayfs has
+ * files of another file system, and names neither it nor that. Where a page is written to another
+ * place each time, there is no number of files (btrfs), or a block is not the unit (ZFS).
  */
-static const char *file_system_trouble(int directory) {
-    struct statfs disk;
-    if (fstatfs(directory, &disk) != 0)
-        return strerror(errno);
-    switch ((uint32_t)disk.f_type) {
-    case 0xEF53:     /* ext4, and before it ext2 and ext3 */
+static bool reserves(const struct statfs *disk) {
+    switch ((uint32_t)disk->f_type) {
+    case 0xEF53:     /* ext4; ext2 and ext3, where nothing can be reserved */
     case 0x58465342: /* XFS */
     case 0x01021994: /* tmpfs */
-    case 0x794c7630: /* overlayfs, where the first file shows how it is */
-        return NULL;
-    case 0x6969: /* NFS */
-    case 0x517B: /* SMB, in three versions */
-    case 0xFE534D42:
-    case 0xFF534D42:
-    case 0x65735546: /* FUSE */
-    case 0x01021997: /* 9P */
-        return "it is on a network file system, or one of FUSE, which cannot be relied on: use a "
-               "local disk, or memory, such as /dev/shm";
+        return true;
+    case 0x794c7630: /* overlayfs */
+        return disk->f_files > 0 && disk->f_frsize == disk->f_bsize;
     default:
-        return "its file system is none of ext4, XFS, tmpfs and overlayfs: use a directory on one "
-               "of "
-               "these, such as /dev/shm";
+        return false;
     }
 }
 
-int oa_directory_open(const char *path, char message[OA_DIRECTORY_MESSAGE_BYTES]) {
+/* Whether another machine, or process, may change files, or be gone, without the kernel: locks do
+ * not hold there. Numbers: statfs(2). */
+static bool is_remote(const struct statfs *disk) {
+    static const uint32_t remote[] = {
+        0x6969,     0x517B,     0xFE534D42, 0xFF534D42, /* NFS; SMB, in three versions */
+        0x65735546, 0x01021997, 0x00C36400, 0x0BD00BD0, /* FUSE, 9P, Ceph, Lustre */
+        0x5346414F, 0x6B414653, 0x73757245, 0x47504653, /* AFS, twice; Coda, GPFS */
+        0x01161970, 0x7461636F, 0x786F4256, 0xBACBACBC, /* GFS2, OCFS2; of VirtualBox, VMware */
+    };
+    for (size_t i = 0; i < sizeof(remote) / sizeof(remote[0]); i++)
+        if ((uint32_t)disk->f_type == remote[i])
+            return true;
+    return false;
+}
+
+/* Return what is wrong with the file system, or NULL, and what its files are. */
+static const char *file_system_trouble(int directory, const oa_storage_kind **kind) {
+    struct statfs disk;
+    if (fstatfs(directory, &disk) != 0)
+        return strerror(errno);
+    if (is_remote(&disk))
+        return "it is on a network file system, or one of FUSE, which cannot be relied on: use a "
+               "local disk, or memory, such as /dev/shm";
+    const bool maps = reserves(&disk) && getenv(APPENDS_VARIABLE) == NULL;
+    *kind = maps ? &oa_storage_mapped : &oa_storage_copied;
+    return NULL;
+}
+
+int oa_directory_open(const char *path, const oa_storage_kind **kind,
+                      char message[OA_DIRECTORY_MESSAGE_BYTES]) {
     uv_stat_t stat;
     const char *trouble = NULL;
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -54,7 +76,7 @@ int oa_directory_open(const char *path, char message[OA_DIRECTORY_MESSAGE_BYTES]
             "others have access to it: run chmod 700, or name a directory in it that does not "
             "exist yet";
     else
-        trouble = file_system_trouble(fd);
+        trouble = file_system_trouble(fd, kind);
     if (trouble == NULL)
         return fd;
     snprintf(message, OA_DIRECTORY_MESSAGE_BYTES, "the directory %.100s cannot be a spool: %s",

@@ -10,13 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "storage.h"
+
 enum { OA_DIRECTORY_MESSAGE_BYTES = 320 };
 
 /*
- * Open a directory that is private to the user, and on a file system where a mapping holds what
- * segment.h counts on. Returns a file descriptor; or -1, and in `message` why not, and what to do.
+ * Open a directory that is private to the user, on a file system of this machine. Returns a file
+ * descriptor, and the kind of its files; or -1, and in `message` why not, and what to do.
  */
-int oa_directory_open(const char *path, char message[OA_DIRECTORY_MESSAGE_BYTES]);
+int oa_directory_open(const char *path, const oa_storage_kind **kind,
+                      char message[OA_DIRECTORY_MESSAGE_BYTES]);
 
 /* Whether `size` more bytes leave the disk a twentieth of itself. */
 bool oa_directory_has_room(int directory, size_t size);

@@ -9,9 +9,11 @@
 #ifndef OA_HOST_SPOOL_FILES_H
 #define OA_HOST_SPOOL_FILES_H
 
+#include <stdatomic.h>
+
 #include "directory.h"
-#include "mapped.h"
 #include "segment.h"
+#include "storage.h"
 
 enum {
     OA_JOURNAL_NAME_BYTES = 96,
@@ -33,9 +35,10 @@ typedef struct oa_journal_file {
     struct oa_journal_file *next;  /* in its list */
     struct oa_journal_file *later; /* of all files, in the order in which they were made or found */
     oa_adopted *from;              /* NULL: our own */
-    oa_mapped mapped;
-    size_t synced_to; /* of our own */
-    bool is_loaded;   /* its pages may be in memory */
+    oa_storage storage;
+    size_t synced_to;    /* of our own */
+    bool is_loaded;      /* its bytes may be in memory */
+    atomic_bool is_away; /* the owner needs nothing but its head; only the thread ends that */
     oa_segment_head head;
     char name[OA_JOURNAL_NAME_BYTES];
 } oa_journal_file;

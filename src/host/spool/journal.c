@@ -16,13 +16,11 @@
 
 #include "../clock.h"
 #include "adopt.h"
-#include "origin.h"
+#include "maker.h"
 
 enum {
     AHEAD_BYTES = 256 * 1024,      /* behind the end, that are ready: 4,000 decisions */
     FIRST_AHEAD_BYTES = 16 * 1024, /* at the start, which waits for it */
-    MOST_CLEAN = 2,                /* files that are kept for the next segments */
-    RETRY_MS = 10 * 1000,          /* after a failure */
 };
 
 struct oa_journal {
@@ -30,9 +28,6 @@ struct oa_journal {
     int directory;
     int lock;
     bool sees_others;
-    char boot[OA_SEGMENT_ID_BYTES];
-    char id[OA_SEGMENT_ID_BYTES];
-    char name[OA_JOURNAL_NAME_BYTES]; /* what the names of our files begin with */
     uv_thread_t thread;
     uv_mutex_t mutex;
     uv_cond_t wake;
@@ -46,7 +41,11 @@ struct oa_journal {
     size_t ready_to;      /* pages of position.end are ready up to here */
     uint64_t sync_wanted; /* the number of the last request */
     uint64_t synced;
-    bool is_failing; /* no segment can be made */
+    oa_journal_file *loaded; /* to be told; NULL: none is */
+    bool is_failing;         /* no segment can be made */
+    bool is_save_failing;    /* written by the owner */
+    bool is_save_due;        /* it is to be tried again */
+    uint64_t save_at_ms;     /* when it will be; 0: never */
     bool is_closing;
     bool is_idle; /* the thread waits, and everything is on the disk */
     bool tells_scanned;
@@ -56,11 +55,7 @@ struct oa_journal {
 
     /* The thread's own. */
     oa_adopter adopter;
-    oa_journal_file *all;  /* by `later` */
-    uint64_t bytes;        /* of all */
-    uint64_t made;         /* files so far */
-    oa_journal_list clean; /* of zeros, like new ones */
-    size_t clean_count;
+    oa_maker maker;
     bool has_failed;
     uint64_t retry_at_ms;
     uint64_t sync_at_ms;
@@ -82,97 +77,7 @@ static void note_failure(oa_journal *journal, const char *message) {
         uv_mutex_unlock(&journal->mutex);
     }
     journal->has_failed = true;
-    journal->retry_at_ms = now_ms() + RETRY_MS;
-}
-
-/* Say what a segment that is going to be written is. */
-static void fill_head(const oa_journal *journal, oa_segment_head *head) {
-    *head = (oa_segment_head){
-        .key_mark = journal->options.key_mark,
-        .created_ms = oa_clock_wall_ms(),
-    };
-    memcpy(head->owner, journal->id, sizeof(journal->id));
-    memcpy(head->boot, journal->boot, sizeof(journal->boot));
-    oa_origin_random(&head->salt, sizeof(head->salt));
-}
-
-/* Return a new file owned, the beginning of which is ready; or NULL, and why. */
-static oa_journal_file *make_file(oa_journal *journal, size_t size, size_t ahead,
-                                  const char **why) {
-    if (journal->bytes + size > journal->options.max_bytes) {
-        *why = "the spool holds maxBytes";
-        return NULL;
-    }
-    if (!oa_directory_has_room(journal->directory, size)) {
-        *why = "less than 5 % of the disk would be free";
-        return NULL;
-    }
-    oa_journal_file *file = calloc(1, sizeof(*file));
-    int error = ENOMEM;
-    if (file != NULL) {
-        fill_head(journal, &file->head);
-        snprintf(file->name, sizeof(file->name), "%.60s-%08" PRIx64 OA_JOURNAL_FILE_SUFFIX,
-                 journal->name, ++journal->made);
-        error = oa_mapped_create(journal->directory, file->name, size, &file->mapped);
-    }
-    if (error == 0)
-        error = oa_mapped_make_ready(&file->mapped, 0, size < ahead ? size : ahead);
-    if (error == 0)
-        return file;
-    if (file != NULL && file->mapped.bytes != NULL) {
-        oa_mapped_close(&file->mapped);
-        unlinkat(journal->directory, file->name, 0);
-    }
-    free(file);
-    *why = strerror(error);
-    return NULL;
-}
-
-static void add_to_all(oa_journal *journal, oa_journal_file *file) {
-    oa_journal_file **last = &journal->all;
-    while (*last != NULL)
-        last = &(*last)->later;
-    *last = file;
-    journal->bytes += file->mapped.size;
-}
-
-static void remove_from_all(oa_journal *journal, oa_journal_file *file) {
-    oa_journal_file **link = &journal->all;
-    while (*link != file)
-        link = &(*link)->later;
-    *link = file->later;
-    file->later = NULL;
-    journal->bytes -= file->mapped.size;
-}
-
-/* Keep one of our files for the next segment, with zeros in it: to make one takes longer, and so
- * does to delete one. Returns whether it is kept. */
-static bool clean(oa_journal *journal, oa_journal_file *file) {
-    if (file->mapped.size != OA_SEGMENT_BYTES || journal->clean_count == MOST_CLEAN)
-        return false;
-    memset(file->mapped.bytes, 0, OA_SEGMENT_PAGE_BYTES); /* so that it is nobody's from now on */
-    memset(file->mapped.bytes + OA_SEGMENT_PAGE_BYTES, 0,
-           file->mapped.size - OA_SEGMENT_PAGE_BYTES);
-    file->synced_to = file->mapped.size; /* nothing in it is worth it */
-    oa_journal_list_push(&journal->clean, file);
-    journal->clean_count++;
-    return true;
-}
-
-/* Return a file for a segment of `size` bytes, which is among all; or NULL, and why. */
-static oa_journal_file *get_file(oa_journal *journal, size_t size, const char **why) {
-    oa_journal_file *file = size > OA_SEGMENT_BYTES ? NULL : oa_journal_list_pop(&journal->clean);
-    if (file != NULL) {
-        journal->clean_count--;
-        file->synced_to = 0;
-        fill_head(journal, &file->head);
-        remove_from_all(journal, file); /* they are in the order in which they are written */
-    } else {
-        file = make_file(journal, size, AHEAD_BYTES, why);
-    }
-    if (file != NULL)
-        add_to_all(journal, file);
-    return file;
+    journal->retry_at_ms = now_ms() + journal->options.retry_interval_ms;
 }
 
 /* Make the segment that is wanted. Returns whether there is something to tell. */
@@ -184,7 +89,7 @@ static bool make_wanted(oa_journal *journal) {
         return false;
     const bool had_failed = journal->has_failed;
     const char *why = NULL;
-    oa_journal_file *file = get_file(journal, size, &why);
+    oa_journal_file *file = oa_maker_get(&journal->maker, size, AHEAD_BYTES, &why);
     if (file == NULL) {
         note_failure(journal, why);
         return !had_failed;
@@ -194,7 +99,7 @@ static bool make_wanted(oa_journal *journal) {
     journal->wanted = 0;
     journal->is_failing = false;
     uv_cond_signal(&journal->served);
-    journal->tells_works = had_failed;
+    journal->tells_works = had_failed && !journal->is_save_failing;
     oa_journal_list_push(&journal->ready, file);
     uv_mutex_unlock(&journal->mutex);
     return true;
@@ -208,7 +113,7 @@ static bool adopt(oa_journal *journal, bool is_first) {
     oa_journal_list found = oa_adopter_scan(adopter);
     const bool tells = is_first || found.first != NULL || adopter->strange[0] != '\0';
     for (oa_journal_file *file = found.first; file != NULL; file = file->next)
-        add_to_all(journal, file);
+        oa_maker_add(&journal->maker, file);
     uv_mutex_lock(&journal->mutex);
     for (oa_journal_file *file; (file = oa_journal_list_pop(&found)) != NULL;)
         oa_journal_list_push(&journal->ready, file);
@@ -236,36 +141,51 @@ static void delete_done(oa_journal *journal, bool is_closing) {
         if (file == NULL)
             return;
         leave_position(journal, file);
-        if (file->from == NULL && !is_closing && clean(journal, file))
-            continue;
-        remove_from_all(journal, file);
         if (file->from != NULL) {
+            oa_maker_remove(&journal->maker, file);
             oa_adopter_delete(&journal->adopter, file);
-            continue;
+        } else if (is_closing || !oa_maker_keep(&journal->maker, file)) {
+            oa_maker_delete(&journal->maker, file);
         }
-        unlinkat(journal->directory, file->name, 0);
-        oa_mapped_close(&file->mapped);
-        free(file);
     }
 }
 
+/* Free the memory of a file, unless the owner may look at a copy that is there. */
 static void let_go(oa_journal_file *file) {
     if (file == NULL || !file->is_loaded)
         return;
-    oa_mapped_let_go(&file->mapped);
+    if (file->storage.kind->is_copied && !atomic_load(&file->is_away))
+        return;
+    file->storage.kind->let_go(&file->storage);
     file->is_loaded = false;
 }
 
 static void load(oa_journal *journal, oa_journal_file *file) {
     if (file == NULL || file->is_loaded)
         return;
-    const int error = oa_mapped_load(&file->mapped);
+    const int error = file->storage.kind->load(&file->storage);
     if (error != 0)
         note_failure(journal, strerror(error));
     file->is_loaded = true;
 }
 
-/* Look after the pages around the position. */
+/* Have what is read back be in memory, and what comes next. */
+static void follow_reading(oa_journal *journal, oa_journal_file *reading) {
+    oa_journal_file *next = reading == NULL ? NULL : reading->later;
+    load(journal, reading);
+    load(journal, next);
+    for (oa_journal_file *file = journal->maker.all; file != NULL; file = file->later)
+        if (file != reading && file != next && atomic_load(&file->is_away))
+            let_go(file);
+    if (reading == NULL || !atomic_exchange(&reading->is_away, false))
+        return;
+    uv_mutex_lock(&journal->mutex);
+    journal->loaded = reading;
+    uv_mutex_unlock(&journal->mutex);
+    journal->options.changed(journal->options.context);
+}
+
+/* Look after the bytes around the position. */
 static void follow(oa_journal *journal) {
     uv_mutex_lock(&journal->mutex);
     const oa_journal_position now = journal->position;
@@ -273,22 +193,20 @@ static void follow(oa_journal *journal) {
     uv_mutex_unlock(&journal->mutex);
     const oa_journal_position before = journal->seen;
     journal->seen = now;
-    if (now.reading != before.reading) {
-        load(journal, now.reading);
-        load(journal, now.reading == NULL ? NULL : now.reading->later);
-        if (before.reading != now.end)
-            let_go(before.reading);
-    }
+    if (now.reading != before.reading || now.end != before.end)
+        follow_reading(journal, now.reading);
+    if (now.reading != before.reading && before.reading != now.end)
+        let_go(before.reading);
     if (now.end != before.end && before.end != now.reading)
         let_go(before.end);
     if (now.end == NULL)
         return;
     now.end->is_loaded = true;
-    const size_t size = now.end->mapped.size;
+    const oa_storage *end = &now.end->storage;
     const size_t page = now.end_at / OA_SEGMENT_PAGE_BYTES * OA_SEGMENT_PAGE_BYTES;
     const size_t from = ready_to > page ? ready_to : page;
-    const size_t to = page + AHEAD_BYTES < size ? page + AHEAD_BYTES : size;
-    if (from >= to || oa_mapped_make_ready(&now.end->mapped, from, to) != 0)
+    const size_t to = page + AHEAD_BYTES < end->size ? page + AHEAD_BYTES : end->size;
+    if (from >= to || end->kind->make_ready(end, from, to) != 0)
         return;
     uv_mutex_lock(&journal->mutex);
     if (journal->position.end == now.end)
@@ -300,13 +218,13 @@ static void follow(oa_journal *journal) {
 static void sync_files(oa_journal *journal) {
     const oa_journal_position *seen = &journal->seen;
     bool is_end = seen->end == NULL;
-    for (oa_journal_file *file = journal->all; !is_end && file != NULL; file = file->later) {
+    for (oa_journal_file *file = journal->maker.all; !is_end && file != NULL; file = file->later) {
         is_end = file == seen->end;
-        const size_t to = is_end ? seen->end_at : file->mapped.size;
+        const size_t to = is_end ? seen->end_at : file->storage.size;
         if (file->from != NULL || to <= file->synced_to)
             continue;
         const size_t from = file->synced_to / OA_SEGMENT_PAGE_BYTES * OA_SEGMENT_PAGE_BYTES;
-        const int error = oa_mapped_sync(&file->mapped, from, to);
+        const int error = file->storage.kind->sync(&file->storage, from, to);
         if (error != 0)
             note_failure(journal, strerror(error));
         file->synced_to = to;
@@ -330,6 +248,18 @@ static bool sync_as_wanted(oa_journal *journal) {
     return true;
 }
 
+/* Have what could not be saved be tried again. Returns whether it is time. */
+static bool save_again(oa_journal *journal) {
+    uv_mutex_lock(&journal->mutex);
+    const bool is_due = journal->save_at_ms > 0 && now_ms() >= journal->save_at_ms;
+    if (is_due) {
+        journal->save_at_ms = 0;
+        journal->is_save_due = true;
+    }
+    uv_mutex_unlock(&journal->mutex);
+    return is_due;
+}
+
 /* ---- The thread ---- */
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -341,10 +271,12 @@ static bool is_unsynced(const oa_journal *journal) {
            seen->end->synced_to < seen->end_at;
 }
 
-/* When to look again, if nobody wakes the thread. */
+/* When to look again, if nobody wakes the thread. Under the mutex. */
 static uint64_t next_ms(const oa_journal *journal) {
-    const uint64_t next = journal->has_failed ? least(journal->scan_at_ms, journal->retry_at_ms)
-                                              : journal->scan_at_ms;
+    uint64_t next = journal->has_failed ? least(journal->scan_at_ms, journal->retry_at_ms)
+                                        : journal->scan_at_ms;
+    if (journal->save_at_ms > 0)
+        next = least(next, journal->save_at_ms);
     return is_unsynced(journal) ? least(next, journal->sync_at_ms) : next;
 }
 
@@ -367,6 +299,7 @@ static void run(void *arg) {
         tells = make_wanted(journal) || tells;
         follow(journal);
         tells = sync_as_wanted(journal) || tells;
+        tells = save_again(journal) || tells;
         if (is_unsynced(journal) && now_ms() >= journal->sync_at_ms)
             sync_files(journal);
         if (tells)
@@ -390,33 +323,14 @@ static void run(void *arg) {
 static void name_lock(const oa_journal *journal,
                       char name[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)]) {
     snprintf(name, OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX),
-             "%s" OA_JOURNAL_LOCK_SUFFIX, journal->name);
+             "%s" OA_JOURNAL_LOCK_SUFFIX, journal->maker.name);
 }
 
-static void choose_name(oa_journal *journal) {
-    oa_origin_random(journal->id, sizeof(journal->id));
-    int len = snprintf(journal->name, sizeof(journal->name), "%016" PRIx64 "-",
-                       journal->options.key_mark);
-    for (size_t i = 0; i < sizeof(journal->id); i++)
-        len += snprintf(journal->name + len, sizeof(journal->name) - (size_t)len, "%02x",
-                        (unsigned char)journal->id[i]);
-}
-
-/* Unmap everything, and give the locks back. Segments that nobody wrote to go, and our lock with
+/* Close everything, and give the locks back. Segments that nobody wrote to go, and our lock with
  * the last file. Takes the journal. */
 static void give_up(oa_journal *journal) {
     char lock[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
-    bool is_empty = true;
-    while (journal->all != NULL) {
-        oa_journal_file *file = journal->all;
-        journal->all = file->later;
-        const bool is_blank = file->from == NULL && file->mapped.bytes[0] == '\0';
-        is_empty = is_empty && (is_blank || file->from != NULL);
-        if (is_blank)
-            unlinkat(journal->directory, file->name, 0);
-        oa_mapped_close(&file->mapped);
-        free(file);
-    }
+    const bool is_empty = oa_maker_end(&journal->maker);
     oa_adopter_clear(&journal->adopter);
     name_lock(journal, lock);
     if (journal->lock >= 0 && is_empty)
@@ -431,19 +345,16 @@ static void give_up(oa_journal *journal) {
 /* Take our lock, and make a first segment: whether that works here is found out best this way. */
 static bool begin(oa_journal *journal, const char **why) {
     char lock[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
-    choose_name(journal);
     name_lock(journal, lock);
-    oa_adopter_init(&journal->adopter, journal->directory, journal->name);
     journal->sees_others = oa_adopter_sees_others(&journal->adopter);
     journal->lock = oa_directory_create_lock(journal->directory, lock);
     if (journal->lock < 0) {
         *why = strerror(errno);
         return false;
     }
-    oa_journal_file *file = make_file(journal, OA_SEGMENT_BYTES, FIRST_AHEAD_BYTES, why);
+    oa_journal_file *file = oa_maker_get(&journal->maker, OA_SEGMENT_BYTES, FIRST_AHEAD_BYTES, why);
     if (file == NULL)
         return false;
-    add_to_all(journal, file);
     oa_journal_list_push(&journal->ready, file);
     return true;
 }
@@ -459,13 +370,14 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
     journal->lock = -1;
     oa_journal_list_init(&journal->ready);
     oa_journal_list_init(&journal->done);
-    oa_journal_list_init(&journal->clean);
-    oa_origin_boot(journal->boot);
-    journal->directory = oa_directory_open(options->directory, message);
+    const oa_storage_kind *kind = NULL;
+    journal->directory = oa_directory_open(options->directory, &kind, message);
     if (journal->directory < 0) {
         free(journal);
         return OA_UNAVAILABLE;
     }
+    oa_maker_init(&journal->maker, journal->directory, kind, options->key_mark, options->max_bytes);
+    oa_adopter_init(&journal->adopter, journal->directory, kind, journal->maker.name);
     if (begin(journal, &why)) {
         uv_mutex_init(&journal->mutex);
         uv_cond_init(&journal->wake);
@@ -517,13 +429,23 @@ static bool take_flag(oa_journal_item *out, oa_journal_kind kind, bool *flag) {
     return takes;
 }
 
+static bool take_loaded(oa_journal *journal, oa_journal_item *out) {
+    if (journal->loaded == NULL)
+        return false;
+    out->kind = OA_JOURNAL_LOADED;
+    out->file = journal->loaded;
+    journal->loaded = NULL;
+    return true;
+}
+
 bool oa_journal_take(oa_journal *journal, oa_journal_item *out) {
     uv_mutex_lock(&journal->mutex);
     oa_journal_file *file = oa_journal_list_pop(&journal->ready);
     out->file = file;
     if (file != NULL)
         out->kind = file->from == NULL ? OA_JOURNAL_FRESH : OA_JOURNAL_FOUND;
-    const bool takes = file != NULL || take_line(out, OA_JOURNAL_STRANGE, journal->strange) ||
+    const bool takes = file != NULL || take_loaded(journal, out) ||
+                       take_line(out, OA_JOURNAL_STRANGE, journal->strange) ||
                        take_flag(out, OA_JOURNAL_SCANNED, &journal->tells_scanned) ||
                        take_line(out, OA_JOURNAL_FAILED, journal->failure) ||
                        take_flag(out, OA_JOURNAL_WORKS, &journal->tells_works);
@@ -551,7 +473,7 @@ void oa_journal_note(oa_journal *journal, oa_journal_position position, size_t w
         journal->ready_to = 0;
     const bool nears = position.end != NULL &&
                        position.end_at + AHEAD_BYTES / 2 > journal->ready_to &&
-                       journal->ready_to < position.end->mapped.size;
+                       journal->ready_to < position.end->storage.size;
     const bool wants = wanted != journal->wanted && wanted > 0;
     const bool begins = journal->is_idle && position.end_at != before->end_at;
     journal->position = position;
@@ -576,12 +498,52 @@ uint64_t oa_journal_synced(oa_journal *journal) {
     return number;
 }
 
+/* Note what became of a save, that fails or failed before. */
+static void note_save(oa_journal *journal, int error) {
+    uv_mutex_lock(&journal->mutex);
+    if (error != 0 && !journal->is_save_failing)
+        snprintf(journal->failure, sizeof(journal->failure), "%s", strerror(error));
+    journal->tells_works = journal->tells_works || (error == 0 && !journal->is_failing);
+    journal->is_save_failing = error != 0;
+    journal->is_save_due = false;
+    journal->save_at_ms = error == 0 ? 0 : now_ms() + journal->options.retry_interval_ms;
+    uv_cond_signal(&journal->wake);
+    uv_mutex_unlock(&journal->mutex);
+    journal->options.changed(journal->options.context);
+}
+
+/* Whether it is tried to save. */
+static bool may_save(oa_journal *journal) {
+    uv_mutex_lock(&journal->mutex);
+    const bool may = journal->is_save_due;
+    uv_mutex_unlock(&journal->mutex);
+    return may;
+}
+
+bool oa_journal_save(oa_journal *journal, oa_journal_file *file, size_t from, size_t to) {
+    const bool was_failing = journal->is_save_failing; /* nobody else writes it */
+    if (was_failing && !may_save(journal))
+        return false;
+    const int error = file->storage.kind->save(&file->storage, from, to);
+    if (error != 0 || was_failing)
+        note_save(journal, error);
+    return error == 0;
+}
+
+void oa_journal_let_go(oa_journal *journal, oa_journal_file *file) {
+    (void)journal; /* its thread sees to it when the position moves, as it does now */
+    file->storage.kind->rest(&file->storage);
+    atomic_store(&file->is_away, file->storage.kind->is_copied);
+}
+
 void oa_journal_done(oa_journal *journal, oa_journal_file *file) {
     uv_mutex_lock(&journal->mutex);
     if (journal->position.end == file)
         journal->position.end = NULL;
     if (journal->position.reading == file)
         journal->position.reading = NULL;
+    if (journal->loaded == file)
+        journal->loaded = NULL;
     oa_journal_list_push(&journal->done, file);
     uv_cond_signal(&journal->wake);
     uv_mutex_unlock(&journal->mutex);

@@ -18,9 +18,10 @@ typedef struct oa_journal_options {
     uint64_t max_bytes; /* of segments, those that are adopted included */
     uint64_t
         sync_interval_ms; /* after which what was written survives the machine, too; 0: never */
-    uint64_t scan_interval_ms; /* after which journals without an owner are looked for again */
+    uint64_t scan_interval_ms;  /* after which journals without an owner are looked for again */
+    uint64_t retry_interval_ms; /* after which it is tried again, when something failed */
     void *context;
-    void (*changed)(void *context); /* take items soon; called on the journal's thread */
+    void (*changed)(void *context); /* take items soon; called on any thread */
 } oa_journal_options;
 
 enum { OA_JOURNAL_MESSAGE_BYTES = OA_DIRECTORY_MESSAGE_BYTES };
@@ -48,10 +49,11 @@ bool oa_journal_sees_others(const oa_journal *journal);
 typedef enum oa_journal_kind {
     OA_JOURNAL_FRESH,   /* a segment to be written */
     OA_JOURNAL_FOUND,   /* a segment that was adopted, in order */
+    OA_JOURNAL_LOADED,  /* what is read back is in memory again */
     OA_JOURNAL_SCANNED, /* there are no more, of those that were there at the beginning */
     OA_JOURNAL_STRANGE, /* a file was left alone: see `message` */
-    OA_JOURNAL_FAILED,  /* no segment can be made, or written to the disk: see `message` */
-    OA_JOURNAL_WORKS,   /* one can be made again */
+    OA_JOURNAL_FAILED,  /* no segment can be made, saved, or written to the disk: see `message` */
+    OA_JOURNAL_WORKS,   /* it can again */
 } oa_journal_kind;
 
 typedef struct oa_journal_item {
@@ -69,6 +71,16 @@ bool oa_journal_take(oa_journal *journal, oa_journal_item *out);
  * may be waiting for a disk, or for a processor.
  */
 bool oa_journal_await(oa_journal *journal, uint64_t most_ms);
+
+/*
+ * Have what was stored to a segment be the kernel's: see storage.h. Returns whether it is. If not,
+ * that is told as OA_JOURNAL_FAILED, and it is tried again when this is called after the interval;
+ * `changed` is then called, too. Cost: none for a segment that is mapped, a system call for a copy.
+ */
+bool oa_journal_save(oa_journal *journal, oa_journal_file *file, size_t from, size_t to);
+
+/* Nobody reads a segment for now: have its memory freed, but for the head, until it is loaded. */
+void oa_journal_let_go(oa_journal *journal, oa_journal_file *file);
 
 /* Where the owner is: what is around there is kept in memory, and ready to be written. */
 typedef struct oa_journal_position {

@@ -1,5 +1,6 @@
-#include "mapped.h"
-
+/*
+ * mapped.c: a file whose bytes are memory: see storage.h.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "../stat.h"
+#include "storage.h"
 
 enum { PAGE_BYTES = 4096 };
 
@@ -17,7 +19,7 @@ enum { PAGE_BYTES = 4096 };
 #endif
 
 /* Reserve the blocks of a file that is open, and map it. Takes the descriptor. */
-static int map(int fd, size_t size, oa_mapped *out) {
+static int map(oa_storage *storage, int fd, size_t size) {
     void *bytes = MAP_FAILED;
     /* fallocate(2) itself: the library's substitute for it would write to the file. */
     if (fallocate(fd, 0, 0, (off_t)size) == 0)
@@ -28,63 +30,82 @@ static int map(int fd, size_t size, oa_mapped *out) {
         return error;
     madvise(bytes, size, MADV_DONTFORK); /* a child is not the owner */
     madvise(bytes, size, MADV_DONTDUMP); /* ids of users */
-    *out = (oa_mapped){bytes, size};
+    storage->bytes = bytes;
+    storage->size = size;
     return 0;
 }
 
-int oa_mapped_create(int directory, const char *name, size_t size, oa_mapped *out) {
-    const int fd =
-        openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+static int create_file(oa_storage *storage, size_t size) {
+    const int fd = openat(storage->directory, storage->name,
+                          O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno;
-    const int error = map(fd, size, out);
+    const int error = map(storage, fd, size);
     if (error != 0)
-        unlinkat(directory, name, 0);
+        unlinkat(storage->directory, storage->name, 0);
     return error;
 }
 
-int oa_mapped_open(int directory, const char *name, oa_mapped *out) {
+static int open_file(oa_storage *storage) {
     uv_stat_t stat;
-    const int fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = openat(storage->directory, storage->name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno;
     const int error = oa_stat(fd, &stat);
     const size_t size = error == 0 ? (size_t)stat.st_size / PAGE_BYTES * PAGE_BYTES : 0;
     if (error == 0 && size > 0)
-        return map(fd, size, out);
+        return map(storage, fd, size);
     close(fd);
-    *out = (oa_mapped){NULL, 0};
     return error;
 }
 
-void oa_mapped_close(oa_mapped *mapped) {
-    if (mapped->bytes != NULL)
-        munmap(mapped->bytes, mapped->size);
-    *mapped = (oa_mapped){NULL, 0};
-}
+static void close_file(oa_storage *storage) { munmap(storage->bytes, storage->size); }
 
-int oa_mapped_make_ready(const oa_mapped *mapped, size_t from, size_t to) {
-    if (from >= to || madvise(mapped->bytes + from, to - from, MADV_POPULATE_WRITE) == 0)
+static int make_ready(const oa_storage *storage, size_t from, size_t to) {
+    if (from >= to || madvise(storage->bytes + from, to - from, MADV_POPULATE_WRITE) == 0)
         return 0;
     if (errno != EINVAL)
         return errno;
     for (size_t at = from; at < to; at += PAGE_BYTES) /* an older kernel */
-        atomic_fetch_or((_Atomic char *)&mapped->bytes[at], 0);
+        atomic_fetch_or((_Atomic char *)&storage->bytes[at], 0);
     return 0;
 }
 
-int oa_mapped_load(const oa_mapped *mapped) {
-    if (madvise(mapped->bytes, mapped->size, MADV_POPULATE_READ) == 0)
+/* What is stored is the kernel's already. */
+static int save(oa_storage *storage, size_t from, size_t to) {
+    (void)storage;
+    (void)from;
+    (void)to;
+    return 0;
+}
+
+static void rest(oa_storage *storage) { (void)storage; }
+
+static int load(const oa_storage *storage) {
+    if (madvise(storage->bytes, storage->size, MADV_POPULATE_READ) == 0)
         return 0;
     if (errno != EINVAL)
         return errno;
-    return madvise(mapped->bytes, mapped->size, MADV_WILLNEED) == 0 ? 0 : errno;
+    return madvise(storage->bytes, storage->size, MADV_WILLNEED) == 0 ? 0 : errno;
 }
 
-void oa_mapped_let_go(const oa_mapped *mapped) {
-    madvise(mapped->bytes, mapped->size, MADV_DONTNEED);
+static void let_go(const oa_storage *storage) {
+    madvise(storage->bytes, storage->size, MADV_DONTNEED);
 }
 
-int oa_mapped_sync(const oa_mapped *mapped, size_t from, size_t to) {
-    return msync(mapped->bytes + from, to - from, MS_SYNC) == 0 ? 0 : errno;
+static int sync_file(const oa_storage *storage, size_t from, size_t to) {
+    return msync(storage->bytes + from, to - from, MS_SYNC) == 0 ? 0 : errno;
 }
+
+const oa_storage_kind oa_storage_mapped = {
+    .is_worth_keeping = true,
+    .create = create_file,
+    .open = open_file,
+    .close = close_file,
+    .make_ready = make_ready,
+    .save = save,
+    .rest = rest,
+    .load = load,
+    .let_go = let_go,
+    .sync = sync_file,
+};

@@ -1,0 +1,134 @@
+#include "maker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../clock.h"
+#include "origin.h"
+
+enum { MOST_CLEAN = 2 }; /* files that are kept for the next segments */
+
+void oa_maker_init(oa_maker *maker, int directory, const oa_storage_kind *kind, uint64_t key_mark,
+                   uint64_t max_bytes) {
+    *maker = (oa_maker){.directory = directory, .kind = kind, .max_bytes = max_bytes};
+    oa_journal_list_init(&maker->clean);
+    maker->head.key_mark = key_mark;
+    oa_origin_boot(maker->head.boot);
+    oa_origin_random(maker->head.owner, sizeof(maker->head.owner));
+    int len = snprintf(maker->name, sizeof(maker->name), "%016" PRIx64 "-", key_mark);
+    for (size_t i = 0; i < sizeof(maker->head.owner); i++)
+        len += snprintf(maker->name + len, sizeof(maker->name) - (size_t)len, "%02x",
+                        (unsigned char)maker->head.owner[i]);
+}
+
+/* Say what a segment that is going to be written is. */
+static void fill_head(const oa_maker *maker, oa_segment_head *head) {
+    *head = maker->head;
+    head->created_ms = oa_clock_wall_ms();
+    oa_origin_random(&head->salt, sizeof(head->salt));
+}
+
+const char *oa_maker_trouble(const oa_maker *maker, size_t size) {
+    if (maker->bytes + size > maker->max_bytes)
+        return "the spool holds maxBytes";
+    if (!oa_directory_has_room(maker->directory, size))
+        return "less than 5 % of the disk would be free";
+    return NULL;
+}
+
+static oa_journal_file *make_file(oa_maker *maker, size_t size, size_t ahead, const char **why) {
+    *why = oa_maker_trouble(maker, size);
+    if (*why != NULL)
+        return NULL;
+    oa_journal_file *file = calloc(1, sizeof(*file));
+    int error = ENOMEM;
+    if (file != NULL) {
+        fill_head(maker, &file->head);
+        file->is_loaded = true;
+        snprintf(file->name, sizeof(file->name), "%.60s-%08" PRIx64 OA_JOURNAL_FILE_SUFFIX,
+                 maker->name, ++maker->made);
+        error = oa_storage_create(maker->kind, maker->directory, file->name, size, &file->storage);
+    }
+    if (error == 0)
+        error = file->storage.kind->make_ready(&file->storage, 0, size < ahead ? size : ahead);
+    if (error == 0)
+        return file;
+    if (file != NULL && file->storage.bytes != NULL) {
+        oa_storage_close(&file->storage);
+        unlinkat(maker->directory, file->name, 0);
+    }
+    free(file);
+    *why = strerror(error);
+    return NULL;
+}
+
+void oa_maker_add(oa_maker *maker, oa_journal_file *file) {
+    oa_journal_file **last = &maker->all;
+    while (*last != NULL)
+        last = &(*last)->later;
+    *last = file;
+    maker->bytes += file->storage.size;
+}
+
+void oa_maker_remove(oa_maker *maker, oa_journal_file *file) {
+    oa_journal_file **link = &maker->all;
+    while (*link != file)
+        link = &(*link)->later;
+    *link = file->later;
+    file->later = NULL;
+    maker->bytes -= file->storage.size;
+}
+
+bool oa_maker_keep(oa_maker *maker, oa_journal_file *file) {
+    const oa_storage *storage = &file->storage;
+    if (!storage->kind->is_worth_keeping || storage->size != OA_SEGMENT_BYTES ||
+        maker->clean_count == MOST_CLEAN)
+        return false;
+    memset(storage->bytes, 0, OA_SEGMENT_PAGE_BYTES); /* so that it is nobody's from now on */
+    memset(storage->bytes + OA_SEGMENT_PAGE_BYTES, 0, storage->size - OA_SEGMENT_PAGE_BYTES);
+    file->synced_to = storage->size; /* nothing in it is worth it */
+    oa_journal_list_push(&maker->clean, file);
+    maker->clean_count++;
+    return true;
+}
+
+oa_journal_file *oa_maker_get(oa_maker *maker, size_t size, size_t ahead, const char **why) {
+    oa_journal_file *file = size > OA_SEGMENT_BYTES ? NULL : oa_journal_list_pop(&maker->clean);
+    if (file != NULL) {
+        maker->clean_count--;
+        file->synced_to = 0;
+        fill_head(maker, &file->head);
+        oa_maker_remove(maker, file); /* they are in the order in which they are written */
+    } else {
+        file = make_file(maker, size, ahead, why);
+    }
+    if (file != NULL)
+        oa_maker_add(maker, file);
+    return file;
+}
+
+void oa_maker_delete(oa_maker *maker, oa_journal_file *file) {
+    oa_maker_remove(maker, file);
+    unlinkat(maker->directory, file->name, 0);
+    oa_storage_close(&file->storage);
+    free(file);
+}
+
+bool oa_maker_end(oa_maker *maker) {
+    bool is_empty = true;
+    while (maker->all != NULL) {
+        oa_journal_file *file = maker->all;
+        maker->all = file->later;
+        const bool is_blank = file->from == NULL && file->storage.bytes[0] == '\0';
+        is_empty = is_empty && (is_blank || file->from != NULL);
+        if (is_blank)
+            unlinkat(maker->directory, file->name, 0);
+        oa_storage_close(&file->storage);
+        free(file);
+    }
+    return is_empty;
+}
