@@ -42,7 +42,7 @@ static bool stored(oa_dispatcher *d, oa_lane *lane, oa_now now, oa_record *recor
 
 /* Append a decision to its lane, under a sequence number. */
 static oa_status append(oa_dispatcher *d, oa_now now, oa_lane *lane, const oa_arrival *arrival,
-                        uint64_t seq, oa_entry_place place, bool *comes_closer) {
+                        uint64_t seq, bool *comes_closer) {
     const oa_record *before = oa_queue_last(&lane->queue);
     oa_record *record = NULL;
     if (oa_queue_append(&lane->queue, arrival->variant, arrival->decision, &record) != OA_OK)
@@ -52,8 +52,6 @@ static oa_status append(oa_dispatcher *d, oa_now now, oa_lane *lane, const oa_ar
     record->occurrence = arrival->occurrence;
     record->property_only = arrival->property_only;
     record->recheck = arrival->recheck;
-    if (record->has_place)
-        oa_record_set_place(record, place);
     *comes_closer = stored(d, lane, now, record, before);
     return OA_OK;
 }
@@ -95,26 +93,20 @@ static bool takes_into_memory(const oa_dispatcher *d) {
     return d->spool == NULL || (!d->is_held && !oa_spool_is_behind(d->spool));
 }
 
-oa_status oa_intake_accept(oa_dispatcher *d, oa_now now, oa_hash identity,
-                           const oa_arrival *arrival, bool *comes_closer) {
+/* Write what went into memory into the journal as well, if it has room. */
+static void write_too(oa_dispatcher *d, oa_lane *lane, const oa_arrival *arrival) {
     oa_entry_place place = {NULL, 0};
-    *comes_closer = false;
-    if (takes_into_memory(d)) {
-        oa_lane *lane = oa_lanes_find(&d->lanes, identity);
-        const oa_status status = append(d, now, lane, arrival, d->next_seq, place, comes_closer);
-        if (status == OA_OK) {
-            d->next_seq++;
-            count_accepted(d, arrival->variant);
-            if (d->spool == NULL)
-                return OA_OK;
-            if (write(d, arrival, true, &place) == OA_OK)
-                oa_record_set_place(oa_queue_last(&lane->queue), place);
-            else
-                d->unwritten++;
-            return OA_OK;
-        }
-    }
-    if (d->spool == NULL || !oa_arena_could_take(&d->arena, arrival->decision))
+    if (write(d, arrival, true, &place) == OA_OK)
+        oa_record_set_place(oa_queue_last(&lane->queue), place);
+    else
+        d->unwritten++;
+}
+
+/* Accept what memory has no room for, or what has to wait behind others on disk. */
+static oa_status accept_on_disk(oa_dispatcher *d, oa_now now, const oa_arrival *arrival,
+                                bool *comes_closer) {
+    oa_entry_place place = {NULL, 0};
+    if (!oa_arena_could_take(&d->arena, arrival->decision))
         return OA_QUEUE_FULL;
     if (d->disk_count == 0)
         d->disk_seq = d->next_seq; /* all that follow have the next ones, until they are read */
@@ -126,6 +118,22 @@ oa_status oa_intake_accept(oa_dispatcher *d, oa_now now, oa_hash identity,
     count_accepted(d, arrival->variant);
     *comes_closer = oa_intake_due_ms(d, now) != UINT64_MAX;
     return OA_OK;
+}
+
+oa_status oa_intake_accept(oa_dispatcher *d, oa_now now, oa_hash identity,
+                           const oa_arrival *arrival, bool *comes_closer) {
+    *comes_closer = false;
+    if (takes_into_memory(d)) {
+        oa_lane *lane = oa_lanes_find(&d->lanes, identity);
+        if (append(d, now, lane, arrival, d->next_seq, comes_closer) == OA_OK) {
+            d->next_seq++;
+            count_accepted(d, arrival->variant);
+            if (d->spool != NULL)
+                write_too(d, lane, arrival);
+            return OA_OK;
+        }
+    }
+    return d->spool == NULL ? OA_QUEUE_FULL : accept_on_disk(d, now, arrival, comes_closer);
 }
 
 void oa_intake_settle(oa_dispatcher *d, const oa_record *record) {
@@ -220,10 +228,11 @@ static bool read_one(oa_dispatcher *d, oa_now now) {
     const oa_hash identity = oa_hash_identity(&d->hash_key, decision.user_id, decision.device_id);
     oa_lane *lane = oa_lanes_find(&d->lanes, identity);
     const uint64_t seq = read.is_found ? d->found_seq : d->disk_seq;
-    if (append(d, now, lane, &arrival, seq, read.place, &comes_closer) != OA_OK) {
+    if (append(d, now, lane, &arrival, seq, &comes_closer) != OA_OK) {
         d->read_not_before_ms = oa_moment_after(now.monotonic_ms, OA_MEMORY_PAUSE_MS);
         return false;
     }
+    oa_record_set_place(oa_queue_last(&lane->queue), read.place);
     if (read.is_found) {
         d->found_seq++;
         count_accepted(d, read.variant);

@@ -121,20 +121,27 @@ static size_t next_chunk_bytes(const oa_queue *queue, bool limited) {
     return last < full / 2 ? last * 2 : full;
 }
 
+/* Add a chunk with room for a record of `len` bytes to the end of the queue. False without memory.
+ * Not inline: one record of a thousand needs it, and the others would save registers for it. */
+__attribute__((noinline)) static bool add_chunk(oa_queue *queue, size_t len, bool limited) {
+    oa_chunk *chunk = chunk_new(queue->arena, next_chunk_bytes(queue, limited), len, limited);
+    if (chunk == NULL)
+        return false;
+    chunk->live = 1;
+    if (queue->last != NULL)
+        queue->last->next = chunk;
+    else
+        queue->first = chunk;
+    queue->last = chunk;
+    return true;
+}
+
 /* Return room for a record of `len` bytes at the end of the queue, or NULL. */
-static oa_record *extend(oa_queue *queue, size_t len, bool limited) {
+static inline oa_record *extend(oa_queue *queue, size_t len, bool limited) {
+    if ((queue->last == NULL || len > queue->last->cap - queue->last->used) &&
+        !add_chunk(queue, len, limited))
+        return NULL;
     oa_chunk *chunk = queue->last;
-    if (chunk == NULL || len > chunk->cap - chunk->used) {
-        chunk = chunk_new(queue->arena, next_chunk_bytes(queue, limited), len, limited);
-        if (chunk == NULL)
-            return NULL;
-        chunk->live = 1;
-        if (queue->last != NULL)
-            queue->last->next = chunk;
-        else
-            queue->first = chunk;
-        queue->last = chunk;
-    }
     oa_record *record = (oa_record *)(void *)(chunk->data + chunk->used);
     chunk->last = chunk->used;
     chunk->used += len;
@@ -163,54 +170,62 @@ static char *put(char *to, oa_str str) {
     return to + str.len;
 }
 
-/* Return how many bytes a decision takes as a record, and fill in the lengths of its members. */
-static size_t measure(const oa_arena *arena, const oa_decision *decision, oa_members *members) {
-    *members = (oa_members){
+static char *put_lengths(char *to, const oa_decision *decision) {
+    const oa_members members = {
         .fields_len = (uint32_t)decision->fields.len,
         .event_properties_len = (uint32_t)decision->event_properties.len,
         .user_properties_len = (uint32_t)decision->user_properties.len,
     };
-    const size_t members_len =
+    return put(to, (oa_str){(const char *)&members, sizeof(members)});
+}
+
+/* Return how many bytes a decision takes behind its ids, in a record; most take none. */
+static size_t measure_members(const oa_decision *decision) {
+    const size_t len =
         decision->fields.len + decision->event_properties.len + decision->user_properties.len;
+    return len > 0 ? sizeof(oa_members) + len : 0;
+}
+
+/* Return how many bytes a decision takes as a record. */
+static size_t measure(const oa_arena *arena, const oa_decision *decision) {
     const size_t len = sizeof(oa_record) + decision->user_id.len + decision->device_id.len +
-                       (members_len > 0 ? sizeof(*members) + members_len : 0);
+                       measure_members(decision);
     return ((len + OA_RECORD_UNIT - 1) & ~(size_t)(OA_RECORD_UNIT - 1)) +
            (arena->keeps_places ? sizeof(oa_entry_place) : 0);
 }
 
 bool oa_arena_could_take(const oa_arena *arena, const oa_decision *decision) {
-    oa_members members;
-    return measure(arena, decision, &members) + sizeof(oa_chunk) <= arena->max_bytes;
+    return measure(arena, decision) + sizeof(oa_chunk) <= arena->max_bytes;
 }
 
 oa_status oa_queue_append(oa_queue *queue, oa_variant *variant, const oa_decision *decision,
                           oa_record **out) {
-    oa_members members;
-    oa_record *record = extend(queue, measure(queue->arena, decision, &members), true);
+    const bool has_members = measure_members(decision) > 0;
+    oa_record *record = extend(queue, measure(queue->arena, decision), true);
     if (record == NULL)
         return OA_QUEUE_FULL;
-    const bool has_members =
-        (members.fields_len | members.event_properties_len | members.user_properties_len) != 0;
     *record = (oa_record){
         .variant = variant,
         .user_id_len = decision->user_id.len & 0x1FFF,
         .device_id_len = decision->device_id.len & 0x1FFF,
         .has_members = has_members,
         .has_id = variant != NULL,
+        .offset_units = (queue->last->last / OA_RECORD_UNIT) & 0x1FFF,
         .alone = decision->rendered,
         .rendered = decision->rendered,
         .has_place = queue->arena->keeps_places,
     };
-    set_offset(record, queue->last->last);
     oa_variant_ref(variant);
     char *to = record->bytes;
     if (has_members)
-        to = put(to, (oa_str){(const char *)&members, sizeof(members)});
+        to = put_lengths(to, decision);
     to = put(to, decision->user_id);
     to = put(to, decision->device_id);
-    to = put(to, decision->fields);
-    to = put(to, decision->event_properties);
-    put(to, decision->user_properties);
+    if (has_members) {
+        to = put(to, decision->fields);
+        to = put(to, decision->event_properties);
+        put(to, decision->user_properties);
+    }
     *out = record;
     return OA_OK;
 }

@@ -4,58 +4,59 @@
 
 #include "amplitude/limits.h"
 
+#define IS(id, text) (memcmp((id).data, "" text, sizeof(text) - 1) == 0)
+
 /*
+ * Whether Amplitude refuses an id. By length, so that most ids are compared with nothing: this runs
+ * for every decision.
+ *
  * Source: "Device IDs and User IDs minimum length" of the HTTP V2 page, the values answered by 400.
  * Whether others are refused, such as `Anonymous`, is documented nowhere: they are sent, and
  * Amplitude's answer decides.
  */
-static const char *const FORBIDDEN[] = {
-    "anonymous",
-    "nil",
-    "none",
-    "null",
-    "n/a",
-    "na",
-    "undefined",
-    "unknown",
-    "{}",
-    "lmy47d",
-    "0",
-    "-1",
-    "00000000-0000-0000-0000-000000000000",
-};
-
-enum { LONGEST_FORBIDDEN = 36 };
-
 static bool is_forbidden(oa_str id) {
-    if (id.len > LONGEST_FORBIDDEN)
+    switch (id.len) {
+    case 1:
+        return IS(id, "0");
+    case 2:
+        return IS(id, "na") || IS(id, "{}") || IS(id, "-1");
+    case 3:
+        return IS(id, "nil") || IS(id, "n/a");
+    case 4:
+        return IS(id, "none") || IS(id, "null");
+    case 6:
+        return IS(id, "lmy47d");
+    case 7:
+        return IS(id, "unknown");
+    case 9:
+        return IS(id, "anonymous") || IS(id, "undefined");
+    case 36:
+        return IS(id, "00000000-0000-0000-0000-000000000000");
+    default:
         return false;
-    for (size_t i = 0; i < sizeof(FORBIDDEN) / sizeof(FORBIDDEN[0]); i++)
-        if (FORBIDDEN[i][0] == id.data[0] && strlen(FORBIDDEN[i]) == id.len &&
-            memcmp(FORBIDDEN[i], id.data, id.len) == 0)
-            return true;
-    return false;
+    }
 }
 
-/* UTF-16 code units, which is what JavaScript and Amplitude's servers call characters. */
-static size_t count_characters(oa_str id) {
+/* Whether an id has at least so many UTF-16 code units, which is what JavaScript and Amplitude's
+ * servers call characters: a character is three bytes at most, so most ids are not read for this. */
+static bool has_characters(oa_str id, size_t least) {
+    if (id.len < least || id.len >= least * 3)
+        return id.len >= least;
     size_t count = 0;
-    for (size_t i = 0; i < id.len; i++) {
+    for (size_t i = 0; i < id.len && count < least; i++) {
         const unsigned char byte = (unsigned char)id.data[i];
         count += (byte & 0xC0) != 0x80; /* not a continuation */
         count += byte >= 0xF0;          /* a surrogate pair */
     }
-    return count;
+    return count >= least;
 }
 
 oa_status oa_ids_check(oa_str id, uint32_t min_characters) {
     if (id.len == 0)
         return OA_ID_MISSING;
-    /* A character is three bytes at most, so most ids are judged by their length alone. */
-    if (id.len < (size_t)min_characters * 3 && count_characters(id) < min_characters)
+    if (!has_characters(id, min_characters))
         return OA_ID_TOO_SHORT;
-    if (id.len > OA_ID_MAX_CHARACTERS &&
-        (id.len > OA_ID_MAX_CHARACTERS * 3 || count_characters(id) > OA_ID_MAX_CHARACTERS))
+    if (has_characters(id, OA_ID_MAX_CHARACTERS + 1))
         return OA_ID_TOO_LONG;
     return is_forbidden(id) ? OA_ID_FORBIDDEN : OA_OK;
 }
