@@ -26,7 +26,7 @@ class Child {
   #process;
   #checks = new Set();
 
-  constructor(args, { env, cwd, program = process.execPath } = {}) {
+  constructor(args, { env, cwd, program = process.execPath, timeoutMillis = TIMEOUT_MILLIS } = {}) {
     this.#process = spawn(program, args, {
       cwd,
       env: plainEnv(env),
@@ -38,7 +38,7 @@ class Child {
         this.#checks.forEach((check) => check());
       });
     }
-    const timer = setTimeout(() => this.#process.kill('SIGKILL'), TIMEOUT_MILLIS);
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), timeoutMillis);
     this.ended = new Promise((resolve, reject) => {
       this.#process.on('error', reject);
       this.#process.on('close', (code, signal) => {
