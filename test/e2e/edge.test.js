@@ -13,24 +13,26 @@ const esbuild = require('esbuild');
 const { bundleEdge } = require('../../src/release/edge.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { viewed } = require('../support/dispatcher/harness.js');
-const { noWorkerd, startWorkerd } = require('../support/edge/workerd.js');
+const { WORKER_RUNTIMES } = require('../support/edge/workerd.js');
 const { wasmNotTestable } = require('../support/setup/prebuilds.js');
 
 const WORKER = path.join(__dirname, '..', 'support', 'edge', 'worker.mjs');
 const DATES = ['2024-01-01', '2025-11-01'];
 const AT_ONCE = 20;
+const PAIRS = 300;
 
 const usersOf = (amplitude) => viewed(amplitude).map((event) => event.user_id);
 
 /** Start a Worker and its stand-in for Amplitude. */
-async function start(
+async function startWorker(
   t,
+  startRuntime,
   compatibilityDate,
   { flushInterval = 50, requestTimeout = 20_000, userAtImport = '' } = {},
 ) {
   const amplitude = await startAmplitude();
   t.after(() => amplitude.close());
-  const { url, said } = await startWorkerd(t, {
+  const { url, said } = await startRuntime(t, {
     entry: WORKER,
     compatibilityDate,
     values: {
@@ -43,6 +45,8 @@ async function start(
   return { amplitude, url, said };
 }
 
+const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
+
 /** Ask again until it is so; the runtime tells nothing of what goes on after a response. */
 async function eventually(isSo, what) {
   const end = Date.now() + 20_000;
@@ -52,118 +56,137 @@ async function eventually(isSo, what) {
   }
 }
 
-const skip = wasmNotTestable() || noWorkerd();
+for (const { name, skip, start } of WORKER_RUNTIMES) {
+  const options = { skip: wasmNotTestable() || skip, concurrency: 2 };
+  describe(`Cloudflare Workers by ${name}`, options, () => {
+    before(() => bundleEdge());
 
-describe('Cloudflare Workers', { skip, concurrency: 2 }, () => {
-  before(() => bundleEdge());
-
-  for (const date of DATES) {
-    it(`${date}: each decision of 1000 requests arrives once, some of them abandoned or failing`, async (t) => {
-      const { amplitude, url, said } = await start(t, date);
-      const answered = new Set();
-      let next = 0;
-      const ask = async () => {
-        while (next < 1000) {
-          const i = next++;
-          const user = `user-${i}`;
-          const kind = i % 10 === 3 ? '&throw=1' : i % 10 === 7 ? '&stay=30' : '';
-          const controller = new AbortController();
-          const asked = fetch(`${url}/?user=${user}${kind}`, { signal: controller.signal });
-          if (i % 10 === 7) {
-            setTimeout(() => controller.abort(), 15);
-            await asked.catch(() => {});
-            continue;
+    for (const date of DATES) {
+      it(`${date}: each decision of 1000 requests arrives once, some of them abandoned or failing`, async (t) => {
+        const { amplitude, url, said } = await startWorker(t, start, date);
+        const answered = new Set();
+        let next = 0;
+        const ask = async () => {
+          while (next < 1000) {
+            const i = next++;
+            const user = `user-${i}`;
+            const kind = i % 10 === 3 ? '&throw=1' : i % 10 === 7 ? '&stay=30' : '';
+            const controller = new AbortController();
+            const asked = fetch(`${url}/?user=${user}${kind}`, { signal: controller.signal });
+            if (i % 10 === 7) {
+              setTimeout(() => controller.abort(), 15);
+              await asked.catch(() => {});
+              continue;
+            }
+            const response = await asked;
+            await response.arrayBuffer();
+            assert.equal(response.status, kind === '' ? 200 : 500);
+            answered.add(user);
           }
-          const response = await asked;
-          await response.arrayBuffer();
-          assert.equal(response.status, kind === '' ? 200 : 500);
-          answered.add(user);
-        }
-      };
-      await Promise.all(Array.from({ length: AT_ONCE }, ask));
-      assert.equal(answered.size, 900);
-      // One that is abandoned early may not have reached the Worker.
-      let stats;
-      await eventually(
-        async () => {
-          stats = await (await fetch(`${url}/stats`)).json();
-          return stats.decisions.pending === 0;
-        },
-        () => JSON.stringify(stats.decisions),
-      );
-      const users = usersOf(amplitude);
-      assert.equal(users.length, stats.decisions.accepted);
-      assert.equal(new Set(users).size, users.length, 'each once');
-      assert.deepEqual(
-        [...answered].filter((user) => !users.includes(user)),
-        [],
-      );
-      assert.ok(amplitude.requests.length < 500, 'requests share what is sent');
-      const lines = said()
-        .split('\n')
-        .filter(
-          (line) => line !== '' && !/the handler throws|^\s+at |stack:|kj\/|jsg\./.test(line),
+        };
+        await Promise.all(Array.from({ length: AT_ONCE }, ask));
+        assert.equal(answered.size, 900);
+        // One that is abandoned early may not have reached the Worker.
+        let stats;
+        await eventually(
+          async () => {
+            stats = await (await fetch(`${url}/stats`)).json();
+            return stats.decisions.pending === 0;
+          },
+          () => JSON.stringify(stats.decisions),
         );
-      assert.deepEqual(lines, []);
-      assert.equal(stats.health, 'ok');
-    });
-
-    it(`${date}: a later request takes over from one that ended with its fetch under way`, async (t) => {
-      const { amplitude, url } = await start(t, date, { requestTimeout: 1000 });
-      let release;
-      const held = new Promise((resolve) => {
-        release = resolve;
+        const users = usersOf(amplitude);
+        assert.equal(users.length, stats.decisions.accepted);
+        assert.equal(new Set(users).size, users.length, 'each once');
+        assert.deepEqual(
+          [...answered].filter((user) => !users.includes(user)),
+          [],
+        );
+        assert.ok(amplitude.requests.length < 500, 'requests share what is sent');
+        const lines = said()
+          .split('\n')
+          .filter(
+            (line) => line !== '' && !/the handler throws|^\s+at |stack:|kj\/|jsg\./.test(line),
+          );
+        assert.deepEqual(lines, []);
+        assert.equal(stats.health, 'ok');
       });
-      t.after(() => release());
-      amplitude.setFault(() => held, 1);
-      await (await fetch(`${url}/?user=user-dead&lost=1&stay=300`)).arrayBuffer();
-      await eventually(
-        () => amplitude.requests.length === 1,
-        () => 'the first request has not sent',
-      );
-      await (await fetch(`${url}/?user=user-alive`)).arrayBuffer();
-      await eventually(
-        () => usersOf(amplitude).length === 2,
-        () => JSON.stringify(usersOf(amplitude)),
-      );
-      assert.deepEqual(usersOf(amplitude).sort(), ['user-alive', 'user-dead']);
-      let stats;
-      await eventually(
-        async () => {
-          stats = await (await fetch(`${url}/stats`)).json();
-          return stats.decisions.pending === 0;
-        },
-        () => JSON.stringify(stats.decisions),
-      );
-      assert.equal(stats.decisions.delivered, 2);
-    });
 
-    it(`${date}: what a request left behind goes with the next one; repeats are sent once; flush() awaits`, async (t) => {
-      const { amplitude, url } = await start(t, date, { flushInterval: 60_000 });
-      await (await fetch(`${url}/?user=user-first&lost=1`)).arrayBuffer();
-      await (await fetch(`${url}/?user=user-first&lost=1`)).arrayBuffer();
-      await (await fetch(`${url}/?user=user-second&lost=1`)).arrayBuffer();
-      assert.equal(amplitude.requests.length, 0);
-      const report = await (await fetch(`${url}/flush`)).json();
-      assert.deepEqual([report.delivered, report.dropped, report.pending], [2, 0, 0]);
-      assert.deepEqual(usersOf(amplitude).sort(), ['user-first', 'user-second']);
-      const stats = await (await fetch(`${url}/stats`)).json();
-      assert.equal(stats.decisions.deduplicated, 1);
-    });
+      it(`${date}: a later request takes over from one that ended with its fetch under way`, async (t) => {
+        const { amplitude, url } = await startWorker(t, start, date, { requestTimeout: 1000 });
+        let release;
+        const held = new Promise((resolve) => {
+          release = resolve;
+        });
+        t.after(() => release());
+        amplitude.setFault(() => held, 1);
+        await (await fetch(`${url}/?user=user-dead&lost=1&stay=300`)).arrayBuffer();
+        await eventually(
+          () => amplitude.requests.length === 1,
+          () => 'the first request has not sent',
+        );
+        await (await fetch(`${url}/?user=user-alive`)).arrayBuffer();
+        await eventually(
+          () => usersOf(amplitude).length === 2,
+          () => JSON.stringify(usersOf(amplitude)),
+        );
+        assert.deepEqual(usersOf(amplitude).sort(), ['user-alive', 'user-dead']);
+        let stats;
+        await eventually(
+          async () => {
+            stats = await (await fetch(`${url}/stats`)).json();
+            return stats.decisions.pending === 0;
+          },
+          () => JSON.stringify(stats.decisions),
+        );
+        assert.equal(stats.decisions.delivered, 2);
+      });
 
-    it(`${date}: what is decided at module scope, where the clock is 0, is of the first request`, async (t) => {
-      const began = Date.now();
-      const { amplitude, url, said } = await start(t, date, { userAtImport: 'user-of-import' });
-      await (await fetch(`${url}/?user=user-first`)).arrayBuffer();
-      await eventually(() => viewed(amplitude).length === 2, said);
-      assert.deepEqual(usersOf(amplitude), ['user-of-import', 'user-first']);
-      for (const { time } of viewed(amplitude)) {
-        assert.ok(time >= began && time <= Date.now(), `${time}`);
-      }
-      assert.equal(said(), '');
-    });
-  }
-});
+      it(`${date}: what a request left behind goes with the next one; repeats are sent once; flush() awaits`, async (t) => {
+        const { amplitude, url } = await startWorker(t, start, date, { flushInterval: 60_000 });
+        await (await fetch(`${url}/?user=user-first&lost=1`)).arrayBuffer();
+        await (await fetch(`${url}/?user=user-first&lost=1`)).arrayBuffer();
+        await (await fetch(`${url}/?user=user-second&lost=1`)).arrayBuffer();
+        assert.equal(amplitude.requests.length, 0);
+        const report = await (await fetch(`${url}/flush`)).json();
+        assert.deepEqual([report.delivered, report.dropped, report.pending], [2, 0, 0]);
+        assert.deepEqual(usersOf(amplitude).sort(), ['user-first', 'user-second']);
+        const stats = await (await fetch(`${url}/stats`)).json();
+        assert.equal(stats.decisions.deduplicated, 1);
+      });
+
+      it(`${date}: a response is not later than one without a dispatcher`, async (t) => {
+        const { url } = await startWorker(t, start, date, { flushInterval: 200 });
+        const taken = { control: [], '': [] };
+        for (let i = 0; i < PAIRS; i++) {
+          for (const [path, times] of Object.entries(taken)) {
+            const began = performance.now();
+            const response = await fetch(`${url}/${path}?user=user-${i}`);
+            await response.arrayBuffer();
+            times.push(performance.now() - began);
+          }
+        }
+        const [control, ours] = Object.values(taken).map(median);
+        t.diagnostic(`${(ours - control).toFixed(2)} ms later than ${control.toFixed(2)} ms`);
+        assert.ok(ours < 2 * control, `${ours} ms, and ${control} without a dispatcher`);
+      });
+
+      it(`${date}: what is decided at module scope, where the clock is 0, is of the first request`, async (t) => {
+        const began = Date.now();
+        const { amplitude, url, said } = await startWorker(t, start, date, {
+          userAtImport: 'user-of-import',
+        });
+        await (await fetch(`${url}/?user=user-first`)).arrayBuffer();
+        await eventually(() => viewed(amplitude).length === 2, said);
+        assert.deepEqual(usersOf(amplitude), ['user-of-import', 'user-first']);
+        for (const { time } of viewed(amplitude)) {
+          assert.ok(time >= began && time <= Date.now(), `${time}`);
+        }
+        assert.equal(said(), '');
+      });
+    }
+  });
+}
 
 describe("Vercel's Edge runtime", { skip: wasmNotTestable() }, () => {
   before(() => bundleEdge());

@@ -12,9 +12,12 @@ import datafile from '../../examples/datafile.json';
 let isLost = false; // the current request does not stay
 
 // All at module scope, where there is neither a clock nor a network.
-const optimizely = createInstance({
-  projectConfigManager: createStaticProjectConfigManager({ datafile: JSON.stringify(datafile) }),
-});
+const createClient = () =>
+  createInstance({
+    projectConfigManager: createStaticProjectConfigManager({ datafile: JSON.stringify(datafile) }),
+  });
+const optimizely = createClient();
+const control = createClient(); // nothing listens to it
 const dispatcher = createDispatcher({
   apiKey: 'test-key',
   serverUrl: globalThis.AMPLITUDE_URL,
@@ -43,7 +46,8 @@ export default {
       return Response.json(await dispatcher.flush({ timeoutMillis: 5000 }));
     }
     isLost = searchParams.has('lost');
-    const context = optimizely.createUserContext(searchParams.get('user'));
+    const client = pathname === '/control' ? control : optimizely;
+    const context = client.createUserContext(searchParams.get('user'));
     const { enabled } = context.decide('homepage_banner');
     isLost = false;
     if (searchParams.has('stay')) {

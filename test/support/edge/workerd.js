@@ -1,12 +1,15 @@
 'use strict';
 
-/** Cloudflare's runtime, workerd, with a bundled Worker. It reaches loopback alone. */
+/** Cloudflare's runtime, workerd, with a bundled Worker: by itself, where it reaches loopback alone, and by miniflare. */
 
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const esbuild = require('esbuild');
+
+const { startChild } = require('../process/child.js');
+const { nodes, other, without } = require('../setup/runtimes.js');
 
 const ROOT = path.join(__dirname, '..', '..', '..');
 const EDGE = path.join(ROOT, 'build', 'edge');
@@ -19,6 +22,10 @@ const PROGRAM = path.join(
   'bin',
   'workerd',
 );
+
+const LAUNCHER = path.join(__dirname, 'miniflare.mjs');
+/** The command of a Node.js that miniflare runs with, or undefined. */
+const NODE_22 = nodes().find(({ major, arch }) => major >= 22 && arch === process.arch)?.command;
 
 /** A port of its own, so that no sleep is needed: workerd tells it on a descriptor. */
 const CONTROL = 3;
@@ -42,10 +49,18 @@ function bundleWorker(entry, folder, values) {
   fs.copyFileSync(path.join(EDGE, 'core.wasm'), path.join(folder, 'core.wasm'));
 }
 
-/** Start workerd for one test; resolves to { url, said() }. */
-async function startWorkerd(t, { entry, compatibilityDate, values }) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-workerd-'));
+/** Bundle a Worker in a folder for one test; returns the folder. */
+function createWorker(t, { entry, values }) {
+  const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-workerd-')));
+  t.after(() => fs.rmSync(folder, { recursive: true }));
   bundleWorker(entry, folder, values);
+  return folder;
+}
+
+/** Start workerd for one test; resolves to { url, said() }. */
+async function startWorkerd(t, options) {
+  const { compatibilityDate } = options;
+  const folder = createWorker(t, options);
   fs.writeFileSync(
     path.join(folder, 'config.capnp'),
     `using Workerd = import "/workerd/workerd.capnp";
@@ -79,7 +94,6 @@ const w :Workerd.Worker = (
   t.after(async () => {
     child.kill('SIGKILL');
     await ended;
-    fs.rmSync(folder, { recursive: true });
   });
   const port = await new Promise((resolve, reject) => {
     let text = '';
@@ -95,8 +109,35 @@ const w :Workerd.Worker = (
   return { url: `http://127.0.0.1:${port}`, said: () => said };
 }
 
-/** Why there is no workerd here, or false. */
-const noWorkerd = () =>
-  !fs.existsSync(PROGRAM) && 'workerd is not installed: its package is for other systems';
+/** Start miniflare for one test; resolves to { url, said() }. */
+async function startMiniflare(t, options) {
+  const folder = createWorker(t, options);
+  const child = startChild(
+    t,
+    [...NODE_22.slice(1), LAUNCHER, other('miniflare'), folder, options.compatibilityDate],
+    { program: NODE_22[0] },
+  );
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await child.ended;
+  });
+  await child.printed('listening on http');
+  const [line, url] = /listening on (\S+)\n/.exec(child.stdout);
+  return { url, said: () => child.output.replace(line, '') };
+}
 
-module.exports = { noWorkerd, startWorkerd };
+/** What runs a Worker: its name, why it cannot be tested or false, and how it is started. */
+const WORKER_RUNTIMES = [
+  {
+    name: 'workerd',
+    skip: !fs.existsSync(PROGRAM) && 'workerd is not installed: its package is for other systems',
+    start: startWorkerd,
+  },
+  {
+    name: 'miniflare',
+    skip: without('miniflare') || (NODE_22 === undefined && 'miniflare needs Node.js 22'),
+    start: startMiniflare,
+  },
+];
+
+module.exports = { WORKER_RUNTIMES };

@@ -58,16 +58,21 @@ function emulator(arch) {
   return found === undefined ? null : [found, '-L', '/usr/aarch64-linux-gnu'];
 }
 
-/** The versions of Node that are there and run here, this one first: [{ name, arch, command }]. */
+/** The versions of Node that are there and run here, this one first: [{ name, major, arch, command }]. */
 function nodes() {
   const found = [
-    { name: `Node ${process.version} (this one)`, arch: process.arch, command: [process.execPath] },
+    {
+      name: `Node ${process.version} (this one)`,
+      major: THIS_MAJOR,
+      arch: process.arch,
+      command: [process.execPath],
+    },
   ];
   for (const { arch, major, folder } of NODES) {
     const file = path.join(FOLDER, folder, 'node_modules', `node-linux-${arch}`, 'bin', 'node');
     const prefix = emulator(arch);
     if (prefix !== null && fs.existsSync(file)) {
-      found.push({ name: `Node ${major} on ${arch}`, arch, command: [...prefix, file] });
+      found.push({ name: `Node ${major} on ${arch}`, major, arch, command: [...prefix, file] });
     }
   }
   return found;
