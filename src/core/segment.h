@@ -31,6 +31,10 @@
 #include "exposure.h"
 #include "oa.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum {
     OA_SEGMENT_PAGE_BYTES = 4096,
     OA_SEGMENT_HEAD_BYTES = 2 * OA_SEGMENT_PAGE_BYTES,
@@ -159,5 +163,9 @@ bool oa_segment_next(oa_segment_reader *reader, oa_entry *out);
 
 /* Whether an entry is settled, and not to be sent again. */
 bool oa_segment_is_settled(const oa_segment_reader *reader, uint32_t index);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -75,7 +75,7 @@ const LIBRARIES = {
   'openssl/ssl.h': ['src/host/trust.c'],
   'openssl/x509_vfy.h': ['src/host/trust.c'],
   'zlib.h': ['src/host/gunzip.c'],
-  'napi.h': ['src/host/node/config.h', 'src/host/node/values.h', 'src/host/node/cohorts.h'], // for binding.cc, cohorts.cc
+  'napi.h': ['src/host/node/config.h', 'src/host/node/cohorts.h', 'src/host/node/surveys.h', 'src/host/node/values.h'],
 };
 
 const isCore = (file) => file.startsWith('src/core/');
@@ -144,12 +144,12 @@ checkRules(
     },
     {
       title:
-        'hosts see oa.h, cohort.h, segment.h, spool.h and each other, and nothing else of the core',
+        'hosts see oa.h, cohort.h, segment.h, spool.h, survey.h and each other, and nothing else of the core',
       find: forbiddenIncludes(
         (file, name, isOwn) =>
           !isCore(file) &&
           isOwn &&
-          !['oa.h', 'cohort.h', 'segment.h', 'spool.h'].includes(name) &&
+          !['oa.h', 'cohort.h', 'segment.h', 'spool.h', 'survey.h'].includes(name) &&
           !nativeFiles.has(path.posix.join(path.posix.dirname(file), name)),
       ),
       breach: { 'src/host/new.c': '#include "oa.h"\n#include "buf.h"\n#include "clock.h"' },

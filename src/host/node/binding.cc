@@ -1,6 +1,7 @@
 /*
  * binding.cc: the addon. It translates between JavaScript and uv.h, and decides nothing; what
- * concerns cohorts is in cohorts.cc, and there is no other C++. [loop]
+ * concerns cohorts is in cohorts.cc, and what the command line looks at in surveys.cc. There is no
+ * other C++. [loop]
  *
  * Lifetimes. A Host owns a dispatcher on the loop and what ties it to its environment. It ends when
  * its JavaScript object is collected or its environment is torn down, whichever comes first; an
@@ -18,6 +19,7 @@
 #include "cohorts.h"
 #include "config.h"
 #include "oa.h"
+#include "surveys.h"
 #include "uv.h"
 #include "values.h"
 
@@ -506,6 +508,7 @@ Napi::Value Dispatcher::Stats(const Napi::CallbackInfo &info) {
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
     exports.Set("Dispatcher", Dispatcher::Define(env));
     oa::DefineCohorts(env, exports);
+    oa::DefineSurveys(env, exports);
     exports.Set("configKeys", ConfigKeys(env));
     exports.Set("statusNames", ToStatuses(env, oa_status_name));
     exports.Set("statusMessages", ToStatuses(env, oa_status_message));
