@@ -9,6 +9,7 @@ const { listenToAgent } = require('../../agent.js');
 const { closeOnSignal, createDispatcher } = require('../../index.js');
 const { reasonOf } = require('../../reason.js');
 const { watchParent } = require('../parent.js');
+const settings = require('../settings.js');
 const { renderMetrics } = require('./metrics.js');
 const { readSettings } = require('./settings.js');
 
@@ -16,14 +17,7 @@ const USAGE = `Options of agent:
   --url <url>              an Optimizely Agent (or OPTIMIZELY_AGENT_URL); may be repeated
   --sdk-key <key>          the SDK key to listen for (or OPTIMIZELY_SDK_KEY)
   --access-token <token>   for Agents that ask for one (or OPTIMIZELY_AGENT_TOKEN)
-  --api-key <key>          the API key (or AMPLITUDE_API_KEY)
-  --server-zone <US|EU>    as the option serverZone (US)
-  --server-url <url>       as the option serverUrl (or AMPLITUDE_SERVER_URL)
-  --format <names>         as the option format (event): one, or several with commas
-  --option <name=value>    any option of createDispatcher(), such as flushQueueSize=500 (or
-                           OA_OPTION_FLUSH_QUEUE_SIZE=500); may be repeated
-  --config <file>          a module that exports any of these settings, such as callbacks
-  --port <port>            answer /healthz and /metrics on that port (0: any that is free)
+${settings.USAGE}  --port <port>            answer /healthz and /metrics on that port (0: any that is free)
   --host <address>         the address to listen on for them (127.0.0.1)
 `;
 
@@ -31,12 +25,7 @@ const OPTIONS = {
   url: { type: 'string', multiple: true },
   'sdk-key': { type: 'string' },
   'access-token': { type: 'string' },
-  'api-key': { type: 'string' },
-  'server-zone': { type: 'string' },
-  'server-url': { type: 'string' },
-  format: { type: 'string' },
-  option: { type: 'string', multiple: true },
-  config: { type: 'string' },
+  ...settings.OPTIONS,
   port: { type: 'string' },
   host: { type: 'string' },
 };
@@ -67,14 +56,14 @@ async function listen(server, port, host) {
 
 /** Run it; `fail(message)` and `failUsage(message)` end the command. */
 async function run(flags, { fail, failUsage }) {
-  let settings;
+  let given;
   try {
-    settings = await readSettings(flags, process.env);
+    given = await readSettings(flags, process.env);
   } catch (error) {
     failUsage(reasonOf(error));
     return;
   }
-  const { url, sdkKey, accessToken, port, host, options } = settings;
+  const { url, sdkKey, accessToken, port, host, options } = given;
   let dispatcher;
   let listener;
   try {

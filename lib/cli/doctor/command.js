@@ -2,10 +2,7 @@
 
 /** `optimizely-amplitude doctor`: prints one line for each check, and what to do about a failed one. */
 
-const path = require('node:path');
-const { pathToFileURL } = require('node:url');
-
-const { reasonOf } = require('../../reason.js');
+const { loadConfig } = require('../settings.js');
 const { printable, shown } = require('../shown.js');
 
 const USAGE = `Options of doctor:
@@ -103,17 +100,6 @@ function parseCohorts(texts) {
   return cohorts.size === 0 ? undefined : Object.fromEntries(cohorts);
 }
 
-/** The options that a module exports, or that the function returns that it exports. */
-async function loadConfig(file) {
-  const module = await import(pathToFileURL(path.resolve(file)).href);
-  const exported = module.default ?? { ...module };
-  const config = typeof exported === 'function' ? await exported() : exported;
-  if (typeof config !== 'object' || config === null) {
-    throw new TypeError('it has to export an object of options, or a function that returns one');
-  }
-  return config;
-}
-
 const numberOf = (text) => (text === undefined ? undefined : Number(text));
 
 async function run(values, { fail, failUsage }) {
@@ -133,7 +119,7 @@ async function run(values, { fail, failUsage }) {
   try {
     config = values.config === undefined ? undefined : await loadConfig(values.config);
   } catch (error) {
-    fail(`--config ${shown(`${values.config}: ${reasonOf(error)}`)}`);
+    fail(shown(error.message));
     return;
   }
   const { runDoctor } = require('./index.js');
