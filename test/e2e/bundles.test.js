@@ -137,9 +137,7 @@ describe('a bundle', { skip: wasmNotTestable() }, () => {
       const { stdout, stderr } = await run(
         process.execPath,
         [file, amplitude.httpapi, `user-of-${name}`],
-        {
-          cwd: empty,
-        },
+        { cwd: empty, env: { ...process.env, OPTIMIZELY_AMPLITUDE_BINDING: '' } },
       );
       assert.equal(stderr, '');
       assert.deepEqual(JSON.parse(stdout), { delivered: 1, engine: 'wasm' });

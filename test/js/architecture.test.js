@@ -75,7 +75,12 @@ const LIBRARIES = {
   'openssl/ssl.h': ['src/host/trust.c'],
   'openssl/x509_vfy.h': ['src/host/trust.c'],
   'zlib.h': ['src/host/gunzip.c'],
-  'napi.h': ['src/host/node/config.h', 'src/host/node/cohorts.h', 'src/host/node/surveys.h', 'src/host/node/values.h'],
+  'napi.h': [
+    'src/host/node/config.h',
+    'src/host/node/cohorts.h',
+    'src/host/node/surveys.h',
+    'src/host/node/values.h',
+  ],
 };
 
 const isCore = (file) => file.startsWith('src/core/');

@@ -37,8 +37,8 @@ static bool is_forbidden(oa_str id) {
     }
 }
 
-/* Whether an id has at least so many UTF-16 code units, which is what JavaScript and Amplitude's
- * servers call characters: a character is three bytes at most, so most ids are not read for this. */
+/* Whether an id has at least so many UTF-16 code units, which is what JavaScript and Amplitude call
+ * characters: a character is three bytes at most, so most ids are not read for this. */
 static bool has_characters(oa_str id, size_t least) {
     if (id.len < least || id.len >= least * 3)
         return id.len >= least;
