@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <uv.h>
-
+#include "clock.h"
 #include "stat.h"
 
 enum { PIECE_BYTES = 1024 * 1024, SUFFIX_BYTES = 32, MODE = 0600 };
@@ -26,7 +26,7 @@ static char *path_with(oa_str path, const char *suffix) {
 }
 
 static oa_status map_file(int fd, oa_snapshot *out) {
-    uv_stat_t stat;
+    oa_file_stat stat;
     if (oa_stat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_size == 0)
         return OA_UNAVAILABLE;
     void *bytes = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -112,8 +112,8 @@ static bool write_and_rename(const char *from, const char *to, oa_str image,
 oa_status oa_snapshot_write(oa_str path, oa_str image, const atomic_bool *cancelled) {
     char suffix[SUFFIX_BYTES];
     uint64_t random = 0;
-    if (uv_random(NULL, NULL, &random, sizeof(random), 0, NULL) != 0)
-        random = uv_hrtime();
+    if (getentropy(&random, sizeof(random)) != 0)
+        random = oa_clock_now().monotonic_ms ^ (uint64_t)getpid() << 32;
     snprintf(suffix, sizeof(suffix), ".%016" PRIx64 ".tmp", random);
     char *from = path_with(path, suffix);
     char *to = path_with(path, "");

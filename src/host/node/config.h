@@ -13,7 +13,7 @@
 
 #include "../curl.h"
 #include "oa.h"
-#include "spooling.h"
+#include "../spool/spooling.h"
 
 namespace {
 

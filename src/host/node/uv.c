@@ -21,7 +21,7 @@
 #include "../clock.h"
 #include "../pages.h"
 #include "places.h"
-#include "spooling.h"
+#include "waker.h"
 
 enum {
     PLACE_WAIT_MS = 5,     /* all of our places in the pool are taken by other dispatchers */
@@ -61,6 +61,7 @@ struct oa_uv {
     uv_work_t work;
     bool is_working; /* the work is queued, or with a thread */
     oa_dispatcher *core;
+    oa_waker waker;        /* of the journal */
     oa_spooling *spooling; /* NULL: there is no journal */
     lane lanes[OA_MAX_CONCURRENT];
     size_t lane_count; /* 0 once it is closed */
@@ -361,8 +362,7 @@ static void end_wait(oa_uv *uv, const oa_flush_notice *flush) {
         return;
     uv->close_ticket = NULL;
     free_lanes(uv);
-    if (uv->spooling != NULL)
-        oa_spooling_end(uv->spooling);
+    oa_spooling_end(uv->spooling);
 }
 
 static void tell(oa_uv *uv, const oa_notice *notice) {
@@ -412,11 +412,11 @@ static void tell_spooling(oa_uv *uv) {
         end_wait(uv, &notice.about.flush);
         uv->handlers.notice(uv->handlers.data, &notice);
     }
+    oa_waker_keep_alive(&uv->waker, oa_spooling_keeps_flush(uv->spooling));
 }
 
 static void pump(oa_uv *uv) {
-    if (uv->spooling != NULL)
-        oa_spooling_turn(uv->spooling);
+    oa_spooling_turn(uv->spooling);
     do { /* what was cancelled and is back at once ends what waits for it, before more is started */
         uv->came_back = false;
         oa_dispatcher_step(uv->core, oa_clock_now());
@@ -477,7 +477,9 @@ static void on_woken(void *data) {
 
 oa_status oa_uv_open_spool(oa_uv *uv, const oa_spooling_config *config,
                            char message[OA_SPOOLING_MESSAGE_BYTES]) {
-    return oa_spooling_open(uv->loop, uv->core, config, on_woken, uv, &uv->spooling, message);
+    if (!oa_waker_open(&uv->waker, uv->loop, on_woken, uv))
+        return OA_NOMEM;
+    return oa_spooling_open(uv->core, config, oa_waker_wake, &uv->waker, &uv->spooling, message);
 }
 
 static void on_timer_closed(uv_handle_t *handle) {
@@ -495,10 +497,9 @@ static void close_timer(void *data) {
 }
 
 static void close_handles(oa_uv *uv) {
-    if (uv->spooling == NULL)
-        close_timer(uv);
-    else
-        oa_spooling_close(uv->spooling, close_timer);
+    oa_spooling_close(uv->spooling);
+    uv->spooling = NULL;
+    oa_waker_close(&uv->waker, close_timer, uv);
 }
 
 void oa_uv_destroy(oa_uv *uv) {
@@ -554,8 +555,7 @@ oa_status oa_uv_close(oa_uv *uv, uint64_t timeout_ms, void *ticket) {
 
 uint64_t oa_uv_abort(oa_uv *uv) {
     cancel(uv);
-    if (uv->spooling != NULL)
-        oa_spooling_abort(uv->spooling);
+    oa_spooling_abort(uv->spooling);
     return oa_dispatcher_abort(uv->core);
 }
 

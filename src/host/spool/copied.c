@@ -80,7 +80,7 @@ static void close_file(oa_storage *storage) {
 }
 
 static int open_file(oa_storage *storage) {
-    uv_stat_t stat;
+    oa_file_stat stat;
     const int fd = open_named(storage, O_RDONLY);
     if (fd < 0)
         return errno;

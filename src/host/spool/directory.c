@@ -64,7 +64,7 @@ static const char *file_system_trouble(int directory, const oa_storage_kind **ki
 
 int oa_directory_open(const char *path, const oa_storage_kind **kind,
                       char message[OA_DIRECTORY_MESSAGE_BYTES]) {
-    uv_stat_t stat;
+    oa_file_stat stat;
     const char *trouble = NULL;
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || oa_stat(fd, &stat) != 0)
@@ -113,7 +113,7 @@ static bool lock(int fd) {
 
 /* Lock a file, unless it was deleted meanwhile. */
 static bool lock_named(int fd) {
-    uv_stat_t stat;
+    oa_file_stat stat;
     return lock(fd) && oa_stat(fd, &stat) == 0 && stat.st_nlink > 0;
 }
 

@@ -38,7 +38,7 @@ static bool is_blank(const char *bytes, size_t size) {
 }
 
 int oa_inspect_file(int fd, oa_survey *survey, oa_inspection *out) {
-    uv_stat_t stat;
+    oa_file_stat stat;
     int error = oa_stat(fd, &stat);
     if (error != 0)
         return error;

@@ -12,9 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <uv.h>
-
-#include "../clock.h"
+#include "../cond.h"
 #include "adopt.h"
 #include "maker.h"
 
@@ -28,10 +26,10 @@ struct oa_journal {
     int directory;
     int lock;
     bool sees_others;
-    uv_thread_t thread;
-    uv_mutex_t mutex;
-    uv_cond_t wake;
-    uv_cond_t served; /* a segment is there, or none can be made */
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    pthread_cond_t served; /* a segment is there, or none can be made */
 
     /* Shared, under the mutex. */
     oa_journal_list ready;
@@ -70,11 +68,11 @@ static uint64_t now_ms(void) { return oa_clock_now().monotonic_ms; }
 /* Have a failure told, once until it works again. */
 static void note_failure(oa_journal *journal, const char *message) {
     if (!journal->has_failed) {
-        uv_mutex_lock(&journal->mutex);
+        pthread_mutex_lock(&journal->mutex);
         snprintf(journal->failure, sizeof(journal->failure), "%s", message);
         journal->is_failing = true;
-        uv_cond_signal(&journal->served);
-        uv_mutex_unlock(&journal->mutex);
+        pthread_cond_signal(&journal->served);
+        pthread_mutex_unlock(&journal->mutex);
     }
     journal->has_failed = true;
     journal->retry_at_ms = now_ms() + journal->options.retry_interval_ms;
@@ -82,9 +80,9 @@ static void note_failure(oa_journal *journal, const char *message) {
 
 /* Make the segment that is wanted. Returns whether there is something to tell. */
 static bool make_wanted(oa_journal *journal) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     const size_t size = journal->wanted;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     if (size == 0 || (journal->has_failed && now_ms() < journal->retry_at_ms))
         return false;
     const bool had_failed = journal->has_failed;
@@ -95,13 +93,13 @@ static bool make_wanted(oa_journal *journal) {
         return !had_failed;
     }
     journal->has_failed = false;
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     journal->wanted = 0;
     journal->is_failing = false;
-    uv_cond_signal(&journal->served);
+    pthread_cond_signal(&journal->served);
     journal->tells_works = had_failed && !journal->is_save_failing;
     oa_journal_list_push(&journal->ready, file);
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     return true;
 }
 
@@ -114,12 +112,12 @@ static bool adopt(oa_journal *journal, bool is_first) {
     const bool tells = is_first || found.first != NULL || adopter->strange[0] != '\0';
     for (oa_journal_file *file = found.first; file != NULL; file = file->next)
         oa_maker_add(&journal->maker, file);
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     for (oa_journal_file *file; (file = oa_journal_list_pop(&found)) != NULL;)
         oa_journal_list_push(&journal->ready, file);
     memcpy(journal->strange, adopter->strange, sizeof(journal->strange));
     journal->tells_scanned = journal->tells_scanned || is_first;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     journal->scan_at_ms = now_ms() + journal->options.scan_interval_ms;
     return tells;
 }
@@ -135,9 +133,9 @@ static void leave_position(oa_journal *journal, const oa_journal_file *file) {
 
 static void delete_done(oa_journal *journal, bool is_closing) {
     for (;;) {
-        uv_mutex_lock(&journal->mutex);
+        pthread_mutex_lock(&journal->mutex);
         oa_journal_file *file = oa_journal_list_pop(&journal->done);
-        uv_mutex_unlock(&journal->mutex);
+        pthread_mutex_unlock(&journal->mutex);
         if (file == NULL)
             return;
         leave_position(journal, file);
@@ -179,18 +177,18 @@ static void follow_reading(oa_journal *journal, oa_journal_file *reading) {
             let_go(file);
     if (reading == NULL || !atomic_exchange(&reading->is_away, false))
         return;
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     journal->loaded = reading;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     journal->options.changed(journal->options.context);
 }
 
 /* Look after the bytes around the position. */
 static void follow(oa_journal *journal) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     const oa_journal_position now = journal->position;
     const size_t ready_to = journal->ready_to;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     const oa_journal_position before = journal->seen;
     journal->seen = now;
     if (now.reading != before.reading || now.end != before.end)
@@ -208,10 +206,10 @@ static void follow(oa_journal *journal) {
     const size_t to = page + AHEAD_BYTES < end->size ? page + AHEAD_BYTES : end->size;
     if (from >= to || end->kind->make_ready(end, from, to) != 0)
         return;
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     if (journal->position.end == now.end)
         journal->ready_to = to;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
 }
 
 /* Write to the disk what was written to our files since the last time. */
@@ -234,29 +232,29 @@ static void sync_files(oa_journal *journal) {
 
 /* Do what oa_journal_sync() asks for. Returns whether it did. */
 static bool sync_as_wanted(oa_journal *journal) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     const uint64_t wanted = journal->sync_wanted;
     const bool is_wanted = wanted > journal->synced;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     if (!is_wanted)
         return false;
     follow(journal); /* to the position that was noted before */
     sync_files(journal);
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     journal->synced = wanted;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     return true;
 }
 
 /* Have what could not be saved be tried again. Returns whether it is time. */
 static bool save_again(oa_journal *journal) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     const bool is_due = journal->save_at_ms > 0 && now_ms() >= journal->save_at_ms;
     if (is_due) {
         journal->save_at_ms = 0;
         journal->is_save_due = true;
     }
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     return is_due;
 }
 
@@ -288,7 +286,7 @@ static bool has_work(const oa_journal *journal) {
            now->end != seen->end || now->end_at != seen->end_at;
 }
 
-static void run(void *arg) {
+static void *run(void *arg) {
     oa_journal *journal = arg;
     bool is_closing = false;
     for (bool is_first = true; !is_closing; is_first = false) {
@@ -304,18 +302,19 @@ static void run(void *arg) {
             sync_files(journal);
         if (tells)
             journal->options.changed(journal->options.context);
-        uv_mutex_lock(&journal->mutex);
+        pthread_mutex_lock(&journal->mutex);
         const uint64_t now = now_ms(), next = next_ms(journal);
         journal->is_idle = !is_unsynced(journal);
         if (!journal->is_closing && !has_work(journal) && next > now)
-            uv_cond_timedwait(&journal->wake, &journal->mutex, (next - now) * 1000000);
+            oa_cond_wait_until(&journal->wake, &journal->mutex, next);
         is_closing = journal->is_closing;
-        uv_mutex_unlock(&journal->mutex);
+        pthread_mutex_unlock(&journal->mutex);
     }
     delete_done(journal, true);
     follow(journal);
     if (is_unsynced(journal))
         sync_files(journal);
+    return NULL;
 }
 
 /* ---- The owner ---- */
@@ -379,17 +378,17 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
     oa_maker_init(&journal->maker, journal->directory, kind, options->key_mark, options->max_bytes);
     oa_adopter_init(&journal->adopter, journal->directory, kind, journal->maker.name);
     if (begin(journal, &why)) {
-        uv_mutex_init(&journal->mutex);
-        uv_cond_init(&journal->wake);
-        uv_cond_init(&journal->served);
-        if (uv_thread_create(&journal->thread, run, journal) == 0) {
+        pthread_mutex_init(&journal->mutex, NULL);
+        oa_cond_init(&journal->wake);
+        oa_cond_init(&journal->served);
+        if (pthread_create(&journal->thread, NULL, run, journal) == 0) {
             *out = journal;
             return OA_OK;
         }
         why = "no thread can be started";
-        uv_cond_destroy(&journal->served);
-        uv_cond_destroy(&journal->wake);
-        uv_mutex_destroy(&journal->mutex);
+        pthread_cond_destroy(&journal->served);
+        pthread_cond_destroy(&journal->wake);
+        pthread_mutex_destroy(&journal->mutex);
     }
     snprintf(message, OA_JOURNAL_MESSAGE_BYTES, "no spool can be kept in %.100s: %s",
              options->directory, why);
@@ -398,14 +397,14 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
 }
 
 void oa_journal_close(oa_journal *journal) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     journal->is_closing = true;
-    uv_cond_signal(&journal->wake);
-    uv_mutex_unlock(&journal->mutex);
-    uv_thread_join(&journal->thread);
-    uv_cond_destroy(&journal->served);
-    uv_cond_destroy(&journal->wake);
-    uv_mutex_destroy(&journal->mutex);
+    pthread_cond_signal(&journal->wake);
+    pthread_mutex_unlock(&journal->mutex);
+    pthread_join(journal->thread, NULL);
+    pthread_cond_destroy(&journal->served);
+    pthread_cond_destroy(&journal->wake);
+    pthread_mutex_destroy(&journal->mutex);
     give_up(journal);
 }
 
@@ -439,7 +438,7 @@ static bool take_loaded(oa_journal *journal, oa_journal_item *out) {
 }
 
 bool oa_journal_take(oa_journal *journal, oa_journal_item *out) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     oa_journal_file *file = oa_journal_list_pop(&journal->ready);
     out->file = file;
     if (file != NULL)
@@ -449,24 +448,22 @@ bool oa_journal_take(oa_journal *journal, oa_journal_item *out) {
                        take_flag(out, OA_JOURNAL_SCANNED, &journal->tells_scanned) ||
                        take_line(out, OA_JOURNAL_FAILED, journal->failure) ||
                        take_flag(out, OA_JOURNAL_WORKS, &journal->tells_works);
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     return takes;
 }
 
 bool oa_journal_await(oa_journal *journal, uint64_t most_ms) {
-    const uint64_t until_ns = uv_hrtime() + most_ms * 1000000;
-    uv_mutex_lock(&journal->mutex);
-    uint64_t now_ns;
-    while (journal->ready.first == NULL && !journal->is_failing &&
-           (now_ns = uv_hrtime()) < until_ns)
-        uv_cond_timedwait(&journal->served, &journal->mutex, until_ns - now_ns);
+    const uint64_t until_ms = now_ms() + most_ms;
+    pthread_mutex_lock(&journal->mutex);
+    while (journal->ready.first == NULL && !journal->is_failing && now_ms() < until_ms)
+        oa_cond_wait_until(&journal->served, &journal->mutex, until_ms);
     const bool is_there = journal->ready.first != NULL;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     return is_there;
 }
 
 void oa_journal_note(oa_journal *journal, oa_journal_position position, size_t wanted) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     const oa_journal_position *before = &journal->position;
     const bool moves = position.end != before->end || position.reading != before->reading;
     if (position.end != before->end)
@@ -479,44 +476,44 @@ void oa_journal_note(oa_journal *journal, oa_journal_position position, size_t w
     journal->position = position;
     journal->wanted = wanted;
     if (moves || nears || wants || begins)
-        uv_cond_signal(&journal->wake);
-    uv_mutex_unlock(&journal->mutex);
+        pthread_cond_signal(&journal->wake);
+    pthread_mutex_unlock(&journal->mutex);
 }
 
 uint64_t oa_journal_sync(oa_journal *journal) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     const uint64_t number = ++journal->sync_wanted;
-    uv_cond_signal(&journal->wake);
-    uv_mutex_unlock(&journal->mutex);
+    pthread_cond_signal(&journal->wake);
+    pthread_mutex_unlock(&journal->mutex);
     return number;
 }
 
 uint64_t oa_journal_synced(oa_journal *journal) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     const uint64_t number = journal->synced;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     return number;
 }
 
 /* Note what became of a save, that fails or failed before. */
 static void note_save(oa_journal *journal, int error) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     if (error != 0 && !journal->is_save_failing)
         snprintf(journal->failure, sizeof(journal->failure), "%s", strerror(error));
     journal->tells_works = journal->tells_works || (error == 0 && !journal->is_failing);
     journal->is_save_failing = error != 0;
     journal->is_save_due = false;
     journal->save_at_ms = error == 0 ? 0 : now_ms() + journal->options.retry_interval_ms;
-    uv_cond_signal(&journal->wake);
-    uv_mutex_unlock(&journal->mutex);
+    pthread_cond_signal(&journal->wake);
+    pthread_mutex_unlock(&journal->mutex);
     journal->options.changed(journal->options.context);
 }
 
 /* Whether it is tried to save. */
 static bool may_save(oa_journal *journal) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     const bool may = journal->is_save_due;
-    uv_mutex_unlock(&journal->mutex);
+    pthread_mutex_unlock(&journal->mutex);
     return may;
 }
 
@@ -537,7 +534,7 @@ void oa_journal_let_go(oa_journal *journal, oa_journal_file *file) {
 }
 
 void oa_journal_done(oa_journal *journal, oa_journal_file *file) {
-    uv_mutex_lock(&journal->mutex);
+    pthread_mutex_lock(&journal->mutex);
     if (journal->position.end == file)
         journal->position.end = NULL;
     if (journal->position.reading == file)
@@ -545,6 +542,6 @@ void oa_journal_done(oa_journal *journal, oa_journal_file *file) {
     if (journal->loaded == file)
         journal->loaded = NULL;
     oa_journal_list_push(&journal->done, file);
-    uv_cond_signal(&journal->wake);
-    uv_mutex_unlock(&journal->mutex);
+    pthread_cond_signal(&journal->wake);
+    pthread_mutex_unlock(&journal->mutex);
 }

@@ -47,7 +47,7 @@ static int create_file(oa_storage *storage, size_t size) {
 }
 
 static int open_file(oa_storage *storage) {
-    uv_stat_t stat;
+    oa_file_stat stat;
     const int fd = openat(storage->directory, storage->name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno;

@@ -5,13 +5,14 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include <uv.h>
+#include "../clock.h"
 
 void oa_origin_random(void *bytes, size_t len) {
     if (getrandom(bytes, len, GRND_NONBLOCK) == (ssize_t)len)
         return;
     /* None is there yet, early after the start of a machine: to differ is enough. */
-    const uint64_t parts[2] = {uv_hrtime(), (uint64_t)getpid() << 32 ^ (uintptr_t)bytes};
+    const uint64_t parts[2] = {oa_clock_now().monotonic_ms,
+                               (uint64_t)getpid() << 32 ^ (uintptr_t)bytes};
     memcpy(bytes, parts, len < sizeof(parts) ? len : sizeof(parts));
 }
 

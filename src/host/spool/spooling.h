@@ -1,16 +1,15 @@
 /*
- * spooling.h: the journal of a dispatcher on its loop: it carries segments between the core and the
+ * spooling.h: the journal of a dispatcher, for a host: it carries segments between the core and the
  * thread that looks after files.
  *
- * Thread: the loop's. No function waits for a disk, except for oa_spooling_open(), and the end; and
- * for a quarter of a second oa_spooling_count(), when the thread is far behind.
+ * Thread: that of the core. No function waits for a disk, except for oa_spooling_open(), and the
+ * end; and for a quarter of a second oa_spooling_count(), when the thread is far behind. To take a
+ * turn, to end, to abort and to close are nothing for NULL, which is no journal.
  */
-#ifndef OA_HOST_SPOOLING_H
-#define OA_HOST_SPOOLING_H
+#ifndef OA_HOST_SPOOL_SPOOLING_H
+#define OA_HOST_SPOOL_SPOOLING_H
 
-#include <uv.h>
-
-#include "../spool/directory.h"
+#include "directory.h"
 #include "oa.h"
 
 #ifdef __cplusplus
@@ -40,14 +39,14 @@ enum { OA_SPOOLING_MESSAGE_BYTES = OA_DIRECTORY_MESSAGE_BYTES };
 typedef struct oa_spooling oa_spooling;
 
 /*
- * Open a journal for `core`, which has oa_config.spool. `woken` is called on the loop when there is
- * something new: it takes a turn.
+ * Open a journal for `core`, which has oa_config.spool. `changed` is called on the journal's thread
+ * when there is something new: the core's is to take a turn soon.
  *
- * Ownership: borrows the loop and the core for life; copies the rest; returns *out owned, for
+ * Ownership: borrows the core for life; copies the rest; returns *out owned, for
  * oa_spooling_close(). Errors: OA_NOMEM; OA_UNAVAILABLE, with a line in `message`.
  */
-oa_status oa_spooling_open(uv_loop_t *loop, oa_dispatcher *core, const oa_spooling_config *config,
-                           void (*woken)(void *data), void *data, oa_spooling **out,
+oa_status oa_spooling_open(oa_dispatcher *core, const oa_spooling_config *config,
+                           void (*changed)(void *context), void *context, oa_spooling **out,
                            char message[OA_SPOOLING_MESSAGE_BYTES])
     __attribute__((warn_unused_result));
 
@@ -68,6 +67,9 @@ bool oa_spooling_keep_flush(oa_spooling *spooling, const oa_flush_notice *flush)
 /* Take a report that waited for long enough; false: there is none. */
 bool oa_spooling_next_flush(oa_spooling *spooling, oa_flush_notice *out);
 
+/* Whether a report still waits. */
+bool oa_spooling_keeps_flush(const oa_spooling *spooling);
+
 /* Lend why no segment can be made, or NULL; also without a journal (NULL). */
 const char *oa_spooling_error(const oa_spooling *spooling);
 
@@ -79,8 +81,8 @@ void oa_spooling_end(oa_spooling *spooling);
  * time. */
 void oa_spooling_abort(oa_spooling *spooling);
 
-/* Take it; `closed` is called later, from the loop. */
-void oa_spooling_close(oa_spooling *spooling, void (*closed)(void *data));
+/* End, and take it. */
+void oa_spooling_close(oa_spooling *spooling);
 
 #ifdef __cplusplus
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../spool/carrier.h"
+#include "carrier.h"
 
 enum {
     COUNT_PER_TURN = 256, /* decisions: far fewer than fit into what is ready ahead */
@@ -27,12 +27,8 @@ typedef struct line {
 } line;
 
 struct oa_spooling {
-    uv_async_t async;
     oa_dispatcher *core;
     oa_carrier carrier; /* journal == NULL: it has ended */
-    void (*woken)(void *data);
-    void (*closed)(void *data);
-    void *data;
     bool syncs_flushes;
     uint32_t count;   /* of decisions since the last turn */
     bool is_unserved; /* it was waited for a file, and none came */
@@ -94,14 +90,6 @@ static void take_item(oa_spooling *spooling, const oa_journal_item *item) {
     }
 }
 
-static void on_async(uv_async_t *async) {
-    const oa_spooling *spooling = async->data;
-    if (spooling->carrier.journal != NULL || spooling->kept != NULL) /* it may be ending */
-        spooling->woken(spooling->data);
-}
-
-static void on_changed(void *context) { uv_async_send(&((oa_spooling *)context)->async); }
-
 static void take_items(oa_spooling *spooling) {
     oa_journal_item item;
     while (oa_journal_take(spooling->carrier.journal, &item))
@@ -109,7 +97,7 @@ static void take_items(oa_spooling *spooling) {
 }
 
 void oa_spooling_turn(oa_spooling *spooling) {
-    if (spooling->carrier.journal == NULL)
+    if (spooling == NULL || spooling->carrier.journal == NULL)
         return;
     spooling->count = 0;
     take_items(spooling);
@@ -164,7 +152,6 @@ bool oa_spooling_keep_flush(oa_spooling *spooling, const oa_flush_notice *flush)
     while (*last != NULL)
         last = &(*last)->next;
     *last = kept;
-    uv_ref((uv_handle_t *)&spooling->async);
     return true;
 }
 
@@ -176,30 +163,22 @@ bool oa_spooling_next_flush(oa_spooling *spooling, oa_flush_notice *out) {
     *out = first->flush;
     spooling->kept = first->next;
     free(first);
-    if (spooling->kept == NULL)
-        uv_unref((uv_handle_t *)&spooling->async);
     return true;
 }
 
+bool oa_spooling_keeps_flush(const oa_spooling *spooling) { return spooling->kept != NULL; }
+
 /* ---- Life ---- */
 
-oa_status oa_spooling_open(uv_loop_t *loop, oa_dispatcher *core, const oa_spooling_config *config,
-                           void (*woken)(void *data), void *data, oa_spooling **out,
+oa_status oa_spooling_open(oa_dispatcher *core, const oa_spooling_config *config,
+                           void (*changed)(void *context), void *context, oa_spooling **out,
                            char message[OA_SPOOLING_MESSAGE_BYTES]) {
     oa_spooling *spooling = calloc(1, sizeof(*spooling));
     if (spooling == NULL)
         return OA_NOMEM;
     spooling->core = core;
     spooling->carrier.spool = oa_dispatcher_spool(core);
-    spooling->woken = woken;
-    spooling->data = data;
     spooling->syncs_flushes = config->syncs_flushes;
-    spooling->async.data = spooling;
-    if (uv_async_init(loop, &spooling->async, on_async) != 0) {
-        free(spooling);
-        return OA_NOMEM;
-    }
-    uv_unref((uv_handle_t *)&spooling->async);
     const oa_journal_options options = {
         .directory = config->directory.data,
         .key_mark = oa_segment_key_mark(config->api_key),
@@ -207,12 +186,12 @@ oa_status oa_spooling_open(uv_loop_t *loop, oa_dispatcher *core, const oa_spooli
         .sync_interval_ms = config->sync_interval_ms,
         .scan_interval_ms = SCAN_INTERVAL_MS,
         .retry_interval_ms = RETRY_INTERVAL_MS,
-        .context = spooling,
-        .changed = on_changed,
+        .context = context,
+        .changed = changed,
     };
     const oa_status status = oa_journal_open(&options, &spooling->carrier.journal, message);
     if (status != OA_OK) {
-        oa_spooling_close(spooling, NULL);
+        free(spooling);
         return status;
     }
     /* What others left goes first: until it is found, what is new stays on disk. */
@@ -223,7 +202,7 @@ oa_status oa_spooling_open(uv_loop_t *loop, oa_dispatcher *core, const oa_spooli
 }
 
 void oa_spooling_end(oa_spooling *spooling) {
-    if (spooling->carrier.journal == NULL)
+    if (spooling == NULL || spooling->carrier.journal == NULL)
         return;
     oa_spool_end(spooling->carrier.spool);
     oa_spooling_turn(spooling);
@@ -233,27 +212,21 @@ void oa_spooling_end(oa_spooling *spooling) {
 
 void oa_spooling_abort(oa_spooling *spooling) {
     oa_stats stats;
+    if (spooling == NULL)
+        return;
     oa_dispatcher_stats(spooling->core, (oa_now){0, 0}, &stats);
     if (stats.pending == 0)
         oa_spooling_end(spooling);
 }
 
-static void on_async_closed(uv_handle_t *handle) {
-    oa_spooling *spooling = handle->data;
-    void (*closed)(void *data) = spooling->closed;
-    void *data = spooling->data;
+void oa_spooling_close(oa_spooling *spooling) {
+    if (spooling == NULL)
+        return;
+    oa_spooling_end(spooling);
     while (spooling->kept != NULL) {
         kept_flush *kept = spooling->kept;
         spooling->kept = kept->next;
         free(kept);
     }
     free(spooling);
-    if (closed != NULL)
-        closed(data);
-}
-
-void oa_spooling_close(oa_spooling *spooling, void (*closed)(void *data)) {
-    oa_spooling_end(spooling);
-    spooling->closed = closed;
-    uv_close((uv_handle_t *)&spooling->async, on_async_closed);
 }
