@@ -79,6 +79,7 @@
         '../host/spool/carrier.c',
         '../host/spool/copied.c',
         '../host/spool/directory.c',
+        '../host/spool/forks.c',
         '../host/spool/inspect.c',
         '../host/spool/journal.c',
         '../host/spool/maker.c',

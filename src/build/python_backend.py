@@ -34,7 +34,13 @@ SOURCES = [
     "src/host/clock.c",
     "src/host/pages.c",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src" / "host" / "python").glob("*.c")),
+    *(
+        sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src" / "host" / "spool").glob("*.c"))
+        if sys.platform == "linux"
+        else []
+    ),
 ]
+MACROS = [("_GNU_SOURCE", None), ("OA_WITHOUT_UV", None), ("OA_VERSION", f'"{RELEASE}"')]
 
 # For each library: the packages that have it, where the message below names them.
 PACKAGES = "apt-get install gcc pkg-config libcjson-dev libxxhash-dev, or brew install pkgconf cjson xxhash"
@@ -69,7 +75,7 @@ class BuildExtension(build_ext):
         self.force = True  # what is there may be of another processor, or linked with another cJSON
         extension.depends = [str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.h")]
         extension.include_dirs = ["src/core"]
-        extension.define_macros = [("_GNU_SOURCE", None), ("OA_VERSION", f'"{RELEASE}"')]
+        extension.define_macros = list(MACROS)
         if os.environ.get("OA_HEAP_ONLY"):  # for sanitizers
             extension.define_macros.append(("OA_HEAP_ONLY", None))
         if not IS_FREE_THREADED:

@@ -49,9 +49,8 @@ def build() -> None:
     shutil.copytree(ROOT / "lib" / "python" / "optimizely_amplitude", package)
     includes = ["-Isrc/core", f"-I{sysconfig.get_path('include')}", *compile_flags]
     defines = [
-        "-D_GNU_SOURCE",
+        *(f"-D{name}" if value is None else f"-D{name}={value}" for name, value in python_backend.MACROS),
         "-DOA_HEAP_ONLY",
-        f'-DOA_VERSION="{python_backend.RELEASE}"',
         "-DPy_LIMITED_API=0x03090000",
     ]
 

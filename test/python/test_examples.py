@@ -72,7 +72,7 @@ import optimizely_amplitude.options as options
 options.ORIGINS["US"] = {amplitude.url.rsplit("/2/", 1)[0]!r}
 real = optimizely.optimizely.Optimizely
 optimizely.optimizely.Optimizely = lambda sdk_key: make_client()
-os.environ.update(OPTIMIZELY_SDK_KEY="sdk-key", ID_SECRET="secret")
+os.environ.update(OPTIMIZELY_SDK_KEY="sdk-key", ID_SECRET="secret", SPOOL_DIRECTORY={str(tmp_path / "spool")!r})
 """
     prelude = prelude.replace(
         "real = optimizely.optimizely.Optimizely\noptimizely.optimizely.Optimizely = lambda sdk_key: make_client()",

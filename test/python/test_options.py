@@ -10,10 +10,10 @@ import pytest
 
 from conftest import API_KEY, ROOT
 from optimizely_amplitude import Dispatcher, DispatcherOptions, OptionError
-from optimizely_amplitude.options import DEDUPE_TABLE, STORE_TABLE, TABLE, resolve_options
-from optimizely_amplitude.types import DedupeOptions, StoreOptions
+from optimizely_amplitude.options import DEDUPE_TABLE, NODE_ONLY, SPOOL_TABLE, STORE_TABLE, TABLE, resolve_options
+from optimizely_amplitude.types import DedupeOptions, SpoolOptions, StoreOptions
 
-NOT_IN_PYTHON = {"engine", "includeRollouts", "loggerProvider", "logLevel", "maxConcurrent", "spool"}
+NOT_IN_PYTHON = {"engine", "includeRollouts", "loggerProvider", "logLevel", "maxConcurrent"}
 """An option of Node.js is here, or in this list and in that of docs/python.md, which says why."""
 
 
@@ -33,6 +33,8 @@ def test_both_packages_have_the_same_options() -> None:
     theirs = {name for name, original in names_of_node().items() if original not in NOT_IN_PYTHON}
     assert set(TABLE) == theirs
     assert set(DEDUPE_TABLE) == names_in("lib/options.js", "DEDUPE_TABLE")
+    assert set(SPOOL_TABLE) == names_in("lib/spool.js", "TABLE")
+    assert set(NODE_ONLY) == {snake(name) for name in NOT_IN_PYTHON}
     assert set(STORE_TABLE) == names_in("lib/options.js", "STORE_TABLE") | names_in("lib/store-options.js", "TABLE")
 
 
@@ -55,6 +57,7 @@ def test_the_types_have_them() -> None:
     assert set(DispatcherOptions.__annotations__) == set(TABLE)
     assert set(DedupeOptions.__annotations__) == set(DEDUPE_TABLE)
     assert set(StoreOptions.__annotations__) == set(STORE_TABLE)
+    assert set(SpoolOptions.__annotations__) == set(SPOOL_TABLE)
 
 
 def test_the_defaults_are_those_of_node() -> None:
@@ -88,7 +91,9 @@ REFUSED = [
     ({"flushIntervalMillis": 5}, "did you mean 'flush_interval_millis'"),
     ({"flush_interval_ms": 5}, "did you mean 'flush_interval_millis'"),
     ({"flush_intervall_millis": 5}, "did you mean 'flush_interval_millis'"),
-    ({"spool": False}, "unknown option 'spool'"),
+    ({"max_concurrent": 2}, "'max_concurrent' is one of the Node.js package only: one thread sends"),
+    ({"maxConcurrent": 2}, "'maxConcurrent' is one of the Node.js package only"),
+    ({"include_rollouts": False}, "use send='experiments'"),
     ({"quite_other": 5}, "the options are api_key, "),
     ({"server_zone": "us"}, "'US', 'EU'"),
     ({"use_batch": 1}, "True or False"),

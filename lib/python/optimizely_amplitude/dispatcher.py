@@ -11,7 +11,7 @@ from . import lifecycle
 from ._native import VERSION, Core
 from .before_send import BeforeSend
 from .callbacks import Callbacks
-from .checks import MAX_MILLIS
+from .checks import MAX_MILLIS, describe
 from .clients import Clients
 from .counts import Counter
 from .decisions import (
@@ -31,7 +31,8 @@ from .errors import ClosedError, OptionError
 from .log import Log
 from .options import native_config, resolve_options, secrets_of
 from .sender import Sender
-from .text import reason_of
+from .spool import Spool
+from .text import reason_of, to_python_names
 from .tracked import Tracked
 from .transport import Transport
 from .types import FlushReport, Notification, Properties, Stats
@@ -77,11 +78,16 @@ class Dispatcher:
         )
         self._tracked = Tracked(resolved, self._log, self._core, before_send, self._counter, LIBRARY)
         self._store = _make_store(resolved, self._log)
+        self._spool = None if resolved["spool"] is None else Spool(self._core, resolved)
         self._transport = Transport(resolved, LIBRARY)
         is_usual = self._callbacks is None and not self._is_traced and "flag" in resolved["decision_types"]
-        self._sender = Sender(self._core, self._transport, self._store, resolved["on_drop"], self._log, is_usual)
+        self._sender = Sender(
+            self._core, self._transport, self._store, self._spool, resolved["on_drop"], self._log, is_usual
+        )
         self._closing: Optional[concurrent.futures.Future[FlushReport]] = None
         lifecycle.add(self)
+        if self._spool is not None:
+            self._sender.start()  # what other processes left is sent without a decision here
 
     # ---- Optimizely ----------------------------------------------------------------------------------
 
@@ -203,7 +209,9 @@ class Dispatcher:
         return self._nothing() if future is None else await self._await_async(future, millis)
 
     def close(self, timeout: Optional[float] = None) -> FlushReport:
-        """Detach from all clients, flush, and free; what is left at the deadline is dropped as `closed`.
+        """Detach from all clients, flush, and free.
+
+        What is left at the deadline is dropped as `closed`; with a spool it stays there, for the next process.
 
         Calls after the first return the same report. At the end of a process it happens by itself.
         """
@@ -231,11 +239,12 @@ class Dispatcher:
     ) -> None:
         await self.close_async()
 
-    def set_opt_out(self, opt_out: bool) -> None:
-        """Stop and start sending; what is queued already is sent."""
-        if not isinstance(opt_out, bool):
-            raise OptionError(f"set_opt_out() expects True or False, got a {type(opt_out).__name__}")
-        self._core.set_opt_out(opt_out)
+    def set_opt_out(self, opt_out: bool, *, purge: bool = False) -> None:
+        """Stop and start sending. What is queued already is sent; with `purge` it is deleted, that of a spool, too."""
+        for value in (opt_out, purge):
+            if not isinstance(value, bool):
+                raise OptionError(f"set_opt_out() expects True or False, got {describe(value)}")
+        self._core.set_opt_out(opt_out, purge)
 
     def _read_timeout(self, timeout: Optional[float]) -> int:
         """Return a timeout in milliseconds. What is wrong is logged, and the default is used."""
@@ -346,6 +355,10 @@ class Dispatcher:
         store = None if self._store is None else self._store.stats()
         if store is not None:
             store.update(repeats=native["late_repeats"], conflicts=native["store_conflicts"])
+        spool = None
+        if self._spool is not None:
+            spool = native["spool"]
+            spool["error"] = self._spool.error or (spool["error"] and to_python_names(spool["error"]))
         return {
             "decisions": {
                 "seen": ignored + invalid + native["deduplicated"] + counts["accepted"],
@@ -380,6 +393,7 @@ class Dispatcher:
             },
             "events": {"sent": native["events_sent"]},
             "store": store,
+            "spool": spool,
             "queue": {"bytes": native["queue_bytes"], "high_water_bytes": native["queue_high_water_bytes"]},
             "last_error": self._redacted(native["last_error"]),
             "health": native["health"],

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit, urlunsplit
 
 from . import fields
 from .checks import (
+    MAX_MILLIS,
     Option,
     Unexpected,
     boolean,
@@ -30,6 +32,7 @@ from .text import MAX_STRING_LENGTH, is_text
 
 DAY_MILLIS = 24 * 60 * 60 * 1000
 MIB = 1024 * 1024
+SYNC_MILLIS = 1000
 
 DECISION_TYPES = ("flag", "feature", "feature-variable", "all-feature-variables", "ab-test", "feature-test")
 RESERVED_EVENT_TYPES = ("$identify", "$groupidentify", "$exposure")
@@ -264,6 +267,50 @@ def _dedupe(value: Any) -> Optional[Dict[str, Any]]:
     return resolve_table(DEDUPE_TABLE, value, "dedupe.")
 
 
+MAX_PATH_LENGTH = 1000
+"""Linux takes 4095 bytes, of up to three for a character."""
+
+
+def _directory(value: Any) -> str:
+    expected = "the path of a directory"
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "\0" in str(value):
+        raise Unexpected(expected)
+    directory = os.path.abspath(os.fspath(value))  # the working directory may change later
+    if len(directory) > MAX_PATH_LENGTH:
+        raise Unexpected(f"{expected}, of at most {MAX_PATH_LENGTH} characters")
+    return str(directory)
+
+
+def _sync_interval(value: Any) -> Any:
+    if value == "always":
+        return value
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_MILLIS:
+        raise Unexpected(f"an int from 0 to {MAX_MILLIS} (milliseconds), or 'always'")
+    return value
+
+
+SPOOL_TABLE = {
+    "directory": Option(_directory, is_required=True),
+    "max_bytes": Option(integer(4 * MIB, 2**53 - 1, "bytes"), 1024 * MIB),
+    "sync_interval_millis": Option(_sync_interval, SYNC_MILLIS),
+}
+
+
+def _spool(value: Any) -> Optional[Dict[str, Any]]:
+    """`syncs_flushes` is what 'always' means."""
+    if value is False:
+        return None
+    if not isinstance(value, Mapping):
+        raise Unexpected(f"False, or a dict with {', '.join(SPOOL_TABLE)}")
+    if sys.platform != "linux":
+        raise Unexpected("False on this system, because files of a spool need Linux")
+    resolved = resolve_table(SPOOL_TABLE, value, "spool.")
+    syncs_flushes = resolved["sync_interval_millis"] == "always"
+    if syncs_flushes:
+        resolved["sync_interval_millis"] = SYNC_MILLIS
+    return {**resolved, "syncs_flushes": syncs_flushes}
+
+
 TABLE = {
     "api_key": Option(check_key, is_required=True, describe=describe_key),
     "server_zone": Option(one_of(*ORIGINS), "US"),
@@ -281,6 +328,7 @@ TABLE = {
     "max_queue_bytes": Option(integer(1024, 2**53 - 1, "bytes"), 64 * MIB),
     "compression": Option(boolean, True),
     "dedupe": Option(_dedupe, resolve_table(DEDUPE_TABLE, {}, "dedupe.")),
+    "spool": Option(_spool),
     "format": Option(_formats),
     "event_type": Option(_event_type, "Experiment Viewed"),
     "property_prefix": Option(_property_prefix, "[Optimizely] "),
@@ -302,6 +350,23 @@ TABLE = {
     "no_proxy": Option(_no_proxy),
     "ca_file": Option(_ca_file),
 }
+
+
+NODE_ONLY = {
+    "engine": "there is one engine",
+    "include_rollouts": "use send='experiments'",
+    "logger_provider": "use logger",
+    "log_level": "the logger has a level of its own",
+    "max_concurrent": "one thread sends",
+}
+"""Options of the package for Node.js that are none here, and why."""
+
+
+def _refuse_node_only(given: Mapping[str, Any]) -> None:
+    for name in given:
+        advice = NODE_ONLY.get(re.sub("([A-Z])", r"_\1", str(name)).lower())
+        if advice is not None:
+            raise OptionError(f"option '{name}' is one of the Node.js package only: {advice}")
 
 
 # ---- what follows from the options ------------------------------------------------------------------
@@ -328,12 +393,13 @@ def resolve_options(given: Mapping[str, Any]) -> Dict[str, Any]:
 
     The result has every option by its name; None means none. In addition,
     - `server_url` is the URL to post to, and `server_name` the same without its query, for messages;
-    - `event_type` and `dedupe` are None instead of False, and `dedupe` is complete otherwise;
+    - `event_type`, `dedupe` and `spool` are None instead of False, and the latter two are complete otherwise;
     - `format` is a Format, and `event_type` is None where it is not sent;
     - `api` has the limits of the endpoint, and `is_amplitude` is whether the host is one of Amplitude's own.
 
     Raises an OptionError that names the option and says what is expected.
     """
+    _refuse_node_only(given)
     resolved = resolve_table(TABLE, given)
     resolved["format"] = _resolve_format(resolved, given)
     if not resolved["format"].sends_event:
@@ -375,7 +441,7 @@ def native_config(options: Mapping[str, Any], library: str, debug: bool) -> Dict
         "compression": options["compression"],
         "dedupe": options["dedupe"] is not None,
         "store": dedupe.get("store") is not None,
-        "spool": False,
+        "spool": options["spool"] is not None,
         "min_id_length": options["min_id_length"],
         "flush_queue_size": options["flush_queue_size"],
         "flush_max_retries": options["flush_max_retries"],

@@ -16,6 +16,7 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Protocol
 
 from . import _native
 from .log import Log
+from .spool import Spool
 from .text import reason_of, to_python_names
 from .transport import Transport
 from .types import Drop, FlushReport
@@ -44,6 +45,7 @@ class Sender:
         core: _native.Core,
         transport: Transport,
         store: Optional[Store],
+        spool: Optional[Spool],
         on_drop: Optional[Callable[[Drop], object]],
         log: Log,
         is_usual: bool,
@@ -51,6 +53,7 @@ class Sender:
         self._core = core
         self._transport = transport
         self._store = store
+        self._spool = spool
         self._on_drop = on_drop
         self._log = log
         self._is_usual = is_usual
@@ -76,6 +79,7 @@ class Sender:
             return
         with self._starting:
             if self._thread is None:
+                self._open_spool()
                 self._thread = threading.Thread(target=self.run, name="optimizely-amplitude", daemon=True)
                 try:
                     self._thread.start()
@@ -85,6 +89,12 @@ class Sender:
                     return
                 self._core.set_usual(self._is_usual)
                 _end_with_process(self._end_child)
+
+    def _open_spool(self) -> None:
+        """In a forked child there is none yet; otherwise the dispatcher did it."""
+        error = None if self._spool is None else self._spool.open()
+        if error is not None:
+            self._log.error("spool", f"there is no spool, so decisions are in memory alone: {error}")
 
     @property
     def is_started(self) -> bool:
@@ -189,6 +199,8 @@ class Sender:
             ticket, delivered, dropped, pending, millis = notice[1:]
             if ticket == self._close_ticket:
                 self._is_over = True
+                if self._spool is not None:
+                    self._spool.end()
             self._futures.pop(ticket).set_result(FlushReport(delivered, dropped, pending, millis / 1000))
 
     def _tell_late_drops(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, TypedDict, Union
 
 
@@ -86,6 +87,19 @@ class DedupeOptions(TypedDict, total=False):
     """StoreOptions, a client, or a function that sends."""
 
 
+class _RequiredSpoolOptions(TypedDict):
+    directory: Union[str, os.PathLike[str]]
+    """For this application's user alone. It is made if its parent is there; several processes may share it."""
+
+
+class SpoolOptions(_RequiredSpoolOptions, total=False):
+    """Decisions in files, which outlive the process: docs/spool.md."""
+
+    max_bytes: int
+    sync_interval_millis: Union[int, str]
+    """0: when the kernel writes it; 'always': a flush() that leaves something pending waits for the disk."""
+
+
 class IngestionMetadata(TypedDict, total=False):
     source_name: str
     source_version: str
@@ -122,6 +136,7 @@ class DispatcherOptions(_RequiredOptions, total=False):
     max_queue_bytes: int
     compression: bool
     dedupe: Union[bool, DedupeOptions]
+    spool: Union[bool, SpoolOptions]
     format: Union[str, Sequence[str]]
     event_type: Union[str, bool]
     property_prefix: str
@@ -203,6 +218,18 @@ class StoreStats(TypedDict):
     conflicts: int
 
 
+class SpoolStats(TypedDict):
+    """What docs/spool.md lists."""
+
+    bytes: int
+    segments: int
+    found: int
+    missing: int
+    unwritten: int
+    disk_only: int
+    error: Optional[str]
+
+
 class Stats(TypedDict):
     """The counters of a dispatcher. For decisions, at every moment:
 
@@ -215,6 +242,7 @@ class Stats(TypedDict):
     requests: Requests
     events: Events
     store: Optional[StoreStats]
+    spool: Optional[SpoolStats]
     queue: Queue
     last_error: Optional[LastError]
     health: str

@@ -146,6 +146,8 @@ static long give(core_object *self, long long variant, PyObject *user_id, PyObje
     const bool is_valid = self->epoch == (uint32_t)((uint64_t)variant >> 32);
     if (is_valid)
         status = oa_dispatcher_record(self->core, oa_clock_now(), decision, &asked);
+    if (self->spooling != NULL)
+        oa_spooling_count(self->spooling);
     if (asked != OA_WAKE_NOT)
         oa_py_signal(self);
     oa_py_unlock(self);
@@ -250,6 +252,8 @@ static PyObject *core_track(core_object *self, PyObject *args) {
     oa_wake asked = OA_WAKE_NOT;
     oa_py_lock(self);
     const oa_status status = oa_dispatcher_track(self->core, oa_clock_now(), &tracked, &asked);
+    if (self->spooling != NULL)
+        oa_spooling_count(self->spooling);
     if (asked != OA_WAKE_NOT)
         oa_py_signal(self);
     oa_py_unlock(self);
@@ -293,14 +297,21 @@ static PyObject *core_close(core_object *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(set_opt_out_doc, "set_opt_out(opt_out)\n--\n\nStop or start to accept.");
+PyDoc_STRVAR(set_opt_out_doc, "set_opt_out(opt_out, purge)\n--\n\n"
+                              "Stop or start to accept; and have what is pending dropped.");
 
-static PyObject *core_set_opt_out(core_object *self, PyObject *opt_out) {
-    const bool is_opted_out = PyObject_IsTrue(opt_out) == 1;
+static PyObject *core_set_opt_out(core_object *self, PyObject *args) {
+    int is_opted_out = 0;
+    int purge = 0;
+    if (!PyArg_ParseTuple(args, "pp:set_opt_out", &is_opted_out, &purge))
+        return NULL;
     oa_py_lock(self);
-    self->is_opted_out = is_opted_out;
-    oa_dispatcher_set_opt_out(self->core, is_opted_out);
+    self->is_opted_out = is_opted_out != 0;
+    oa_dispatcher_set_opt_out(self->core, self->is_opted_out);
+    if (purge != 0)
+        oa_dispatcher_purge(self->core);
     oa_py_unlock(self);
+    oa_py_signal(self);
     Py_RETURN_NONE;
 }
 
@@ -317,10 +328,14 @@ PyDoc_STRVAR(stats_doc, "stats()\n--\n\nReturn the counters.");
 static PyObject *core_stats(core_object *self, PyObject *unused) {
     (void)unused;
     oa_stats stats;
+    char spool_error[OA_PY_ERROR_BYTES] = "";
     oa_py_lock(self);
     oa_dispatcher_stats(self->core, oa_clock_now(), &stats);
+    const char *error = oa_spooling_error(self->spooling);
+    if (error != NULL)
+        snprintf(spool_error, sizeof(spool_error), "%s", error);
     oa_py_unlock(self);
-    return oa_py_stats(&stats);
+    return oa_py_stats(&stats, spool_error);
 }
 
 /* ---- The type ---- */
@@ -420,6 +435,13 @@ PyDoc_STRVAR(confirm_doc, "confirm(answers)\n--\n\nTake the answers to what was 
 
 PyDoc_STRVAR(give_back_doc, "give_back()\n--\n\nHand the attempt back.");
 
+PyDoc_STRVAR(open_spool_doc,
+             "open_spool(directory, api_key, max_bytes, sync_interval_ms, syncs_flushes)\n--\n\n"
+             "Keep a journal in a directory, unless there is one; return why that fails, or None.");
+
+PyDoc_STRVAR(end_spool_doc, "end_spool()\n--\n\n"
+                            "Give the journal up, for others to find what is left.");
+
 PyDoc_STRVAR(renew_doc, "renew()\n--\n\n"
                         "Begin anew in a forked child: all that is undelivered is the parent's.");
 
@@ -429,7 +451,7 @@ static PyMethodDef methods[] = {
     OA_METHOD("track", core_track, METH_VARARGS, track_doc),
     OA_METHOD("flush", core_flush, METH_VARARGS, flush_doc),
     OA_METHOD("close", core_close, METH_VARARGS, close_doc),
-    OA_METHOD("set_opt_out", core_set_opt_out, METH_O, set_opt_out_doc),
+    OA_METHOD("set_opt_out", core_set_opt_out, METH_VARARGS, set_opt_out_doc),
     OA_METHOD("set_usual", core_set_usual, METH_O, set_usual_doc),
     OA_METHOD("stats", core_stats, METH_NOARGS, stats_doc),
     OA_METHOD("wait", oa_py_wait, METH_NOARGS, wait_doc),
@@ -444,6 +466,8 @@ static PyMethodDef methods[] = {
     OA_METHOD("writes", oa_py_writes, METH_NOARGS, writes_doc),
     OA_METHOD("confirm", oa_py_confirm, METH_O, confirm_doc),
     OA_METHOD("give_back", oa_py_give_back, METH_NOARGS, give_back_doc),
+    OA_METHOD("open_spool", oa_py_open_spool, METH_VARARGS, open_spool_doc),
+    OA_METHOD("end_spool", oa_py_end_spool, METH_NOARGS, end_spool_doc),
     OA_METHOD("renew", oa_py_renew, METH_NOARGS, renew_doc),
     {NULL, NULL, 0, NULL},
 };

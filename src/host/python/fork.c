@@ -1,8 +1,8 @@
 /*
  * fork.c: the forking thread holds the mutexes, so a child finds each core between two calls. There
- * a new core takes its place, since everything undelivered is the parent's.
+ * a new core takes its place, since everything undelivered is the parent's; and so is the journal.
  */
-#include "../clock.h"
+#include "../cond.h"
 #include "core.h"
 
 /*
@@ -17,32 +17,32 @@ static void before_fork(void) {
     pthread_mutex_lock(&cores_mutex);
     for (core_object *each = cores; each != NULL; each = each->next)
         oa_py_lock(each);
+    oa_forks_hold();
 }
 
 static void after_fork_in_parent(void) {
+    oa_forks_release();
     for (core_object *each = cores; each != NULL; each = each->next)
         oa_py_unlock(each);
     pthread_mutex_unlock(&cores_mutex);
 }
 
 static void make_locks(core_object *self) {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-#ifndef __APPLE__
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-#endif
-    pthread_cond_init(&self->woken, &attributes);
-    pthread_condattr_destroy(&attributes);
+    oa_cond_init(&self->woken);
+    pthread_mutex_init(&self->wake_mutex, NULL);
     pthread_mutex_init(&self->mutex, NULL);
 }
 
 /* Threads that are no more may have waited for what is made anew here. */
 static void after_fork_in_child(void) {
+    oa_forks_leave();
     pthread_mutex_init(&cores_mutex, NULL);
     for (core_object *each = cores; each != NULL; each = each->next) {
         make_locks(each);
         each->is_usual = false;
         each->is_woken = false;
+        if (each->spooling != NULL)
+            oa_spooling_disown(each->spooling);
     }
 }
 
@@ -68,6 +68,7 @@ void oa_py_unlink_core(core_object *self) {
     *link = self->next;
     pthread_mutex_unlock(&cores_mutex);
     pthread_cond_destroy(&self->woken);
+    pthread_mutex_destroy(&self->wake_mutex);
     pthread_mutex_destroy(&self->mutex);
 }
 
@@ -76,6 +77,7 @@ void oa_py_free_core(core_object *self) {
         return;
     if (self->attempt != NULL)
         oa_dispatcher_give_back(self->core, oa_clock_now(), self->attempt);
+    oa_spooling_close(self->spooling);
     oa_dispatcher_free(self->core);
 }
 
@@ -89,6 +91,7 @@ PyObject *oa_py_renew(core_object *self, PyObject *unused) {
     if (!self->is_touched) /* otherwise a thread that is no more was changing the attempt */
         oa_py_free_core(self);
     self->core = core;
+    self->spooling = NULL; /* until the child decides */
     self->attempt = NULL;
     self->is_touched = false;
     self->variant_count = 0;

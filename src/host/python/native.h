@@ -30,8 +30,10 @@ PyObject *oa_py_text(oa_str text);
 /* Return a new reference to a notice: a tuple that begins with its kind. */
 PyObject *oa_py_notice(const oa_notice *notice);
 
-/* Return a new reference to the counters, as a dict. */
-PyObject *oa_py_stats(const oa_stats *stats);
+enum { OA_PY_ERROR_BYTES = 512 };
+
+/* Return a new reference to the counters, as a dict; `spool_error` is "" for none. */
+PyObject *oa_py_stats(const oa_stats *stats, const char *spool_error);
 
 /* Return a new reference to what a store is asked, or told: a list of tuples (key, bucket, text,
  * number of pairs, expiry in ms). */

@@ -112,7 +112,20 @@ static PyObject *failing_since(const oa_stats *stats) {
     return PyLong_FromLongLong(stats->failing_since_ms);
 }
 
-PyObject *oa_py_stats(const oa_stats *stats) {
+static PyObject *spool(const oa_spool_stats *stats, const char *error) {
+    PyObject *dict = PyDict_New();
+    const oa_str text = {error[0] == '\0' ? NULL : error, strlen(error)};
+    if (dict != NULL &&
+        !(put(dict, "bytes", whole(stats->bytes)) &&
+          put(dict, "segments", whole(stats->segments)) &&
+          put(dict, "found", whole(stats->found)) && put(dict, "missing", whole(stats->missing)) &&
+          put(dict, "unwritten", whole(stats->unwritten)) &&
+          put(dict, "disk_only", whole(stats->disk_only)) && put(dict, "error", oa_py_text(text))))
+        Py_CLEAR(dict);
+    return dict;
+}
+
+PyObject *oa_py_stats(const oa_stats *stats, const char *spool_error) {
     PyObject *dict = PyDict_New();
     if (dict != NULL &&
         !(put(dict, "accepted", whole(stats->accepted)) &&
@@ -121,6 +134,7 @@ PyObject *oa_py_stats(const oa_stats *stats) {
           put(dict, "pending", whole(stats->pending)) &&
           put(dict, "dropped", reasons(stats->dropped)) &&
           put(dict, "tracked", tracked(&stats->tracked)) &&
+          put(dict, "spool", spool(&stats->spool, spool_error)) &&
           put(dict, "requests_sent", whole(stats->requests_sent)) &&
           put(dict, "requests_retried", whole(stats->requests_retried)) &&
           put(dict, "requests_failed", whole(stats->requests_failed)) &&

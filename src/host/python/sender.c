@@ -7,48 +7,47 @@
  */
 #include <stdlib.h>
 
-#include "../clock.h"
+#include "../cond.h"
 #include "core.h"
 
 enum { LONGEST_WAIT_MS = 60 * 60 * 1000 };
 
-/* Wait until `due_ms`, or to be woken. With the mutex. */
-static void wait_until(core_object *self, uint64_t due_ms, oa_now now) {
-    uint64_t wait_ms = due_ms - now.monotonic_ms;
-    if (wait_ms > LONGEST_WAIT_MS)
-        wait_ms = LONGEST_WAIT_MS;
-#ifdef __APPLE__ /* its condition variables know the wall clock alone */
-    const struct timespec delay = {(time_t)(wait_ms / 1000), (long)(wait_ms % 1000) * 1000000};
-    pthread_cond_timedwait_relative_np(&self->woken, &self->mutex, &delay);
-#else
-    const uint64_t until_ms = now.monotonic_ms + wait_ms;
-    const struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
-    pthread_cond_timedwait(&self->woken, &self->mutex, &until);
-#endif
+/* When something is due by the core, but not too far ahead. */
+static uint64_t next_due_ms(core_object *self, oa_now now) {
+    oa_py_lock(self);
+    const uint64_t due_ms = oa_dispatcher_next_due(self->core, now);
+    oa_py_unlock(self);
+    const uint64_t latest_ms = now.monotonic_ms + LONGEST_WAIT_MS;
+    return due_ms < latest_ms ? due_ms : latest_ms;
+}
+
+/* Wait until `due_ms`, or to be woken; returns whether that is over. What changes when something is
+ * due wakes the sender, too. */
+static bool wait_until(core_object *self, uint64_t due_ms) {
+    pthread_mutex_lock(&self->wake_mutex);
+    if (!self->is_woken)
+        oa_cond_wait_until(&self->woken, &self->wake_mutex, due_ms);
+    const bool is_woken = self->is_woken;
+    self->is_woken = false;
+    pthread_mutex_unlock(&self->wake_mutex);
+    return is_woken;
 }
 
 PyObject *oa_py_wait(core_object *self, PyObject *unused) {
     (void)unused;
     Py_BEGIN_ALLOW_THREADS;
-    oa_py_lock(self);
-    while (!self->is_woken) {
+    for (bool is_over = false; !is_over;) {
         const oa_now now = oa_clock_now();
-        const uint64_t due_ms = oa_dispatcher_next_due(self->core, now);
-        if (due_ms <= now.monotonic_ms)
-            break;
-        wait_until(self, due_ms, now);
+        const uint64_t due_ms = next_due_ms(self, now);
+        is_over = due_ms <= now.monotonic_ms || wait_until(self, due_ms);
     }
-    self->is_woken = false;
-    oa_py_unlock(self);
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
 
 PyObject *oa_py_wake(core_object *self, PyObject *unused) {
     (void)unused;
-    oa_py_lock(self);
     oa_py_signal(self);
-    oa_py_unlock(self);
     Py_RETURN_NONE;
 }
 
@@ -56,17 +55,27 @@ PyObject *oa_py_step(core_object *self, PyObject *unused) {
     (void)unused;
     Py_BEGIN_ALLOW_THREADS;
     oa_py_lock(self);
+    oa_spooling_turn(self->spooling);
     oa_dispatcher_step(self->core, oa_clock_now());
     oa_py_unlock(self);
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
 
+/* Take the next notice, with the mutex. The report of a flush may have to wait for the disk. */
+static bool next_notice(core_object *self, oa_notice *out) {
+    while (oa_dispatcher_next_notice(self->core, out))
+        if (out->kind != OA_NOTICE_FLUSH || self->spooling == NULL ||
+            !oa_spooling_keep_flush(self->spooling, &out->about.flush))
+            return true;
+    return oa_py_spool_notice(self, out);
+}
+
 PyObject *oa_py_next_notice(core_object *self, PyObject *unused) {
     (void)unused;
     oa_notice notice;
     oa_py_lock(self);
-    const bool has_one = oa_dispatcher_next_notice(self->core, &notice);
+    const bool has_one = next_notice(self, &notice);
     oa_py_unlock(self);
     if (!has_one)
         Py_RETURN_NONE;

@@ -167,7 +167,7 @@ static void end_journal(oa_adopter *adopter, oa_adopted *journal, bool keeps_loc
     *link = journal->next;
     if (!keeps_lock)
         unlinkat(adopter->directory, name, 0);
-    close(journal->lock);
+    oa_directory_close(journal->lock);
     free(journal);
 }
 
@@ -209,7 +209,7 @@ static void adopt(oa_adopter *adopter, int lock, const char *lock_name, finds *f
         free(journal);
         if (listing != NULL)
             closedir(listing);
-        close(lock);
+        oa_directory_close(lock);
         return;
     }
     const size_t len = strlen(lock_name) - strlen(OA_JOURNAL_LOCK_SUFFIX);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../stat.h"
+#include "forks.h"
 
 enum { FREE_PERCENT = 5, CREATE_TRIES = 100, CREATE_PAUSE_US = 1000 };
 
@@ -62,11 +63,36 @@ static const char *file_system_trouble(int directory, const oa_storage_kind **ki
     return NULL;
 }
 
+/* Have a forked child close it, too. Returns -1 if there is no memory for that. Held. */
+static int list_open(int fd) {
+    if (fd < 0 || oa_forks_add(fd, NULL, 0))
+        return fd;
+    close(fd);
+    errno = ENOMEM;
+    return -1;
+}
+
+static int open_listed(const char *path) {
+    oa_forks_hold();
+    const int fd = list_open(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    oa_forks_release();
+    return fd;
+}
+
+void oa_directory_close(int fd) {
+    if (fd < 0)
+        return;
+    oa_forks_hold();
+    oa_forks_remove(fd, NULL);
+    close(fd);
+    oa_forks_release();
+}
+
 int oa_directory_open(const char *path, const oa_storage_kind **kind,
                       char message[OA_DIRECTORY_MESSAGE_BYTES]) {
     oa_file_stat stat;
     const char *trouble = NULL;
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = open_listed(path);
     if (fd < 0 || oa_stat(fd, &stat) != 0)
         trouble = strerror(errno);
     else if (stat.st_uid != geteuid())
@@ -81,8 +107,7 @@ int oa_directory_open(const char *path, const oa_storage_kind **kind,
         return fd;
     snprintf(message, OA_DIRECTORY_MESSAGE_BYTES, "the directory %.100s cannot be a spool: %s",
              path, trouble);
-    if (fd >= 0)
-        close(fd);
+    oa_directory_close(fd);
     return -1;
 }
 
@@ -117,25 +142,31 @@ static bool lock_named(int fd) {
     return lock(fd) && oa_stat(fd, &stat) == 0 && stat.st_nlink > 0;
 }
 
+/* Open a file and lock it. Returns -1 if that fails: with errno, or with EAGAIN if it is not ours. */
+static int open_locked(int directory, const char *name, int flags) {
+    oa_forks_hold();
+    int fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
+    if (fd >= 0 && !lock_named(fd)) {
+        close(fd);
+        errno = EAGAIN;
+        fd = -1;
+    }
+    fd = list_open(fd);
+    oa_forks_release();
+    return fd;
+}
+
 int oa_directory_create_lock(int directory, const char *name) {
     /* Before it is locked, an adopter may take it for one without an owner, and delete it. */
     for (int tries = 0;; tries++) {
-        const int fd =
-            openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd < 0 && (errno != EEXIST || tries == 0 || tries == CREATE_TRIES))
+        const int fd = open_locked(directory, name, O_CREAT | O_EXCL);
+        const bool is_taken = errno == EAGAIN || (errno == EEXIST && tries > 0);
+        if (fd >= 0 || !is_taken || tries == CREATE_TRIES)
             return fd;
-        if (fd >= 0 && lock_named(fd))
-            return fd;
-        if (fd >= 0)
-            close(fd);
         usleep(CREATE_PAUSE_US);
     }
 }
 
 int oa_directory_take_lock(int directory, const char *name) {
-    const int fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || lock_named(fd))
-        return fd;
-    close(fd);
-    return -1;
+    return open_locked(directory, name, 0);
 }

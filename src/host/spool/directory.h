@@ -21,6 +21,9 @@ enum { OA_DIRECTORY_MESSAGE_BYTES = 320 };
 int oa_directory_open(const char *path, const oa_storage_kind **kind,
                       char message[OA_DIRECTORY_MESSAGE_BYTES]);
 
+/* Close a directory, or a lock: so it is given back. A forked child has none of them. */
+void oa_directory_close(int fd);
+
 /* Whether `size` more bytes leave the disk a twentieth of itself. */
 bool oa_directory_has_room(int directory, size_t size);
 

@@ -334,10 +334,8 @@ static void give_up(oa_journal *journal) {
     name_lock(journal, lock);
     if (journal->lock >= 0 && is_empty)
         unlinkat(journal->directory, lock, 0);
-    if (journal->lock >= 0)
-        close(journal->lock);
-    if (journal->directory >= 0)
-        close(journal->directory);
+    oa_directory_close(journal->lock);
+    oa_directory_close(journal->directory);
     free(journal);
 }
 

@@ -219,6 +219,8 @@ void oa_spooling_abort(oa_spooling *spooling) {
         oa_spooling_end(spooling);
 }
 
+void oa_spooling_disown(oa_spooling *spooling) { spooling->carrier.journal = NULL; }
+
 void oa_spooling_close(oa_spooling *spooling) {
     if (spooling == NULL)
         return;

@@ -81,6 +81,10 @@ void oa_spooling_end(oa_spooling *spooling);
  * time. */
 void oa_spooling_abort(oa_spooling *spooling);
 
+/* In a forked child: the journal is the parent's, and nothing is done with it any more. What it is
+ * made of stays in memory. */
+void oa_spooling_disown(oa_spooling *spooling);
+
 /* End, and take it. */
 void oa_spooling_close(oa_spooling *spooling);
 

@@ -1,0 +1,141 @@
+"""Children of the tests of the spool: python spooler.py CASE URL DIRECTORY.
+
+Each decides with the real SDK, and ends in its own way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from conftest import API_KEY, make_client
+from optimizely_amplitude import Dispatcher
+
+CLIENT = make_client()
+
+
+def dispatcher(url: str, directory: str, **options: Any) -> Dispatcher:
+    given = {
+        "api_key": API_KEY,
+        "server_url": url,
+        "spool": {"directory": directory},
+        "dedupe": {"window_millis": 365 * 24 * 60 * 60 * 1000},
+        "flush_timeout_millis": 300,
+    }
+    made = Dispatcher(**{**given, **options})
+    made.attach(CLIENT)
+    return made
+
+
+def decide(name: str, count: int = 100) -> None:
+    for i in range(count):
+        CLIENT.create_user_context(f"{name}_{i}").decide("checkout_flow")
+
+
+def kill(url: str, directory: str) -> None:
+    made = dispatcher(url, directory)
+    decide("user", 50)
+    made.flush(0.2)  # the server does not take them
+    decide("later", 50)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def os_exit(url: str, directory: str) -> None:
+    dispatcher(url, directory)
+    decide("user", 50)
+    os._exit(0)
+
+
+def end(url: str, directory: str) -> None:
+    made = dispatcher(url, directory)
+    decide("user", 50)
+    print(json.dumps(made.close()))
+
+
+def end_of_the_program(url: str, directory: str) -> None:
+    dispatcher(url, directory)
+    decide("user", 50)
+
+
+def fork(url: str, directory: str) -> None:
+    """A preloading server: the parent decides, too, and all are killed."""
+    made = dispatcher(url, directory)
+    decide("parent")
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            counts: Any = made.stats()
+            assert counts["decisions"]["seen"] == 0 and counts["spool"]["bytes"] == 0, counts
+            decide(f"child_{number}")
+            made.flush(0.1)
+            print("decided", flush=True)
+            time.sleep(60)
+        children.append(child)
+    decide("after")
+    made.flush(0.1)
+    print("decided", flush=True)
+    sys.stdin.readline()
+    for process in (*children, os.getpid()):
+        os.kill(process, signal.SIGKILL)
+
+
+def fork_and_outlive(url: str, directory: str) -> None:
+    """A child that does not decide outlives its parent."""
+    dispatcher(url, directory)
+    decide("user", 50)
+    child = os.fork()
+    if child == 0:
+        print(os.getpid(), flush=True)
+        os.close(1)
+        os.close(2)
+        time.sleep(60)
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fork_of_a_fork(url: str, directory: str) -> None:
+    """Children end in their own way, after their parents."""
+    made = dispatcher(url, directory)
+    decide("first", 10)
+    if os.fork() == 0:
+        decide("second", 10)
+        if os.fork() == 0:
+            decide("third", 10)
+            made.close()
+        os._exit(0)
+    os._exit(0)
+
+
+def fork_without(url: str, directory: str) -> None:
+    """A child gets no journal, since the directory has changed meanwhile."""
+    made = dispatcher(url, directory)
+    child = os.fork()
+    if child == 0:
+        os.chmod(directory, 0o755)
+        decide("user", 10)
+        print(json.dumps([made.stats()["spool"], made.flush(10).delivered]), flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def deliver(url: str, directory: str) -> None:
+    """What comes next: it decides nothing, and delivers what was left."""
+    made = dispatcher(url, directory, flush_interval_millis=1)
+    expected = int(sys.argv[4])
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        counts: Any = made.stats()
+        if counts["decisions"]["delivered"] >= expected:
+            break
+        time.sleep(0.01)
+    made.close(10)
+    print(json.dumps(made.stats()))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](sys.argv[2], sys.argv[3])
