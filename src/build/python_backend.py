@@ -19,7 +19,6 @@ from setuptools.build_meta import *  # noqa: F403  the hooks that pip calls
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.egg_info import egg_info
-from setuptools.command.sdist import sdist
 
 ROOT = pathlib.Path(__file__).parents[2]
 OLDEST = (3, 9)
@@ -73,7 +72,9 @@ class BuildExtension(build_ext):
         (extension,) = self.extensions
         extension.sources = SOURCES
         self.force = True  # what is there may be of another processor, or linked with another cJSON
-        extension.depends = [str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.h")]
+        # A source distribution contains the sources of the extension, and what it depends on.
+        headers = (str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.h"))
+        extension.depends = [*headers, "package.json", "CHANGELOG.md", "src/build/python_backend.py"]
         extension.include_dirs = ["src/core"]
         extension.define_macros = list(MACROS)
         if os.environ.get("OA_HEAP_ONLY"):  # for sanitizers
@@ -107,12 +108,3 @@ class EggInfo(egg_info):
         super().initialize_options()
         (ROOT / "build").mkdir(exist_ok=True)
         self.egg_base = "build"
-
-
-class BuildSource(sdist):
-    """What the extension is compiled from goes into a source distribution, too."""
-
-    def add_defaults(self):
-        super().add_defaults()
-        headers = (str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.h"))
-        self.filelist.extend([*SOURCES, *headers, "package.json", "CHANGELOG.md", "src/build/python_backend.py"])
