@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple, Type
@@ -85,6 +86,7 @@ class Dispatcher:
             self._core, self._transport, self._store, self._spool, resolved["on_drop"], self._log, is_usual
         )
         self._closing: Optional[concurrent.futures.Future[FlushReport]] = None
+        self._closing_lock = threading.RLock()  # what is told while it begins may close, too
         lifecycle.add(self)
         if self._spool is not None:
             self._sender.start()  # what other processes left is sent without a decision here
@@ -267,12 +269,13 @@ class Dispatcher:
         return self._sender.begin_flush(millis, abort)
 
     def _begin_close(self, millis: int) -> concurrent.futures.Future[FlushReport]:
-        if self._closing is None:
-            self._warn_of_unready()
-            self._clients.detach_all()
-            self._closing = self._sender.begin_close(millis)
-            self._closing.add_done_callback(lambda _: lifecycle.remove(self))
-        return self._closing
+        with self._closing_lock:
+            if self._closing is None:
+                self._warn_of_unready()
+                self._clients.detach_all()
+                self._closing = self._sender.begin_close(millis)
+                self._closing.add_done_callback(lambda _: lifecycle.remove(self))
+            return self._closing
 
     def _await(self, future: concurrent.futures.Future[FlushReport], millis: int) -> FlushReport:
         try:
@@ -340,6 +343,7 @@ class Dispatcher:
             self._store.renew()
         self._sender.renew()
         self._closing = None
+        self._closing_lock = threading.RLock()
         self._core.renew()
 
     # ---- Counters ------------------------------------------------------------------------------------

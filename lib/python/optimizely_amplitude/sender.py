@@ -7,7 +7,6 @@ deadline does what is due in its place: see collect().
 from __future__ import annotations
 
 import collections
-import itertools
 import sys
 import threading
 import time
@@ -57,7 +56,6 @@ class Sender:
         self._on_drop = on_drop
         self._log = log
         self._is_usual = is_usual
-        self._tickets = itertools.count(1)
         self.renew()
 
     def renew(self) -> None:
@@ -114,8 +112,8 @@ class Sender:
         return future
 
     def _issue(self) -> Tuple[int, Future[FlushReport]]:
-        ticket = next(self._tickets)
         future: Future[FlushReport] = Future()
+        ticket = id(future)
         self._futures[ticket] = future
         return ticket, future
 

@@ -62,16 +62,22 @@ static long conclude(id_reader *ids, oa_status status, oa_status left_out, bool 
 
 /* ---- Variants ---- */
 
-/* Return what variants has for a key, or -1. */
-static long long known_variant(core_object *self, PyObject *key) {
-#ifdef Py_GIL_DISABLED
+/* Return a new reference to a member, or NULL: without a GIL another thread may take it away. */
+static PyObject *member(PyObject *dict, PyObject *key) {
     PyObject *value = NULL;
-    if (PyDict_GetItemRef(self->variants, key, &value) <= 0)
+#ifdef Py_GIL_DISABLED
+    if (PyDict_GetItemRef(dict, key, &value) < 0)
         value = NULL;
 #else
-    PyObject *value = PyDict_GetItemWithError(self->variants, key);
+    value = PyDict_GetItemWithError(dict, key);
     Py_XINCREF(value);
 #endif
+    return value;
+}
+
+/* Return what variants has for a key, or -1. */
+static long long known_variant(core_object *self, PyObject *key) {
+    PyObject *value = member(self->variants, key);
     const long long variant = value == NULL ? -1 : PyLong_AsLongLong(value);
     Py_XDECREF(value);
     PyErr_Clear(); /* a key that cannot be hashed */
@@ -156,6 +162,27 @@ static long give(core_object *self, long long variant, PyObject *user_id, PyObje
     return is_valid ? result : NOT_USUAL;
 }
 
+/* Return the variant of a flag's decision if it is known, or -1. */
+static long long usual_variant(core_object *self, PyObject *info) {
+    PyObject *flag = member(info, self->flag_key);
+    PyObject *variation = member(info, self->variation_key);
+    PyObject *rule = member(info, self->rule_key);
+    PyObject *enabled = member(info, self->enabled);
+    long long variant = -1;
+    if (flag != NULL && enabled != NULL && PyBool_Check(enabled)) {
+        PyObject *key = PyTuple_Pack(4, flag, variation == NULL ? Py_None : variation,
+                                     rule == NULL ? Py_None : rule, enabled);
+        if (key != NULL)
+            variant = known_variant(self, key);
+        Py_XDECREF(key);
+    }
+    Py_XDECREF(flag);
+    Py_XDECREF(variation);
+    Py_XDECREF(rule);
+    Py_XDECREF(enabled);
+    return variant;
+}
+
 /* Take a decision if nothing about it is unusual. */
 static long decide_usual(core_object *self, PyObject *args) {
     if (!self->is_usual || PyTuple_Size(args) != 4)
@@ -163,18 +190,7 @@ static long decide_usual(core_object *self, PyObject *args) {
     PyObject *info = PyTuple_GetItem(args, 3);
     if (PyTuple_GetItem(args, 0) != self->flag || !PyDict_Check(info))
         return NOT_USUAL;
-    PyObject *flag = PyDict_GetItemWithError(info, self->flag_key);
-    PyObject *variation = PyDict_GetItemWithError(info, self->variation_key);
-    PyObject *rule = PyDict_GetItemWithError(info, self->rule_key);
-    PyObject *enabled = PyDict_GetItemWithError(info, self->enabled);
-    if (flag == NULL || enabled == NULL || !PyBool_Check(enabled))
-        return NOT_USUAL;
-    PyObject *key = PyTuple_Pack(4, flag, variation == NULL ? Py_None : variation,
-                                 rule == NULL ? Py_None : rule, enabled);
-    if (key == NULL)
-        return NOT_USUAL;
-    const long long variant = known_variant(self, key);
-    Py_DECREF(key);
+    const long long variant = usual_variant(self, info);
     if (variant < 0)
         return NOT_USUAL;
     oa_decision decision = {0};

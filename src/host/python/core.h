@@ -13,6 +13,7 @@
 #define OA_HOST_PYTHON_CORE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "native.h"
 #include "spool.h"
@@ -33,7 +34,7 @@ typedef struct core_object {
     oa_attempt *attempt;   /* that is out; the sender's */
     uint32_t variant_count;
     uint32_t epoch; /* of variant ids; those of an earlier one are invalid */
-    bool is_usual;  /* decide() may end here; with the GIL */
+    _Atomic bool is_usual; /* decide() may end here; each decision reads it, without the mutex */
     PyObject *config;
     PyObject *unusual;
     PyObject *variants; /* (flag, variation, rule, enabled) -> epoch << 32 | id */

@@ -20,7 +20,7 @@
 
 /* A part of a method table. The cast goes through void (*)(void), as CPython's own does. */
 #define OA_METHOD(name, function, flags, doc)                                                      \
-    { name, (PyCFunction)(void (*)(void))(function), flags, PyDoc_STR(doc) }
+    { name, (PyCFunction)(void (*)(void))(function), flags, doc }
 
 /* ---- What the core says, as Python objects (notices.c) ---- */
 
