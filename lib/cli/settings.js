@@ -52,10 +52,10 @@ const split = (text) => text.split(',').map((part) => part.trim());
 /** Values of texts by name; lists are separated by commas, unless the flag was repeated. */
 function readNamed(table, textOf) {
   const values = {};
-  for (const [name, { isList }] of Object.entries(table)) {
+  for (const [name, { isList, parse = (text) => text }] of Object.entries(table)) {
     const text = textOf(name);
     if (text !== undefined && text !== '') {
-      values[name] = isList ? [text].flat().flatMap(split) : text;
+      values[name] = isList ? [text].flat().flatMap(split) : parse(text);
     }
   }
   return values;
@@ -106,7 +106,7 @@ async function loadConfig(file) {
 
 /**
  * Resolve to all settings by name. `own` are those of the command besides options of createDispatcher(): {name: {flag,
- * variable, isList}}. Throws a TypeError that says what is wrong.
+ * variable, isList, parse}}. Throws a TypeError that says what is wrong.
  */
 async function readSettings(own, flags, env) {
   const all = { ...own, ...USUAL };

@@ -3,6 +3,9 @@
 /** The bridge as a program: Agents on one side, Amplitude on the other, each of which fails. */
 
 const assert = require('node:assert/strict');
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 
@@ -10,9 +13,10 @@ const { startAmplitude } = require('../support/amplitude/server.js');
 const { createAgentDecision, startAgent } = require('../support/agent/agent.js');
 const { certificates } = require('../support/network/certificates.js');
 const { request } = require('../support/network/request.js');
-const { startChild } = require('../support/process/child.js');
+const { runChild, startChild } = require('../support/process/child.js');
 
 const CLI = path.join(__dirname, '..', '..', 'lib', 'cli', 'main.js');
+const EXAMPLES = path.join(__dirname, '..', 'examples', 'agent');
 const DECISIONS = 200_000;
 
 /** Start a bridge; returns its process, and what /healthz and /metrics answer. */
@@ -41,6 +45,12 @@ async function startBridge(t, agents, amplitude, args = [], env = {}) {
     metrics: async () => (await request(`${url}/metrics`)).text,
     url,
   };
+}
+
+function temporaryFolder(t) {
+  const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'oa-agent-')));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
 }
 
 async function until(condition) {
@@ -117,6 +127,36 @@ test(`${DECISIONS.toLocaleString('en')} decisions arrive once, while Amplitude i
   assert.equal(new Set(viewed.map((event) => event.user_id)).size, DECISIONS);
 });
 
+test('what waits when a bridge is killed is delivered by the next one on its spool, once', async (t) => {
+  const amplitude = await startAmplitude();
+  const agent = await startAgent();
+  t.after(async () => {
+    await agent.stop();
+    await amplitude.close();
+  });
+  const spool = path.join(temporaryFolder(t), 'spool');
+  const args = ['--spool', spool, '--option', 'flushIntervalMillis=200'];
+  amplitude.setFault(amplitude.faults.status(503));
+  const killed = await startBridge(t, [agent], amplitude, args);
+  await agent.listened();
+  for (let i = 0; i < 1000; i++) {
+    await agent.stream(createAgentDecision(`user_${i}`));
+  }
+  await until(async () => (await killed.health()).agents[0].decisions === 1000);
+  killed.child.kill('SIGKILL');
+  await killed.child.ended;
+
+  amplitude.setFault(null);
+  const next = await startBridge(t, [agent], amplitude, args);
+  await until(() => amplitude.store.events({ type: 'Experiment Viewed' }).length === 1000);
+  await until(async () => (await next.health()).amplitude.pending === 0);
+  next.child.kill('SIGTERM');
+  await next.child.ended;
+  const viewed = amplitude.store.events({ type: 'Experiment Viewed' });
+  assert.equal(new Set(viewed.map((event) => event.user_id)).size, 1000);
+  assert.equal(viewed.length, 1000);
+});
+
 test('a file of settings may have callbacks, and what it says is obeyed', async (t) => {
   const amplitude = await startAmplitude();
   const agent = await startAgent(({ authorization }) =>
@@ -126,7 +166,7 @@ test('a file of settings may have callbacks, and what it says is obeyed', async 
     await agent.stop();
     await amplitude.close();
   });
-  const config = path.join(__dirname, '..', 'examples', 'agent', 'bridge.js');
+  const config = path.join(EXAMPLES, 'bridge.js');
   const { child, url } = await startBridge(t, [agent], amplitude, ['--config', config], {
     OPTIMIZELY_AGENT_TOKEN: 'from-the-file',
     OA_OPTION_FORMAT: '"exposure"',
@@ -226,4 +266,76 @@ test('what is wrong ends it with a message', async (t) => {
     assert.deepEqual(await child.ended, { code, signal: null });
     assert.match(child.stderr, message);
   }
+});
+
+/** The instructions of a Dockerfile, [name, value]: comments left out, and continued lines joined. */
+const instructionsOf = (text) =>
+  text
+    .replace(/^#.*\n/gm, '')
+    .replace(/\\\n/g, ' ')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => /^([A-Z]+) (.+)$/.exec(line)?.slice(1) ?? assert.fail(line));
+
+test("the container's program starts, is healthy, and stops; its other instructions are known ones", async (t) => {
+  const amplitude = await startAmplitude();
+  const agent = await startAgent();
+  t.after(async () => {
+    await agent.stop();
+    await amplitude.close();
+  });
+  const instructions = instructionsOf(fs.readFileSync(path.join(EXAMPLES, 'Dockerfile'), 'utf8'));
+  assert.deepEqual(
+    instructions.map(([name]) => name),
+    ['FROM', 'WORKDIR', 'RUN', 'RUN', 'USER', 'EXPOSE', 'HEALTHCHECK', 'ENTRYPOINT'],
+  );
+  const { EXPOSE: port, HEALTHCHECK: health, ENTRYPOINT: start } = Object.fromEntries(instructions);
+  const [program, ...args] = JSON.parse(start);
+  const check = JSON.parse(/^CMD (.*)$/.exec(health)[1]);
+  assert.equal(args[args.indexOf('--port') + 1], port);
+  assert.ok(check.at(-1).includes(`:${port}/`));
+
+  const folder = temporaryFolder(t); // in place of WORKDIR, with what npm makes there
+  fs.mkdirSync(path.dirname(path.join(folder, program)), { recursive: true });
+  fs.symlinkSync(CLI, path.join(folder, program));
+  const free = args.map((arg) => (arg === port ? '0' : arg));
+  const child = startChild(t, free, {
+    program: `./${program}`,
+    cwd: folder,
+    env: {
+      AMPLITUDE_API_KEY: 'test-key',
+      AMPLITUDE_SERVER_URL: amplitude.httpapi,
+      OPTIMIZELY_AGENT_URL: agent.url,
+      OPTIMIZELY_SDK_KEY: 'sdk-key',
+    },
+  });
+  await child.printed('Listening on http');
+  const [, actual] = /Listening on \S+:(\d+)/.exec(child.stdout);
+  const isHealthy = async () => {
+    const [name, ...words] = check.map((word) => word.replace(`:${port}/`, `:${actual}/`));
+    assert.equal(name, 'node');
+    return (await runChild(t, words)).code === 0;
+  };
+  assert.equal(await isHealthy(), true);
+  child.kill('SIGTERM');
+  assert.deepEqual(await child.ended, { code: null, signal: 'SIGTERM' });
+  assert.equal(await isHealthy(), false);
+});
+
+const noSystemd =
+  spawnSync('systemd-analyze', ['--version']).status !== 0 && 'there is no systemd-analyze';
+
+test('systemd finds nothing wrong with the service', { skip: noSystemd }, (t) => {
+  const name = 'optimizely-amplitude-agent.service';
+  const file = path.join(temporaryFolder(t), name);
+  const verify = (text) => {
+    fs.writeFileSync(file, text);
+    const { status, stderr } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' });
+    return { status, stderr };
+  };
+  const text = fs
+    .readFileSync(path.join(EXAMPLES, name), 'utf8')
+    .replace(/^(ExecStart=)\S+/m, `$1${process.execPath}`); // a program that is there
+  assert.deepEqual(verify(text), { status: 0, stderr: '' });
+  assert.match(verify(text.replace('DynamicUser', 'DynamicUsers')).stderr, /DynamicUsers/);
 });

@@ -419,6 +419,7 @@ describe('the settings of the bridge', () => {
         config: file,
         'sdk-key': 'flag',
         format: 'exposure,identify',
+        spool: '/var/lib/bridge',
         port: '0',
         option: ['flushQueueSize=3', 'proxy='],
       },
@@ -436,6 +437,7 @@ describe('the settings of the bridge', () => {
     assert.deepEqual(rest, {
       apiKey: '12345',
       format: ['exposure', 'identify'],
+      spool: { directory: '/var/lib/bridge' },
       flushQueueSize: 3,
       proxy: '',
       useBatch: true,

@@ -17,7 +17,8 @@ const USAGE = `Options of agent:
   --url <url>              an Optimizely Agent (or OPTIMIZELY_AGENT_URL); may be repeated
   --sdk-key <key>          the SDK key to listen for (or OPTIMIZELY_SDK_KEY)
   --access-token <token>   for Agents that ask for one (or OPTIMIZELY_AGENT_TOKEN)
-${settings.USAGE}  --port <port>            answer /healthz and /metrics on that port (0: any that is free)
+${settings.USAGE}  --spool <directory>      as the option spool: what is not delivered yet survives a restart
+  --port <port>            answer /healthz and /metrics on that port (0: any that is free)
   --host <address>         the address to listen on for them (127.0.0.1)
 `;
 
@@ -26,6 +27,7 @@ const OPTIONS = {
   'sdk-key': { type: 'string' },
   'access-token': { type: 'string' },
   ...settings.OPTIONS,
+  spool: { type: 'string' },
   port: { type: 'string' },
   host: { type: 'string' },
 };

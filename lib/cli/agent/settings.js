@@ -12,6 +12,8 @@ const OWN = {
   port: {},
   host: { byDefault: '127.0.0.1' },
 };
+/** An option of createDispatcher() with a flag of this command alone. */
+const SPOOL = { spool: { parse: (directory) => ({ directory }) } };
 
 function checkPort(text) {
   if (text === undefined) {
@@ -29,7 +31,7 @@ function checkPort(text) {
  * where to answer; `port` is null without one. Throws a TypeError that says what is wrong.
  */
 async function readSettings(flags, env) {
-  const merged = await readAll(OWN, flags, env);
+  const merged = await readAll({ ...OWN, ...SPOOL }, flags, env);
   const own = {};
   for (const [name, { byDefault }] of Object.entries(OWN)) {
     own[name] = merged[name] ?? byDefault;
