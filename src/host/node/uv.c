@@ -511,7 +511,13 @@ void oa_uv_destroy(oa_uv *uv) {
 
 oa_dispatcher *oa_uv_core(oa_uv *uv) { return uv->core; }
 
-/* What follows from a decision, or an event, that was given to the core. */
+/* What comes before a decision, or an event, is given to the core. */
+static void prepare(oa_uv *uv) {
+    if (uv->spooling != NULL)
+        oa_spooling_begin(uv->spooling);
+}
+
+/* What follows from it. */
 static void follow_up(oa_uv *uv, oa_wake wake) {
     if (uv->spooling != NULL)
         oa_spooling_count(uv->spooling);
@@ -523,6 +529,7 @@ static void follow_up(oa_uv *uv, oa_wake wake) {
 
 oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
+    prepare(uv);
     const oa_status status = oa_dispatcher_record(uv->core, loop_now(uv), decision, &wake);
     follow_up(uv, wake);
     return status;
@@ -530,6 +537,7 @@ oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) {
 
 oa_status oa_uv_track(oa_uv *uv, oa_tracked *tracked) {
     oa_wake wake = OA_WAKE_NOT;
+    prepare(uv);
     const oa_status status = oa_dispatcher_track(uv->core, loop_now(uv), tracked, &wake);
     follow_up(uv, wake);
     return status;

@@ -6,6 +6,7 @@
 #include "journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 
 enum {
     AHEAD_BYTES = 256 * 1024,      /* behind the end, that are ready: 4,000 decisions */
-    FIRST_AHEAD_BYTES = 16 * 1024, /* at the start, which waits for it */
+    FIRST_AHEAD_BYTES = 16 * 1024, /* at the start: a decision may wait for it */
 };
 
 struct oa_journal {
@@ -78,6 +79,25 @@ static void note_failure(oa_journal *journal, const char *message) {
     journal->retry_at_ms = now_ms() + journal->options.retry_interval_ms;
 }
 
+static void name_lock(const oa_journal *journal,
+                      char name[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)]) {
+    snprintf(name, OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX),
+             "%s" OA_JOURNAL_LOCK_SUFFIX, journal->maker.name);
+}
+
+/* Return a new file of ours, before the first of which we take our lock; or NULL, and why. */
+static oa_journal_file *make_file(oa_journal *journal, size_t size, const char **why) {
+    char lock[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
+    const bool is_first = journal->lock < 0;
+    name_lock(journal, lock);
+    if (is_first)
+        journal->lock = oa_directory_create_lock(journal->directory, lock);
+    if (journal->lock >= 0)
+        return oa_maker_get(&journal->maker, size, is_first ? FIRST_AHEAD_BYTES : AHEAD_BYTES, why);
+    *why = strerror(errno);
+    return NULL;
+}
+
 /* Make the segment that is wanted. Returns whether there is something to tell. */
 static bool make_wanted(oa_journal *journal) {
     pthread_mutex_lock(&journal->mutex);
@@ -87,7 +107,7 @@ static bool make_wanted(oa_journal *journal) {
         return false;
     const bool had_failed = journal->has_failed;
     const char *why = NULL;
-    oa_journal_file *file = oa_maker_get(&journal->maker, size, AHEAD_BYTES, &why);
+    oa_journal_file *file = make_file(journal, size, &why);
     if (file == NULL) {
         note_failure(journal, why);
         return !had_failed;
@@ -97,7 +117,7 @@ static bool make_wanted(oa_journal *journal) {
     journal->wanted = 0;
     journal->is_failing = false;
     pthread_cond_signal(&journal->served);
-    journal->tells_works = had_failed && !journal->is_save_failing;
+    journal->tells_works = journal->tells_works || (had_failed && !journal->is_save_failing);
     oa_journal_list_push(&journal->ready, file);
     pthread_mutex_unlock(&journal->mutex);
     return true;
@@ -290,11 +310,11 @@ static void *run(void *arg) {
     oa_journal *journal = arg;
     bool is_closing = false;
     for (bool is_first = true; !is_closing; is_first = false) {
-        bool tells = false;
         delete_done(journal, false);
+        bool tells =
+            make_wanted(journal); /* before all, the first one, which a decision may wait for */
         if (is_first || now_ms() >= journal->scan_at_ms)
-            tells = adopt(journal, is_first);
-        tells = make_wanted(journal) || tells;
+            tells = adopt(journal, is_first) || tells;
         follow(journal);
         tells = sync_as_wanted(journal) || tells;
         tells = save_again(journal) || tells;
@@ -319,12 +339,6 @@ static void *run(void *arg) {
 
 /* ---- The owner ---- */
 
-static void name_lock(const oa_journal *journal,
-                      char name[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)]) {
-    snprintf(name, OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX),
-             "%s" OA_JOURNAL_LOCK_SUFFIX, journal->maker.name);
-}
-
 /* Close everything, and give the locks back. Segments that nobody wrote to go, and our lock with
  * the last file. Takes the journal. */
 static void give_up(oa_journal *journal) {
@@ -339,26 +353,15 @@ static void give_up(oa_journal *journal) {
     free(journal);
 }
 
-/* Take our lock, and make a first segment: whether that works here is found out best this way. */
-static bool begin(oa_journal *journal, const char **why) {
-    char lock[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
-    name_lock(journal, lock);
-    journal->sees_others = oa_adopter_sees_others(&journal->adopter);
-    journal->lock = oa_directory_create_lock(journal->directory, lock);
-    if (journal->lock < 0) {
-        *why = strerror(errno);
-        return false;
-    }
-    oa_journal_file *file = oa_maker_get(&journal->maker, OA_SEGMENT_BYTES, FIRST_AHEAD_BYTES, why);
-    if (file == NULL)
-        return false;
-    oa_journal_list_push(&journal->ready, file);
-    return true;
+/* Return why no journal can be begun, as far as that is known without writing: or NULL. */
+static const char *trouble(const oa_journal *journal) {
+    if (faccessat(journal->directory, ".", W_OK | X_OK, AT_EACCESS) != 0)
+        return strerror(errno);
+    return oa_maker_trouble(&journal->maker, OA_SEGMENT_BYTES);
 }
 
 oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
                           char message[OA_JOURNAL_MESSAGE_BYTES]) {
-    const char *why = NULL;
     oa_journal *journal = calloc(1, sizeof(*journal));
     if (journal == NULL)
         return OA_NOMEM;
@@ -375,7 +378,10 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
     }
     oa_maker_init(&journal->maker, journal->directory, kind, options->key_mark, options->max_bytes);
     oa_adopter_init(&journal->adopter, journal->directory, kind, journal->maker.name);
-    if (begin(journal, &why)) {
+    journal->sees_others = oa_adopter_sees_others(&journal->adopter);
+    journal->wanted = OA_SEGMENT_BYTES;
+    const char *why = trouble(journal);
+    if (why == NULL) {
         pthread_mutex_init(&journal->mutex, NULL);
         oa_cond_init(&journal->wake);
         oa_cond_init(&journal->served);

@@ -2,8 +2,8 @@
  * journal.h: the files of a spool (spool.h), and the thread that looks after them: it makes
  * segments, writes them to the disk, adopts what other processes left, and deletes what is settled.
  *
- * Thread: the owner's. No function here waits for a disk, except for oa_journal_open() and
- * oa_journal_close().
+ * Thread: the owner's. No function here waits for a disk, except for oa_journal_close(), and
+ * for oa_journal_await() as long as it is told.
  */
 #ifndef OA_HOST_SPOOL_JOURNAL_H
 #define OA_HOST_SPOOL_JOURNAL_H
@@ -27,10 +27,11 @@ typedef struct oa_journal_options {
 enum { OA_JOURNAL_MESSAGE_BYTES = OA_DIRECTORY_MESSAGE_BYTES };
 
 /*
- * Open a journal in a directory, and begin to look for others.
+ * Open a journal in a directory, and begin to make its first segment and to look for others.
  *
  * Ownership: copies the options; returns *out owned. Errors: OA_NOMEM; OA_UNAVAILABLE, with a line
- * in `message` that says why and what to do. Cost: about 0.5 ms.
+ * in `message` that says why and what to do. What is only found out by writing is OA_JOURNAL_FAILED
+ * later. Cost: a thread, and some calls that wait for no disk.
  */
 oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
                           char message[OA_JOURNAL_MESSAGE_BYTES])

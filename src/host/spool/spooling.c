@@ -30,6 +30,7 @@ struct oa_spooling {
     oa_dispatcher *core;
     oa_carrier carrier; /* journal == NULL: it has ended */
     bool syncs_flushes;
+    bool has_begun;   /* there was a decision */
     uint32_t count;   /* of decisions since the last turn */
     bool is_unserved; /* it was waited for a file, and none came */
     size_t found;     /* segments, not told yet */
@@ -111,15 +112,27 @@ static void await_file(oa_spooling *spooling) {
     oa_carrier_follow(&spooling->carrier);
 }
 
-void oa_spooling_count(oa_spooling *spooling) {
+/* Take a turn, and wait for a file if there is none to go on in. */
+static void see_to_files(oa_spooling *spooling) {
     const bool is_short = !spooling->is_unserved && oa_spool_is_short(spooling->carrier.spool);
-    if (spooling->carrier.journal != NULL)
-        oa_carrier_save(&spooling->carrier);
-    if (++spooling->count < COUNT_PER_TURN && !is_short)
+    if (spooling->count < COUNT_PER_TURN && !is_short)
         return;
     oa_spooling_turn(spooling);
     if (is_short && spooling->carrier.journal != NULL && oa_spool_is_short(spooling->carrier.spool))
         await_file(spooling);
+}
+
+void oa_spooling_begin(oa_spooling *spooling) {
+    if (!spooling->has_begun)
+        see_to_files(spooling);
+    spooling->has_begun = true;
+}
+
+void oa_spooling_count(oa_spooling *spooling) {
+    if (spooling->carrier.journal != NULL)
+        oa_carrier_save(&spooling->carrier);
+    spooling->count++;
+    see_to_files(spooling);
 }
 
 bool oa_spooling_next_line(oa_spooling *spooling, oa_log_notice *out) {

@@ -2,9 +2,9 @@
  * spooling.h: the journal of a dispatcher, for a host: it carries segments between the core and the
  * thread that looks after files.
  *
- * Thread: that of the core. No function waits for a disk, except for oa_spooling_open(), and the
- * end; and for a quarter of a second oa_spooling_count(), when the thread is far behind. To take a
- * turn, to end, to abort and to close are nothing for NULL, which is no journal.
+ * Thread: that of the core. No function waits for a disk, except for the end; and for a quarter of a
+ * second oa_spooling_begin() and oa_spooling_count(), when the thread is behind. To take a turn, to
+ * end, to abort and to close are nothing for NULL, which is no journal.
  */
 #ifndef OA_HOST_SPOOL_SPOOLING_H
 #define OA_HOST_SPOOL_SPOOLING_H
@@ -49,6 +49,10 @@ oa_status oa_spooling_open(oa_dispatcher *core, const oa_spooling_config *config
                            void (*changed)(void *context), void *context, oa_spooling **out,
                            char message[OA_SPOOLING_MESSAGE_BYTES])
     __attribute__((warn_unused_result));
+
+/* A decision is to come: the first one waits for the first file, which the journal's thread makes
+ * while the application starts. */
+void oa_spooling_begin(oa_spooling *spooling);
 
 /* A decision was accepted: every few hundred of them, see to segments. */
 void oa_spooling_count(oa_spooling *spooling);
