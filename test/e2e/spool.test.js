@@ -9,7 +9,7 @@
  */
 
 const assert = require('node:assert/strict');
-const { execFileSync } = require('node:child_process');
+const { execFileSync, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const http = require('node:http');
 const os = require('node:os');
@@ -109,7 +109,7 @@ function makeDirectory(t, isMounted = false) {
   const parent = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-spool-'));
   t.after(() => {
     if (isMounted) {
-      execFileSync('umount', ['-l', path.join(parent, 'spool')]);
+      spawnSync('umount', ['-l', path.join(parent, 'spool')]); // if it was
     }
     fs.rmSync(parent, { recursive: true, force: true });
   });
@@ -123,6 +123,12 @@ async function startLife(t, part) {
   return child;
 }
 
+/** Whether a dispatcher has a file, and so its lock, and there are no more locks than those of so many others. */
+function seesNoOthers(dispatcher, directory, others = 0) {
+  const locks = fs.readdirSync(directory).filter((name) => name.endsWith('.lock'));
+  return dispatcher.stats().spool.segments > 0 && locks.length <= 1 + others;
+}
+
 /**
  * Take over what is left in a directory that so many others are using, and deliver all of it; returns the counts.
  */
@@ -133,13 +139,8 @@ async function deliverAll(options, others = 0) {
     dedupe: false,
     ...options,
   });
-  const locks = () =>
-    fs.readdirSync(options.spool.directory).filter((name) => name.endsWith('.lock')).length;
-  for (
-    let i = 0;
-    i < 4000 && (locks() > 1 + others || dispatcher.stats().decisions.pending > 0);
-    i++
-  ) {
+  const isAlone = () => seesNoOthers(dispatcher, options.spool.directory, others);
+  for (let i = 0; i < 4000 && !(isAlone() && dispatcher.stats().decisions.pending === 0); i++) {
     await dispatcher.flush();
     await wait(5);
   }
@@ -169,6 +170,35 @@ function notMountable() {
   }
 }
 
+/** A test with files that are mapped, if they can be, and one with files that are written to. */
+function inBothKinds(title, ...rest) {
+  const body = rest.pop();
+  it(title, ...rest, body);
+  it(`${title}, where no file is mapped`, ...rest, async (t) => {
+    process.env.OA_SPOOL_APPENDS = '1';
+    t.after(() => delete process.env.OA_SPOOL_APPENDS);
+    await body(t);
+  });
+}
+
+/** A directory in a file system of its own, of a type that is not mapped; or null, and the test is skipped. */
+function makeDisk(t, type) {
+  const directory = makeDirectory(t, true);
+  const image = path.join(path.dirname(directory), 'image');
+  fs.mkdirSync(directory, { mode: 0o700 });
+  try {
+    fs.closeSync(fs.openSync(image, 'w'));
+    fs.truncateSync(image, 128 * MIB);
+    execFileSync(`mkfs.${type}`, ['-q', image], { stdio: 'ignore' });
+    execFileSync('mount', ['-o', 'loop', image, directory], { stdio: 'ignore' });
+  } catch {
+    t.skip(`${type} cannot be mounted here`);
+    return null;
+  }
+  fs.chmodSync(directory, 0o700);
+  return directory;
+}
+
 const quick = (url, directory, more) => ({
   serverUrl: url,
   spool: { directory },
@@ -178,68 +208,76 @@ const quick = (url, directory, more) => ({
 });
 
 describe('a spool', () => {
-  it(`loses nothing in ${KILLS} kills, and each decision is counted once, in order`, async (t) => {
-    const random = seededRandom(SEED);
-    const tally = await startServer(t);
-    const directory = makeDirectory(t);
-    const options = quick(tally.url, directory, { maxQueueBytes: MIB });
-    const lives = [];
-    for (let life = 0; life < KILLS; life++) {
-      const isDown = random(3) === 0;
-      tally.fault = () => (isDown ? 'down' : [null, null, 'down', 'lost'][random(4)]);
-      const progress = path.join(path.dirname(directory), `progress-${life}`);
-      const child = await startLife(t, { options, life, progress });
-      await wait(random(250));
-      child.kill('SIGKILL');
-      await child.ended;
-      lives.push(readProgress(progress));
-    }
-    tally.fault = () => null;
-    await deliverAll(options);
-    assert.equal(tally.error, undefined);
-    lives.forEach(({ returned, unwritten }, life) => {
-      const count = tally.count(life);
-      assert.ok(count >= returned - unwritten, `life ${life}: ${count} of ${returned}`);
-    });
-    const sum = (name) => lives.reduce((total, life) => total + life[name], 0);
-    const total = sum('returned');
-    assert.ok(total > KILLS * 100);
-    assert.deepEqual(fs.readdirSync(directory), []);
-    t.diagnostic(
-      `${total} decisions, ${tally.repeats} repeats, ${sum('unwritten')} that no file had room for in time`,
-    );
-  });
+  inBothKinds(
+    `loses nothing in ${KILLS} kills, and each decision is counted once, in order`,
+    async (t) => {
+      const random = seededRandom(SEED);
+      const tally = await startServer(t);
+      const directory = makeDirectory(t);
+      const options = quick(tally.url, directory, { maxQueueBytes: MIB });
+      const lives = [];
+      for (let life = 0; life < KILLS; life++) {
+        const isDown = random(3) === 0;
+        tally.fault = () => (isDown ? 'down' : [null, null, 'down', 'lost'][random(4)]);
+        const progress = path.join(path.dirname(directory), `progress-${life}`);
+        const child = await startLife(t, { options, life, progress });
+        await wait(random(250));
+        child.kill('SIGKILL');
+        await child.ended;
+        lives.push(readProgress(progress));
+      }
+      tally.fault = () => null;
+      await deliverAll(options);
+      assert.equal(tally.error, undefined);
+      lives.forEach(({ returned, unwritten }, life) => {
+        const count = tally.count(life);
+        assert.ok(count >= returned - unwritten, `life ${life}: ${count} of ${returned}`);
+      });
+      const sum = (name) => lives.reduce((total, life) => total + life[name], 0);
+      const total = sum('returned');
+      assert.ok(total > KILLS * 100);
+      assert.deepEqual(fs.readdirSync(directory), []);
+      t.diagnostic(
+        `${total} decisions, ${tally.repeats} repeats, ${sum('unwritten')} that no file had room for in time`,
+      );
+    },
+  );
 
-  it('is shared: eight processes are killed, and the one that comes next delivers for all', async (t) => {
-    const tally = await startServer(t);
-    tally.inOrder = false; // each process has a time of its own
-    const directory = makeDirectory(t);
-    // Another server, since a request of a process that is killed may arrive later.
-    const down = await startServer(t);
-    down.fault = () => 'down';
-    const options = quick(tally.url, directory);
-    const lives = Array.from({ length: 8 }, (_, life) => life);
-    const children = await Promise.all(
-      lives.map((life) => startLife(t, { options: quick(down.url, directory), life, count: 500 })),
-    );
-    children.forEach((child) => child.kill('SIGKILL'));
-    await Promise.all(children.map((child) => child.ended));
-    const heirs = await Promise.all(
-      [8, 9].map((life) => startLife(t, { options, life, count: 100 })),
-    );
-    await deliverAll(options, heirs.length);
-    for (const heir of heirs) {
-      const report = await heir.ask({ do: 'close', timeoutMillis: 60_000 });
-      assert.equal(report.pending, 0);
-    }
-    assert.equal(tally.error, undefined);
-    assert.deepEqual(
-      [...lives, 8, 9].map((life) => tally.count(life)),
-      [...lives.map(() => 500), 100, 100],
-    );
-    assert.equal(tally.repeats, 0);
-    assert.deepEqual(fs.readdirSync(directory), []);
-  });
+  inBothKinds(
+    'is shared: eight processes are killed, and the one that comes next delivers for all',
+    async (t) => {
+      const tally = await startServer(t);
+      tally.inOrder = false; // each process has a time of its own
+      const directory = makeDirectory(t);
+      // Another server, since a request of a process that is killed may arrive later.
+      const down = await startServer(t);
+      down.fault = () => 'down';
+      const options = quick(tally.url, directory);
+      const lives = Array.from({ length: 8 }, (_, life) => life);
+      const children = await Promise.all(
+        lives.map((life) =>
+          startLife(t, { options: quick(down.url, directory), life, count: 500 }),
+        ),
+      );
+      children.forEach((child) => child.kill('SIGKILL'));
+      await Promise.all(children.map((child) => child.ended));
+      const heirs = await Promise.all(
+        [8, 9].map((life) => startLife(t, { options, life, count: 100 })),
+      );
+      await deliverAll(options, heirs.length);
+      for (const heir of heirs) {
+        const report = await heir.ask({ do: 'close', timeoutMillis: 60_000 });
+        assert.equal(report.pending, 0);
+      }
+      assert.equal(tally.error, undefined);
+      assert.deepEqual(
+        [...lives, 8, 9].map((life) => tally.count(life)),
+        [...lives.map(() => 500), 100, 100],
+      );
+      assert.equal(tally.repeats, 0);
+      assert.deepEqual(fs.readdirSync(directory), []);
+    },
+  );
 
   it('keeps what close() could not deliver, which the next process does', async (t) => {
     const tally = await startServer(t);
@@ -283,28 +321,31 @@ describe('a spool', () => {
     assert.equal(tally.count(0), 300);
   });
 
-  it('takes what does not fit into memory in an outage, and memory stays as it is', async (t) => {
-    const tally = await startServer(t);
-    const directory = makeDirectory(t);
-    const options = quick(tally.url, directory, { maxQueueBytes: MIB });
-    tally.fault = () => 'down';
-    const child = await startLife(t, { options, life: 0, count: 20_000 });
-    const before = await child.ask({ do: 'stats' });
-    for (let i = 0; i < 10; i++) {
-      await child.ask({ do: 'decide', many: 10_000 });
-    }
-    const { decisions, queue, spool, rss } = await child.ask({ do: 'stats' });
-    assert.equal(decisions.pending, 120_000);
-    assert.equal(decisions.dropped.total, 0);
-    assert.ok(spool.diskOnly > 90_000 && spool.unwritten === 0);
-    assert.ok(queue.highWaterBytes <= 1.5 * MIB);
-    t.diagnostic(`rss ${before.rss / MIB} -> ${rss / MIB} MiB, ${spool.bytes / MIB} MiB on disk`);
-    tally.fault = () => null;
-    const report = await child.ask({ do: 'flush', timeoutMillis: 60_000 });
-    assert.equal(report.delivered, 120_000);
-    assert.equal(tally.count(0), 120_000);
-    assert.equal(tally.error, undefined);
-  });
+  inBothKinds(
+    'takes what does not fit into memory in an outage, and memory stays as it is',
+    async (t) => {
+      const tally = await startServer(t);
+      const directory = makeDirectory(t);
+      const options = quick(tally.url, directory, { maxQueueBytes: MIB });
+      tally.fault = () => 'down';
+      const child = await startLife(t, { options, life: 0, count: 20_000 });
+      const before = await child.ask({ do: 'stats' });
+      for (let i = 0; i < 10; i++) {
+        await child.ask({ do: 'decide', many: 10_000 });
+      }
+      const { decisions, queue, spool, rss } = await child.ask({ do: 'stats' });
+      assert.equal(decisions.pending, 120_000);
+      assert.equal(decisions.dropped.total, 0);
+      assert.ok(spool.diskOnly > 90_000 && spool.unwritten === 0);
+      assert.ok(queue.highWaterBytes <= 1.5 * MIB);
+      t.diagnostic(`rss ${before.rss / MIB} -> ${rss / MIB} MiB, ${spool.bytes / MIB} MiB on disk`);
+      tally.fault = () => null;
+      const report = await child.ask({ do: 'flush', timeoutMillis: 60_000 });
+      assert.equal(report.delivered, 120_000);
+      assert.equal(tally.count(0), 120_000);
+      assert.equal(tally.error, undefined);
+    },
+  );
 
   it('is full at maxBytes: then memory takes the rest, and what that has no room for is dropped', async (t) => {
     const tally = await startServer(t);
@@ -322,21 +363,57 @@ describe('a spool', () => {
     assert.equal(tally.count(0), decisions.pending);
   });
 
-  it('goes on in memory on a disk that is full', { skip: notMountable() }, async (t) => {
+  inBothKinds('goes on in memory on a disk that is full', { skip: notMountable() }, async (t) => {
     const tally = await startServer(t);
     const directory = makeDirectory(t, true);
     fs.mkdirSync(directory);
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=6m,mode=700', 'tmpfs', directory]);
     tally.fault = () => 'down';
     const options = quick(tally.url, directory, { maxQueueBytes: MIB });
-    const child = await startLife(t, { options, life: 0, count: 60_000 });
+    const child = await startLife(t, { options, life: 0, count: 100_000 });
     const { decisions, spool } = await child.ask({ do: 'stats' });
-    assert.match(spool.error, /5 % of the disk/);
+    assert.match(spool.error, /5 % of the disk|No space left/);
     assert.equal(decisions.accepted, decisions.pending + decisions.dropped.queue_full);
     tally.fault = () => null;
     await child.ask({ do: 'flush', timeoutMillis: 60_000 });
     assert.equal(tally.count(0), decisions.pending);
     assert.equal(tally.error, undefined);
+  });
+
+  it('is kept on btrfs, where a mapping could end the process: full, killed, delivered', async (t) => {
+    const tally = await startServer(t);
+    const directory = makeDisk(t, 'btrfs');
+    if (directory === null) {
+      return;
+    }
+    tally.fault = () => 'down';
+    const options = quick(tally.url, directory, { maxQueueBytes: MIB });
+    const child = await startLife(t, { options, life: 0, count: 40_000 });
+    assert.doesNotMatch(fs.readFileSync(`/proc/${child.pid}/maps`, 'utf8'), /\.journal/);
+    const filler = fs.openSync(path.join(directory, 'filler'), 'w');
+    assert.throws(() => {
+      for (;;) {
+        fs.writeSync(filler, Buffer.alloc(MIB, 1));
+      }
+    }, /ENOSPC/);
+    fs.closeSync(filler);
+    await child.ask({ do: 'decide', many: 40_000 });
+    const { decisions, spool } = await child.ask({ do: 'stats' });
+    assert.match(spool.error, /5 % of the disk|No space left/);
+    assert.equal(decisions.accepted, decisions.pending + decisions.dropped.queue_full);
+    child.kill('SIGKILL');
+    await child.ended;
+    fs.rmSync(path.join(directory, 'filler'));
+    const free = () => fs.statfsSync(directory).bavail * fs.statfsSync(directory).bsize;
+    for (let i = 0; i < 2000 && free() < 32 * MIB; i++) {
+      execFileSync('sync', ['-f', directory]); // btrfs gives room back with its next transaction
+      await wait(5);
+    }
+    tally.fault = () => null;
+    await deliverAll(options);
+    assert.ok(tally.count(0) >= 40_000, `${tally.count(0)}`);
+    assert.equal(tally.error, undefined);
+    assert.deepEqual(fs.readdirSync(directory), []);
   });
 
   it("has flush() wait for the disk with syncIntervalMillis: 'always'", async (t) => {
@@ -371,8 +448,7 @@ describe('a spool', () => {
       ...options,
     });
     dispatcher.setOptOut(true, { purge: true });
-    const locks = () => fs.readdirSync(directory).filter((name) => name.endsWith('.lock'));
-    for (let i = 0; i < 2000 && locks().length > 1; i++) {
+    for (let i = 0; i < 2000 && !seesNoOthers(dispatcher, directory); i++) {
       await wait(5);
     }
     assert.equal(dispatcher.stats().decisions.dropped.opted_out, 500);

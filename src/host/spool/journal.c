@@ -70,7 +70,8 @@ static uint64_t now_ms(void) { return oa_clock_now().monotonic_ms; }
 static void note_failure(oa_journal *journal, const char *message) {
     if (!journal->has_failed) {
         pthread_mutex_lock(&journal->mutex);
-        snprintf(journal->failure, sizeof(journal->failure), "%s", message);
+        if (!journal->is_save_failing)
+            snprintf(journal->failure, sizeof(journal->failure), "%s", message);
         journal->is_failing = true;
         pthread_cond_signal(&journal->served);
         pthread_mutex_unlock(&journal->mutex);
@@ -502,7 +503,7 @@ uint64_t oa_journal_synced(oa_journal *journal) {
 /* Note what became of a save, that fails or failed before. */
 static void note_save(oa_journal *journal, int error) {
     pthread_mutex_lock(&journal->mutex);
-    if (error != 0 && !journal->is_save_failing)
+    if (error != 0 && !journal->is_save_failing && !journal->is_failing)
         snprintf(journal->failure, sizeof(journal->failure), "%s", strerror(error));
     journal->tells_works = journal->tells_works || (error == 0 && !journal->is_failing);
     journal->is_save_failing = error != 0;

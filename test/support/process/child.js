@@ -90,6 +90,10 @@ class Child {
     return answer;
   }
 
+  get pid() {
+    return this.#process.pid;
+  }
+
   kill(signal) {
     this.#process.kill(signal);
   }
@@ -102,7 +106,7 @@ class Child {
 
   /** Resolve when the process is stopped, by itself or from outside. */
   async stopped() {
-    const file = `/proc/${this.#process.pid}/stat`;
+    const file = `/proc/${this.pid}/stat`;
     while (fs.existsSync(file) && !/\) T /.test(fs.readFileSync(file, 'latin1'))) {
       await nextTurn();
     }
