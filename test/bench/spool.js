@@ -69,24 +69,29 @@ async function measureStart({ serverUrl, directory, rounds }) {
   return { start: median(millis) };
 }
 
-async function child({ what, ...options }) {
+async function child({ what, appends, ...options }) {
+  if (appends) {
+    process.env.OA_SPOOL_APPENDS = '1'; // as on a file system where nothing is mapped
+  }
   return what === 'start' ? measureStart(options) : measureDecisions(options);
 }
 
 async function run({ serverUrl, quick }) {
   const parents = FOLDERS.map((folder) => fs.mkdtempSync(path.join(folder, 'oa-bench-')));
+  const inFolders = parents.map((parent, i) => ({
+    title: `in ${FOLDERS[i]}`,
+    directory: path.join(parent, 'spool'),
+  }));
   const rows = [
     { title: 'without', directory: null },
-    ...parents.map((parent, i) => ({
-      title: `in ${FOLDERS[i]}`,
-      directory: path.join(parent, 'spool'),
-    })),
+    ...inFolders,
+    { ...inFolders[0], title: `${inFolders[0].title}, not mapped`, appends: true },
   ].map((row) => ({ ...row, runs: [] }));
   const size = quick ? { rounds: 9, count: 10_000 } : { rounds: 21, count: 20_000 };
   try {
     await repeat(quick ? 3 : 7, async () => {
-      for (const { directory, runs } of rows) {
-        const options = { serverUrl, directory, ...size };
+      for (const { directory, appends, runs } of rows) {
+        const options = { serverUrl, directory, appends, ...size };
         const decisions = await inChild(__filename, { what: 'decisions', ...options });
         const { start } = await inChild(__filename, { what: 'start', ...options });
         runs.push({ ...decisions, start });
@@ -97,6 +102,7 @@ async function run({ serverUrl, quick }) {
   }
   const of = ({ runs }, name) => median(runs.map((each) => each[name]));
   const [without, ...others] = rows;
+  const mapped = others.filter(({ appends }) => !appends);
   return {
     tables: [
       {
@@ -117,7 +123,7 @@ async function run({ serverUrl, quick }) {
         ]),
       },
     ],
-    bars: others.flatMap((row) => [
+    bars: mapped.flatMap((row) => [
       {
         what: `a spool ${row.title}: the listener, more`,
         unit: 'ns',
