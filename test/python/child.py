@@ -106,6 +106,41 @@ def fork_and_end(url: str) -> None:
         assert status == 0, status
 
 
+def fork_without_hooks(url: str) -> None:
+    """A fork() of C, as that of uWSGI: Python's hooks are not called in the child."""
+    import ctypes
+
+    made = dispatcher(url)
+    decide(made, "before")
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        decide(made, "child")
+        counts: Any = made.stats()["decisions"]
+        assert counts["seen"] == 10, counts
+        report = made.flush(5)
+        os._exit(0 if (report.delivered, report.pending) == (10, 0) else 1)
+    decide(made, "parent")
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+
+
+def fork_without_hooks_and_end(url: str) -> None:
+    """The same child, which decides nothing, or at once on many threads, and ends as an interpreter does."""
+    import ctypes
+
+    made = dispatcher(url)
+    decide(made, "before")
+    for is_busy in (False, True):
+        child = ctypes.PyDLL(None).fork()
+        if child == 0:
+            threads = [threading.Thread(target=decide, args=(made, f"child_{n}")) for n in range(8 if is_busy else 0)]
+            for thread in threads:
+                thread.start()
+            return
+        _, status = os.waitpid(child, 0)
+        assert status == 0, status
+
+
 def fork_while_sending(url: str) -> None:
     """Children are made all the time while two threads decide and the sender sends."""
     made = dispatcher(url, flush_queue_size=20, flush_interval_millis=1, dedupe=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import gzip
 import http.server
 import json
@@ -10,7 +11,7 @@ import os
 import pathlib
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -206,11 +207,13 @@ def test_a_decision_follows_the_cohort(server: CohortServer, make: Any) -> None:
     assert [rule for _, _, rule in decide("user_1")] != [rule for _, _, rule in decide("user_2")]
 
 
-def test_a_forked_child_knows_and_refreshes(server: CohortServer, make: Any) -> None:
+@pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork])
+def test_a_forked_child_knows_and_refreshes(server: CohortServer, make: Any, fork: Callable[[], int]) -> None:
+    """The fork() of C calls none of Python's hooks, as that of uWSGI."""
     server.cohorts = {"one": (1, ["user_1"])}
     audiences = make(cohorts={"power": "one"})
     audiences.ready(20)
-    child = os.fork()
+    child = fork()
     if child == 0:
         code = 1
         try:

@@ -51,6 +51,8 @@ def arrived(amplitude: Amplitude) -> Dict[str, int]:
         ("at_exit", 0, {"parent": 10}),
         ("fork", 0, {"before": 10, "child": 10, "parent": 10}),
         ("fork_and_end", 0, {"before": 10, "child": 10, "parent": 10}),
+        ("fork_without_hooks", 0, {"before": 10, "child": 10, "parent": 10}),
+        ("fork_without_hooks_and_end", 0, {"before": 10, "child": 80}),
         ("fork_after_others", 0, {"before": 30}),
         ("fork_with_callbacks", 0, {"child": 1, "parent": 1}),
         ("pool", 0, {"before": 10, "child": 60}),

@@ -80,6 +80,6 @@ def test_all_close_at_once(amplitude: Amplitude, make: Any) -> None:
         made = make()
         for number in range(THREADS):
             made.on_decision("flag", f"user_{number}", {}, flag())
-        first, *others = at_once(lambda _: made.close(20))
+        first, *others = at_once(lambda _, made=made: made.close(20))
         assert (first.delivered, first.pending) == (THREADS, 0)
         assert all(other is first for other in others), "one report"

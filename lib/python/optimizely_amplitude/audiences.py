@@ -169,6 +169,7 @@ class Audiences:
         return str(self._options["server_url"] or COHORT_ORIGINS[self._options["server_zone"]])
 
     def _start(self) -> None:
+        lifecycle.renew_if_forked()
         if self._thread is not None or self._is_closed:
             return
         with self._lock:

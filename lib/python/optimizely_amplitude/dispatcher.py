@@ -112,6 +112,7 @@ class Dispatcher:
     def _unusual(self, result: int, args: Tuple[Any, ...], client: Optional[weakref.ReferenceType[Any]] = None) -> None:
         """Take a decision that the core's decide() does not, or conclude one. Never raises."""
         try:
+            lifecycle.renew_if_forked()
             self._conclude(self._decide(args, client) if result == UNUSUAL else result, args)
         except Exception as error:
             self._counter.add("invalid")
@@ -184,6 +185,7 @@ class Dispatcher:
 
     def _take_own(self, take: Callable[[], bool]) -> None:
         try:
+            lifecycle.renew_if_forked()
             self._sender.start()
             if take():
                 self._sender.relieve()
@@ -246,6 +248,7 @@ class Dispatcher:
         for value in (opt_out, purge):
             if not isinstance(value, bool):
                 raise OptionError(f"set_opt_out() expects True or False, got {describe(value)}")
+        lifecycle.renew_if_forked()
         self._core.set_opt_out(opt_out, purge)
 
     def _read_timeout(self, timeout: Optional[float]) -> int:
@@ -262,6 +265,7 @@ class Dispatcher:
 
     def _begin_flush(self, millis: int, abort: bool) -> Optional[concurrent.futures.Future[FlushReport]]:
         """Begin a flush; None: there is nothing to wait for."""
+        lifecycle.renew_if_forked()
         if self._core.stats()["pending"] == 0:
             self._warn_of_unready()
             return None
@@ -269,6 +273,7 @@ class Dispatcher:
         return self._sender.begin_flush(millis, abort)
 
     def _begin_close(self, millis: int) -> concurrent.futures.Future[FlushReport]:
+        lifecycle.renew_if_forked()
         with self._closing_lock:
             if self._closing is None:
                 self._warn_of_unready()
@@ -350,6 +355,7 @@ class Dispatcher:
 
     def stats(self) -> Stats:
         """Return the counters, which add up at every moment; after close(), too."""
+        lifecycle.renew_if_forked()
         native = self._core.stats()
         tracked: Dict[str, Any] = native["tracked"]  # a part of the counts, which are those of decisions and events
         counts = {name: native[name] - tracked[name] for name in ("accepted", "delivered", "pending")}
