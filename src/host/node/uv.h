@@ -12,8 +12,8 @@
 #include <uv.h>
 
 #include "../curl.h"
-#include "oa.h"
 #include "../spool/spooling.h"
+#include "oa.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -33,7 +33,7 @@ typedef struct core_object {
     oa_spooling *spooling; /* NULL: there is no journal */
     oa_attempt *attempt;   /* that is out; the sender's */
     uint32_t variant_count;
-    uint32_t epoch; /* of variant ids; those of an earlier one are invalid */
+    uint32_t epoch;        /* of variant ids; those of an earlier one are invalid */
     _Atomic bool is_usual; /* decide() may end here; each decision reads it, without the mutex */
     PyObject *config;
     PyObject *unusual;

@@ -11,7 +11,8 @@ enum {
     SCAN_INTERVAL_MS = 60 * 1000,
     RETRY_INTERVAL_MS = 10 * 1000,
     MOST_LINES = 4,
-    MOST_WAIT_MS = 250, /* of a decision, for a file */
+    MOST_WAIT_MS = 250,        /* of a decision, for a file */
+    MOST_FIRST_WAIT_MS = 5000, /* of the first one, which would have to wait for it at the start */
 };
 
 /* The report of a flush that waits for a sync. */
@@ -107,7 +108,8 @@ void oa_spooling_turn(oa_spooling *spooling) {
 
 /* Without a file, what follows would be lost in a kill: that is worth a wait, once. */
 static void await_file(oa_spooling *spooling) {
-    spooling->is_unserved = !oa_journal_await(spooling->carrier.journal, MOST_WAIT_MS);
+    const uint64_t most_ms = spooling->has_begun ? MOST_WAIT_MS : MOST_FIRST_WAIT_MS;
+    spooling->is_unserved = !oa_journal_await(spooling->carrier.journal, most_ms);
     take_items(spooling);
     oa_carrier_follow(&spooling->carrier);
 }
