@@ -94,13 +94,15 @@ function engine(asked = null) {
   }
 }
 
-/** Return the exports of the addon, for what WebAssembly does not have. Throws a clear error with code ERR_OA_ADDON. */
-function addonFor(what) {
+/**
+ * Return the exports of the addon, for what WebAssembly does not have: `lacks` says that. Throws a clear error with code
+ * ERR_OA_ADDON.
+ */
+function addonFor(what, lacks = 'WebAssembly has no cohorts') {
   const refusal = (reason, options) =>
-    Object.assign(
-      new Error(`${what} needs the native addon: WebAssembly has no cohorts. ${reason}`, options),
-      { code: 'ERR_OA_ADDON' },
-    );
+    Object.assign(new Error(`${what} needs the native addon: ${lacks}. ${reason}`, options), {
+      code: 'ERR_OA_ADDON',
+    });
   if (fromEnvironment() === 'wasm') {
     throw refusal('OA_ENGINE=wasm of the environment keeps it out: unset it.');
   }

@@ -7,11 +7,15 @@ const { parseArgs } = require('node:util');
 
 const { shown } = require('./shown.js');
 
-/** The commands by name, loaded when needed: OPTIONS for parseArgs(), USAGE, and run(values, { fail, failUsage }). */
+/**
+ * The commands by name, loaded when needed: OPTIONS for parseArgs(), USAGE, run(values, { fail, failUsage }, argument), and
+ * ARGUMENT, what the argument is, of one that takes one.
+ */
 const COMMANDS = {
   agent: () => require('./agent/command.js'),
   collector: () => require('./collector/command.js'),
   doctor: () => require('./doctor/command.js'),
+  spool: () => require('./spool/command.js'),
 };
 
 const COMMON = {
@@ -26,13 +30,18 @@ const COMMANDS_USAGE = `Commands:
   agent              send the decisions of Optimizely Agents to Amplitude
   collector          run a local stand-in for Amplitude, and a page that shows what arrives
   doctor             find out why events do not arrive
+  spool <directory>  show what is in a spool, or deliver it
 `;
 const COMMON_USAGE = `Options:
   --help             show this text
   --version          show the version
 `;
 
-const usageLine = (name = '<command>') => `Usage: optimizely-amplitude ${name} [options]\n`;
+function usageLine(name) {
+  const argument = name === undefined ? undefined : COMMANDS[name]().ARGUMENT;
+  const words = [name ?? '<command>', ...(argument === undefined ? [] : [`<${argument}>`])];
+  return `Usage: optimizely-amplitude ${words.join(' ')} [options]\n`;
+}
 
 /** The help: of one command, or of all. */
 function usage(name) {
@@ -75,10 +84,9 @@ async function main(args) {
     failUsage(shown(error.message.split('. To specify a positional')[0]), name);
     return;
   }
-  const {
-    values,
-    positionals: [first, second],
-  } = parsed;
+  const { values, positionals } = parsed;
+  const [first, ...rest] = positionals;
+  const wanted = command?.ARGUMENT === undefined ? 0 : 1;
   if (values.help) {
     process.stdout.write(usage(name));
   } else if (values.version) {
@@ -87,10 +95,13 @@ async function main(args) {
     failUsage('a command is missing');
   } else if (command === null) {
     failUsage(`unknown command '${named(first)}'`);
-  } else if (second !== undefined) {
-    failUsage(`unexpected argument '${named(second)}'`, name);
+  } else if (rest.length > wanted) {
+    failUsage(`unexpected argument '${named(rest[wanted])}'`, name);
+  } else if (rest.length < wanted) {
+    failUsage(`the ${command.ARGUMENT} is missing`, name);
   } else {
-    await command.run(values, { fail, failUsage: (message) => failUsage(message, name) });
+    const failures = { fail, failUsage: (message) => failUsage(message, name) };
+    await command.run(values, failures, ...rest);
   }
 }
 

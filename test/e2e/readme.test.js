@@ -755,7 +755,7 @@ describe('the documentation names', () => {
   });
 
   it('every option of the commands', () => {
-    const pages = { agent: 'agent', collector: 'collector', doctor: 'collector' };
+    const pages = { agent: 'agent', collector: 'collector', doctor: 'collector', spool: 'spool' };
     for (const [command, page] of Object.entries(pages)) {
       const { OPTIONS } = require(`../../lib/cli/${command}/command.js`);
       Object.keys(OPTIONS).forEach((name) => namesInRow(`docs/${page}.md`, `--${name}`));

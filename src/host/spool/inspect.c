@@ -19,12 +19,13 @@ int oa_inspect_lock(int fd, bool *is_held) {
 /*
  * Copy the file: a mapping would end this process if somebody shortened it. From the end to the
  * beginning, so that of two entries the earlier one is not older: a process that is writing
- * meanwhile leaves no gap. What is not there any more is zero.
+ * meanwhile leaves no gap. What is not there any more is zero, and so is a block that cannot be
+ * read, which costs what is in it.
  */
 static int copy(int fd, char *bytes, size_t size) {
     for (size_t end = size; end > 0;) {
         const size_t at = (end - 1) / OA_SEGMENT_PAGE_BYTES * OA_SEGMENT_PAGE_BYTES;
-        if (pread(fd, bytes + at, end - at, (off_t)at) >= 0)
+        if (pread(fd, bytes + at, end - at, (off_t)at) >= 0 || (errno == EIO && at > 0))
             end = at;
         else if (errno != EINTR)
             return errno;

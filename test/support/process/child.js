@@ -48,6 +48,10 @@ class Child {
     });
   }
 
+  get pid() {
+    return this.#process.pid;
+  }
+
   /** All that was printed. */
   get output() {
     return this.stdout + this.stderr;
