@@ -18,6 +18,7 @@ typedef struct oa_spooling oa_spooling;
 static inline void oa_forks_hold(void) {}
 static inline void oa_forks_release(void) {}
 static inline void oa_forks_leave(void) {}
+static inline void oa_spooling_begin(oa_spooling *spooling) { (void)spooling; }
 static inline void oa_spooling_count(oa_spooling *spooling) { (void)spooling; }
 static inline void oa_spooling_turn(oa_spooling *spooling) { (void)spooling; }
 static inline void oa_spooling_end(oa_spooling *spooling) { (void)spooling; }
