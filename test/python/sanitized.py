@@ -35,6 +35,7 @@ TESTS = [
     "test_store.py",
     "test_audiences.py",
     "test_processes.py",
+    "test_spool.py",
 ]
 
 

@@ -111,6 +111,38 @@ def fork_of_a_fork(url: str, directory: str) -> None:
     os._exit(0)
 
 
+def fork_while_sending(url: str, directory: str) -> None:
+    """The attempt that is out at a fork is the parent's; in the child it ends with the core that it came from."""
+    made = dispatcher(url, directory, request_timeout_millis=60_000)
+    decide("parent", 10)
+    made.flush(0.3)
+    child = os.fork()
+    if child == 0:
+        made.set_opt_out(True, purge=True)
+        made.set_opt_out(False)
+        decide("child", 10)
+        made.close(0.1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fork_beside_python(url: str, directory: str) -> None:
+    """A child of which Python knows nothing has no sender; the files are its parent's all the same."""
+    import ctypes
+
+    dispatcher(url, directory)
+    decide("parent", 10)
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        decide("child", 10)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status == 0, status
+    decide("after", 10)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def fork_without(url: str, directory: str) -> None:
     """A child gets no journal, since the directory has changed meanwhile."""
     made = dispatcher(url, directory)

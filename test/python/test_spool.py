@@ -24,6 +24,13 @@ YEAR_MILLIS = 365 * 24 * 60 * 60 * 1000
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="files of a spool need Linux")
 
 
+@pytest.fixture(params=["mapped", "copied"])
+def storage(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both kinds of files: see src/host/spool/storage.h."""
+    if request.param == "copied":
+        monkeypatch.setenv("OA_SPOOL_APPENDS", "1")
+
+
 @pytest.fixture
 def directory(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "spool"
@@ -94,6 +101,7 @@ def direct_ids(amplitude: Amplitude, count: int) -> Dict[str, str]:
 # ---- ends of a process ------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("storage")
 def test_kill_9_loses_nothing(amplitude: Amplitude, directory: pathlib.Path) -> None:
     amplitude.answer = down
     code, output = run("kill", amplitude, directory)
@@ -126,6 +134,7 @@ def test_close_keeps_what_it_could_not_deliver(amplitude: Amplitude, directory: 
 # ---- forks ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("storage")
 def test_each_forked_child_has_a_journal_of_its_own(amplitude: Amplitude, directory: pathlib.Path) -> None:
     amplitude.answer = down
     master = subprocess.Popen(
@@ -153,6 +162,24 @@ def test_a_child_that_lives_on_keeps_no_lock(amplitude: Amplitude, directory: pa
         os.kill(child, 0)  # it is there
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("storage")
+def test_a_fork_while_a_request_gets_no_answer(amplitude: Amplitude, directory: pathlib.Path) -> None:
+    amplitude.answer = lambda body: None
+    code, output = run("fork_while_sending", amplitude, directory)
+    assert code == -signal.SIGKILL, output
+    deliver(amplitude, directory, 20)
+    assert Counter(users(amplitude)) == Counter(names("parent", 10) + names("child", 10))
+
+
+@pytest.mark.usefixtures("storage")
+def test_a_fork_that_python_does_not_see(amplitude: Amplitude, directory: pathlib.Path) -> None:
+    amplitude.answer = down
+    code, output = run("fork_beside_python", amplitude, directory)
+    assert code == -signal.SIGKILL, output
+    deliver(amplitude, directory, 20)
+    assert users(amplitude) == names("parent", 10) + names("after", 10)
 
 
 def test_children_of_children(amplitude: Amplitude, directory: pathlib.Path) -> None:
