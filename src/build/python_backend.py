@@ -32,6 +32,7 @@ SOURCES = [
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src" / "core").rglob("*.c")),
     "src/host/clock.c",
     "src/host/pages.c",
+    "src/host/snapshot.c",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src" / "host" / "python").glob("*.c")),
     *(
         sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src" / "host" / "spool").glob("*.c"))

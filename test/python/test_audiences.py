@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -18,6 +19,7 @@ import pytest
 
 from conftest import API_KEY, ROOT, make_client
 from optimizely_amplitude import Audiences, OptionError
+from optimizely_amplitude.audiences import NODE_ONLY, TABLE
 
 SECRET_KEY = "fedcba9876543210fedcba9876543210"
 
@@ -226,10 +228,89 @@ def test_a_forked_child_knows_and_refreshes(server: CohortServer, make: Any, for
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_a_snapshot_starts_without_a_network(server: CohortServer, make: Any, tmp_path: pathlib.Path) -> None:
+    snapshot = {"directory": tmp_path / "a" / "b"}
+    server.cohorts = {"one": (1_700_000_000_000, ["user_1"]), "two": (1_700_000_000_001, ["user_2"])}
+    before = time.time()
+    make(cohorts={"power": "one", "new": "two"}, snapshot=snapshot).ready(20)
+    until(lambda: len(list((tmp_path / "a" / "b").glob("cohorts-python-*.snapshot"))) == 1)
+    server.status = 503
+    audiences = make(cohorts={"third": "three", "renamed": "two", "power": "one"}, snapshot=snapshot)
+    assert audiences.attributes("user_2") == {"renamed": True, "power": False}, "at once, and in another order"
+    third, second, first = audiences.status()
+    assert not third.is_known and first.is_known and second.is_known
+    assert first.members == 1 and before - 1 < (first.loaded_at or 0) < time.time()
+    asked = len(server.asked)
+    server.status = None
+    server.cohorts["three"] = (1, ["user_3"])
+    until(lambda: audiences.attributes("user_3") == {"third": True, "renamed": False, "power": False})
+    until(lambda: len([1 for cohort, _ in server.asked[asked:] if cohort == "one"]) > 0)
+    later = [query for cohort, query in server.asked[asked:] if cohort == "one"]
+    assert later[0]["lastModified"] == ["1700000000000"], "it asks whether they are the latest"
+
+
+@pytest.mark.parametrize(("change", "message"), [("damage", "it is damaged"), ("key", "another key")])
+def test_a_snapshot_that_is_no_good(
+    server: CohortServer, make: Any, tmp_path: pathlib.Path, caplog: Any, change: str, message: str
+) -> None:
+    server.cohorts = {"one": (1, ["user_1"])}
+    make(cohorts={"power": "one"}, snapshot={"directory": tmp_path}).ready(20)
+    until(lambda: list(tmp_path.glob("*.snapshot")))
+    (file,) = tmp_path.glob("*.snapshot")
+    if change == "damage":
+        file.write_bytes(file.read_bytes()[:-8] + b"12345678")
+    secret = {"secret_key": "x" * 32} if change == "key" else {}
+    server.status = 503
+    audiences = make(cohorts={"power": "one"}, snapshot={"directory": tmp_path}, **secret)
+    assert audiences.attributes("user_1") == {}
+    assert message in caplog.text
+
+
+def test_a_snapshot_of_a_file(make: Any, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "power.txt"
+    path.write_text("user_1\n")
+    options = {"cohorts": {"power": str(path)}, "source": "file", "snapshot": {"directory": tmp_path / "kept"}}
+    make(**options).ready(20)
+    until(lambda: list((tmp_path / "kept").glob("*.snapshot")))
+    path.unlink()
+    audiences = make(**options)
+    assert audiences.attributes("user_1") == {"power": True}
+    path.write_text("user_2\n")
+    until(lambda: audiences.attributes("user_2") == {"power": True})
+
+
+def test_a_snapshot_that_cannot_be_written(
+    server: CohortServer, make: Any, tmp_path: pathlib.Path, caplog: Any
+) -> None:
+    (tmp_path / "file").write_text("")
+    server.cohorts = {"one": (1, ["user_1"])}
+    audiences = make(cohorts={"power": "one"}, snapshot={"directory": tmp_path / "file" / "below"})
+    assert audiences.ready(20)[0].is_known
+    until(lambda: "no snapshot can be kept in" in caplog.text)
+
+
+def test_options_of_node_are_here_or_refused() -> None:
+    source = (ROOT / "lib" / "audiences" / "options.js").read_text()
+    table = re.search(r"^const TABLE = \{\n(.*?)^\};", source, re.M | re.S)
+    assert table is not None
+    names = {re.sub("([A-Z])", r"_\1", name).lower() for name in re.findall(r"^  (\w+): \{", table[1], re.M)}
+    own = {"proxy", "no_proxy", "ca_file", "logger"}
+    assert set(TABLE) - own == names - set(NODE_ONLY)
+    page = (ROOT / "docs" / "python.md").read_text()
+    listed = re.search(r"^Not in Python: `source=.*$", page, re.M)
+    assert listed is not None
+    refused = {re.sub("([A-Z])", r"_\1", name).lower() for name in re.findall(r"`(\w+)`", listed[0])}
+    assert refused == set(NODE_ONLY)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({}, "option 'cohorts'"),
+        ({"cohorts": {"a": "x"}, "store": 5}, "'store' is one of the Node.js package only"),
+        ({"cohorts": {"a": "x"}, "source": "behavioral"}, "'behavioral', which is one of the Node.js package only"),
+        ({"cohorts": {"a": "x"}, "snapshot": "/tmp"}, 'a dict, {"directory"'),
+        ({"cohorts": {"a": "x"}, "snapshot": {}}, "'snapshot.directory': expected the path"),
         ({"cohorts": {}}, "a dict"),
         ({"cohorts": {"a": 5}}, "for 'a'"),
         ({"cohorts": {"$opt_a": "x"}}, "opt_"),

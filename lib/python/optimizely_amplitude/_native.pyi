@@ -1,4 +1,4 @@
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 STATUS_NAMES: Tuple[str, ...]
 STATUS_MESSAGES: Tuple[str, ...]
@@ -60,3 +60,5 @@ class Cohorts:
     def load(
         self, cohort: int, format: str, chunks: Iterator[bytes], max_members: int, fetched_ms: int
     ) -> Dict[str, int]: ...
+    def restore(self, path: bytes) -> Union[str, List[Optional[Tuple[int, int, int]]]]: ...
+    def save(self, path: bytes) -> Optional[str]: ...

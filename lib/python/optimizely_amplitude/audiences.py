@@ -12,12 +12,13 @@ asks again.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import random
 import re
 import threading
 import time
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import lifecycle
 from ._native import VERSION, Cohorts
@@ -27,7 +28,8 @@ from .endpoints import COHORT_ORIGINS, COHORT_PATH
 from .errors import OptionError
 from .log import Log
 from .options import TABLE as DISPATCHER_TABLE
-from .options import check_key, describe_key
+from .options import check_directory, check_key, describe_key, refuse_node_only
+from .snapshot import Snapshot
 from .text import is_text, reason_of
 
 MINUTE_MILLIS = 60 * 1000
@@ -36,6 +38,8 @@ MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_LENGTH = 64
 MAX_MEMBERS = 50_000_000
 """The largest cohort that Amplitude offers for local evaluation."""
+MAX_NAME_BYTES = 64
+"""Of a cohort in a table."""
 CHUNK_BYTES = 65536
 FIRST_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 300.0
@@ -70,6 +74,12 @@ def _cohorts(value: Any) -> Dict[str, str]:
     return dict(value)
 
 
+def _source(value: Any) -> str:
+    if value == "behavioral":
+        raise Unexpected("'amplitude' or 'file'", "'behavioral', which is one of the Node.js package only")
+    return one_of("amplitude", "file")(value)
+
+
 def _server_url(value: Any) -> str:
     match = re.fullmatch(r"(https?://[^/?#@\s]+(?:/[^?#\s]*?)?)/*", value) if isinstance(value, str) else None
     if match is None:
@@ -80,15 +90,35 @@ def _server_url(value: Any) -> str:
     return match[1]
 
 
+SNAPSHOT_TABLE = {"directory": Option(check_directory, is_required=True)}
+
+
+def _snapshot(value: Any) -> Dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise Unexpected('a dict, {"directory": ...}')
+    return resolve_table(SNAPSHOT_TABLE, value, "snapshot.")
+
+
+NODE_ONLY = {
+    "stale_after_millis": "status() tells when members were confirmed",
+    "hold_shrink": "a cohort that shrinks is used",
+    "store": "each process reads the cohorts",
+    "on_change": "status() tells how the cohorts are",
+    "logger_provider": "use logger",
+    "log_level": "the logger has a level of its own",
+}
+"""Options of createAudiences() in the package for Node.js that are none here, and why."""
+
 TABLE = {
     "cohorts": Option(_cohorts, is_required=True),
-    "source": Option(one_of("amplitude", "file"), "amplitude"),
+    "source": Option(_source, "amplitude"),
     "api_key": Option(check_key, describe=describe_key),
     "secret_key": Option(check_key, describe=describe_key),
     "server_zone": Option(one_of(*COHORT_ORIGINS), "US"),
     "server_url": Option(_server_url),
     "poll_interval_millis": Option(millis(1), MINUTE_MILLIS),
     "max_stale_millis": Option(millis(1)),
+    "snapshot": Option(_snapshot),
     "max_members": Option(integer(1, 2**31 - 1, "members"), MAX_MEMBERS),
     **{name: DISPATCHER_TABLE[name] for name in ("proxy", "no_proxy", "ca_file", "logger")},
 }
@@ -126,11 +156,19 @@ class _Cohort:
         self.failures = 0
         self.last_error: Optional[str] = None
 
+    def restore(self, restored: Optional[Tuple[int, int, int]], source: str) -> None:
+        """Take what a snapshot has; a file is read again in any case."""
+        if restored is not None:
+            self.members, last_modified, fetched_millis = restored
+            self.version = last_modified if source == "amplitude" else "restored"
+            self.confirmed_at = fetched_millis / 1000
+
 
 class Audiences:
     """Which users are in which cohorts, as attributes. The methods may be called from any thread."""
 
     def __init__(self, **options: Any) -> None:
+        refuse_node_only(NODE_ONLY, options)
         self._options = resolved = resolve_table(TABLE, options)
         if resolved["source"] == "amplitude" and (resolved["api_key"] is None or resolved["secret_key"] is None):
             raise OptionError("options 'api_key' and 'secret_key': cohorts of Amplitude need both keys of the project")
@@ -147,9 +185,13 @@ class Audiences:
         self._log = Log(resolved["logger"], secrets)
         self._list = [_Cohort(slot, *each) for slot, each in enumerate(names)]
         self._slots = {cohort.attribute: cohort.slot for cohort in self._list}
-        # Names of the table are of Amplitude's length, which paths are not.
-        secret = resolved["secret_key"] or resolved["api_key"] or "file"
-        self._native = Cohorts(secret, [str(cohort.slot) for cohort in self._list])
+        secret = resolved["secret_key"] or resolved["api_key"] or ""
+        self._native = Cohorts(secret, [_table_name(cohort.name) for cohort in self._list])
+        self._snapshot = None
+        if resolved["snapshot"] is not None:
+            self._snapshot = Snapshot(self._native, resolved, self._base(), self._log)
+            for cohort, restored in zip(self._list, self._snapshot.restore()):
+                cohort.restore(restored, resolved["source"])
         self._is_closed = False
         self.renew()
         lifecycle.add(self)
@@ -266,10 +308,13 @@ class Audiences:
         interval = self._options["poll_interval_millis"] / 1000
         delay = interval
         try:
+            version = cohort.version
             self._load(cohort)
             cohort.confirmed_at = time.time()
             cohort.failures = 0
             cohort.last_error = None
+            if self._snapshot is not None and cohort.version != version:
+                self._snapshot.save()
         except Exception as error:
             cohort.failures += 1
             cohort.last_error = self._explain(error)
@@ -335,6 +380,11 @@ class Audiences:
             )
         cohort.members = read["members"]
         cohort.version = version
+
+
+def _table_name(name: str) -> str:
+    """The name of a cohort in a table, where paths are too long."""
+    return name if len(name.encode()) <= MAX_NAME_BYTES else hashlib.sha256(name.encode()).hexdigest()[:MAX_NAME_BYTES]
 
 
 def _format_of(name: str) -> Optional[str]:

@@ -271,7 +271,7 @@ MAX_PATH_LENGTH = 1000
 """Linux takes 4095 bytes, of up to three for a character."""
 
 
-def _directory(value: Any) -> str:
+def check_directory(value: Any) -> str:
     expected = "the path of a directory"
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "\0" in str(value):
         raise Unexpected(expected)
@@ -290,7 +290,7 @@ def _sync_interval(value: Any) -> Any:
 
 
 SPOOL_TABLE = {
-    "directory": Option(_directory, is_required=True),
+    "directory": Option(check_directory, is_required=True),
     "max_bytes": Option(integer(4 * MIB, 2**53 - 1, "bytes"), 1024 * MIB),
     "sync_interval_millis": Option(_sync_interval, SYNC_MILLIS),
 }
@@ -362,9 +362,9 @@ NODE_ONLY = {
 """Options of the package for Node.js that are none here, and why."""
 
 
-def _refuse_node_only(given: Mapping[str, Any]) -> None:
+def refuse_node_only(node_only: Mapping[str, str], given: Mapping[str, Any]) -> None:
     for name in given:
-        advice = NODE_ONLY.get(re.sub("([A-Z])", r"_\1", str(name)).lower())
+        advice = node_only.get(re.sub("([A-Z])", r"_\1", str(name)).lower())
         if advice is not None:
             raise OptionError(f"option '{name}' is one of the Node.js package only: {advice}")
 
@@ -399,7 +399,7 @@ def resolve_options(given: Mapping[str, Any]) -> Dict[str, Any]:
 
     Raises an OptionError that names the option and says what is expected.
     """
-    _refuse_node_only(given)
+    refuse_node_only(NODE_ONLY, given)
     resolved = resolve_table(TABLE, given)
     resolved["format"] = _resolve_format(resolved, given)
     if not resolved["format"].sends_event:

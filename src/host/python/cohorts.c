@@ -4,9 +4,11 @@
  * One thread loads; any thread looks up. A table is immutable: a load makes the next one beside it,
  * without the GIL, and only the exchange of the two is under the mutex.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "../snapshot.h"
 #include "cohort.h"
 #include "native.h"
 
@@ -156,6 +158,82 @@ out:
     return result;
 }
 
+/* ---- Snapshots ---- */
+
+/* Make a table of our cohorts, in our order, of a file. It is read here, and not kept open. */
+static oa_status open_table(const cohorts_object *self, oa_str path, oa_cohort_table **out) {
+    const oa_cohort_plan plan = {
+        .key = &self->key, .names = self->names, .name_count = self->count};
+    oa_snapshot mapped = {0};
+    oa_cohort_table *table = NULL;
+    oa_status status = oa_snapshot_open(path, &self->key, &mapped, &table);
+    if (status == OA_OK)
+        status = oa_cohort_merge(&plan, table, NULL, out);
+    oa_cohort_table_free(table);
+    oa_snapshot_close(&mapped);
+    return status;
+}
+
+/* What the table has of each cohort: (members, last modified, fetched), or None. */
+static PyObject *loaded_list(const cohorts_object *self) {
+    PyObject *list = PyList_New((Py_ssize_t)self->count);
+    for (size_t i = 0; list != NULL && i < self->count; i++) {
+        const oa_cohort_info *info = oa_cohort_table_info(self->table, i);
+        PyObject *item = Py_None;
+        if (info->is_loaded)
+            item = Py_BuildValue("(KLL)", (unsigned long long)info->members,
+                                 (long long)info->modified_ms, (long long)info->fetched_ms);
+        else
+            Py_INCREF(item);
+        if (item == NULL || PyList_SetItem(list, (Py_ssize_t)i, item) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+PyDoc_STRVAR(restore_doc, "restore(path)\n--\n\n"
+                          "Use a snapshot, before anything is loaded. Return what it has of each "
+                          "cohort, or the name of the status when it cannot be used.");
+
+static PyObject *cohorts_restore(cohorts_object *self, PyObject *path) {
+    char *data = NULL;
+    Py_ssize_t len = 0;
+    oa_cohort_table *table = NULL;
+    oa_status status;
+    if (PyBytes_AsStringAndSize(path, &data, &len) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    status = open_table(self, (oa_str){data, (size_t)len}, &table);
+    Py_END_ALLOW_THREADS;
+    if (status != OA_OK)
+        return PyUnicode_FromString(oa_status_name(status));
+    self->loaded = oa_cohort_table_loaded(table);
+    swap_table(self, table);
+    return loaded_list(self);
+}
+
+PyDoc_STRVAR(save_doc, "save(path)\n--\n\n"
+                       "Write the table to a file, at once. Return why that fails, or None. On the "
+                       "thread that loads.");
+
+static PyObject *cohorts_save(cohorts_object *self, PyObject *path) {
+    static const atomic_bool never = false;
+    char *data = NULL;
+    Py_ssize_t len = 0;
+    oa_status status;
+    int error;
+    if (PyBytes_AsStringAndSize(path, &data, &len) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    status =
+        oa_snapshot_write((oa_str){data, (size_t)len}, oa_cohort_table_image(self->table), &never);
+    error = errno;
+    Py_END_ALLOW_THREADS;
+    if (status == OA_OK)
+        Py_RETURN_NONE;
+    return PyUnicode_FromString(strerror(error));
+}
+
 /* ---- The type ---- */
 
 static int cohorts_init(cohorts_object *self, PyObject *args, PyObject *unused) {
@@ -203,6 +281,8 @@ static void cohorts_dealloc(cohorts_object *self) {
 static PyMethodDef methods[] = {
     OA_METHOD("find", cohorts_find, METH_O, find_doc),
     OA_METHOD("load", cohorts_load, METH_VARARGS, load_doc),
+    OA_METHOD("restore", cohorts_restore, METH_O, restore_doc),
+    OA_METHOD("save", cohorts_save, METH_O, save_doc),
     {NULL, NULL, 0, NULL},
 };
 
