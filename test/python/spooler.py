@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from conftest import API_KEY, make_client
+from conftest import API_KEY, flag, make_client
 from optimizely_amplitude import Dispatcher
 
 CLIENT = make_client()
@@ -131,11 +131,13 @@ def fork_beside_python(url: str, directory: str) -> None:
     """A child of which Python knows nothing has no sender; the files are its parent's all the same."""
     import ctypes
 
-    dispatcher(url, directory)
+    made = dispatcher(url, directory)
     decide("parent", 10)
+    sys.setswitchinterval(1000)  # the child waits for no thread that is not there
     child = ctypes.PyDLL(None).fork()
     if child == 0:
-        decide("child", 10)
+        for i in range(10):
+            made.on_decision("flag", f"child_{i}", {}, flag())
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     assert status == 0, status
