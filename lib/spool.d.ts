@@ -3,7 +3,7 @@
 export interface SpoolOptions {
   /**
    * The directory, for this application's user alone. It is made if its parent is there; several processes may share it.
-   * On ext4, XFS, tmpfs or overlayfs.
+   * On a file system of this machine: not NFS, SMB or FUSE.
    */
   directory: string;
 

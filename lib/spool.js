@@ -62,8 +62,8 @@ function resolveSpool(value) {
 function prepareSpool({ directory: wanted }, engine) {
   if (engine !== 'native') {
     throw optionError(
-      "option 'spool': files are mapped into memory, which WebAssembly cannot do; it needs the native addon " +
-        "(engine: 'native' says why there is none)",
+      "option 'spool': it needs the native addon, since WebAssembly has no thread that looks after files; " +
+        "leave it out, or set engine: 'native', which says why there is none",
     );
   }
   try {

@@ -13,8 +13,8 @@ const { WasmDispatcher } = require('../wasm/dispatcher.js');
 const { Delivery } = require('./delivery.js');
 const { FetchTransport } = require('./fetch.js');
 
-/** Options that a fetch of the edge leaves no choice about, and those that need Node.js. */
-const ABSENT = ['proxy', 'noProxy', 'caFile', 'engine', 'spool'];
+/** Options that a fetch of the edge leaves no choice about. */
+const ABSENT = ['proxy', 'noProxy', 'caFile', 'engine'];
 
 /** An isolate has 128 MB, for everything; a request stays for a short time after its response. */
 const DEFAULTS = {
@@ -157,6 +157,9 @@ function createEdge(module, defaultWaitUntil) {
     const absent = ABSENT.find((name) => others[name] !== undefined);
     if (absent !== undefined) {
       throw optionError(`option '${absent}': edge runtimes have their own way; leave it out`);
+    }
+    if (others.spool !== undefined) {
+      throw optionError("option 'spool': there are no files on edge runtimes; leave it out");
     }
     if (others.dedupe?.store !== undefined) {
       throw optionError("option 'dedupe.store': not available on edge runtimes; leave it out");

@@ -278,6 +278,10 @@ describe('the entries', { skip: wasmNotTestable() }, () => {
       return assert.fail('it is accepted');
     };
     assert.match(refusal({ proxy: 'http://proxy.example' }), /^option 'proxy': .*leave it out/);
+    assert.match(
+      refusal({ spool: { directory: '/tmp/oa' } }),
+      /^option 'spool': there are no files/,
+    );
     assert.match(refusal({ caFile: '/a' }), /^option 'caFile': /);
     assert.match(refusal({ engine: 'wasm' }), /^option 'engine': /);
     assert.match(refusal({ dedupe: { store: () => {} } }), /^option 'dedupe\.store': /);

@@ -2,9 +2,9 @@
  * spooling.h: the journal of a dispatcher, for a host: it carries segments between the core and the
  * thread that looks after files.
  *
- * Thread: that of the core. No function waits for a disk, except for the end; and, when the thread is
- * behind, for five seconds oa_spooling_begin() and for a quarter of one oa_spooling_count(). To take
- * a turn, to end, to abort and to close are nothing for NULL, which is no journal.
+ * Thread: that of the core. No function waits for a disk, except for the end; and, when the thread
+ * is behind, for five seconds oa_spooling_begin() and for a quarter of one oa_spooling_count(). To
+ * take a turn, to end, to abort and to close are nothing for NULL, which is no journal.
  */
 #ifndef OA_HOST_SPOOL_SPOOLING_H
 #define OA_HOST_SPOOL_SPOOLING_H
