@@ -142,7 +142,8 @@ static bool lock_named(int fd) {
     return lock(fd) && oa_stat(fd, &stat) == 0 && stat.st_nlink > 0;
 }
 
-/* Open a file and lock it. Returns -1 if that fails: with errno, or with EAGAIN if it is not ours. */
+/* Open a file and lock it. Returns -1 if that fails: with errno, or with EAGAIN if it is not
+ * ours. */
 static int open_locked(int directory, const char *name, int flags) {
     oa_forks_hold();
     int fd = openat(directory, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);

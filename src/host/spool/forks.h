@@ -3,7 +3,9 @@
  * parent there, and mappings, which the kernel leaves out (MADV_DONTFORK).
  *
  * All of a process are listed here, for a host whose process forks without exec. No fork comes
- * between oa_forks_hold() and oa_forks_release(): what is opened within them is listed.  [any thread]
+ * between oa_forks_hold() and oa_forks_release(): what is opened within them is listed.
+ *
+ * Thread: any.
  */
 #ifndef OA_HOST_SPOOL_FORKS_H
 #define OA_HOST_SPOOL_FORKS_H
