@@ -245,6 +245,34 @@ def process(url: str) -> None:
         assert child.exitcode == 0
 
 
+def _work_alone(name: str, url: str) -> None:
+    """In a child that has nothing of its parent's."""
+    if not _made:
+        _made.append(dispatcher(url))
+    decide(_made[0], f"child_{name}", 5)
+
+
+def spawned(url: str) -> None:
+    """Children that load everything anew, of both kinds."""
+    for method in ("spawn", "forkserver"):
+        context = multiprocessing.get_context(method)
+        children = [context.Process(target=_work_alone, args=(f"{method}_{n}", url)) for n in range(2)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+            assert child.exitcode == 0
+
+
+def executor(url: str) -> None:
+    from concurrent.futures import ProcessPoolExecutor
+
+    _made.append(dispatcher(url))
+    decide(_made[0], "before")
+    with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as workers:
+        assert len(list(workers.map(_work, range(12)))) == 12
+
+
 def billiard_process(url: str) -> None:
     """The fork of multiprocessing that Celery's prefork pool is made of."""
     import billiard

@@ -26,6 +26,10 @@ COLLECT_SECONDS = 1.0
 """How long a flush waits for a thread that is telling on_drop."""
 PAUSE_SECONDS = 1.0
 """After an error of our own, so that it does not repeat as fast as it can."""
+UWSGI_WITHOUT_THREADS = (
+    "uWSGI runs without threads, so decisions are sent only while requests are handled, and at the end of a worker: "
+    "set enable-threads = true"
+)
 
 
 class Store(Protocol):
@@ -87,6 +91,8 @@ class Sender:
                     return
                 self._core.set_usual(self._is_usual)
                 _end_with_process(self._end_child)
+                if not getattr(sys.modules.get("uwsgi"), "has_threads", True):
+                    self._log.warning("threads", UWSGI_WITHOUT_THREADS)
 
     def _open_spool(self) -> None:
         """In a forked child there is none yet; otherwise the dispatcher did it."""
@@ -234,12 +240,11 @@ def _to_event(record: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _end_with_process(end: Callable[[], None]) -> None:
-    """Have `end` called where a process ends without atexit: the children of multiprocessing, and of Celery's fork."""
-    for name in ("multiprocessing", "billiard"):
-        process = sys.modules.get(f"{name}.process")
-        util = sys.modules.get(f"{name}.util")
-        if process is None or util is None:
-            continue
-        current: Any = getattr(process, "current_process", None)
-        if current is not None and getattr(current(), "_parent_pid", None) is not None:
-            util.Finalize(None, end, exitpriority=0)
+    """Have `end` called where a process ends without atexit: children of multiprocessing, and Celery's prefork pool."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    current: Any = getattr(process, "current_process", None)
+    if current is not None and util is not None and getattr(current(), "_parent_pid", None) is not None:
+        util.Finalize(None, end, exitpriority=0)
+    signals: Any = sys.modules.get("celery.signals")
+    if signals is not None:
+        signals.worker_process_shutdown.connect(lambda **_: end(), weak=False, dispatch_uid=__name__)
