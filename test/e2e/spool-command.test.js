@@ -3,6 +3,7 @@
 /** `optimizely-amplitude spool`: what processes left in a spool is shown, and delivered without an application. */
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
@@ -17,6 +18,7 @@ const { runChild, startChild } = require('../support/process/child.js');
 const { seededRandom } = require('../support/util/random.js');
 
 const CLI = require.resolve('../../lib/cli/main.js');
+const SPOOLER = require.resolve('../support/process/spooler.js');
 const LEAVER = require.resolve('../support/process/leaver.js');
 const API_KEY = 'spool-command-key-0123456789';
 const OTHER_KEY = 'another-key-9876543210';
@@ -24,9 +26,12 @@ const MODES = { mapped: {}, copied: { OA_SPOOL_APPENDS: '1' } };
 /** Nothing listens there. */
 const DOWN = 'http://127.0.0.1:9/2/httpapi';
 
-function makeDirectory(t) {
+function makeDirectory(t, beforeRemoval = () => {}) {
   const parent = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-spool-command-'));
-  t.after(() => fs.rmSync(parent, { recursive: true, force: true }));
+  t.after(() => {
+    beforeRemoval();
+    fs.rmSync(parent, { recursive: true, force: true });
+  });
   return path.join(parent, 'spool');
 }
 
@@ -307,6 +312,37 @@ describe('the command spool', () => {
     const { code } = await deliver(t, directory, amplitude.httpapi);
     assert.equal(code, 0);
     assert.equal(usersOf(amplitude).length, 4);
+  });
+
+  it('delivers what is on a disk that is full', async (t) => {
+    const mounted = [];
+    const directory = makeDirectory(t, () =>
+      mounted.forEach((each) => execFileSync('umount', ['-l', each])),
+    );
+    const amplitude = await serve(t);
+    fs.mkdirSync(directory);
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=6m,mode=700', 'tmpfs', directory], {
+        stdio: 'ignore',
+      });
+    } catch {
+      t.skip('nothing can be mounted here');
+      return;
+    }
+    mounted.push(directory);
+    const options = { apiKey: API_KEY, serverUrl: DOWN, spool: { directory } };
+    const child = startChild(t, [SPOOLER, JSON.stringify({ options, life: 0, count: 60_000 })]);
+    await child.printed('ready');
+    const { spool } = await child.ask({ do: 'stats' });
+    assert.match(spool.error, /5 % of the disk|No space left/);
+    child.kill('SIGKILL');
+    await child.ended;
+    const { code, report } = await deliver(t, directory, amplitude.httpapi);
+    assert.equal(code, 0);
+    assert.ok(report.pending.decisions >= 30_000);
+    assert.equal(report.delivery.delivered, report.pending.decisions);
+    assert.equal(usersOf(amplitude).length, report.pending.decisions);
+    assert.deepEqual(fs.readdirSync(directory), []);
   });
 
   it("takes the application's own options", async (t) => {

@@ -358,7 +358,8 @@ static void give_up(oa_journal *journal) {
 static const char *trouble(const oa_journal *journal) {
     if (faccessat(journal->directory, ".", W_OK | X_OK, AT_EACCESS) != 0)
         return strerror(errno);
-    return oa_maker_trouble(&journal->maker, OA_SEGMENT_BYTES);
+    /* What others left is delivered even if there is no room: that makes some. */
+    return journal->sees_others ? NULL : oa_maker_trouble(&journal->maker, OA_SEGMENT_BYTES);
 }
 
 oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
