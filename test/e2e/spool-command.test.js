@@ -12,6 +12,7 @@ const { describe, it } = require('node:test');
 const { setTimeout: wait } = require('node:timers/promises');
 
 const { addonFor } = require('../../lib/engine.js');
+const { runDoctor } = require('../../lib/cli/doctor/index.js');
 const { lookAt } = require('../../lib/cli/spool/look.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { runChild, startChild } = require('../support/process/child.js');
@@ -359,6 +360,55 @@ describe('the command spool', () => {
     const { code } = await run(t, [directory, '--deliver', '--config', config]);
     assert.equal(code, 0);
     assert.deepEqual(usersOf(amplitude, 'Seen'), ['user_1']);
+  });
+
+  it('loses nothing when it is killed itself', async (t) => {
+    const directory = makeDirectory(t);
+    const amplitude = await serve(t);
+    await leave(t, directory);
+    amplitude.setFault(() => ({ status: 503 }));
+    const killed = startChild(t, [CLI, 'spool', directory, '--deliver'], {
+      env: { AMPLITUDE_API_KEY: API_KEY, AMPLITUDE_SERVER_URL: amplitude.httpapi },
+    });
+    await amplitude.waitFor(() => amplitude.requests.some(({ status }) => status === 503));
+    killed.kill('SIGKILL');
+    await killed.ended;
+    amplitude.requests.length = 0;
+    amplitude.setFault(null);
+    const { code, report } = await deliver(t, directory, amplitude.httpapi);
+    assert.deepEqual([code, report.delivery.delivered], [0, 4]);
+    assert.equal(usersOf(amplitude).length, 4);
+    assert.deepEqual(fs.readdirSync(directory), []);
+  });
+
+  it('is what the doctor names when something is left', async (t) => {
+    const directory = makeDirectory(t);
+    const settings = {
+      apiKey: API_KEY,
+      serverUrl: DOWN,
+      proxy: '',
+      config: { spool: { directory } },
+    };
+    const examine = async () =>
+      (await runDoctor(settings)).checks.find(({ name }) => name === 'spool');
+    assert.equal((await examine()).status, 'skip');
+    const live = await start(t, directory);
+    const { status, message } = await examine();
+    assert.deepEqual(
+      [status, message],
+      ['pass', `4 pending in ${directory}, all of processes that run`],
+    );
+    live.kill('SIGKILL');
+    await live.ended;
+    const before = fingerprint(directory);
+    const warning = await examine();
+    assert.equal(warning.status, 'warn');
+    assert.match(warning.message, /^4 pending in .* of processes that have ended$/);
+    assert.match(warning.remedy, /optimizely-amplitude spool/);
+    assert.deepEqual(fingerprint(directory), before);
+    fs.writeFileSync(path.join(path.dirname(directory), 'file'), '');
+    settings.config.spool.directory = path.dirname(directory);
+    assert.match((await examine()).message, /is not a spool/);
   });
 
   it('tells files that it cannot read, and leaves them alone', async (t) => {

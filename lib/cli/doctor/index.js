@@ -211,6 +211,10 @@ async function runDoctor(settings, listener = () => {}) {
   if (options !== null) {
     await checkServer(options, settings, report);
   }
+  if (hasAddon && options?.spool) {
+    const { checkSpool } = require('./spool.js');
+    checkSpool(options.spool, settings.apiKey, report);
+  }
   // The proxy for the datafile's URL may differ from the one for Amplitude's.
   const resolveProxy = (url) =>
     resolveOptions({
