@@ -20,7 +20,11 @@ function checkSpool({ directory }, apiKey, report) {
     const { SpoolSurvey } = addonFor("the option 'spool'", 'WebAssembly reads no files');
     ({ journals } = lookAt(SpoolSurvey, directory, { apiKey }));
   } catch (error) {
-    report.fail('spool', error.message, 'run the doctor as the user of the application');
+    report.fail(
+      'spool',
+      error.message,
+      'check the option, and run the doctor as the user of the application',
+    );
     return;
   }
   const pendingIn = (wanted) =>
@@ -32,7 +36,7 @@ function checkSpool({ directory }, apiKey, report) {
     report.warn(
       'spool',
       `${number(left)} pending in ${directory} of processes that have ended`,
-      'the next one with this API key delivers them; npx optimizely-amplitude spool shows them, and sends them with --deliver',
+      'the next one with their API key delivers them; npx optimizely-amplitude spool shows them, and sends them with --deliver',
     );
   } else {
     report.pass('spool', `${number(kept)} pending in ${directory}, all of processes that run`);

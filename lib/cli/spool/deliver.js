@@ -48,7 +48,7 @@ async function settle(Survey, directory, ids, dispatcher, timeoutMillis) {
 
 /**
  * Deliver the orphans of a report of lookAt(), with options of createDispatcher(); resolve to { delivered, dropped,
- * left, lastError, durationMillis }. Throws what createDispatcher() throws.
+ * left, lastError, durationMillis }; the error is null if the server took the last ones. Throws what createDispatcher() throws.
  */
 async function deliver(Survey, { directory, journals }, options, timeoutMillis) {
   const begin = performance.now();
@@ -64,6 +64,7 @@ async function deliver(Survey, { directory, journals }, options, timeoutMillis) 
     });
     const ids = new Set(orphans.map(({ id }) => id));
     await settle(Survey, directory, ids, dispatcher, timeoutMillis);
+    const { health } = dispatcher.stats();
     await dispatcher.close({ timeoutMillis: 0 });
     const { decisions, tracked, lastError } = dispatcher.stats();
     counts.delivered = decisions.delivered + tracked.delivered;
@@ -72,7 +73,7 @@ async function deliver(Survey, { directory, journals }, options, timeoutMillis) 
         .map(([reason, count]) => [reason, count + tracked.dropped[reason]])
         .filter(([reason, count]) => count > 0 || reason === 'total'),
     );
-    counts.lastError = lastError?.message ?? null;
+    counts.lastError = health === 'ok' ? null : (lastError?.message ?? null);
   }
   return {
     ...counts,

@@ -29,19 +29,12 @@ const char *NameOf(const oa_inspection &file) {
     return file.is_blank ? "blank" : "damaged";
 }
 
-Napi::Value ToMark(Napi::Env env, uint64_t mark) {
-    char text[17];
-    std::snprintf(text, sizeof(text), "%016" PRIx64, mark);
-    return Napi::String::New(env, text);
-}
-
 Napi::Object ToFile(Napi::Env env, const oa_inspection &file) {
     Napi::Object object = Napi::Object::New(env);
     object.Set("state", NameOf(file));
     if (file.state != OA_SEGMENT_READABLE)
         return object;
     const oa_survey_counts &counts = file.counts;
-    object.Set("keyMark", ToMark(env, file.head.key_mark));
     object.Set("decisions", static_cast<double>(counts.decisions));
     object.Set("tracked", static_cast<double>(counts.tracked));
     object.Set("repeats", static_cast<double>(counts.repeats));
@@ -153,7 +146,9 @@ Napi::Value Survey::IsLocked(const Napi::CallbackInfo &info) {
 /* keyMark(apiKey): what stands for an API key in files, and in their names. */
 Napi::Value Survey::KeyMark(const Napi::CallbackInfo &info) {
     std::string key;
-    return ToMark(info.Env(), oa_segment_key_mark(ToStr(info[0], &key)));
+    char text[17];
+    std::snprintf(text, sizeof(text), "%016" PRIx64, oa_segment_key_mark(ToStr(info[0], &key)));
+    return Napi::String::New(info.Env(), text);
 }
 
 } // namespace
