@@ -384,6 +384,8 @@ oa_status record(world *w, oa_decision *decision) {
         disk_serve(w->disk, w);
     const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
     const oa_status status = oa_dispatcher_record(w->dispatcher, w->now, decision, &wake);
+    if (w->disk != NULL)
+        disk_save(w);
     /* A host that sleeps is told when it would sleep too long; an attempt that comes back wakes
      * it. */
     if (wake == OA_WAKE_NOT && w->held_count == 0)
@@ -417,6 +419,8 @@ oa_status try_track(world *w, const char *user, const char *device, const char *
     oa_wake wake = OA_WAKE_NOT;
     const uint64_t due_before = oa_dispatcher_next_due(w->dispatcher, w->now);
     const oa_status status = oa_dispatcher_track(w->dispatcher, w->now, &tracked, &wake);
+    if (w->disk != NULL)
+        disk_save(w);
     if (wake == OA_WAKE_NOT && w->held_count == 0)
         assert_true(oa_dispatcher_next_due(w->dispatcher, w->now) >= due_before);
     account_for_tracked(w, status, wake);
@@ -625,6 +629,8 @@ bool turn(world *w) {
         busy = true;
     }
     collect(w);
+    if (w->disk != NULL)
+        disk_save(w);
     check_account(w);
     check_told(w);
     return busy || oa_dispatcher_next_due(w->dispatcher, w->now) <= w->now.monotonic_ms;

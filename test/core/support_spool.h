@@ -18,6 +18,9 @@ typedef struct disk {
     uint64_t salt;
 } disk;
 
+/* Whether disks keep files of which worlds have copies. */
+extern bool disks_keep_copies;
+
 /* Return a disk with segments of `pages` of entries each. */
 disk *disk_new(size_t pages);
 
@@ -27,6 +30,9 @@ void disk_free(disk *kept);
 void disk_begin(disk *kept, world *w);
 void disk_serve(disk *kept, world *w);
 void disk_end(disk *kept);
+
+/* What a host does before a listener returns. */
+void disk_save(world *w);
 
 /* Have a world find what is there, and go on. */
 void disk_find(disk *kept, world *w);

@@ -466,6 +466,12 @@ static void nothing_is_lost_in_any_number_of_lives(void **state) {
         live_and_die(current);
 }
 
+static int use_copies(void **state) {
+    (void)state;
+    disks_keep_copies = true;
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_pending_at_a_kill_is_delivered),
@@ -479,7 +485,9 @@ int main(void) {
         cmocka_unit_test(no_allocation_that_fails_loses_anything),
         cmocka_unit_test(nothing_is_lost_in_any_number_of_lives),
     };
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed == 0)
+        failed = cmocka_run_group_tests_name("of copies", tests, use_copies, NULL);
     if (failed != 0)
         print_error("in the history of OA_HISTORY=%" PRIu64 "\n", current);
     return failed;
