@@ -296,6 +296,43 @@ static void an_event_that_is_longer_than_a_segment_has_one(void **state) {
     free(text);
 }
 
+/* Ranges are those of what was stored, pauses refuse, and what is done is in no list any more. */
+static void a_copy_is_saved_until_it_is_done(void **state) {
+    (void)state;
+    disk *files = must(calloc(1, sizeof(*files)));
+    process *p = process_new(files, 1);
+    oa_entry_place first, second;
+    oa_spool_range range;
+    oa_spool_use_copies(p->spool);
+    host_turn(p);
+    assert_false(oa_spool_next_unsaved(p->spool, &range));
+    assert_int_equal(write_one(p, 0, true, &first), OA_OK);
+    assert_true(oa_spool_next_unsaved(p->spool, &range));
+    assert_int_equal(range.from, 0); /* with the head */
+    assert_true(range.to > OA_SEGMENT_HEAD_BYTES);
+    oa_spool_saved(p->spool);
+    assert_false(oa_spool_next_unsaved(p->spool, &range));
+    const size_t end = range.to;
+    assert_int_equal(write_one(p, 0, true, &second), OA_OK);
+    assert_true(oa_spool_next_unsaved(p->spool, &range));
+    assert_int_equal(range.from, end);
+    oa_spool_pause(p->spool, true);
+    assert_int_equal(write_one(p, 1, true, &second), OA_QUEUE_FULL);
+    oa_spool_pause(p->spool, false);
+    oa_spool_saved(p->spool);
+    oa_spool_settle(p->spool, first);
+    assert_true(oa_spool_next_unsaved(p->spool, &range));
+    assert_int_equal(range.from, oa_segment_settled_at());
+    assert_int_equal(range.to, range.from + 1);
+    oa_spool_settle(p->spool, second);
+    oa_spool_end(p->spool);
+    assert_false(oa_spool_next_unsaved(p->spool, &range));
+    host_turn(p);
+    assert_int_equal(files_there(files), 0);
+    process_kill(p);
+    disk_free(files);
+}
+
 /* As at the end of a process that has time for it. */
 static void an_end_leaves_what_is_not_settled(void **state) {
     (void)state;
@@ -430,6 +467,7 @@ int main(void) {
         cmocka_unit_test(what_was_left_is_read_first),
         cmocka_unit_test(a_full_disk_keeps_what_it_has),
         cmocka_unit_test(an_event_that_is_longer_than_a_segment_has_one),
+        cmocka_unit_test(a_copy_is_saved_until_it_is_done),
         cmocka_unit_test(an_end_leaves_what_is_not_settled),
         cmocka_unit_test(without_memory_nothing_is_lost),
         cmocka_unit_test(nothing_is_lost_whatever_happens),
