@@ -194,9 +194,9 @@ static bool open_files(oa_adopter *adopter, oa_adopted *journal, DIR *listing, f
         }
         if (file != NULL)
             close_file(file);
-        else if (rest == DELETE)
-            unlinkat(adopter->directory, entry->d_name, 0);
-        leaves = leaves || file != NULL || rest == LEAVE;
+        const bool is_gone =
+            file == NULL && rest == DELETE && unlinkat(adopter->directory, entry->d_name, 0) == 0;
+        leaves = leaves || !is_gone;
     }
     return leaves;
 }
@@ -217,10 +217,10 @@ static void adopt(oa_adopter *adopter, int lock, const char *lock_name, finds *f
     journal->lock = lock;
     journal->next = adopter->adopted;
     adopter->adopted = journal;
-    const bool leaves = open_files(adopter, journal, listing, found);
+    journal->is_littered = open_files(adopter, journal, listing, found);
     closedir(listing);
     if (journal->files == 0)
-        end_journal(adopter, journal, leaves);
+        end_journal(adopter, journal, journal->is_littered);
 }
 
 oa_journal_list oa_adopter_scan(oa_adopter *adopter) {
@@ -248,8 +248,9 @@ oa_journal_list oa_adopter_scan(oa_adopter *adopter) {
 
 void oa_adopter_delete(oa_adopter *adopter, oa_journal_file *file) {
     oa_adopted *journal = file->from;
-    unlinkat(adopter->directory, file->name, 0);
+    if (unlinkat(adopter->directory, file->name, 0) != 0 && errno != ENOENT)
+        journal->is_littered = true;
     close_file(file);
     if (--journal->files == 0)
-        end_journal(adopter, journal, false);
+        end_journal(adopter, journal, journal->is_littered);
 }

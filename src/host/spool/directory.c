@@ -12,7 +12,7 @@
 #include "../stat.h"
 #include "forks.h"
 
-enum { FREE_PERCENT = 5, CREATE_TRIES = 100, CREATE_PAUSE_US = 1000 };
+enum { FREE_PERCENT = 5 };
 
 /* Have no file mapped: for tests. */
 #define APPENDS_VARIABLE "OA_SPOOL_APPENDS"
@@ -111,6 +111,22 @@ int oa_directory_open(const char *path, const oa_storage_kind **kind,
     return -1;
 }
 
+bool oa_directory_open_again(int directory, const char *path, const oa_storage_kind *kind) {
+    char message[OA_DIRECTORY_MESSAGE_BYTES];
+    const oa_storage_kind *kind_now = NULL;
+    const int fd = oa_directory_open(path, &kind_now, message);
+    const bool opens = fd >= 0 && kind_now == kind && dup3(fd, directory, O_CLOEXEC) >= 0;
+    oa_directory_close(fd);
+    return opens;
+}
+
+bool oa_directory_is_deleted(int fd) {
+    oa_file_stat stat;
+    return oa_stat(fd, &stat) == 0 && stat.st_nlink == 0;
+}
+
+int oa_directory_sync(int directory) { return fsync(directory) == 0 ? 0 : errno; }
+
 bool oa_directory_has_room(int directory, size_t size) {
     struct statvfs disk;
     if (fstatvfs(directory, &disk) != 0)
@@ -158,14 +174,7 @@ static int open_locked(int directory, const char *name, int flags) {
 }
 
 int oa_directory_create_lock(int directory, const char *name) {
-    /* Before it is locked, an adopter may take it for one without an owner, and delete it. */
-    for (int tries = 0;; tries++) {
-        const int fd = open_locked(directory, name, O_CREAT | O_EXCL);
-        const bool is_taken = errno == EAGAIN || (errno == EEXIST && tries > 0);
-        if (fd >= 0 || !is_taken || tries == CREATE_TRIES)
-            return fd;
-        usleep(CREATE_PAUSE_US);
-    }
+    return open_locked(directory, name, O_CREAT | O_EXCL);
 }
 
 int oa_directory_take_lock(int directory, const char *name) {

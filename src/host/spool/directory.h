@@ -21,6 +21,17 @@ enum { OA_DIRECTORY_MESSAGE_BYTES = 320 };
 int oa_directory_open(const char *path, const oa_storage_kind **kind,
                       char message[OA_DIRECTORY_MESSAGE_BYTES]);
 
+/* Open a directory once more, under the descriptor that it has: another one may be there now.
+ * Returns whether there is one of this kind. */
+bool oa_directory_open_again(int directory, const char *path, const oa_storage_kind *kind);
+
+/* Whether a lock's file was deleted. */
+bool oa_directory_is_deleted(int fd);
+
+/* Have the names of new files on the disk, and wait for it. Returns 0, or an error as errno has
+ * it. */
+int oa_directory_sync(int directory);
+
 /* Close a directory, or a lock: so it is given back. A forked child has none of them. */
 void oa_directory_close(int fd);
 
@@ -31,7 +42,7 @@ bool oa_directory_has_room(int directory, size_t size);
 DIR *oa_directory_list(int directory);
 
 /* Create a file, and lock it for as long as it stays open. Returns its descriptor, or -1 and
- * errno. */
+ * errno; EAGAIN: before that, somebody took it for one without an owner, and deletes it. */
 int oa_directory_create_lock(int directory, const char *name);
 
 /* The same with a file that is there, if nobody holds its lock. A file that was deleted

@@ -28,6 +28,7 @@ typedef struct oa_adopted {
     struct oa_adopted *next;
     int lock;
     size_t files;                     /* that are not deleted yet */
+    bool is_littered;                 /* there are others, which need the lock: for a later scan */
     char name[OA_JOURNAL_NAME_BYTES]; /* what the names of its files begin with */
 } oa_adopted;
 

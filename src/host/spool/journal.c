@@ -25,7 +25,6 @@ enum {
 struct oa_journal {
     oa_journal_options options; /* without the directory */
     int directory;
-    int lock;
     bool sees_others;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -41,7 +40,8 @@ struct oa_journal {
     uint64_t sync_wanted; /* the number of the last request */
     uint64_t synced;
     oa_journal_file *loaded; /* to be told; NULL: none is */
-    bool is_failing;         /* no segment can be made */
+    bool is_failing;         /* no segment can be made; written by the thread */
+    bool is_sync_failing;    /* likewise */
     bool is_save_failing;    /* written by the owner */
     bool is_save_due;        /* it is to be tried again */
     uint64_t save_at_ms;     /* when it will be; 0: never */
@@ -55,7 +55,7 @@ struct oa_journal {
     /* The thread's own. */
     oa_adopter adopter;
     oa_maker maker;
-    bool has_failed;
+    bool has_news; /* for the owner */
     uint64_t retry_at_ms;
     uint64_t sync_at_ms;
     uint64_t scan_at_ms;
@@ -64,73 +64,75 @@ struct oa_journal {
 
 static uint64_t now_ms(void) { return oa_clock_now().monotonic_ms; }
 
+/* ---- What fails ---- */
+
+static bool fails(const oa_journal *journal) {
+    return journal->is_failing || journal->is_sync_failing || journal->is_save_failing;
+}
+
+/* Note why one thing fails, or that it works (NULL). The first failure is told, and when everything
+ * works again. Returns whether there is something to tell. Under the mutex. */
+static bool note(oa_journal *journal, bool *is_failing, const char *why) {
+    const bool had_failed = fails(journal);
+    *is_failing = why != NULL;
+    if (!had_failed && why != NULL) {
+        snprintf(journal->failure, sizeof(journal->failure), "%s", why);
+        journal->tells_works = false;
+    } else if (had_failed && !fails(journal)) {
+        journal->tells_works = true;
+    }
+    pthread_cond_signal(&journal->served);
+    return had_failed != fails(journal);
+}
+
 /* ---- The thread: making segments ---- */
 
-/* Have a failure told, once until it works again. */
-static void note_failure(oa_journal *journal, const char *message) {
-    if (!journal->has_failed) {
-        pthread_mutex_lock(&journal->mutex);
-        if (!journal->is_save_failing)
-            snprintf(journal->failure, sizeof(journal->failure), "%s", message);
-        journal->is_failing = true;
-        pthread_cond_signal(&journal->served);
-        pthread_mutex_unlock(&journal->mutex);
-    }
-    journal->has_failed = true;
+static void note_on_thread(oa_journal *journal, bool *is_failing, const char *why) {
+    pthread_mutex_lock(&journal->mutex);
+    journal->has_news = note(journal, is_failing, why) || journal->has_news;
+    pthread_mutex_unlock(&journal->mutex);
+}
+
+static void note_making_fails(oa_journal *journal, const char *why) {
     journal->retry_at_ms = now_ms() + journal->options.retry_interval_ms;
+    note_on_thread(journal, &journal->is_failing, why);
 }
 
-static void name_lock(const oa_journal *journal,
-                      char name[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)]) {
-    snprintf(name, OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX),
-             "%s" OA_JOURNAL_LOCK_SUFFIX, journal->maker.name);
-}
-
-/* Return a new file of ours, before the first of which we take our lock; or NULL, and why. */
-static oa_journal_file *make_file(oa_journal *journal, size_t size, const char **why) {
-    char lock[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
-    const bool is_first = journal->lock < 0;
-    name_lock(journal, lock);
-    if (is_first)
-        journal->lock = oa_directory_create_lock(journal->directory, lock);
-    if (journal->lock >= 0)
-        return oa_maker_get(&journal->maker, size, is_first ? FIRST_AHEAD_BYTES : AHEAD_BYTES, why);
-    *why = strerror(errno);
-    return NULL;
-}
-
-/* Make the segment that is wanted. Returns whether there is something to tell. */
-static bool make_wanted(oa_journal *journal) {
+/* Make the segment that is wanted. */
+static void make_wanted(oa_journal *journal) {
     pthread_mutex_lock(&journal->mutex);
     const size_t size = journal->wanted;
     pthread_mutex_unlock(&journal->mutex);
-    if (size == 0 || (journal->has_failed && now_ms() < journal->retry_at_ms))
-        return false;
-    const bool had_failed = journal->has_failed;
-    const char *why = NULL;
-    oa_journal_file *file = make_file(journal, size, &why);
-    if (file == NULL) {
-        note_failure(journal, why);
-        return !had_failed;
+    if (journal->is_failing ? now_ms() < journal->retry_at_ms : size == 0)
+        return;
+    oa_journal_file *file = NULL;
+    const size_t ahead = journal->maker.made == 0 ? FIRST_AHEAD_BYTES : AHEAD_BYTES;
+    const char *why = oa_maker_hold(&journal->maker, journal->is_failing);
+    if (why == NULL && size > 0)
+        file = oa_maker_get(&journal->maker, size, ahead, &why);
+    if (why != NULL) {
+        note_making_fails(journal, why);
+        return;
     }
-    journal->has_failed = false;
+    note_on_thread(journal, &journal->is_failing, NULL);
+    if (file == NULL)
+        return;
     pthread_mutex_lock(&journal->mutex);
     journal->wanted = 0;
-    journal->is_failing = false;
-    pthread_cond_signal(&journal->served);
-    journal->tells_works = journal->tells_works || (had_failed && !journal->is_save_failing);
     oa_journal_list_push(&journal->ready, file);
+    pthread_cond_signal(&journal->served);
     pthread_mutex_unlock(&journal->mutex);
-    return true;
+    journal->has_news = true;
 }
 
 /* ---- The thread: adopting ---- */
 
-/* Look for journals without an owner. Returns whether there is something to tell. */
-static bool adopt(oa_journal *journal, bool is_first) {
+/* Look for journals without an owner, and whether our own files are there. */
+static void look_around(oa_journal *journal, bool is_first) {
     oa_adopter *adopter = &journal->adopter;
     oa_journal_list found = oa_adopter_scan(adopter);
-    const bool tells = is_first || found.first != NULL || adopter->strange[0] != '\0';
+    if (is_first || found.first != NULL || adopter->strange[0] != '\0')
+        journal->has_news = true;
     for (oa_journal_file *file = found.first; file != NULL; file = file->next)
         oa_maker_add(&journal->maker, file);
     pthread_mutex_lock(&journal->mutex);
@@ -140,7 +142,9 @@ static bool adopt(oa_journal *journal, bool is_first) {
     journal->tells_scanned = journal->tells_scanned || is_first;
     pthread_mutex_unlock(&journal->mutex);
     journal->scan_at_ms = now_ms() + journal->options.scan_interval_ms;
-    return tells;
+    const char *why = journal->is_failing ? NULL : oa_maker_hold(&journal->maker, false);
+    if (why != NULL)
+        note_making_fails(journal, why);
 }
 
 /* ---- The thread: files that are there ---- */
@@ -183,8 +187,13 @@ static void load(oa_journal *journal, oa_journal_file *file) {
     if (file == NULL || file->is_loaded)
         return;
     const int error = file->storage.kind->load(&file->storage);
-    if (error != 0)
-        note_failure(journal, strerror(error));
+    if (error != 0) { /* what is not read ahead now is when it is needed, but for a copy */
+        pthread_mutex_lock(&journal->mutex);
+        snprintf(journal->strange, sizeof(journal->strange), "%s cannot be read: %s", file->name,
+                 strerror(error));
+        pthread_mutex_unlock(&journal->mutex);
+        journal->has_news = true;
+    }
     file->is_loaded = true;
 }
 
@@ -233,42 +242,57 @@ static void follow(oa_journal *journal) {
     pthread_mutex_unlock(&journal->mutex);
 }
 
-/* Write to the disk what was written to our files since the last time. */
-static void sync_files(oa_journal *journal) {
+/* Write a file to the disk, up to `to`. Returns 0, or an error as errno has it. */
+static int sync_file(const oa_journal *journal, oa_journal_file *file, size_t to) {
+    const oa_storage *storage = &file->storage;
+    const size_t from = file->synced_to / OA_SEGMENT_PAGE_BYTES * OA_SEGMENT_PAGE_BYTES;
+    int error = 0;
+    /* To the kernel, what it failed to write is written: to be tried again, it is to be new. */
+    if (journal->is_sync_failing)
+        error = storage->kind->make_ready(storage, from, storage->size);
+    if (error == 0)
+        error = storage->kind->sync(storage, from, to);
+    if (error == 0 && file->synced_to == 0) /* its name, too */
+        error = oa_directory_sync(journal->directory);
+    if (error == 0)
+        file->synced_to = to;
+    return error;
+}
+
+/* Write to the disk what was written to our files since the last time; at the end, when the
+ * position is none, to all of them. */
+static void sync_files(oa_journal *journal, bool is_closing) {
     const oa_journal_position *seen = &journal->seen;
-    bool is_end = seen->end == NULL;
+    bool is_end = seen->end == NULL && !is_closing;
+    int error = 0;
     for (oa_journal_file *file = journal->maker.all; !is_end && file != NULL; file = file->later) {
         is_end = file == seen->end;
         const size_t to = is_end ? seen->end_at : file->storage.size;
-        if (file->from != NULL || to <= file->synced_to)
-            continue;
-        const size_t from = file->synced_to / OA_SEGMENT_PAGE_BYTES * OA_SEGMENT_PAGE_BYTES;
-        const int error = file->storage.kind->sync(&file->storage, from, to);
-        if (error != 0)
-            note_failure(journal, strerror(error));
-        file->synced_to = to;
+        if (file->from == NULL && to > file->synced_to && error == 0)
+            error = sync_file(journal, file, to);
     }
+    note_on_thread(journal, &journal->is_sync_failing, error == 0 ? NULL : strerror(error));
     journal->sync_at_ms = now_ms() + journal->options.sync_interval_ms;
 }
 
-/* Do what oa_journal_sync() asks for. Returns whether it did. */
-static bool sync_as_wanted(oa_journal *journal) {
+/* Do what oa_journal_sync() asks for. */
+static void sync_as_wanted(oa_journal *journal) {
     pthread_mutex_lock(&journal->mutex);
     const uint64_t wanted = journal->sync_wanted;
     const bool is_wanted = wanted > journal->synced;
     pthread_mutex_unlock(&journal->mutex);
     if (!is_wanted)
-        return false;
+        return;
     follow(journal); /* to the position that was noted before */
-    sync_files(journal);
+    sync_files(journal, false);
     pthread_mutex_lock(&journal->mutex);
     journal->synced = wanted;
     pthread_mutex_unlock(&journal->mutex);
-    return true;
+    journal->has_news = true;
 }
 
-/* Have what could not be saved be tried again. Returns whether it is time. */
-static bool save_again(oa_journal *journal) {
+/* When it is time, have what could not be saved be tried again. */
+static void save_again(oa_journal *journal) {
     pthread_mutex_lock(&journal->mutex);
     const bool is_due = journal->save_at_ms > 0 && now_ms() >= journal->save_at_ms;
     if (is_due) {
@@ -276,7 +300,7 @@ static bool save_again(oa_journal *journal) {
         journal->is_save_due = true;
     }
     pthread_mutex_unlock(&journal->mutex);
-    return is_due;
+    journal->has_news = journal->has_news || is_due;
 }
 
 /* ---- The thread ---- */
@@ -286,13 +310,13 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 /* Whether something was written that is not on the disk yet, and is to be. */
 static bool is_unsynced(const oa_journal *journal) {
     const oa_journal_position *seen = &journal->seen;
-    return journal->options.sync_interval_ms > 0 && seen->end != NULL &&
-           seen->end->synced_to < seen->end_at;
+    return journal->options.sync_interval_ms > 0 &&
+           (journal->is_sync_failing || (seen->end != NULL && seen->end->synced_to < seen->end_at));
 }
 
 /* When to look again, if nobody wakes the thread. Under the mutex. */
 static uint64_t next_ms(const oa_journal *journal) {
-    uint64_t next = journal->has_failed ? least(journal->scan_at_ms, journal->retry_at_ms)
+    uint64_t next = journal->is_failing ? least(journal->scan_at_ms, journal->retry_at_ms)
                                         : journal->scan_at_ms;
     if (journal->save_at_ms > 0)
         next = least(next, journal->save_at_ms);
@@ -303,7 +327,7 @@ static uint64_t next_ms(const oa_journal *journal) {
 static bool has_work(const oa_journal *journal) {
     const oa_journal_position *now = &journal->position, *seen = &journal->seen;
     return journal->done.first != NULL || journal->sync_wanted > journal->synced ||
-           (journal->wanted > 0 && !journal->has_failed) || now->reading != seen->reading ||
+           (journal->wanted > 0 && !journal->is_failing) || now->reading != seen->reading ||
            now->end != seen->end || now->end_at != seen->end_at;
 }
 
@@ -312,17 +336,17 @@ static void *run(void *arg) {
     bool is_closing = false;
     for (bool is_first = true; !is_closing; is_first = false) {
         delete_done(journal, false);
-        bool tells =
-            make_wanted(journal); /* before all, the first one, which a decision may wait for */
+        make_wanted(journal); /* the first one before all: a decision may wait for it */
         if (is_first || now_ms() >= journal->scan_at_ms)
-            tells = adopt(journal, is_first) || tells;
+            look_around(journal, is_first);
         follow(journal);
-        tells = sync_as_wanted(journal) || tells;
-        tells = save_again(journal) || tells;
+        sync_as_wanted(journal);
+        save_again(journal);
         if (is_unsynced(journal) && now_ms() >= journal->sync_at_ms)
-            sync_files(journal);
-        if (tells)
+            sync_files(journal, false);
+        if (journal->has_news)
             journal->options.changed(journal->options.context);
+        journal->has_news = false;
         pthread_mutex_lock(&journal->mutex);
         const uint64_t now = now_ms(), next = next_ms(journal);
         journal->is_idle = !is_unsynced(journal);
@@ -333,8 +357,8 @@ static void *run(void *arg) {
     }
     delete_done(journal, true);
     follow(journal);
-    if (is_unsynced(journal))
-        sync_files(journal);
+    if (journal->options.sync_interval_ms > 0)
+        sync_files(journal, true);
     return NULL;
 }
 
@@ -343,13 +367,8 @@ static void *run(void *arg) {
 /* Close everything, and give the locks back. Segments that nobody wrote to go, and our lock with
  * the last file. Takes the journal. */
 static void give_up(oa_journal *journal) {
-    char lock[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
-    const bool is_empty = oa_maker_end(&journal->maker);
+    oa_maker_end(&journal->maker);
     oa_adopter_clear(&journal->adopter);
-    name_lock(journal, lock);
-    if (journal->lock >= 0 && is_empty)
-        unlinkat(journal->directory, lock, 0);
-    oa_directory_close(journal->lock);
     oa_directory_close(journal->directory);
     free(journal);
 }
@@ -369,7 +388,6 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
         return OA_NOMEM;
     journal->options = *options;
     journal->options.directory = NULL;
-    journal->lock = -1;
     oa_journal_list_init(&journal->ready);
     oa_journal_list_init(&journal->done);
     const oa_storage_kind *kind = NULL;
@@ -378,7 +396,8 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
         free(journal);
         return OA_UNAVAILABLE;
     }
-    oa_maker_init(&journal->maker, journal->directory, kind, options->key_mark, options->max_bytes);
+    oa_maker_init(&journal->maker, options->directory, journal->directory, kind, options->key_mark,
+                  options->max_bytes);
     oa_adopter_init(&journal->adopter, journal->directory, kind, journal->maker.name);
     journal->sees_others = oa_adopter_sees_others(&journal->adopter);
     journal->wanted = OA_SEGMENT_BYTES;
@@ -504,10 +523,7 @@ uint64_t oa_journal_synced(oa_journal *journal) {
 /* Note what became of a save, that fails or failed before. */
 static void note_save(oa_journal *journal, int error) {
     pthread_mutex_lock(&journal->mutex);
-    if (error != 0 && !journal->is_save_failing && !journal->is_failing)
-        snprintf(journal->failure, sizeof(journal->failure), "%s", strerror(error));
-    journal->tells_works = journal->tells_works || (error == 0 && !journal->is_failing);
-    journal->is_save_failing = error != 0;
+    note(journal, &journal->is_save_failing, error == 0 ? NULL : strerror(error));
     journal->is_save_due = false;
     journal->save_at_ms = error == 0 ? 0 : now_ms() + journal->options.retry_interval_ms;
     pthread_cond_signal(&journal->wake);

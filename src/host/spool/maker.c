@@ -10,19 +10,90 @@
 #include "../clock.h"
 #include "origin.h"
 
-enum { MOST_CLEAN = 2 }; /* files that are kept for the next segments */
+enum {
+    MOST_CLEAN = 2, /* files that are kept for the next segments */
+    NAME_TRIES = 100,
+};
 
-void oa_maker_init(oa_maker *maker, int directory, const oa_storage_kind *kind, uint64_t key_mark,
-                   uint64_t max_bytes) {
-    *maker = (oa_maker){.directory = directory, .kind = kind, .max_bytes = max_bytes};
-    oa_journal_list_init(&maker->clean);
-    maker->head.key_mark = key_mark;
-    oa_origin_boot(maker->head.boot);
+static void choose_name(oa_maker *maker) {
     oa_origin_random(maker->head.owner, sizeof(maker->head.owner));
-    int len = snprintf(maker->name, sizeof(maker->name), "%016" PRIx64 "-", key_mark);
+    int len = snprintf(maker->name, sizeof(maker->name), "%016" PRIx64 "-", maker->head.key_mark);
     for (size_t i = 0; i < sizeof(maker->head.owner); i++)
         len += snprintf(maker->name + len, sizeof(maker->name) - (size_t)len, "%02x",
                         (unsigned char)maker->head.owner[i]);
+}
+
+void oa_maker_init(oa_maker *maker, const char *path, int directory, const oa_storage_kind *kind,
+                   uint64_t key_mark, uint64_t max_bytes) {
+    *maker = (oa_maker){
+        .path = strdup(path),
+        .directory = directory,
+        .lock = -1,
+        .kind = kind,
+        .max_bytes = max_bytes,
+    };
+    oa_journal_list_init(&maker->clean);
+    maker->head.key_mark = key_mark;
+    oa_origin_boot(maker->head.boot);
+    choose_name(maker);
+}
+
+/* ---- The lock ---- */
+
+typedef char lock_name[OA_JOURNAL_NAME_BYTES + sizeof(OA_JOURNAL_LOCK_SUFFIX)];
+
+static void name_lock(const oa_maker *maker, lock_name name) {
+    snprintf(name, sizeof(lock_name), "%s" OA_JOURNAL_LOCK_SUFFIX, maker->name);
+}
+
+static int create_lock(const oa_maker *maker) {
+    lock_name name;
+    name_lock(maker, name);
+    return oa_directory_create_lock(maker->directory, name);
+}
+
+static void drop_clean(oa_maker *maker) {
+    for (oa_journal_file *file; (file = oa_journal_list_pop(&maker->clean)) != NULL;)
+        oa_maker_delete(maker, file);
+    maker->clean_count = 0;
+}
+
+const char *oa_maker_hold(oa_maker *maker, bool is_known) {
+    const bool is_first = maker->lock < 0;
+    if (!is_first && !oa_directory_is_deleted(maker->lock))
+        return NULL;
+    if (!is_first)
+        drop_clean(maker);
+    if (!is_first && (!is_known || maker->path == NULL ||
+                      !oa_directory_open_again(maker->directory, maker->path, maker->kind)))
+        return "its files, or its directory, were deleted";
+    int lock = create_lock(maker);
+    /* Before it was locked, an adopter took it for one without an owner, and deletes it. */
+    for (int tries = 0; lock < 0 && errno == EAGAIN && is_first && tries < NAME_TRIES; tries++) {
+        choose_name(maker);
+        lock = create_lock(maker);
+    }
+    if (lock < 0)
+        return strerror(errno);
+    oa_directory_close(maker->lock);
+    maker->lock = lock;
+    return NULL;
+}
+
+static void give_lock_back(oa_maker *maker, bool is_empty) {
+    lock_name name;
+    name_lock(maker, name);
+    if (maker->lock >= 0 && is_empty && !maker->is_littered)
+        unlinkat(maker->directory, name, 0);
+    oa_directory_close(maker->lock);
+}
+
+/* ---- Files ---- */
+
+/* Delete one of our files by its name; if that fails, somebody else has to. */
+static void delete_named(oa_maker *maker, const char *name) {
+    if (unlinkat(maker->directory, name, 0) != 0 && errno != ENOENT)
+        maker->is_littered = true;
 }
 
 /* Say what a segment that is going to be written is. */
@@ -57,9 +128,9 @@ static oa_journal_file *make_file(oa_maker *maker, size_t size, size_t ahead, co
         error = file->storage.kind->make_ready(&file->storage, 0, size < ahead ? size : ahead);
     if (error == 0)
         return file;
-    if (file != NULL && file->storage.bytes != NULL) {
+    if (file != NULL) {
         oa_storage_close(&file->storage);
-        unlinkat(maker->directory, file->name, 0);
+        delete_named(maker, file->name);
     }
     free(file);
     *why = strerror(error);
@@ -113,12 +184,12 @@ oa_journal_file *oa_maker_get(oa_maker *maker, size_t size, size_t ahead, const 
 
 void oa_maker_delete(oa_maker *maker, oa_journal_file *file) {
     oa_maker_remove(maker, file);
-    unlinkat(maker->directory, file->name, 0);
+    delete_named(maker, file->name);
     oa_storage_close(&file->storage);
     free(file);
 }
 
-bool oa_maker_end(oa_maker *maker) {
+void oa_maker_end(oa_maker *maker) {
     bool is_empty = true;
     while (maker->all != NULL) {
         oa_journal_file *file = maker->all;
@@ -126,9 +197,10 @@ bool oa_maker_end(oa_maker *maker) {
         const bool is_blank = file->from == NULL && file->storage.bytes[0] == '\0';
         is_empty = is_empty && (is_blank || file->from != NULL);
         if (is_blank)
-            unlinkat(maker->directory, file->name, 0);
+            delete_named(maker, file->name);
         oa_storage_close(&file->storage);
         free(file);
     }
-    return is_empty;
+    give_lock_back(maker, is_empty);
+    free(maker->path);
 }
