@@ -8,12 +8,15 @@
 
 char journal_directory[64];
 
+bool make_another(char path[sizeof(journal_directory)]) {
+    const char *base = getenv("TMPDIR");
+    snprintf(path, sizeof(journal_directory), "%s/oa-journal-XXXXXX", base != NULL ? base : "/tmp");
+    return mkdtemp(path) != NULL;
+}
+
 int make_directory(void **state) {
     (void)state;
-    const char *base = getenv("TMPDIR");
-    snprintf(journal_directory, sizeof(journal_directory), "%s/oa-journal-XXXXXX",
-             base != NULL ? base : "/tmp");
-    return mkdtemp(journal_directory) == NULL;
+    return !make_another(journal_directory);
 }
 
 int use_copies(void **state) {
@@ -106,7 +109,7 @@ static void until_loaded(process *p) {
         uv_sem_wait(&p->changed);
 }
 
-static void process_free(process *p) {
+void process_forget(process *p) {
     oa_spool_free(p->carrier.spool);
     for (size_t i = 0; i < JOURNAL_FLAGS; i++)
         oa_variant_unref(p->variants[i]);
@@ -128,7 +131,7 @@ process *process_try(const oa_journal_options *options, process *p,
     assert_int_equal(oa_spool_new(&p->carrier.spool), OA_OK);
     if (oa_journal_open(options, &p->carrier.journal, message) == OA_OK)
         return p;
-    process_free(p);
+    process_forget(p);
     return NULL;
 }
 
@@ -150,7 +153,7 @@ void process_end(process *p) {
     oa_spool_end(p->carrier.spool);
     host_turn(p);
     oa_journal_close(p->carrier.journal);
-    process_free(p);
+    process_forget(p);
 }
 
 oa_status write_one(process *p, uint64_t number, bool in_memory, oa_entry_place *place) {
@@ -174,6 +177,10 @@ uint64_t read_one(process *p) {
     assert_int_equal(status, OA_OK);
     oa_spool_advance(p->carrier.spool);
     const uint64_t number = (uint64_t)read.entry.time_ms;
+    char user[24];
+    const int len = snprintf(user, sizeof(user), "user-%" PRIu64, number);
+    assert_int_equal(read.entry.strings[OA_ENTRY_USER_ID].len, len);
+    assert_memory_equal(read.entry.strings[OA_ENTRY_USER_ID].data, user, len);
     assert_int_equal(read.variant->flag_key.data[0], 'a' + (char)(number % JOURNAL_FLAGS));
     oa_spool_settle(p->carrier.spool, read.place);
     return number;

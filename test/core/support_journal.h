@@ -22,6 +22,8 @@ int use_copies(void **state);
 
 /* Have the journals of this process be of the other kind. */
 void use_other_kind(void);
+/* Make another directory, and write its path. Returns whether it is there. */
+bool make_another(char path[sizeof(journal_directory)]);
 
 /* Return how many files there are whose names contain `part`. */
 int files_there(const char *part);
@@ -52,6 +54,9 @@ process *process_new(void);
 
 /* As at a close(): what is not settled stays. */
 void process_end(process *p);
+
+/* The same when its journal is closed already. */
+void process_forget(process *p);
 
 /* A turn of the loop. */
 void host_turn(process *p);
