@@ -30,9 +30,11 @@ VERSION = re.sub(r"-(alpha|beta|rc)\.?", lambda match: {"alpha": "a", "beta": "b
 
 SOURCES = [
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src" / "core").rglob("*.c")),
+    "src/host/base64.c",
     "src/host/clock.c",
     "src/host/pages.c",
     "src/host/snapshot.c",
+    "src/host/transfer.c",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src" / "host" / "python").glob("*.c")),
     *(
         sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src" / "host" / "spool").glob("*.c"))

@@ -289,6 +289,177 @@ def test_a_snapshot_that_cannot_be_written(
     until(lambda: "no snapshot can be kept in" in caplog.text)
 
 
+# ---- the webhook -------------------------------------------------------------------------------------
+
+SECRET = "a-secret-of-this-test"
+HEADERS = {"X-Webhook-Secret": SECRET}
+NOW = 1_790_000_000
+"""Of lists, in seconds; a day before the clock, and more."""
+
+
+def message(cohort: str, users: List[str], is_in: bool = True, at: int = 1) -> bytes:
+    """Amplitude's default payload, `at` seconds after the list."""
+    content = {
+        "cohort_name": "Power users",
+        "cohort_id": cohort,
+        "in_cohort": is_in,
+        "computed_time": str(NOW + at),
+        "users": [{"user_id": user} for user in users],
+    }
+    return json.dumps(content).encode()
+
+
+def test_messages_change_members_at_once(server: CohortServer, make: Any) -> None:
+    server.cohorts = {"one": (NOW * 1000, ["user_1"]), "two": (NOW * 1000, [])}
+    audiences = make(cohorts={"power": "one", "new": "two"}, poll_interval_millis=60_000)
+    receive = audiences.webhook(secret=SECRET)
+    audiences.ready(20)
+    assert receive(HEADERS, message("one", ["user_2", "user_3"])) == (200, "done")
+    assert receive([(b"x-webhook-secret", SECRET.encode())], message("one", ["user_1"], False)) == (200, "done")
+    assert audiences.attributes("user_2") == {"power": True, "new": False}
+    assert audiences.attributes("user_1") == {"power": False, "new": False}
+    assert audiences.status()[0].members == 2
+    assert receive(HEADERS, message("one", ["user_1"], True, -5)) == (200, "something later is known")
+    assert receive(HEADERS, message("one", ["user_2"], False, 0)) == (200, "something later is known")
+    assert receive(HEADERS, message("other", ["user_2"])) == (200, "no attribute has this cohort")
+    assert audiences.attributes("user_2") == {"power": True, "new": False}
+
+
+def test_a_list_replaces_what_was_told_before_it(server: CohortServer, make: Any) -> None:
+    server.cohorts = {"one": (NOW * 1000, ["user_1"])}
+    audiences = make(cohorts={"power": "one"})
+    receive = audiences.webhook(secret=SECRET)
+    audiences.ready(20)
+    receive(HEADERS, message("one", ["early"], True, 10))
+    receive(HEADERS, message("one", ["late"], True, 30))
+    server.cohorts = {"one": ((NOW + 20) * 1000, ["user_2"])}
+    until(lambda: audiences.has("user_2", "power"))
+    assert (audiences.has("early", "power"), audiences.has("late", "power")) == (False, True)
+    assert audiences.status()[0].members == 2
+
+
+def test_messages_before_the_list_make_nothing_known(server: CohortServer, make: Any) -> None:
+    server.status = 503
+    server.cohorts = {"one": (NOW * 1000, ["user_1"])}
+    audiences = make(cohorts={"power": "one"})
+    receive = audiences.webhook(secret=SECRET)
+    assert receive(HEADERS, message("one", ["user_2"])) == (200, "done")
+    assert audiences.has("user_2", "power") is None and not audiences.status()[0].is_known
+    server.status = None
+    until(lambda: audiences.has("user_1", "power"))
+    assert audiences.has("user_2", "power") is True
+
+
+def test_many_changes_are_merged(server: CohortServer, make: Any) -> None:
+    server.cohorts = {"one": (NOW * 1000, ["user_1"])}
+    audiences = make(cohorts={"power": "one"}, poll_interval_millis=60_000)
+    receive = audiences.webhook(secret=SECRET)
+    audiences.ready(20)
+    for part in range(30):  # more than there is room for without a merge
+        users = [f"many_{part}_{i}" for i in range(10_000)]
+        until(lambda users=users, part=part: receive(HEADERS, message("one", users, True, part + 1)).status == 200)
+    assert all(audiences.has(f"many_{part}_{part}", "power") for part in range(30))
+    assert audiences.has("user_1", "power") is True and audiences.has("many_1", "power") is False
+    until(lambda: audiences.status()[0].members == 300_001)
+
+
+def test_a_snapshot_has_what_messages_changed(server: CohortServer, make: Any, tmp_path: pathlib.Path) -> None:
+    server.cohorts = {"one": (NOW * 1000, ["user_1"])}
+    options = {"cohorts": {"power": "one"}, "snapshot": {"directory": tmp_path}, "poll_interval_millis": 60_000}
+    audiences = make(**options)
+    receive = audiences.webhook(secret=SECRET)
+    audiences.ready(20)
+    assert receive(HEADERS, message("one", ["user_2"])).status == 200
+    audiences.close()
+    audiences.end_exit()
+    assert receive(HEADERS, message("one", ["user_3"])) == (503, "the audiences are closed")
+    server.status = 503
+    audiences = make(**options)
+    assert audiences.has("user_2", "power") is True and audiences.status()[0].members == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({}, message("one", ["user_2"]), 401),
+        ({"X-Webhook-Secret": "another-secret-of-this-test"}, message("one", ["user_2"]), 401),
+        ({**HEADERS, "Content-Encoding": "gzip"}, b"", 415),
+        (HEADERS, b"", 400),
+        (HEADERS, b"[]", 400),
+        (HEADERS, message("one", ["user_2"])[:-3], 400),
+        (HEADERS, message("one", ["user_2"], at=10**9), 400),
+        (HEADERS, bytes(32 * 1024 * 1024 + 1), 413),
+        (5, b"", 500),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_message(
+    server: CohortServer, make: Any, caplog: Any, headers: Any, body: bytes, status: int
+) -> None:
+    server.cohorts = {"one": (NOW * 1000, ["user_1"])}
+    audiences = make(cohorts={"power": "one"})
+    receive = audiences.webhook(secret=[SECRET, "the-one-that-replaces-it"])
+    audiences.ready(20)
+    assert receive(headers, body).status == status
+    assert f"is answered with {status}: " in caplog.text and SECRET not in caplog.text
+    assert audiences.has("user_2", "power") is False
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "'webhook.secret': expected a secret of at least 16.*is its environment variable set"),
+        ({"secret": "short"}, "a str that is shorter"),
+        ({"secret": SECRET, "header": "a b"}, "the name of a header"),
+        ({"secret": SECRET, "cohorts": {"other": "one"}}, "has no attribute 'other'"),
+        ({"secret": SECRET, "path": "/"}, "unknown option 'webhook.path'"),
+    ],
+)
+def test_options_of_the_webhook(server: CohortServer, make: Any, options: Dict[str, Any], text: str) -> None:
+    with pytest.raises(OptionError, match=text):
+        make(cohorts={"power": "one"}).webhook(**options)
+
+
+def test_cohorts_of_files_get_messages(tmp_path: pathlib.Path, make: Any) -> None:
+    path = tmp_path / "power.txt"
+    path.write_text("user_1\n")
+    os.utime(path, (NOW, NOW))
+    audiences = make(cohorts={"power": str(path)}, source="file")
+    with pytest.raises(OptionError, match="because the cohorts are files"):
+        audiences.webhook(secret=SECRET)
+    receive = audiences.webhook(secret=SECRET, cohorts={"power": "one"})
+    audiences.ready(20)
+    assert receive(HEADERS, message("one", ["user_2"])) == (200, "done")
+    assert audiences.has("user_2", "power") is True
+
+
+def test_flask_and_fastapi(server: CohortServer, make: Any) -> None:
+    """The routes of docs/python.md, as they stand there."""
+    import fastapi.testclient
+    import flask
+
+    server.cohorts = {"one": (NOW * 1000, ["user_1"])}
+    audiences = make(cohorts={"power": "one"})
+    audiences.ready(20)
+    page = (ROOT / "docs" / "python.md").read_text()
+    (flask_route,) = re.findall(r"^```text\n(@app.post.*?request\.get_data.*?)^```$", page, re.M | re.S)
+    (fastapi_route,) = re.findall(r"^```text\n(@app.post[^`]*?await request\.body.*?)^```$", page, re.M | re.S)
+    known = {"receive": audiences.webhook(secret=SECRET)}
+    app = flask.Flask("test")
+    exec(flask_route, {**known, "app": app, "request": flask.request})
+    answer = app.test_client().post("/amplitude/cohorts", data=message("one", ["user_2"]), headers=HEADERS)
+    assert (answer.status_code, answer.json) == (200, {"message": "done"})
+    api = fastapi.FastAPI()
+    exec(
+        fastapi_route, {**known, "app": api, "Request": fastapi.Request, "JSONResponse": fastapi.responses.JSONResponse}
+    )
+    client = fastapi.testclient.TestClient(api)
+    reply = client.post("/amplitude/cohorts", content=message("one", ["user_3"]), headers=HEADERS)
+    assert (reply.status_code, reply.json()) == (200, {"message": "done"})
+    assert client.post("/amplitude/cohorts", content=b"").status_code == 401
+    assert audiences.has("user_2", "power") is True and audiences.has("user_3", "power") is True
+
+
 def test_options_of_node_are_here_or_refused() -> None:
     source = (ROOT / "lib" / "audiences" / "options.js").read_text()
     table = re.search(r"^const TABLE = \{\n(.*?)^\};", source, re.M | re.S)

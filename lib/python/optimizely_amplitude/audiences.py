@@ -31,6 +31,7 @@ from .options import TABLE as DISPATCHER_TABLE
 from .options import check_directory, check_key, describe_key, refuse_node_only
 from .snapshot import Snapshot
 from .text import is_text, reason_of
+from .webhook import Webhook
 
 MINUTE_MILLIS = 60 * 1000
 MAX_ATTRIBUTES = 100
@@ -41,6 +42,12 @@ MAX_MEMBERS = 50_000_000
 MAX_NAME_BYTES = 64
 """Of a cohort in a table."""
 CHUNK_BYTES = 65536
+MERGE_CHANGES = 64 * 1024
+"""Of users, by messages: from so many on they are merged into the table. Half of what is kept."""
+SAVE_SECONDS = 10.0
+"""After so long what messages have changed is in the snapshot."""
+EXIT_SECONDS = 2.0
+"""How long the end of a process waits for that."""
 FIRST_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 300.0
 JITTER = 0.2
@@ -149,17 +156,16 @@ class _Cohort:
         self.slot = slot
         self.attribute = attribute
         self.name = name
-        self.members = 0
         self.version: Any = None  # what is loaded: Amplitude's lastModified, or what a file was
         self.confirmed_at: Optional[float] = None  # time.time()
         self.due = 0.0  # time.monotonic()
         self.failures = 0
         self.last_error: Optional[str] = None
 
-    def restore(self, restored: Optional[Tuple[int, int, int]], source: str) -> None:
+    def restore(self, restored: Optional[Tuple[int, int]], source: str) -> None:
         """Take what a snapshot has; a file is read again in any case."""
         if restored is not None:
-            self.members, last_modified, fetched_millis = restored
+            last_modified, fetched_millis = restored
             self.version = last_modified if source == "amplitude" else "restored"
             self.confirmed_at = fetched_millis / 1000
 
@@ -193,6 +199,7 @@ class Audiences:
             for cohort, restored in zip(self._list, self._snapshot.restore()):
                 cohort.restore(restored, resolved["source"])
         self._is_closed = False
+        self._merge_at: Optional[float] = None  # time.monotonic(): when changes of messages are merged
         self.renew()
         lifecycle.add(self)
         self._start()
@@ -271,12 +278,35 @@ class Audiences:
                 each.attribute,
                 each.name,
                 each.version is not None and self._is_fresh(each),
-                each.members,
+                members,
                 each.confirmed_at,
                 each.last_error,
             )
-            for each in self._list
+            for each, members in zip(self._list, self._native.members())
         ]
+
+    def webhook(self, **options: Any) -> Webhook:
+        """Take messages of Amplitude's cohort webhook: webhook(secret=...) returns a function of (headers, body).
+
+        Call it with each request, and answer the status and the message that it returns. Options: `secret`, `header`
+        ("X-Webhook-Secret"), and `cohorts`, {attribute: id}, where those of Audiences() are files.
+        """
+        ids = None if self._options["source"] == "file" else self._options["cohorts"]
+        return Webhook(options, self._slots, ids, self._native, self._log, self._take_move)
+
+    def _take_move(self, slot: int, time_millis: int) -> bool:
+        """A message has changed users. Any thread."""
+        cohort = self._list[slot]
+        with self._changed:
+            if cohort.version is not None:  # messages make nothing known
+                cohort.confirmed_at = max(cohort.confirmed_at or 0.0, time_millis / 1000)
+            is_much = self._native.changes() >= MERGE_CHANGES
+            if is_much or (self._snapshot is not None and self._merge_at is None):
+                self._merge_at = time.monotonic() + (0.0 if is_much else SAVE_SECONDS)
+                self._wakened.set()
+            self._changed.notify_all()
+        self._start()
+        return not self._is_closed
 
     def close(self) -> None:
         """Stop refreshing; what is loaded is known until it is too old."""
@@ -289,20 +319,39 @@ class Audiences:
     begin_exit = close
 
     def end_exit(self) -> None:
-        """Nothing is waited for at the end of a process."""
+        """At the end of a process what messages have changed is still written."""
+        if self._merge_at is not None and self._thread is not None:
+            self._thread.join(EXIT_SECONDS)
 
     # ---- the thread ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._is_closed:
             cohort = min(self._list, key=lambda each: each.due)
-            wait = cohort.due - time.monotonic()
+            wait = min(cohort.due, self._merge_at or cohort.due) - time.monotonic()
             if wait > 0:
                 self._wakened.wait(wait)
                 self._wakened.clear()
+            elif self._merge_at is not None and self._merge_at <= time.monotonic():
+                self._merge()
             else:
                 self._refresh(cohort)
+        if self._merge_at is not None:
+            self._merge()
         self._connection.close()
+
+    def _merge(self) -> None:
+        """Merge what messages have changed into the table; before a list is known there is nothing to merge with."""
+        self._merge_at = None
+        if all(each.version is None for each in self._list):
+            return
+        try:
+            self._native.merge()
+        except Exception as error:
+            self._log.warning("merge", f"what messages have changed is not merged: {reason_of(error)}")
+            return
+        if self._snapshot is not None:
+            self._snapshot.save()
 
     def _refresh(self, cohort: _Cohort) -> None:
         interval = self._options["poll_interval_millis"] / 1000
@@ -360,7 +409,6 @@ class Audiences:
                 self._options["max_members"],
                 int(time.time() * 1000),
             )
-        cohort.members = read["members"]
         cohort.version = read["last_modified"]
 
     def _load_file(self, cohort: _Cohort) -> None:
@@ -371,14 +419,13 @@ class Audiences:
         opened: Any = gzip.open if cohort.name.endswith(".gz") else open
         with opened(cohort.name, "rb") as file:
             chunks: Iterator[bytes] = iter(lambda: file.read(CHUNK_BYTES), b"")
-            read = self._native.load(
+            self._native.load(
                 cohort.slot,
                 _format_of(cohort.name) or "",
                 chunks,
                 self._options["max_members"],
-                int(time.time() * 1000),
+                stat.st_mtime_ns // 1_000_000,  # they are as old as the file
             )
-        cohort.members = read["members"]
         cohort.version = version
 
 

@@ -28,8 +28,8 @@ class Snapshot:
         except OSError as error:
             self._warn(error.strerror)
 
-    def restore(self) -> List[Optional[Tuple[int, int, int]]]:
-        """Use the members of the last process; return (members, last modified, fetched) of each cohort that it had."""
+    def restore(self) -> List[Optional[Tuple[int, int]]]:
+        """Use the members of the last process; return (last modified, fetched) of each cohort that it had."""
         restored = self._native.restore(os.fsencode(self._path))
         if not isinstance(restored, str):
             return restored

@@ -2,21 +2,38 @@
  * cohorts.c: the type Cohorts: which users are in which cohorts, by the tables of cohort.h.
  *
  * One thread loads; any thread looks up. A table is immutable: a load makes the next one beside it,
- * without the GIL, and only the exchange of the two is under the mutex.
+ * without the GIL, and only the exchange of the two is under the mutex. Whoever holds the mutex has
+ * the GIL, so a forked child finds it free.
+ *
+ * Messages of the webhook come on any thread, and are changes in front of the table, until the
+ * thread that loads merges them.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "../snapshot.h"
+#include "../clock.h"
+#include "../transfer.h"
 #include "cohort.h"
 #include "native.h"
+
+enum {
+    MAX_CHANGES = 128 * 1024,
+    MAX_USERS = 1000 * 1000, /* of a message: 8 MB */
+    SLICE_USERS = 4096,      /* that are changed at once: a millisecond or two */
+    MAX_AHEAD_MS = 24 * 60 * 60 * 1000,
+};
+
+/* Times below are in seconds, times above in milliseconds. */
+static const int64_t FIRST_MS = INT64_C(100000000000);
 
 typedef struct cohorts_object {
     PyObject ob_base;
     pthread_mutex_t mutex; /* for the table; nothing waits while it is held */
     bool has_mutex;
-    oa_cohort_table *table; /* NULL before the first load */
+    oa_cohort_table *table;     /* NULL before the first load */
+    oa_cohort_changes *changes; /* NULL: no messages come */
+    bool is_merging;
     oa_hash_key key;
     PyObject *texts; /* a list of bytes, which the names point into */
     oa_str names[OA_COHORT_MAX];
@@ -50,6 +67,8 @@ static PyObject *cohorts_find(cohorts_object *self, PyObject *user_id) {
     pthread_mutex_lock(&self->mutex);
     if (self->table != NULL) {
         oa_cohort_table_find(self->table, print, &found);
+        if (self->changes != NULL)
+            oa_cohort_changes_apply(self->changes, print, &found);
         loaded = oa_cohort_table_loaded(self->table);
     }
     pthread_mutex_unlock(&self->mutex);
@@ -92,6 +111,24 @@ static void swap_table(cohorts_object *self, oa_cohort_table *table) {
     self->table = table;
     pthread_mutex_unlock(&self->mutex);
     oa_cohort_table_free(old);
+}
+
+/* Use a table with a new list of a cohort, unless messages have told something later, and it is not
+ * known any more of whom. Takes the table. */
+static bool swap_list(cohorts_object *self, oa_cohort_table *table, size_t cohort) {
+    const int64_t time_ms = oa_table_time(table, cohort);
+    int64_t growth;
+    pthread_mutex_lock(&self->mutex);
+    const bool is_allowed =
+        self->changes == NULL || oa_cohort_changes_allow(self->changes, cohort, time_ms);
+    oa_cohort_table *old = is_allowed ? self->table : table;
+    if (is_allowed)
+        self->table = table;
+    if (is_allowed && self->changes != NULL)
+        (void)oa_cohort_changes_listed(self->changes, table, cohort, time_ms, &growth);
+    pthread_mutex_unlock(&self->mutex);
+    oa_cohort_table_free(old);
+    return is_allowed;
 }
 
 PyDoc_STRVAR(load_doc,
@@ -145,8 +182,11 @@ static PyObject *cohorts_load(cohorts_object *self, PyObject *args) {
         raise_problem(status, NULL);
         goto out;
     }
+    if (!swap_list(self, table, (size_t)cohort)) {
+        PyErr_SetString(PyExc_ValueError, "it is older than what the webhook has told");
+        goto out;
+    }
     self->loaded = plan.loaded;
-    swap_table(self, table);
     result = Py_BuildValue(
         "{s:K,s:K,s:K,s:K,s:K,s:L}", "members", (unsigned long long)delta.members, "entered",
         (unsigned long long)delta.entered, "left", (unsigned long long)delta.left, "bytes",
@@ -156,6 +196,175 @@ out:
     oa_cohort_build_free(build);
     Py_DECREF(iterator);
     return result;
+}
+
+/* ---- Messages ---- */
+
+PyDoc_STRVAR(members_doc,
+             "members()\n--\n\n"
+             "Return how many members each cohort has, with what messages have changed; "
+             "0 for one that is not loaded.");
+
+static PyObject *cohorts_members(cohorts_object *self, PyObject *unused) {
+    (void)unused;
+    int64_t members[OA_COHORT_MAX] = {0};
+    pthread_mutex_lock(&self->mutex);
+    if (self->table != NULL && self->changes != NULL)
+        oa_cohort_changes_growth(self->changes, self->table, members);
+    for (size_t i = 0; i < self->count; i++) {
+        const oa_cohort_info *info =
+            self->table == NULL ? NULL : oa_cohort_table_info(self->table, i);
+        members[i] = info != NULL && info->is_loaded ? members[i] + (int64_t)info->members : 0;
+    }
+    pthread_mutex_unlock(&self->mutex);
+    PyObject *list = PyList_New((Py_ssize_t)self->count);
+    for (size_t i = 0; list != NULL && i < self->count; i++) {
+        PyObject *item = PyLong_FromLongLong(members[i]);
+        if (item == NULL || PyList_SetItem(list, (Py_ssize_t)i, item) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+PyDoc_STRVAR(take_messages_doc, "take_messages()\n--\n\nMessages will come.");
+
+static PyObject *cohorts_take_messages(cohorts_object *self, PyObject *unused) {
+    (void)unused;
+    oa_status status = OA_OK;
+    pthread_mutex_lock(&self->mutex);
+    if (self->changes == NULL)
+        status = oa_table_changes(self->table, MAX_CHANGES, &self->changes);
+    pthread_mutex_unlock(&self->mutex);
+    if (status != OA_OK)
+        return raise_problem(status, NULL);
+    Py_RETURN_NONE;
+}
+
+/* Change the users of a message, some at a time: look-ups go on meanwhile. Returns the status of
+ * the last ones. */
+static oa_status put_all(cohorts_object *self, oa_cohort_move move, oa_cohort_moved *sum) {
+    const size_t count = move.count;
+    const uint64_t *prints = move.prints;
+    oa_status status = OA_OK;
+    while (status == OA_OK && sum->done < count) {
+        oa_cohort_moved moved = {0};
+        move.prints = prints + sum->done;
+        move.count = count - sum->done < SLICE_USERS ? count - sum->done : SLICE_USERS;
+        pthread_mutex_lock(&self->mutex);
+        status = oa_cohort_changes_put(self->changes, self->table, &move, &moved);
+        pthread_mutex_unlock(&self->mutex);
+        sum->done += moved.done;
+        sum->late += moved.late;
+        Py_BEGIN_ALLOW_THREADS;
+        Py_END_ALLOW_THREADS;
+    }
+    return status;
+}
+
+/* Apply a message that was read. Returns a new reference to what receive() returns. */
+static PyObject *apply(cohorts_object *self, const oa_cohort_message *message, PyObject *slots) {
+    const oa_cohort_head *head = oa_cohort_message_head(message);
+    oa_cohort_move move = {
+        .is_in = head->in_cohort == 1,
+        .time_ms =
+            head->computed_time < FIRST_MS ? head->computed_time * 1000 : head->computed_time,
+    };
+    oa_cohort_moved moved = {0};
+    move.prints = oa_cohort_message_prints(message, &move.count);
+    if (move.time_ms > oa_clock_wall_ms() + MAX_AHEAD_MS)
+        return Py_BuildValue("(ssn)", "malformed", "computed_time is more than a day ahead",
+                             (Py_ssize_t)-1);
+    PyObject *slot = PyDict_GetItemString(slots, head->cohort_id);
+    if (slot == NULL)
+        return Py_BuildValue("(ssn)", "other", head->cohort_id, (Py_ssize_t)-1);
+    move.cohort = PyLong_AsSize_t(slot);
+    const oa_status status = put_all(self, move, &moved);
+    return Py_BuildValue("(ssnLKKK)", oa_status_name(status), "", (Py_ssize_t)move.cohort,
+                         (long long)move.time_ms, (unsigned long long)moved.done,
+                         (unsigned long long)moved.late, (unsigned long long)move.count);
+}
+
+PyDoc_STRVAR(receive_doc,
+             "receive(body, slots)\n--\n\n"
+             "Apply a message; `slots` has the number of each cohort by its id. Return its status, "
+             "what is wrong with it, and its cohort; of one that was applied also its time, by how "
+             "many the cohort grows, and how many users were done, were late, and are in it.");
+
+static PyObject *cohorts_receive(cohorts_object *self, PyObject *args) {
+    char *data = NULL;
+    Py_ssize_t len = 0;
+    PyObject *slots = NULL;
+    oa_cohort_message *message = NULL;
+    PyObject *result = NULL;
+    oa_status status;
+    if (!PyArg_ParseTuple(args, "y#O!:receive", &data, &len, &PyDict_Type, &slots))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    status = oa_cohort_message_new(&self->key, MAX_USERS, &message);
+    if (status == OA_OK)
+        status = oa_cohort_message_feed(message, (oa_str){data, (size_t)len});
+    if (status == OA_OK)
+        status = oa_cohort_message_end(message);
+    Py_END_ALLOW_THREADS;
+    if (status == OA_OK) {
+        result = apply(self, message, slots);
+    } else {
+        const char *problem = message == NULL ? NULL : oa_cohort_message_problem(message);
+        result =
+            Py_BuildValue("(ssn)", oa_status_name(status),
+                          problem != NULL ? problem : oa_status_message(status), (Py_ssize_t)-1);
+    }
+    oa_cohort_message_free(message);
+    return result;
+}
+
+PyDoc_STRVAR(changes_doc, "changes()\n--\n\nReturn how many changes are not merged.");
+
+static PyObject *cohorts_changes(cohorts_object *self, PyObject *unused) {
+    (void)unused;
+    pthread_mutex_lock(&self->mutex);
+    const size_t count = self->changes == NULL ? 0 : oa_cohort_changes_count(self->changes);
+    pthread_mutex_unlock(&self->mutex);
+    return PyLong_FromSize_t(count);
+}
+
+PyDoc_STRVAR(merge_doc,
+             "merge()\n--\n\n"
+             "Merge what messages have changed into the next table, and use that. Return "
+             "what it has, as restore() does. On the thread that loads.");
+
+static PyObject *cohorts_merge(cohorts_object *self, PyObject *unused) {
+    (void)unused;
+    const oa_cohort_overlay *overlay = NULL;
+    oa_cohort_table *table = NULL;
+    const oa_cohort_plan plan = {
+        .key = &self->key, .names = self->names, .name_count = self->count, .loaded = self->loaded};
+    bool is_all = false;
+    oa_status status;
+    pthread_mutex_lock(&self->mutex);
+    if (self->is_merging) /* of a thread that a forked child has no more */
+        oa_cohort_changes_end_merge(self->changes, false);
+    status = oa_cohort_changes_begin_merge(self->changes, &is_all, &overlay);
+    self->is_merging = status == OA_OK;
+    pthread_mutex_unlock(&self->mutex);
+    if (status != OA_OK)
+        return raise_problem(status, NULL);
+    Py_BEGIN_ALLOW_THREADS;
+    status = oa_cohort_merge(&plan, self->table, overlay, &table);
+    Py_END_ALLOW_THREADS;
+    pthread_mutex_lock(&self->mutex);
+    oa_cohort_table *old = table;
+    if (status == OA_OK) {
+        old = self->table;
+        self->table = table;
+    }
+    oa_cohort_changes_end_merge(self->changes, status == OA_OK);
+    self->is_merging = false;
+    pthread_mutex_unlock(&self->mutex);
+    oa_cohort_table_free(old);
+    if (status != OA_OK)
+        return raise_problem(status, NULL);
+    Py_RETURN_NONE;
 }
 
 /* ---- Snapshots ---- */
@@ -174,15 +383,14 @@ static oa_status open_table(const cohorts_object *self, oa_str path, oa_cohort_t
     return status;
 }
 
-/* What the table has of each cohort: (members, last modified, fetched), or None. */
+/* What the table has of each cohort: (last modified, fetched), or None. */
 static PyObject *loaded_list(const cohorts_object *self) {
     PyObject *list = PyList_New((Py_ssize_t)self->count);
     for (size_t i = 0; list != NULL && i < self->count; i++) {
         const oa_cohort_info *info = oa_cohort_table_info(self->table, i);
         PyObject *item = Py_None;
         if (info->is_loaded)
-            item = Py_BuildValue("(KLL)", (unsigned long long)info->members,
-                                 (long long)info->modified_ms, (long long)info->fetched_ms);
+            item = Py_BuildValue("(LL)", (long long)info->modified_ms, (long long)info->fetched_ms);
         else
             Py_INCREF(item);
         if (item == NULL || PyList_SetItem(list, (Py_ssize_t)i, item) < 0)
@@ -271,6 +479,7 @@ static int cohorts_init(cohorts_object *self, PyObject *args, PyObject *unused) 
 static void cohorts_dealloc(cohorts_object *self) {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
     oa_cohort_table_free(self->table);
+    oa_cohort_changes_free(self->changes);
     Py_XDECREF(self->texts);
     if (self->has_mutex)
         pthread_mutex_destroy(&self->mutex);
@@ -281,6 +490,11 @@ static void cohorts_dealloc(cohorts_object *self) {
 static PyMethodDef methods[] = {
     OA_METHOD("find", cohorts_find, METH_O, find_doc),
     OA_METHOD("load", cohorts_load, METH_VARARGS, load_doc),
+    OA_METHOD("members", cohorts_members, METH_NOARGS, members_doc),
+    OA_METHOD("take_messages", cohorts_take_messages, METH_NOARGS, take_messages_doc),
+    OA_METHOD("receive", cohorts_receive, METH_VARARGS, receive_doc),
+    OA_METHOD("changes", cohorts_changes, METH_NOARGS, changes_doc),
+    OA_METHOD("merge", cohorts_merge, METH_NOARGS, merge_doc),
     OA_METHOD("restore", cohorts_restore, METH_O, restore_doc),
     OA_METHOD("save", cohorts_save, METH_O, save_doc),
     {NULL, NULL, 0, NULL},
