@@ -96,10 +96,10 @@ static bool takes_into_memory(const oa_dispatcher *d) {
 /* Write what went into memory into the journal as well, if it has room. */
 static void write_too(oa_dispatcher *d, oa_lane *lane, const oa_arrival *arrival) {
     oa_entry_place place = {NULL, 0};
-    if (write(d, arrival, true, &place) == OA_OK)
-        oa_record_set_place(oa_queue_last(&lane->queue), place);
-    else
+    if (write(d, arrival, true, &place) != OA_OK)
         d->unwritten++;
+    /* In any case: the memory may have been another record's. */
+    oa_record_set_place(oa_queue_last(&lane->queue), place);
 }
 
 /* Accept what memory has no room for, or what has to wait behind others on disk. */

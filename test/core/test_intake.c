@@ -290,6 +290,34 @@ static void what_no_segment_has_room_for_is_in_memory(void **state) {
     free(t);
 }
 
+/* Memory that is used again has a place in it: that of what was there before. */
+static void what_is_in_memory_only_stands_nowhere(void **state) {
+    (void)state;
+    disk *kept = disk_new(1);
+    tally *t = tally_new();
+    world *w = world_on(kept, t);
+    w->config.max_queue_bytes = 32768;
+    kept->most_segments = 2;
+    world_start(w);
+    size_t count = 0;
+    uint64_t unwritten = 0;
+    for (int round = 0; round < 3; round++) {
+        t->is_down = true;
+        while (say(w, count) == OA_OK)
+            count++;
+        turn(w);
+        assert_true(stats_of(w).spool.unwritten > unwritten);
+        unwritten = stats_of(w).spool.unwritten;
+        t->is_down = false;
+        settle_all(w);
+    }
+    assert_int_equal(t->count, count);
+    assert_true(t->in_order);
+    world_end(w);
+    disk_free(kept);
+    free(t);
+}
+
 static void opting_out_deletes_what_is_not_sent(void **state) {
     (void)state;
     disk *kept = disk_new(2);
@@ -480,6 +508,7 @@ int main(void) {
         cmocka_unit_test(what_is_found_goes_first),
         cmocka_unit_test(a_close_leaves_the_rest_to_the_next),
         cmocka_unit_test(what_no_segment_has_room_for_is_in_memory),
+        cmocka_unit_test(what_is_in_memory_only_stands_nowhere),
         cmocka_unit_test(opting_out_deletes_what_is_not_sent),
         cmocka_unit_test(a_record_without_a_journal_has_no_place),
         cmocka_unit_test(no_allocation_that_fails_loses_anything),
