@@ -7,7 +7,8 @@
  *
  * It installs what test/python/requirements.txt lists, and the package, as `pip install .` does; both again when their
  * sources have changed. Then it checks the style and the types, and runs pytest and the fault matrix. `--all` runs those under
- * sanitizers, too, and makes the wheels. OA_PYTHON names another interpreter than python3.
+ * sanitizers, too, makes the wheels, and tries what is published on every Python that is there. OA_PYTHON names another
+ * interpreter than python3.
  */
 
 const { spawnSync } = require('node:child_process');
@@ -115,6 +116,7 @@ function main(args) {
       ? [
           () => run(PYTHON, ['test/python/sanitized.py']),
           () => run(process.execPath, ['src/release/wheel.js'], { OA_PYTHON: PYTHON }),
+          () => run(PYTHON, ['test/python/distributions.py']),
         ]
       : []),
   ];
