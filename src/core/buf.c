@@ -72,11 +72,30 @@ static const char ESCAPES[256] = {
 
 static const char HEX[] = "0123456789abcdef";
 
+/* Return how many bytes there are, in steps of eight, before one that may have to be escaped. */
+static size_t length_of_plain(oa_str str) {
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    size_t at = 0;
+    for (; str.len - at >= 8; at += 8) {
+        uint64_t eight;
+        memcpy(&eight, str.data + at, sizeof(eight));
+        /* The highest bit of a byte that is below a space, or 0 after its difference; and perhaps of
+         * one above such a byte. Those from 128 on are none. */
+        const uint64_t quote = eight ^ each * '"';
+        const uint64_t slash = eight ^ each * '\\';
+        const uint64_t low =
+            ((eight - each * ' ') & ~eight) | ((quote - each) & ~quote) | ((slash - each) & ~slash);
+        if ((low & each * 0x80) != 0)
+            break;
+    }
+    return at;
+}
+
 void oa_buf_append_json_inner(oa_buf *buf, oa_str str) {
     if (str.len == 0)
         return; /* data may be NULL */
     size_t from = 0;
-    for (size_t i = 0; i < str.len; i++) {
+    for (size_t i = length_of_plain(str); i < str.len; i++) {
         const unsigned char c = (unsigned char)str.data[i];
         const char escape = ESCAPES[c];
         if (escape == 0)
@@ -101,20 +120,27 @@ void oa_buf_append_json(oa_buf *buf, oa_str str) {
 }
 
 size_t oa_buf_format_int(int64_t value, char out[OA_BUF_INT_BYTES]) {
-    char digits[OA_BUF_INT_BYTES];
-    size_t at = sizeof(digits);
+    static const char two[] = "00010203040506070809101112131415161718192021222324"
+                              "25262728293031323334353637383940414243444546474849"
+                              "50515253545556575859606162636465666768697071727374"
+                              "75767778798081828384858687888990919293949596979899";
+    char digits[2 * OA_BUF_INT_BYTES]; /* twice, so that the length of the copy is constant */
+    size_t at = OA_BUF_INT_BYTES;
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    do {
-        digits[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
+    for (; rest >= 100; rest /= 100)
+        memcpy(digits + (at -= 2), two + 2 * (rest % 100), 2);
+    if (rest >= 10)
+        memcpy(digits + (at -= 2), two + 2 * rest, 2);
+    else
+        digits[--at] = (char)('0' + rest);
     if (value < 0)
         digits[--at] = '-';
-    memcpy(out, digits + at, sizeof(digits) - at);
-    return sizeof(digits) - at;
+    memcpy(out, digits + at, OA_BUF_INT_BYTES);
+    return OA_BUF_INT_BYTES - at;
 }
 
 void oa_buf_append_int(oa_buf *buf, int64_t value) {
-    char text[OA_BUF_INT_BYTES];
-    oa_buf_append(buf, text, oa_buf_format_int(value, text));
+    char *to = oa_buf_reserve(buf, OA_BUF_INT_BYTES);
+    if (to != NULL)
+        buf->len += oa_buf_format_int(value, to);
 }

@@ -76,10 +76,10 @@ void oa_buf_append_json_inner(oa_buf *buf, oa_str str);
 
 enum { OA_BUF_INT_BYTES = 20 }; /* "-9223372036854775808" */
 
-/* Write a number in decimal, without a NUL, and return its length. */
+/* Write a number in decimal, without a NUL, and return its length. What is behind it has no meaning. */
 size_t oa_buf_format_int(int64_t value, char out[OA_BUF_INT_BYTES]);
 
-/* Append a number in decimal. */
+/* Append a number in decimal, if there is room for any. */
 void oa_buf_append_int(oa_buf *buf, int64_t value);
 
 #endif

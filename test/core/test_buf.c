@@ -180,6 +180,45 @@ static void numbers_are_written_in_full(void **state) {
     }
 }
 
+static void numbers_of_each_length_are_right(void **state) {
+    (void)state;
+    oa_buf buf;
+    oa_buf_init(&buf, 1 << 20);
+    for (int64_t power = 1; power < INT64_MAX / 10; power *= 10) {
+        for (int64_t off = -1; off <= 1; off++) {
+            char expected[64];
+            const int64_t both[2] = {power + off, -power - off};
+            snprintf(expected, sizeof(expected), "%" PRId64 "%" PRId64, both[0], both[1]);
+            oa_buf_reset(&buf);
+            oa_buf_append_int(&buf, both[0]);
+            oa_buf_append_int(&buf, both[1]);
+            assert_string_equal(text(&buf), expected);
+        }
+    }
+    oa_buf_clear(&buf);
+}
+
+/* Strings are looked at eight bytes at a time. */
+static void a_byte_is_escaped_wherever_it_stands(void **state) {
+    (void)state;
+    oa_buf buf;
+    oa_buf_init(&buf, 1000);
+    for (int byte = 1; byte < 256; byte++) {
+        for (size_t at = 0; at < 20; at++) {
+            char raw[21] = "..ab....cd....ef....";
+            raw[at] = (char)byte;
+            oa_buf_reset(&buf);
+            oa_buf_append_json_inner(&buf, (oa_str){raw, 20});
+            const bool is_escaped = byte < ' ' || byte == '"' || byte == '\\';
+            assert_int_equal(buf.len > 20, is_escaped);
+            assert_int_equal(buf.data[at], is_escaped ? '\\' : (char)byte);
+            assert_memory_equal(buf.data, raw, at);
+            assert_memory_equal(buf.data + buf.len - (19 - at), raw + at + 1, 19 - at);
+        }
+    }
+    oa_buf_clear(&buf);
+}
+
 static void a_part_is_repeated(void **state) {
     (void)state;
     oa_buf buf;
@@ -204,6 +243,8 @@ int main(void) {
         cmocka_unit_test(utf8_is_left_alone),
         cmocka_unit_test(random_strings_come_back_from_a_parser),
         cmocka_unit_test(numbers_are_written_in_full),
+        cmocka_unit_test(numbers_of_each_length_are_right),
+        cmocka_unit_test(a_byte_is_escaped_wherever_it_stands),
         cmocka_unit_test(a_part_is_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
