@@ -17,6 +17,13 @@ typedef struct oa_bits {
     unsigned count; /* of bits that wait: at most 7 after a flush */
 } oa_bits;
 
+/* Return eight bytes as a number, the lowest one first. */
+static inline uint64_t oa_bits_load_64(const unsigned char *from) {
+    return from[0] | (uint64_t)from[1] << 8 | (uint64_t)from[2] << 16 | (uint64_t)from[3] << 24 |
+           (uint64_t)from[4] << 32 | (uint64_t)from[5] << 40 | (uint64_t)from[6] << 48 |
+           (uint64_t)from[7] << 56;
+}
+
 /* Begin at the end of `out`, with room for no bits. Borrows it until oa_bits_end(). */
 static inline void oa_bits_begin(oa_bits *bits, oa_buf *out) {
     *bits = (oa_bits){.out = out, .to = (unsigned char *)out->data + out->len};
@@ -33,8 +40,8 @@ static inline bool oa_bits_reserve(oa_bits *bits, uint64_t count) {
 }
 
 /* Add the lowest `count` bits of `value`, whose others are 0. At most 56 wait between flushes. */
-static inline void oa_bits_put(oa_bits *bits, uint32_t value, unsigned count) {
-    bits->waiting |= (uint64_t)value << bits->count;
+static inline void oa_bits_put(oa_bits *bits, uint64_t value, unsigned count) {
+    bits->waiting |= value << bits->count;
     bits->count += count;
 }
 

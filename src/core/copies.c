@@ -11,15 +11,15 @@ void oa_copies_clear(oa_copies *copies) {
     oa_copies_init(copies);
 }
 
-bool oa_copies_grow(oa_copies *copies) {
+void oa_copies_append_grown(oa_copies *copies, oa_copy item) {
     const size_t cap = copies->cap == 0 ? FIRST_CAPACITY : 2 * copies->cap;
     oa_copy *items =
         cap > MAX_CAPACITY ? NULL : oa_mem_realloc(copies->items, cap * sizeof(items[0]));
     if (items == NULL)
-        return false;
+        return;
     copies->items = items;
     copies->cap = cap;
-    return true;
+    items[copies->count++] = item;
 }
 
 void oa_copies_guess(oa_copies *copies, oa_span span, oa_span before) {
@@ -27,9 +27,8 @@ void oa_copies_guess(oa_copies *copies, oa_span span, oa_span before) {
     if (distance - 1 >= OA_COPIES_WINDOW || before.len == 0 || before.len > distance ||
         (span.from | span.len) >= OA_COPIES_MAX_TEXT)
         return;
-    if (copies->count < copies->cap || oa_copies_grow(copies))
-        copies->items[copies->count++] = (oa_copy){(uint32_t)span.from, (uint32_t)span.len,
-                                                   (uint32_t)distance, (uint32_t)before.len};
+    oa_copies_append(copies, (oa_copy){(uint32_t)span.from, (uint32_t)span.len, (uint32_t)distance,
+                                       (uint32_t)before.len});
 }
 
 void oa_copies_cut(oa_copies *copies, size_t at) {

@@ -10,15 +10,16 @@
 #include "oa.h"
 
 enum {
-    OA_COPIES_WINDOW = 32768, /* as far back as a copy may be */
-    OA_COPIES_MAX_TEXT = 1 << 30,
+    OA_COPIES_WINDOW = 32768,     /* as far back as a copy may be */
+    OA_COPIES_MAX_TEXT = 1 << 26, /* what is new before a copy is counted in 26 bits */
 };
 
-/* Bytes of a text that are those `distance` bytes before; or a guess: that resemble them. */
+/* Bytes of a text that are those `distance` bytes before; or a guess: that resemble them; or digits
+ * that stood nowhere. */
 typedef struct oa_copy {
     uint32_t at;
     uint32_t len;
-    uint32_t distance;
+    uint32_t distance;  /* 0: they are digits */
     uint32_t resembled; /* length of what is resembled; 0: it is a copy */
 } oa_copy;
 
@@ -40,13 +41,21 @@ void oa_copies_init(oa_copies *copies);
 /* Free the memory. */
 void oa_copies_clear(oa_copies *copies);
 
-/* Make room for one more; false without memory. */
-bool oa_copies_grow(oa_copies *copies);
+/* Append one where there is no room, if there is memory. */
+void oa_copies_append_grown(oa_copies *copies, oa_copy item);
+
+/* Append one. The rare case comes last, so that a caller may end with it. */
+static inline void oa_copies_append(oa_copies *copies, oa_copy item) {
+    if (copies->count < copies->cap)
+        copies->items[copies->count++] = item;
+    else
+        oa_copies_append_grown(copies, item);
+}
 
 /*
  * Note that the `len` bytes from `at` on are those from `from` on, which is before `at`. What
- * follows a copy is compared when the text is compressed, and belongs to it as far as it is the
- * same.
+ * follows a copy is compared when the text is compressed, and so is what is new before it: both
+ * belong to it as far as they are the same.
  */
 static inline void oa_copies_add(oa_copies *copies, size_t at, size_t from, size_t len) {
     const size_t distance = at - from; /* huge where `from` is not before `at` */
@@ -59,9 +68,13 @@ static inline void oa_copies_add(oa_copies *copies, size_t at, size_t from, size
             return;
         }
     }
-    if (copies->count < copies->cap || oa_copies_grow(copies))
-        copies->items[copies->count++] =
-            (oa_copy){(uint32_t)at, (uint32_t)len, (uint32_t)distance, 0};
+    oa_copies_append(copies, (oa_copy){(uint32_t)at, (uint32_t)len, (uint32_t)distance, 0});
+}
+
+/* Note that the `len` bytes from `at` on are hexadecimal digits in lower case, all as likely. */
+static inline void oa_copies_add_digits(oa_copies *copies, size_t at, size_t len) {
+    if ((at | len) < OA_COPIES_MAX_TEXT)
+        oa_copies_append(copies, (oa_copy){(uint32_t)at, (uint32_t)len, 0, 0});
 }
 
 /*

@@ -38,16 +38,11 @@ void oa_deflate_free(oa_deflate *deflate) {
 
 void oa_deflate_trim(oa_deflate *deflate) { oa_buf_shrink(&deflate->out, KEEP_BYTES); }
 
-static inline uint64_t load_64(const unsigned char *from) {
-    return from[0] | (uint64_t)from[1] << 8 | (uint64_t)from[2] << 16 | (uint64_t)from[3] << 24 |
-           (uint64_t)from[4] << 32 | (uint64_t)from[5] << 40 | (uint64_t)from[6] << 48 |
-           (uint64_t)from[7] << 56;
-}
-
 /* Return where the text from `at` on, before `len`, ends to be the same as `distance` before. */
-static size_t end_of_same(const unsigned char *text, size_t len, size_t at, size_t distance) {
+static inline size_t end_of_same(const unsigned char *text, size_t len, size_t at,
+                                 size_t distance) {
     for (; len - at >= 8; at += 8) {
-        const uint64_t differs = load_64(text + at) ^ load_64(text + at - distance);
+        const uint64_t differs = oa_bits_load_64(text + at) ^ oa_bits_load_64(text + at - distance);
         if (differs != 0)
             return at + (size_t)__builtin_ctzll(differs) / 8;
     }
@@ -69,16 +64,37 @@ typedef struct progress {
     oa_deflate_block *block;
     const unsigned char *text;
     size_t len;
-    size_t done; /* all before is in blocks */
+    size_t done;     /* all before is in blocks */
+    size_t distance; /* of the last copy */
+    size_t digits_at;
+    size_t digits_end; /* of the last digits */
     oa_bits *bits;
 } progress;
+
+/* Return how many of the bytes before `at` are digits. */
+static inline size_t digits_before(const progress *p, size_t at) {
+    if (p->digits_end != at)
+        return 0;
+    const size_t count = at - (p->digits_at > p->done ? p->digits_at : p->done);
+    return count < OA_DEFLATE_MOST_DIGITS ? count : OA_DEFLATE_MOST_DIGITS;
+}
+
+/* Return from where on, of what is new before `at`, the text is the same as `distance` before. */
+static inline size_t start_of_same(const progress *p, size_t at, size_t distance) {
+    while (at > p->done && at > distance && p->text[at - 1] == p->text[at - 1 - distance])
+        at--;
+    return at;
+}
 
 /* Add the bytes up to `end`, from `at` on as copies, if that pays. False without memory. */
 static inline bool put_copy(progress *p, size_t at, size_t end, size_t distance) {
     if (at < p->done)
         at = p->done;
+    else if (at != p->digits_end) /* one digit less saves nothing: pairs are put by the eight */
+        at = start_of_same(p, at, distance);
     if (end < at + WORTH_COPY)
         return true;
+    p->distance = distance;
     for (size_t part; at < end; at += part, p->done = at) {
         part = part_of(end - at);
         if (oa_deflate_block_is_full(p->block)) {
@@ -86,7 +102,8 @@ static inline bool put_copy(progress *p, size_t at, size_t end, size_t distance)
                 return false;
             oa_deflate_block_begin(p->block, p->text, p->done);
         }
-        oa_deflate_block_add(p->block, at - p->done, part, (uint32_t)distance);
+        const size_t digits = digits_before(p, at);
+        oa_deflate_block_add(p->block, at - p->done - digits, digits, part, (uint32_t)distance);
     }
     return true;
 }
@@ -115,25 +132,24 @@ static bool put_guess(progress *p, const oa_copy *guess) {
 /* Write the text as blocks. False without memory. */
 static bool put_blocks(oa_deflate_block *block, const unsigned char *text, size_t len,
                        const oa_copies *copies, oa_bits *bits) {
-    progress p = {block, text, len, 0, bits};
+    progress p = {.block = block, .text = text, .len = len, .bits = bits};
     oa_deflate_block_begin(p.block, text, 0);
-    for (size_t i = 0; i < copies->count; i++) {
-        const oa_copy *copy = &copies->items[i];
-        const size_t next = i + 1 < copies->count ? copy[1].at : len;
-        size_t end = copy->at + copy->len;
-        if (copy->at >= len)
-            break;
-        if (copy->resembled > 0) {
-            if (!put_guess(&p, copy))
-                return false;
-            continue;
-        }
-        if (end < next && next <= len)
-            end = end_of_same(text, len, end, copy->distance);
+    const oa_copy *copy = copies->items;
+    for (size_t left = copies->count; left > 0 && copy->at < len; left--, copy++) {
+        size_t end = (size_t)copy->at + copy->len;
         if (end > len)
             end = len;
-        if (!put_copy(&p, copy->at, end, copy->distance))
-            return false;
+        if (copy->distance == 0) {
+            p.digits_at = copy->at;
+            p.digits_end = end;
+        } else if (copy->resembled > 0) {
+            if (!put_guess(&p, copy))
+                return false;
+        } else if (end > p.done || copy->distance != p.distance) { /* not in the last one already */
+            end = end_of_same(text, len, end, copy->distance);
+            if (!put_copy(&p, copy->at, end, copy->distance))
+                return false;
+        }
     }
     return oa_deflate_block_end(p.block, len, true, bits);
 }

@@ -24,7 +24,7 @@
 
 typedef struct oa_deflate oa_deflate;
 
-/* Return a compressor owned, of about 50 KB, or NULL without memory. */
+/* Return a compressor owned, of about 70 KB, or NULL without memory. */
 oa_deflate *oa_deflate_new(void);
 
 /* Take the compressor. NULL is fine. */
@@ -33,7 +33,7 @@ void oa_deflate_free(oa_deflate *deflate);
 /*
  * Compress a text in which there are these copies, and lend the result until the next call; absent
  * without memory, or if the text is longer than OA_COPIES_MAX_TEXT. Borrows `text` and `copies`.
- * Cost: 3 us, 0.1 ns for a byte that is copied, and 1.5 ns for one that is not.
+ * Cost: 3 us, 0.1 ns for a byte that is copied, 0.8 ns for a digit, and 1.5 ns for another byte.
  */
 oa_str oa_deflate_gzip(oa_deflate *deflate, oa_str text, const oa_copies *copies);
 

@@ -12,6 +12,7 @@ enum {
 
     /* Of 15 that are allowed: so four literals fit into what waits between flushes. */
     MAX_CODE_BITS = 14,
+    MOST_DIGIT_BITS = 7, /* likewise for four pairs of digits */
     MAX_HEADER_CODE_BITS = 7,
     MAX_STORED_BYTES = 65535,
 };
@@ -41,6 +42,9 @@ typedef struct code_header {
 static const uint8_t LENGTH_EXTRA[OA_DEFLATE_LENGTHS] = {
     0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
 
+static const unsigned char DIGITS[OA_DEFLATE_DIGITS] = {'0', '1', '2', '3', '4', '5', '6', '7',
+                                                        '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
+
 static size_t at_most(size_t value, size_t most) { return value < most ? value : most; }
 
 /* ---- sequences ---- */
@@ -61,7 +65,8 @@ void oa_deflate_block_begin(oa_deflate_block *block, const unsigned char *text, 
     block->text = text;
     block->begin = block->done = at;
     block->count = 0;
-    block->extra_bits = 0;
+    block->copy_count = 0;
+    block->digits = 0;
     memset(block->bytes, 0, sizeof(block->bytes));
     memset(block->literals, 0, sizeof(block->literals));
     memset(block->distances, 0, sizeof(block->distances));
@@ -76,43 +81,40 @@ static unsigned distance_symbol(uint32_t less_1) {
 
 static unsigned distance_extra_bits(unsigned symbol) { return symbol < 4 ? 0 : symbol / 2 - 1; }
 
-/*
- * Count literals that a copy follows. Bytes next to each other are counted apart, as a count that
- * was just written is not at hand yet. The last step may read into the copy: a branch on how many
- * are left would cost more.
- */
-static inline void count_literals(oa_deflate_block *block, const unsigned char *text,
-                                  size_t count) {
-    for (; count >= OA_DEFLATE_COUNTERS; count -= OA_DEFLATE_COUNTERS, text += OA_DEFLATE_COUNTERS)
-        for (size_t i = 0; i < OA_DEFLATE_COUNTERS; i++)
-            block->bytes[i][text[i]]++;
-    for (size_t i = 0; i < OA_DEFLATE_COUNTERS - 1; i++)
-        block->bytes[i][text[i]] += i < count;
+static size_t length_of(uint32_t key) { return (key >> 16) + OA_DEFLATE_MIN_COPY; }
+
+static uint32_t distance_less_1(uint32_t key) { return key & 0xFFFF; }
+
+static size_t length_symbol(const oa_deflate_block *block, uint32_t key) {
+    return block->length_symbol[length_of(key) - OA_DEFLATE_MIN_COPY];
 }
 
-void oa_deflate_block_add(oa_deflate_block *block, size_t literals, size_t length,
-                          uint32_t distance) {
-    const unsigned symbol = distance_symbol(distance - 1);
-    const size_t length_symbol = block->length_symbol[length - OA_DEFLATE_MIN_COPY];
-    block->sequences[block->count++] = (oa_sequence){
-        .literals = (uint32_t)literals,
-        .distance = (uint16_t)(distance - 1),
-        .length = (uint8_t)(length - OA_DEFLATE_MIN_COPY),
-        .distance_symbol = (uint8_t)symbol,
-    };
-    block->literals[FIRST_LENGTH + length_symbol]++;
-    block->distances[symbol]++;
-    block->extra_bits += LENGTH_EXTRA[length_symbol] + distance_extra_bits(symbol);
-    count_literals(block, block->text + block->done, literals);
-    block->done += literals + length;
+size_t oa_deflate_block_find_older(oa_deflate_block *block, uint32_t key) {
+    const size_t hash = oa_deflate_block_hash(key);
+    const size_t older = block->latest[hash ^ 1];
+    if (older < block->copy_count && block->copies[older].key == key)
+        return older;
+    block->copies[block->copy_count] = (oa_block_copy){.key = key};
+    block->latest[hash ^ 1] = block->latest[hash];
+    block->latest[hash] = (uint16_t)block->copy_count;
+    return block->copy_count++;
 }
 
+/* Count what was not counted one by one, and literals up to `end`. */
 static void finish_counts(oa_deflate_block *block, size_t end) {
     for (size_t at = block->done; at < end; at++)
         block->literals[block->text[at]]++;
     for (size_t i = 0; i < OA_DEFLATE_COUNTERS; i++)
         for (size_t byte = 0; byte < 256; byte++)
             block->literals[byte] += block->bytes[i][byte];
+    for (size_t i = 0; i < block->copy_count; i++) {
+        const oa_block_copy *copy = &block->copies[i];
+        block->literals[FIRST_LENGTH + length_symbol(block, copy->key)] += copy->count;
+        block->distances[distance_symbol(distance_less_1(copy->key))] += copy->count;
+    }
+    if (block->digits > 0)
+        for (size_t i = 0; i < OA_DEFLATE_DIGITS; i++)
+            block->literals[DIGITS[i]] += (uint32_t)(block->digits / OA_DEFLATE_DIGITS + 1);
     block->literals[END_OF_BLOCK] = 1;
 }
 
@@ -133,13 +135,17 @@ static void set_own_lengths(code_set *codes, const oa_deflate_block *block) {
     oa_huffman_lengths(block->distances, OA_DEFLATE_DISTANCES, MAX_CODE_BITS, codes->distance_bits);
 }
 
-/* What the sequences of a block take with these codes, in bits. */
+/* What the sequences of a block take with these codes, in bits; as far as digits are as likely as
+ * each other. */
 static uint64_t count_bits(const oa_deflate_block *block, const code_set *codes) {
-    uint64_t bits = block->extra_bits;
+    uint64_t bits = 0;
     for (size_t i = 0; i < LITERAL_SYMBOLS; i++)
         bits += (uint64_t)block->literals[i] * codes->literal_bits[i];
+    for (size_t i = 0; i < OA_DEFLATE_LENGTHS; i++)
+        bits += (uint64_t)block->literals[FIRST_LENGTH + i] * LENGTH_EXTRA[i];
     for (size_t i = 0; i < OA_DEFLATE_DISTANCES; i++)
-        bits += (uint64_t)block->distances[i] * codes->distance_bits[i];
+        bits += (uint64_t)block->distances[i] *
+                (codes->distance_bits[i] + distance_extra_bits((unsigned)i));
     return bits;
 }
 
@@ -243,18 +249,25 @@ static void fill_literals(code_entry to[256], const code_set *codes) {
         to[i] = (code_entry)codes->literal[i] << 8 | codes->literal_bits[i];
 }
 
-static void fill_copies(code_entry to[OA_DEFLATE_COPY_LENGTHS], const oa_deflate_block *block,
-                        const code_set *codes) {
-    for (size_t length = 0; length < OA_DEFLATE_COPY_LENGTHS; length++) {
-        const size_t symbol = block->length_symbol[length];
-        const uint32_t extra = (uint32_t)(length - block->length_base[symbol]);
-        const unsigned code_bits = codes->literal_bits[FIRST_LENGTH + symbol];
-        to[length] = (codes->literal[FIRST_LENGTH + symbol] | extra << code_bits) << 8 |
-                     (code_bits + LENGTH_EXTRA[symbol]);
-    }
+/* Put the codes of a copy, of 46 bits at most, in the place of its key and count, with their number in
+ * the lowest byte and its length in the next. */
+static void set_codes(const oa_deflate_block *block, const code_set *codes, oa_block_copy *copy) {
+    const uint32_t key = copy->key;
+    const size_t length = length_symbol(block, key);
+    const unsigned distance = distance_symbol(distance_less_1(key));
+    const size_t length_less = length_of(key) - OA_DEFLATE_MIN_COPY;
+    unsigned count = codes->literal_bits[FIRST_LENGTH + length];
+    uint64_t bits = codes->literal[FIRST_LENGTH + length];
+    bits |= (uint64_t)(length_less - block->length_base[length]) << count;
+    count += LENGTH_EXTRA[length];
+    bits |= (uint64_t)codes->distance[distance] << count;
+    count += codes->distance_bits[distance];
+    const unsigned extra = distance_extra_bits(distance);
+    bits |= (uint64_t)(distance_less_1(key) & ((1u << extra) - 1)) << count;
+    copy->codes = bits << 16 | length_less << 8 | (count + extra);
 }
 
-/* Put literals that a copy follows: as in count_literals(), the last step may read into it. */
+/* Put literals that a copy follows: as in oa_deflate_block_count(), the last step may read into it. */
 static inline void put_literals(oa_bits *bits, const code_entry *entries, const unsigned char *text,
                                 size_t count) {
     for (; count >= 4; count -= 4, text += 4) {
@@ -267,24 +280,68 @@ static inline void put_literals(oa_bits *bits, const code_entry *entries, const 
     oa_bits_flush(bits);
 }
 
-static void put_sequences(const oa_deflate_block *block, const code_set *codes, size_t end,
-                          oa_bits *to) {
+/* Return how many bits the longest code of a digit has. */
+static unsigned longest_digit(const code_set *codes) {
+    unsigned longest = 0;
+    for (size_t i = 0; i < OA_DEFLATE_DIGITS; i++)
+        if (codes->literal_bits[DIGITS[i]] > longest)
+            longest = codes->literal_bits[DIGITS[i]];
+    return longest;
+}
+
+/* Fill in the codes of two digits, the first one in the lower half of the index. */
+static void fill_pairs(code_entry to[OA_DEFLATE_DIGITS * OA_DEFLATE_DIGITS],
+                       const code_entry literals[256]) {
+    for (size_t i = 0; i < OA_DEFLATE_DIGITS * OA_DEFLATE_DIGITS; i++) {
+        const code_entry first = literals[DIGITS[i % OA_DEFLATE_DIGITS]];
+        const code_entry second = literals[DIGITS[i / OA_DEFLATE_DIGITS]];
+        to[i] = (first & ~0xffu) + (second >> 8 << 8 << (first & 0xff)) + (first & 0xff) +
+                (second & 0xff);
+    }
+}
+
+/* Put hexadecimal digits, eight at a time by their pairs, and return how many were put. */
+static inline size_t put_digits(oa_bits *bits, const code_entry *pairs, const unsigned char *text,
+                                size_t count) {
+    const size_t most = count & ~(size_t)7;
+    for (size_t done = 0; done < most; done += 8) {
+        /* Of ASCII, 0 to 9 have their value in the lower half, and a to f have 1 to 6. */
+        const uint64_t eight = oa_bits_load_64(text + done);
+        const uint64_t values = (eight & UINT64_C(0x0f0f0f0f0f0f0f0f)) +
+                                (eight >> 6 & UINT64_C(0x0101010101010101)) * 9;
+        const uint64_t two = values | values >> 4;
+        for (unsigned i = 0; i < 64; i += 16)
+            put_entry(bits, pairs[two >> i & 0xff]);
+        oa_bits_flush(bits);
+    }
+    return most;
+}
+
+static void put_sequences(oa_deflate_block *block, const code_set *codes, size_t end, oa_bits *to) {
     code_entry literals[256];
-    code_entry copies[OA_DEFLATE_COPY_LENGTHS];
+    code_entry pairs[OA_DEFLATE_DIGITS * OA_DEFLATE_DIGITS];
     fill_literals(literals, codes);
-    fill_copies(copies, block, codes);
+    for (size_t i = 0; i < block->copy_count; i++)
+        set_codes(block, codes, &block->copies[i]);
+    const bool has_pairs = block->digits > 0 && longest_digit(codes) <= MOST_DIGIT_BITS;
+    if (has_pairs)
+        fill_pairs(pairs, literals);
     oa_bits bits = *to; /* a copy, which stays in registers */
     const unsigned char *text = block->text + block->begin;
     for (size_t i = 0; i < block->count; i++) {
         const oa_sequence next = block->sequences[i];
-        put_literals(&bits, literals, text, next.literals);
-        text += next.literals + next.length + OA_DEFLATE_MIN_COPY;
-        const unsigned extra_bits = distance_extra_bits(next.distance_symbol);
-        put_entry(&bits, copies[next.length]);
-        oa_bits_put(&bits, codes->distance[next.distance_symbol],
-                    codes->distance_bits[next.distance_symbol]);
-        oa_bits_put(&bits, next.distance & ((1u << extra_bits) - 1), extra_bits);
+        if (next.literals > 0)
+            put_literals(&bits, literals, text, next.literals);
+        text += next.literals;
+        if (next.digits > 0) {
+            const size_t paired = has_pairs ? put_digits(&bits, pairs, text, next.digits) : 0;
+            if (paired < next.digits)
+                put_literals(&bits, literals, text + paired, next.digits - paired);
+        }
+        const uint64_t copy = block->copies[next.copy].codes;
+        oa_bits_put(&bits, copy >> 16, copy & 0xff);
         oa_bits_flush(&bits);
+        text += next.digits + (copy >> 8 & 0xff) + OA_DEFLATE_MIN_COPY;
     }
     for (size_t at = block->done; at < end; at++) {
         put_entry(&bits, literals[block->text[at]]);
@@ -326,7 +383,9 @@ bool oa_deflate_block_end(oa_deflate_block *block, size_t end, bool last, oa_bit
 
     const bool is_dynamic = as_dynamic < as_static;
     const uint64_t coded = 3 + (is_dynamic ? as_dynamic : as_static);
-    if (!oa_bits_reserve(bits, coded < as_stored ? coded : as_stored))
+    /* Digits may not be what they are likely to be. */
+    if (!oa_bits_reserve(bits, (coded < as_stored ? coded : as_stored) +
+                                   (uint64_t)MAX_CODE_BITS * block->digits))
         return false;
     if (as_stored < coded) {
         put_stored(bits, block->text + block->begin, end - block->begin, last);

@@ -56,25 +56,42 @@ static bool is_place_of(const place *of, const char *constant, size_t len) {
     return of->constant == constant && of->len == len;
 }
 
-/* Return the place of a constant, a free one, or another's that it takes. */
-static inline place *find_place(oa_trail *trail, const char *constant, size_t len) {
+static inline place *first_place(oa_trail *trail, const char *constant) {
     const uint64_t hash = (uint64_t)(uintptr_t)constant * 0x9e3779b97f4a7c15;
-    place *first = &trail->places[hash >> (64 - PLACE_BITS)];
+    return &trail->places[hash >> (64 - PLACE_BITS)];
+}
+
+/* Return the place of a constant, a free one, or another's that it takes. */
+static place *find_place(oa_trail *trail, const char *constant, size_t len) {
+    place *first = first_place(trail, constant);
     for (place *next = first; next < first + PROBES; next++)
         if (is_place_of(next, constant, len) || next->constant == NULL)
             return next;
     return first;
 }
 
-void oa_trail_constant(oa_trail *trail, oa_role role, const char *constant, size_t len, size_t at) {
-    place *last = find_place(trail, constant, len);
-    const oa_span span = {at, len};
-    if (is_place_of(last, constant, len) && at - last->at <= OA_COPIES_WINDOW)
-        oa_copies_add(&trail->copies, at, last->at, len);
+/* Note a constant that is not where it is looked for first. */
+__attribute__((noinline)) static void find_constant(oa_trail *trail, oa_role role,
+                                                    const char *constant, oa_span span) {
+    place *last = find_place(trail, constant, span.len);
+    if (is_place_of(last, constant, span.len) && span.from - last->at <= OA_COPIES_WINDOW)
+        oa_copies_add(&trail->copies, span.from, last->at, span.len);
     else if (trail->roles[role].len > 0)
         oa_copies_guess(&trail->copies, span, trail->roles[role]);
-    *last = (place){constant, (uint32_t)len, (uint32_t)at};
+    *last = (place){constant, (uint32_t)span.len, (uint32_t)span.from};
     trail->roles[role] = span;
+}
+
+void oa_trail_constant(oa_trail *trail, oa_role role, const char *constant, size_t len, size_t at) {
+    place *last = first_place(trail, constant);
+    if (!is_place_of(last, constant, len) || at - last->at > OA_COPIES_WINDOW) {
+        find_constant(trail, role, constant, (oa_span){at, len});
+        return;
+    }
+    const size_t from = last->at;
+    last->at = (uint32_t)at;
+    trail->roles[role] = (oa_span){at, len};
+    oa_copies_add(&trail->copies, at, from, len);
 }
 
 void oa_trail_like(oa_trail *trail, oa_role role, size_t at, size_t len) {
@@ -85,6 +102,10 @@ void oa_trail_like(oa_trail *trail, oa_role role, size_t at, size_t len) {
 
 void oa_trail_repeat(oa_trail *trail, size_t at, size_t from, size_t len) {
     oa_copies_add(&trail->copies, at, from, len);
+}
+
+void oa_trail_digits(oa_trail *trail, size_t at, size_t len) {
+    oa_copies_add_digits(&trail->copies, at, len);
 }
 
 void oa_trail_cut(oa_trail *trail, size_t at) {

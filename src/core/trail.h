@@ -31,7 +31,7 @@ typedef enum oa_role {
 
 typedef struct oa_trail oa_trail;
 
-/* Return a trail owned, of about 60 KB, or NULL without memory. */
+/* Return a trail owned, of about 80 KB, or NULL without memory. */
 oa_trail *oa_trail_new(void);
 
 /* Take the trail. NULL is fine. */
@@ -51,6 +51,10 @@ void oa_trail_like(oa_trail *trail, oa_role role, size_t at, size_t len);
 
 /* Note that the `len` bytes from `at` on are those from `from` on. */
 void oa_trail_repeat(oa_trail *trail, size_t at, size_t from, size_t len);
+
+/* Note that the `len` bytes from `at` on are hexadecimal digits in lower case, as of a hash: they
+ * stood nowhere before. */
+void oa_trail_digits(oa_trail *trail, size_t at, size_t len);
 
 /* Forget what was noted from byte `at` on: the text was cut back to there. */
 void oa_trail_cut(oa_trail *trail, size_t at);

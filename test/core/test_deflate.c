@@ -62,6 +62,15 @@ static void add_copy(size_t distance, size_t count) {
         text[len] = text[len - distance];
 }
 
+/* Append digits, and say that they are some. */
+static void add_digits(uint64_t *seed, size_t count, unsigned kinds) {
+    static const char hex[] = "0123456789abcdef";
+    need(count);
+    oa_copies_add_digits(&copies, len, count);
+    for (size_t i = 0; i < count; i++)
+        text[len++] = hex[draw_below(seed, kinds)];
+}
+
 static oa_str pack(void) {
     const oa_str packed = oa_deflate_gzip(deflater, (oa_str){text, len}, &copies);
     assert_non_null(packed.data);
@@ -368,7 +377,112 @@ static void any_nonsense_is_safe(void **state) {
     }
 }
 
+/* ---- digits ---- */
+
+/* Of every length, in front of a copy and behind one, as in a body; digits are 4 bits at least. */
+static void digits_are_read_back(void **state) {
+    (void)state;
+    for (size_t count = 0; count < 100; count++) {
+        uint64_t seed = count;
+        len = 0;
+        copies.count = 0;
+        for (int n = 0; n < 300; n++) {
+            add_text(n == 0 ? ",\"insert_id\":\"" : "");
+            if (n > 0)
+                add_copy(14 + count, 14);
+            add_digits(&seed, count, 16);
+        }
+        add_text("\"");
+        assert_true(pack().len < 300 * (count * 9 / 16 + 4) + 150);
+    }
+}
+
+/* They are taken to be as likely as each other, and may not be: there is room for them anyway, also
+ * where the buffer is full to its end. */
+static void digits_may_be_alike(void **state) {
+    (void)state;
+    for (int decisions = 500; decisions < 1100; decisions += 20) {
+        uint64_t seed = 19;
+        len = 0;
+        copies.count = 0;
+        oa_deflate_free(deflater);
+        deflater = must(oa_deflate_new());
+        add_noise(&seed, 40, 90);
+        for (int n = 0; n < decisions; n++) {
+            add_noise(&seed, 8, 8); /* so frequent that the first digits have longer codes */
+            add_copy(40, 8);
+            add_digits(&seed, 32, 4);
+            add_copy(40, 8);
+        }
+        pack();
+    }
+}
+
+/* Where other bytes are much more frequent, the codes of digits are too long for pairs. */
+static void digits_may_be_rare(void **state) {
+    (void)state;
+    uint64_t seed = 20;
+    add_noise(&seed, 30000, 4);
+    add_copy(30000, 10);
+    add_digits(&seed, 32, 16);
+    add_copy(20000, 300);
+    assert_int_equal(first_block(pack()), DYNAMIC);
+}
+
+/* Other bytes, and places that are none: the text fails its checksum, and nothing else happens. */
+static void digits_that_are_none_are_safe(void **state) {
+    (void)state;
+    uint64_t seed = 21;
+    for (int round = 0; round < 2000; round++) {
+        len = 0;
+        copies.count = 0;
+        need(1 + 50 * 100);
+        while (len < 50 * 100) {
+            add_digits(&seed, draw_below(&seed, 70), 16);
+            if (len > 20)
+                add_copy(1 + draw_below(&seed, 20), draw_below(&seed, 30));
+        }
+        for (size_t i = draw_below(&seed, 100); i > 0; i--)
+            text[draw_below(&seed, len)] = (char)draw(&seed);
+        for (size_t i = 0; i < copies.count; i++)
+            if (copies.items[i].distance == 0 && draw_below(&seed, 5) == 0)
+                copies.items[i].at = (uint32_t)draw_below(&seed, 2 * len);
+        assert_non_null(oa_deflate_gzip(deflater, (oa_str){text, len}, &copies).data);
+    }
+}
+
 /* ---- what belongs to copies ---- */
+
+/* What is before a copy, and the same, belongs to it, up to the copy before. */
+static void a_copy_begins_where_the_text_is_the_same(void **state) {
+    (void)state;
+    size_t size[2];
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t seed = 22;
+        len = 0;
+        copies.count = 0;
+        add_noise(&seed, 700, 90);
+        add_copy(700, 20);
+        add_text("\x01");
+        add(text + 21, 100 * i); /* of which nothing is said */
+        add_copy(700, 20 + 100 * (1 - i));
+        size[i] = pack().len;
+    }
+    assert_int_equal(size[0], size[1]);
+}
+
+/* A block ends when there are too many different copies for another one. */
+static void many_different_copies(void **state) {
+    (void)state;
+    uint64_t seed = 23;
+    add_noise(&seed, 10000, 90);
+    for (size_t n = 0; n < 3000; n++) {
+        const size_t distance = 5000 + 3 * n;
+        add_copy(distance, 12);
+        add_text(text[len - distance] == '\x01' ? "\x02" : "\x01");
+    }
+    assert_int_equal(count_blocks(pack()), 2);
+}
 
 static void neighbours_are_one_copy(void **state) {
     (void)state;
@@ -587,6 +701,12 @@ int main(void) {
         TEST(copies_that_are_none_are_left_out),
         TEST(a_wrong_copy_is_found_by_the_reader),
         TEST(any_nonsense_is_safe),
+        TEST(digits_are_read_back),
+        TEST(digits_may_be_alike),
+        TEST(digits_may_be_rare),
+        TEST(digits_that_are_none_are_safe),
+        TEST(a_copy_begins_where_the_text_is_the_same),
+        TEST(many_different_copies),
         TEST(neighbours_are_one_copy),
         TEST(a_copy_goes_on_as_far_as_the_text_is_the_same),
         TEST(a_copy_that_another_took_is_shortened),

@@ -41,6 +41,13 @@ static void add_copy(size_t distance, size_t count) {
         text[len] = text[len - distance];
 }
 
+static void add_digits(const uint8_t *bytes, size_t count) {
+    count = at_most(count, MOST - len);
+    oa_copies_add_digits(&copies, len, count);
+    for (size_t i = 0; i < count; i++)
+        text[len++] = "0123456789abcdef"[bytes[i] & 15];
+}
+
 static int read_back(oa_str packed) {
     z_stream zip = {.next_in = (Bytef *)(uintptr_t)packed.data,
                     .avail_in = (uInt)packed.len,
@@ -68,7 +75,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         size -= 4;
         if (kind < 6) {
             const size_t count = at_most(b, size);
-            add_literals(data, count);
+            if ((data[-4] & 16) != 0)
+                add_digits(data, count);
+            else
+                add_literals(data, count);
             data += count;
             size -= count;
         } else if (kind < 11) {
@@ -89,7 +99,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             add_literals(data, size);
         } else {
             wrong = true;
-            oa_copies_add(&copies, a, b, len);
+            if ((data[-4] & 16) != 0)
+                oa_copies_add_digits(&copies, a, b);
+            else
+                oa_copies_add(&copies, a, b, len);
         }
     }
     const oa_str packed = oa_deflate_gzip(deflater, (oa_str){text, len}, &copies);

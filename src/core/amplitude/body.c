@@ -48,6 +48,17 @@ void oa_body_append_like(oa_body *body, oa_role role, oa_str part) {
     oa_buf_append_str(&body->text, part);
 }
 
+void oa_body_append_hash(oa_body *body, oa_hash hash) {
+    oa_buf *text = &body->text;
+    char *to = oa_buf_reserve(text, OA_HASH_HEX_BYTES);
+    if (to == NULL)
+        return;
+    oa_hash_hex(hash, to);
+    if (body->is_tracked)
+        oa_trail_digits(body->trail, text->len, OA_HASH_HEX_BYTES);
+    text->len += OA_HASH_HEX_BYTES;
+}
+
 void oa_body_repeat(oa_body *body, size_t from, size_t len) {
     if (body->is_tracked)
         oa_trail_repeat(body->trail, body->text.len, from, len);

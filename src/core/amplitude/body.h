@@ -10,6 +10,7 @@
 #include "amplitude/limits.h"
 #include "amplitude/response.h"
 #include "buf.h"
+#include "hash.h"
 #include "oa.h"
 #include "trail.h"
 
@@ -55,6 +56,9 @@ static inline void oa_body_append_constant(oa_body *body, oa_role role, oa_str c
 
 /* Append a part that resembles the last one in its role. */
 void oa_body_append_like(oa_body *body, oa_role role, oa_str part);
+
+/* Append a hash as hexadecimal digits. */
+void oa_body_append_hash(oa_body *body, oa_hash hash);
 
 /* Append `len` bytes of the body again, from byte `from` on. */
 void oa_body_repeat(oa_body *body, size_t from, size_t len);

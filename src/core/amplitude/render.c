@@ -250,14 +250,9 @@ static void append_event_id(oa_buf *text, const oa_record *record, event_rank ra
 
 /* Append the rest of an insert_id, and what follows it. */
 static void append_id(oa_body *body, oa_hash hash, const oa_record *record, event_rank rank) {
-    oa_buf *text = &body->text;
-    char *to = oa_buf_reserve(text, OA_HASH_HEX_BYTES);
-    if (to == NULL)
-        return;
-    oa_hash_hex(hash, to);
-    text->len += OA_HASH_HEX_BYTES;
+    oa_body_append_hash(body, hash);
     OA_BODY_LITERAL(body, OA_ROLE_EVENT_ID, "\",\"event_id\":");
-    append_event_id(text, record, rank);
+    append_event_id(&body->text, record, rank);
 }
 
 static void append_part(oa_body *body, oa_role role, const oa_buf *part) {
