@@ -12,9 +12,6 @@
 
 enum { FIRST_VARIANTS = 32 };
 
-/* With a journal, what other processes left has the numbers below. */
-#define FIRST_OWN_SEQ (UINT64_C(1) << 40)
-
 static void copy_options(oa_dispatcher *d, const oa_config *config) {
     d->opt_out = config->opt_out;
     d->min_id_length = config->min_id_length;
@@ -30,7 +27,7 @@ static void copy_options(oa_dispatcher *d, const oa_config *config) {
     oa_hash_key_init(&d->hash_key, config->api_key);
     oa_arena_init(&d->arena, config->max_queue_bytes);
     d->arena.keeps_places = config->spool;
-    d->next_seq = config->spool ? FIRST_OWN_SEQ : 0;
+    d->next_seq = config->spool ? OA_FIRST_OWN_SEQ : 0;
     oa_flushes_init(&d->flushes);
     oa_fit_init(&d->fit, config->max_body_bytes);
     oa_notices_init(&d->notices, config);

@@ -83,57 +83,61 @@ static bool drop_any(void *context, oa_record *record, oa_mark mark) {
 /* ---- Age ---- */
 
 /*
- * The age of a decision by the wall clock, which is all that a record has. It may jump ahead, so no
- * decision is older than its dispatcher.
+ * When a decision became pending, by the wall clock, which is all that a record has. It may jump
+ * ahead, so none is older than its dispatcher; but for what another process left: of that, nothing
+ * else is known.
  */
-static uint64_t age_ms(const oa_dispatcher *d, oa_now now, int64_t time_ms) {
-    const uint64_t lived_ms = now.monotonic_ms - d->created_at_ms;
-    if (d->created_at_ms == 0 || now.wall_ms <= time_ms)
-        return 0;
-    const uint64_t wall_ms = (uint64_t)(now.wall_ms - time_ms);
-    return wall_ms < lived_ms ? wall_ms : lived_ms;
+static int64_t since_ms(const oa_dispatcher *d, oa_now now, const oa_record *record) {
+    const bool is_found = d->spool != NULL && record->seq < OA_FIRST_OWN_SEQ;
+    const uint64_t lived_ms = d->created_at_ms == 0 ? 0 : now.monotonic_ms - d->created_at_ms;
+    const int64_t born_ms = now.wall_ms - (int64_t)lived_ms;
+    return is_found || record->time_ms > born_ms ? record->time_ms : born_ms;
 }
 
-static int64_t older(int64_t a_ms, const oa_record *record) {
-    return record != NULL && record->time_ms < a_ms ? record->time_ms : a_ms;
-}
-
-/* The time of the oldest decision of a lane that waits, but for those in the park until a
- * moment. */
-static int64_t oldest_waiting_ms(const oa_lane *lane) {
-    int64_t oldest_ms = older(INT64_MAX, oa_queue_peek(&lane->queue));
-    for (const oa_batch *batch = lane->ready.first; batch != NULL; batch = batch->next)
-        if (batch->count > 0)
-            oldest_ms = older(oldest_ms, batch->records[0]);
-    return older(oldest_ms, oa_park_peek_aside(&lane->park));
+static uint64_t age_ms(oa_now now, int64_t from_ms) {
+    return now.wall_ms <= from_ms ? 0 : (uint64_t)now.wall_ms - (uint64_t)from_ms;
 }
 
 static int64_t earlier(int64_t a_ms, int64_t b_ms) { return a_ms < b_ms ? a_ms : b_ms; }
+
+static int64_t since_or_never(const oa_dispatcher *d, oa_now now, const oa_record *record) {
+    return record == NULL ? INT64_MAX : since_ms(d, now, record);
+}
+
+/* The same for the oldest decision of a lane that waits, but for those in the park until a
+ * moment. */
+static int64_t waits_since_ms(const oa_dispatcher *d, oa_now now, const oa_lane *lane) {
+    int64_t oldest_ms = since_or_never(d, now, oa_queue_peek(&lane->queue));
+    for (const oa_batch *batch = lane->ready.first; batch != NULL; batch = batch->next)
+        if (batch->count > 0)
+            oldest_ms = earlier(oldest_ms, since_ms(d, now, batch->records[0]));
+    return earlier(oldest_ms, since_or_never(d, now, oa_park_peek_aside(&lane->park)));
+}
 
 uint64_t oa_drop_oldest_ms(const oa_dispatcher *d, oa_now now) {
     int64_t oldest_ms = INT64_MAX;
     OA_EACH_LANE (lane, &d->lanes) {
         const oa_batch *batch = lane->attempt.batch;
         if (batch != NULL && batch->count > 0)
-            oldest_ms = older(oldest_ms, batch->records[0]);
-        oldest_ms = earlier(oldest_ms, oldest_waiting_ms(lane));
-        oldest_ms = earlier(oldest_ms, oa_park_oldest_ms(&lane->park));
+            oldest_ms = earlier(oldest_ms, since_ms(d, now, batch->records[0]));
+        oldest_ms = earlier(oldest_ms, waits_since_ms(d, now, lane));
+        oldest_ms = earlier(oldest_ms, since_or_never(d, now, oa_park_oldest(&lane->park)));
     }
-    return oldest_ms == INT64_MAX ? 0 : age_ms(d, now, oldest_ms);
+    return age_ms(now, oldest_ms);
 }
 
 uint64_t oa_drop_expiry_ms(const oa_dispatcher *d, oa_now now) {
     int64_t oldest_ms = INT64_MAX;
     OA_EACH_LANE (lane, &d->lanes)
-        oldest_ms = earlier(oldest_ms, oldest_waiting_ms(lane));
+        oldest_ms = earlier(oldest_ms, waits_since_ms(d, now, lane));
     if (oldest_ms == INT64_MAX)
         return UINT64_MAX;
-    const uint64_t age = age_ms(d, now, oldest_ms);
+    const uint64_t age = age_ms(now, oldest_ms);
     return oa_moment_after(now.monotonic_ms, age < d->max_age_ms ? d->max_age_ms - age : 0);
 }
 
 static bool is_expired(const oa_dispatcher *d, oa_now now, const oa_record *record) {
-    return record != NULL && age_ms(d, now, record->time_ms) >= d->max_age_ms;
+    return record != NULL && age_ms(now, since_ms(d, now, record)) >= d->max_age_ms;
 }
 
 static bool drop_old(void *context, oa_record *record, oa_mark mark) {

@@ -271,17 +271,17 @@ const oa_record *oa_park_peek_aside(const oa_park *park) {
     return park->aside == NULL ? NULL : oa_queue_peek(&park->aside->queue);
 }
 
-int64_t oa_park_oldest_ms(const oa_park *park) {
+const oa_record *oa_park_oldest(const oa_park *park) {
     const oa_park_group *const lists[] = {park->timed, park->aside};
-    int64_t oldest_ms = INT64_MAX;
+    const oa_record *oldest = NULL;
     for (size_t i = 0; i < 2; i++) {
         for (const oa_park_group *group = lists[i]; group != NULL; group = group->next) {
             const oa_record *front = oa_queue_peek(&group->queue);
-            if (front != NULL && front->time_ms < oldest_ms)
-                oldest_ms = front->time_ms;
+            if (front != NULL && (oldest == NULL || front->time_ms < oldest->time_ms))
+                oldest = front;
         }
     }
-    return oldest_ms;
+    return oldest;
 }
 
 oa_record *oa_park_take_any(oa_park *park) {

@@ -93,9 +93,8 @@ bool oa_park_release_aside(oa_park *park, oa_batch_list *out);
 /* Lend the first record of the group that is longest aside, or NULL. */
 const oa_record *oa_park_peek_aside(const oa_park *park);
 
-/* Return the time of the oldest decision that is parked, in ms since the epoch; INT64_MAX for
- * none. */
-int64_t oa_park_oldest_ms(const oa_park *park);
+/* Lend the oldest decision that is parked, by its time, or NULL. */
+const oa_record *oa_park_oldest(const oa_park *park);
 
 /* Take any one parked record, for the end; NULL when there is none. The caller owes it a
  * release. */

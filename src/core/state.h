@@ -55,6 +55,9 @@ typedef enum oa_wait_reason {
 /* How long to wait after an allocation failed. */
 enum { OA_MEMORY_PAUSE_MS = 1000 };
 
+/* With a journal, what other processes left has the numbers below. */
+#define OA_FIRST_OWN_SEQ (UINT64_C(1) << 40)
+
 struct oa_dispatcher {
     oa_phase phase;
     bool is_cancelled; /* what is out is to come back soon */

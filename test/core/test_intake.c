@@ -500,9 +500,51 @@ static int use_copies(void **state) {
     return 0;
 }
 
+/* Its age is the decision's own, whoever has it: a service that crashes again and again does not
+ * keep what is too old. A time to come, of a clock that was wrong, counts as now. */
+static void what_was_left_is_as_old_as_it_is(void **state) {
+    (void)state;
+    disk *kept = disk_new(16);
+    tally *t = tally_new();
+    t->is_down = true;
+    oa_now now = {INT64_C(1800014400000), ONE_DAY_MS};
+    enum { LIVES = 4, EACH = 10 };
+    for (size_t life = 0; life < LIVES; life++) {
+        world *w = world_on(kept, t);
+        w->now = now;
+        world_start(w);
+        say_many(w, life * EACH, (life + 1) * EACH);
+        advance(w, UINT64_C(9) * 60 * 60000);
+        /* What was decided 27 hours ago, two lives before, is too old. */
+        assert_int_equal(stats_of(w).dropped[OA_DROP_EXPIRED], life < 2 ? 0 : EACH);
+        now.wall_ms = w->now.wall_ms;
+        world_end(w);
+    }
+    t->is_down = false;
+    world *w = world_on(kept, t);
+    w->now = now;
+    world_start(w);
+    settle_all(w);
+    assert_int_equal(stats_of(w).spool.found, 2 * EACH);
+    assert_int_equal(stats_of(w).dropped[OA_DROP_EXPIRED], 0);
+    assert_int_equal(t->count, 2 * EACH);
+    say_many(w, LIVES * EACH, (LIVES + 1) * EACH);
+    world_end(w);
+    w = world_on(kept, t);
+    w->now.wall_ms = now.wall_ms - 30 * (int64_t)ONE_DAY_MS;
+    world_start(w);
+    settle_all(w);
+    assert_int_equal(stats_of(w).dropped[OA_DROP_EXPIRED], 0);
+    assert_int_equal(t->count, 3 * EACH);
+    world_end(w);
+    disk_free(kept);
+    free(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_pending_at_a_kill_is_delivered),
+        cmocka_unit_test(what_was_left_is_as_old_as_it_is),
         cmocka_unit_test(a_repeat_has_the_same_ids),
         cmocka_unit_test(an_outage_needs_no_memory),
         cmocka_unit_test(what_is_found_goes_first),

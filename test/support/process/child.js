@@ -94,10 +94,6 @@ class Child {
     return answer;
   }
 
-  get pid() {
-    return this.#process.pid;
-  }
-
   kill(signal) {
     this.#process.kill(signal);
   }
