@@ -74,10 +74,13 @@ static void each_file(void (*each)(image *of, const char *bytes)) {
     closedir(listing);
 }
 
-static void note_synced(image *of, const char *bytes, size_t at, size_t len) {
+/* Note that bytes of an open file were synced. It is read, as the kernel does: another thread may
+ * be storing into it. */
+static void note_synced(image *of, int fd, size_t at, size_t len) {
     of->is_synced = true;
-    memcpy(of->synced + at, bytes, len);
-    memcpy(of->written + at, bytes, len);
+    const ssize_t count = pread(fd, of->synced + at, len, (off_t)at);
+    assert_true(count >= 0);
+    memcpy(of->written + at, of->synced + at, (size_t)count);
 }
 
 /* Write the name of the file that is mapped at an address. Returns where the address is in it. */
@@ -98,10 +101,14 @@ static size_t find_mapped(const char *bytes, char name[OA_JOURNAL_NAME_BYTES]) {
 
 /* On the journal's thread, as the next. */
 static void bytes_synced(const char *bytes, size_t len) {
-    char name[OA_JOURNAL_NAME_BYTES];
+    char name[OA_JOURNAL_NAME_BYTES], path[sizeof(name) + sizeof(journal_directory)];
     pthread_mutex_lock(&mutex);
     const size_t at = find_mapped(bytes, name);
-    note_synced(image_of(name), bytes, at, len);
+    snprintf(path, sizeof(path), "%s/%s", journal_directory, name);
+    const int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    note_synced(image_of(name), fd, at, len);
+    close(fd);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -111,15 +118,14 @@ static void name_file(image *of, const char *bytes) {
 }
 
 static void file_synced(int fd) {
-    static char bytes[OA_SEGMENT_BYTES];
     char link[40], name[400] = "";
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     assert_true(readlink(link, name, sizeof(name) - 1) > 0);
     pthread_mutex_lock(&mutex);
     if (strstr(name, ".journal") == NULL)
         each_file(name_file);
-    else if (pread(fd, bytes, sizeof(bytes), 0) > 0)
-        note_synced(image_of(strrchr(name, '/') + 1), bytes, 0, sizeof(bytes));
+    else
+        note_synced(image_of(strrchr(name, '/') + 1), fd, 0, OA_SEGMENT_BYTES);
     pthread_mutex_unlock(&mutex);
 }
 
