@@ -218,7 +218,7 @@ static void what_could_not_be_adopted_is_adopted_later(void **state) {
     (void)state;
     for (uint64_t n = 4; n <= 8; n++) {
         leave();
-        disk_fails(DISK_RESERVE, n, 1, EIO);
+        disk_fails(DISK_OPEN, n, 1, EIO);
         process *p = must(process_that_retries());
         until_scanned(p);
         assert_int_not_equal(disk_works(), 0);
@@ -312,5 +312,6 @@ int main(void) {
         IN_DIRECTORY(a_sync_that_failed_costs_no_processor),
         IN_DIRECTORY(what_is_deleted_is_told_and_made_again),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed + cmocka_run_group_tests_name("copies", tests, use_copies, NULL);
 }

@@ -324,5 +324,6 @@ int main(void) {
                                         remove_all),
         cmocka_unit_test_setup_teardown(an_end_writes_all_to_the_disk, make_all, remove_all),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed + cmocka_run_group_tests_name("copies", tests, use_copies, NULL);
 }

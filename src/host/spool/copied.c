@@ -101,12 +101,15 @@ static int make_ready(const oa_storage *storage, size_t from, size_t to) {
     return 0;
 }
 
+/* Nobody will read a file that was deleted while it was used. */
+static int error_unless_deleted(void) { return errno == ENOENT ? 0 : errno; }
+
 static int save(oa_storage *storage, size_t from, size_t to) {
     if (storage->fd >= 0)
         return write_all(storage, storage->fd, from, to);
     const int fd = open_named(storage, O_WRONLY);
     if (fd < 0)
-        return errno;
+        return error_unless_deleted();
     const int error = write_all(storage, fd, from, to);
     close(fd);
     return error;
@@ -118,8 +121,9 @@ static void rest(oa_storage *storage) {
     storage->fd = -1;
 }
 
-static int load(const oa_storage *storage) {
+static int load(const oa_storage *storage, bool *again) {
     const int fd = open_named(storage, O_RDONLY);
+    *again = fd < 0 && errno != ENOENT;
     if (fd < 0)
         return errno;
     int error = read_all(storage, fd, HEAD_BYTES, storage->size);
@@ -140,7 +144,7 @@ static int sync_file(const oa_storage *storage, size_t from, size_t to) {
     (void)to;
     const int fd = open_named(storage, O_RDONLY);
     if (fd < 0)
-        return errno;
+        return error_unless_deleted();
     const int error = fdatasync(fd) == 0 ? 0 : errno;
     close(fd);
     return error;

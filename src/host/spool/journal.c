@@ -57,6 +57,7 @@ struct oa_journal {
     oa_maker maker;
     bool has_news; /* for the owner */
     uint64_t retry_at_ms;
+    uint64_t load_at_ms; /* when it is tried again; UINT64_MAX: never */
     uint64_t sync_at_ms;
     uint64_t scan_at_ms;
     oa_journal_position seen; /* that was looked after */
@@ -186,7 +187,8 @@ static void let_go(oa_journal_file *file) {
 static void load(oa_journal *journal, oa_journal_file *file) {
     if (file == NULL || file->is_loaded)
         return;
-    const int error = file->storage.kind->load(&file->storage);
+    bool again = false;
+    const int error = file->storage.kind->load(&file->storage, &again);
     if (error != 0) { /* what is not read ahead now is when it is needed, but for a copy */
         pthread_mutex_lock(&journal->mutex);
         snprintf(journal->strange, sizeof(journal->strange), "%s cannot be read: %s", file->name,
@@ -194,18 +196,21 @@ static void load(oa_journal *journal, oa_journal_file *file) {
         pthread_mutex_unlock(&journal->mutex);
         journal->has_news = true;
     }
-    file->is_loaded = true;
+    file->is_loaded = !again;
+    if (again)
+        journal->load_at_ms = now_ms() + journal->options.retry_interval_ms;
 }
 
 /* Have what is read back be in memory, and what comes next. */
 static void follow_reading(oa_journal *journal, oa_journal_file *reading) {
+    journal->load_at_ms = UINT64_MAX;
     oa_journal_file *next = reading == NULL ? NULL : reading->later;
     load(journal, reading);
     load(journal, next);
     for (oa_journal_file *file = journal->maker.all; file != NULL; file = file->later)
         if (file != reading && file != next && atomic_load(&file->is_away))
             let_go(file);
-    if (reading == NULL || !atomic_exchange(&reading->is_away, false))
+    if (reading == NULL || !reading->is_loaded || !atomic_exchange(&reading->is_away, false))
         return;
     pthread_mutex_lock(&journal->mutex);
     journal->loaded = reading;
@@ -221,7 +226,7 @@ static void follow(oa_journal *journal) {
     pthread_mutex_unlock(&journal->mutex);
     const oa_journal_position before = journal->seen;
     journal->seen = now;
-    if (now.reading != before.reading || now.end != before.end)
+    if (now.reading != before.reading || now.end != before.end || now_ms() >= journal->load_at_ms)
         follow_reading(journal, now.reading);
     if (now.reading != before.reading && before.reading != now.end)
         let_go(before.reading);
@@ -318,6 +323,7 @@ static bool is_unsynced(const oa_journal *journal) {
 static uint64_t next_ms(const oa_journal *journal) {
     uint64_t next = journal->is_failing ? least(journal->scan_at_ms, journal->retry_at_ms)
                                         : journal->scan_at_ms;
+    next = least(next, journal->load_at_ms);
     if (journal->save_at_ms > 0)
         next = least(next, journal->save_at_ms);
     return is_unsynced(journal) ? least(next, journal->sync_at_ms) : next;
@@ -388,6 +394,7 @@ oa_status oa_journal_open(const oa_journal_options *options, oa_journal **out,
         return OA_NOMEM;
     journal->options = *options;
     journal->options.directory = NULL;
+    journal->load_at_ms = UINT64_MAX;
     oa_journal_list_init(&journal->ready);
     oa_journal_list_init(&journal->done);
     const oa_storage_kind *kind = NULL;

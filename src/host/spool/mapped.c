@@ -81,7 +81,8 @@ static int save(oa_storage *storage, size_t from, size_t to) {
 
 static void rest(oa_storage *storage) { (void)storage; }
 
-static int load(const oa_storage *storage) {
+static int load(const oa_storage *storage, bool *again) {
+    *again = false;
     if (madvise(storage->bytes, storage->size, MADV_POPULATE_READ) == 0)
         return 0;
     if (errno != EINVAL)
