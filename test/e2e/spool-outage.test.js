@@ -28,7 +28,7 @@ const { seededRandom } = require('../support/util/random.js');
 
 const OUTAGE = Number(process.env.OA_SPOOL_OUTAGE ?? 200_000);
 const LEFT = Number(process.env.OA_SPOOL_LEFT ?? 100_000);
-const SLICE = 20_000;
+const SLICE = 5000; // far fewer than the files that are ready take
 const LONG = { timeoutMillis: 20 * 60_000 };
 
 /** Leave so many decisions, of a process that is killed. */
