@@ -25,6 +25,7 @@ const BENCHMARKS = [
   'delivery',
   'memory',
   'spool',
+  'writeback',
   'handler',
   'start',
   'cold',

@@ -65,8 +65,8 @@ describe('a spool that holds much', () => {
     }
     const decidedMillis = performance.now() - started;
     const before = await child.ask({ do: 'stats' });
-    assert.equal(before.decisions.pending, OUTAGE);
-    assert.equal(before.decisions.dropped.total, 0);
+    const { pending: waiting, dropped } = before.decisions;
+    assert.deepEqual({ waiting, dropped: dropped.total }, { waiting: OUTAGE, dropped: 0 });
     assert.equal(before.spool.unwritten, 0);
     const warm = rss[Math.floor(rss.length / 5)];
     const most = Math.max(...rss);

@@ -273,8 +273,11 @@ static void sync_files(oa_journal *journal, bool is_closing) {
     for (oa_journal_file *file = journal->maker.all; !is_end && file != NULL; file = file->later) {
         is_end = file == seen->end;
         const size_t to = is_end ? seen->end_at : file->storage.size;
-        if (file->from == NULL && to > file->synced_to && error == 0)
-            error = sync_file(journal, file, to);
+        if (file->from != NULL || to <= file->synced_to || error != 0)
+            continue;
+        error = sync_file(journal, file, to);
+        if (!is_closing)
+            make_wanted(journal); /* a disk that is slow may take a second for many files */
     }
     note_on_thread(journal, &journal->is_sync_failing, error == 0 ? NULL : strerror(error));
     journal->sync_at_ms = now_ms() + journal->options.sync_interval_ms;
