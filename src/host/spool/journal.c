@@ -218,6 +218,16 @@ static void follow_reading(oa_journal *journal, oa_journal_file *reading) {
     journal->options.changed(journal->options.context);
 }
 
+/* Free the memory of all files before one, but for what is read: the owner may have filled several
+ * since it was looked. */
+static void let_go_until(oa_journal *journal, const oa_journal_file *end,
+                         const oa_journal_file *reading) {
+    const oa_journal_file *next = reading == NULL ? NULL : reading->later;
+    for (oa_journal_file *file = journal->maker.all; file != end; file = file->later)
+        if (file != reading && file != next)
+            let_go(file);
+}
+
 /* Look after the bytes around the position. */
 static void follow(oa_journal *journal) {
     pthread_mutex_lock(&journal->mutex);
@@ -230,10 +240,10 @@ static void follow(oa_journal *journal) {
         follow_reading(journal, now.reading);
     if (now.reading != before.reading && before.reading != now.end)
         let_go(before.reading);
-    if (now.end != before.end && before.end != now.reading)
-        let_go(before.end);
     if (now.end == NULL)
         return;
+    if (now.end != before.end)
+        let_go_until(journal, now.end, now.reading);
     now.end->is_loaded = true;
     const oa_storage *end = &now.end->storage;
     const size_t page = now.end_at / OA_SEGMENT_PAGE_BYTES * OA_SEGMENT_PAGE_BYTES;
