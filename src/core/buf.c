@@ -79,8 +79,8 @@ static size_t length_of_plain(oa_str str) {
     for (; str.len - at >= 8; at += 8) {
         uint64_t eight;
         memcpy(&eight, str.data + at, sizeof(eight));
-        /* The highest bit of a byte that is below a space, or 0 after its difference; and perhaps of
-         * one above such a byte. Those from 128 on are none. */
+        /* The highest bit of a byte that is below a space, or 0 after its difference; and
+         * perhaps of one above such a byte. Those from 128 on are none. */
         const uint64_t quote = eight ^ each * '"';
         const uint64_t slash = eight ^ each * '\\';
         const uint64_t low =

@@ -76,7 +76,8 @@ void oa_buf_append_json_inner(oa_buf *buf, oa_str str);
 
 enum { OA_BUF_INT_BYTES = 20 }; /* "-9223372036854775808" */
 
-/* Write a number in decimal, without a NUL, and return its length. What is behind it has no meaning. */
+/* Write a number in decimal, without a NUL, and return its length. What is behind it has no
+ * meaning. */
 size_t oa_buf_format_int(int64_t value, char out[OA_BUF_INT_BYTES]);
 
 /* Append a number in decimal, if there is room for any. */

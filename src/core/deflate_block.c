@@ -249,8 +249,8 @@ static void fill_literals(code_entry to[256], const code_set *codes) {
         to[i] = (code_entry)codes->literal[i] << 8 | codes->literal_bits[i];
 }
 
-/* Put the codes of a copy, of 46 bits at most, in the place of its key and count, with their number in
- * the lowest byte and its length in the next. */
+/* Put the codes of a copy, of 46 bits at most, in the place of its key and count, with their
+ * number in the lowest byte and its length in the next. */
 static void set_codes(const oa_deflate_block *block, const code_set *codes, oa_block_copy *copy) {
     const uint32_t key = copy->key;
     const size_t length = length_symbol(block, key);
@@ -267,7 +267,8 @@ static void set_codes(const oa_deflate_block *block, const code_set *codes, oa_b
     copy->codes = bits << 16 | length_less << 8 | (count + extra);
 }
 
-/* Put literals that a copy follows: as in oa_deflate_block_count(), the last step may read into it. */
+/* Put literals that a copy follows: as in oa_deflate_block_count(), the last step may read into
+ * it. */
 static inline void put_literals(oa_bits *bits, const code_entry *entries, const unsigned char *text,
                                 size_t count) {
     for (; count >= 4; count -= 4, text += 4) {

@@ -36,8 +36,8 @@ typedef struct oa_sequence {
     uint16_t copy;       /* an index */
 } oa_sequence;
 
-/* A length and a distance. The same few repeat in each decision: what is to be known of them is made
- * once. */
+/* A length and a distance. The same few repeat in each decision: what is to be known of them is
+ * made once. */
 typedef union oa_block_copy {
     struct {
         uint32_t key;   /* see oa_deflate_block_key() */
@@ -52,8 +52,8 @@ typedef struct oa_deflate_block {
     size_t done;  /* where the last sequence ends */
     size_t count;
     size_t digits;
-    /* How often symbols occur. Those of literals are counted in `bytes`, and added at the end; digits
-     * are as likely as each other, and not counted one by one. */
+    /* How often symbols occur. Those of literals are counted in `bytes`, and added at the end;
+     * digits are as likely as each other, and not counted one by one. */
     uint32_t bytes[OA_DEFLATE_COUNTERS][256];
     uint32_t literals[OA_DEFLATE_LITERALS];
     uint32_t distances[OA_DEFLATE_DISTANCES];
@@ -100,8 +100,8 @@ static inline size_t oa_deflate_block_hash(uint32_t key) {
     return (key * UINT32_C(0x9e3779b1)) >> (32 - OA_DEFLATE_HASH_BITS);
 }
 
-/* Return the index of a copy that is not the last one with its hash; a new one, unless it is the last
- * but one. */
+/* Return the index of a copy that is not the last one with its hash; a new one, unless it is the
+ * last but one. */
 size_t oa_deflate_block_find_older(oa_deflate_block *block, uint32_t key);
 
 /* Return the index of a copy. */
@@ -113,9 +113,9 @@ static inline size_t oa_deflate_block_find(oa_deflate_block *block, uint32_t key
 }
 
 /*
- * Add the next bytes of the text: so many literals; hexadecimal digits in lower case, none or a few;
- * then a copy of `length` bytes, within the limits above, from 1 to 32,768 bytes before. The block is
- * not full.
+ * Add the next bytes of the text: so many literals; hexadecimal digits in lower case, none or a
+ * few; then a copy of `length` bytes, within the limits above, from 1 to 32,768 bytes before. The
+ * block is not full.
  */
 static inline void oa_deflate_block_add(oa_deflate_block *block, size_t literals, size_t digits,
                                         size_t length, uint32_t distance) {

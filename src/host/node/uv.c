@@ -511,16 +511,9 @@ void oa_uv_destroy(oa_uv *uv) {
 
 oa_dispatcher *oa_uv_core(oa_uv *uv) { return uv->core; }
 
-/* What comes before a decision, or an event, is given to the core. */
-static void prepare(oa_uv *uv) {
-    if (uv->spooling != NULL)
-        oa_spooling_begin(uv->spooling);
-}
-
-/* What follows from it. */
+/* What follows when the core was given a decision, or an event. */
 static void follow_up(oa_uv *uv, oa_wake wake) {
-    if (uv->spooling != NULL)
-        oa_spooling_count(uv->spooling);
+    oa_spooling_count(uv->spooling);
     if (wake == OA_WAKE_COLLECT)
         collect(uv);
     if (wake != OA_WAKE_NOT)
@@ -529,7 +522,7 @@ static void follow_up(oa_uv *uv, oa_wake wake) {
 
 oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) {
     oa_wake wake = OA_WAKE_NOT;
-    prepare(uv);
+    oa_spooling_begin(uv->spooling);
     const oa_status status = oa_dispatcher_record(uv->core, loop_now(uv), decision, &wake);
     follow_up(uv, wake);
     return status;
@@ -537,7 +530,7 @@ oa_status oa_uv_record(oa_uv *uv, oa_decision *decision) {
 
 oa_status oa_uv_track(oa_uv *uv, oa_tracked *tracked) {
     oa_wake wake = OA_WAKE_NOT;
-    prepare(uv);
+    oa_spooling_begin(uv->spooling);
     const oa_status status = oa_dispatcher_track(uv->core, loop_now(uv), tracked, &wake);
     follow_up(uv, wake);
     return status;

@@ -150,12 +150,10 @@ static long give(core_object *self, long long variant, PyObject *user_id, PyObje
     decision->device_id = read_id(&ids, 1, device_id);
     oa_py_lock(self);
     const bool is_valid = self->epoch == (uint32_t)((uint64_t)variant >> 32);
-    if (self->spooling != NULL)
-        oa_spooling_begin(self->spooling);
+    oa_spooling_begin(self->spooling);
     if (is_valid)
         status = oa_dispatcher_record(self->core, oa_clock_now(), decision, &asked);
-    if (self->spooling != NULL)
-        oa_spooling_count(self->spooling);
+    oa_spooling_count(self->spooling);
     if (asked != OA_WAKE_NOT)
         oa_py_signal(self);
     oa_py_unlock(self);
@@ -269,11 +267,9 @@ static PyObject *core_track(core_object *self, PyObject *args) {
     tracked.device_id = read_id(&ids, 1, device_id);
     oa_wake asked = OA_WAKE_NOT;
     oa_py_lock(self);
-    if (self->spooling != NULL)
-        oa_spooling_begin(self->spooling);
+    oa_spooling_begin(self->spooling);
     const oa_status status = oa_dispatcher_track(self->core, oa_clock_now(), &tracked, &asked);
-    if (self->spooling != NULL)
-        oa_spooling_count(self->spooling);
+    oa_spooling_count(self->spooling);
     if (asked != OA_WAKE_NOT)
         oa_py_signal(self);
     oa_py_unlock(self);

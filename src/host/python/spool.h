@@ -1,5 +1,7 @@
 /*
  * spool.h: the journal of a Core, where there can be one: on Linux.
+ *
+ * Thread: under the lock of the Core, unless spooling.h says otherwise.
  */
 #ifndef OA_HOST_PYTHON_SPOOL_H
 #define OA_HOST_PYTHON_SPOOL_H

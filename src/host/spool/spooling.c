@@ -124,13 +124,13 @@ static void see_to_files(oa_spooling *spooling) {
         await_file(spooling);
 }
 
-void oa_spooling_begin(oa_spooling *spooling) {
+void oa_spooling_await_first(oa_spooling *spooling) {
     if (!spooling->has_begun)
         see_to_files(spooling);
     spooling->has_begun = true;
 }
 
-void oa_spooling_count(oa_spooling *spooling) {
+void oa_spooling_note(oa_spooling *spooling) {
     if (spooling->carrier.journal != NULL)
         oa_carrier_save(&spooling->carrier);
     spooling->count++;

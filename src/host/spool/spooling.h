@@ -4,7 +4,8 @@
  *
  * Thread: that of the core. No function waits for a disk, except for the end; and, when the thread
  * is behind, for five seconds oa_spooling_begin() and for a quarter of one oa_spooling_count(). To
- * take a turn, to end, to abort and to close are nothing for NULL, which is no journal.
+ * begin, to count, to take a turn, to end, to abort and to close are nothing for NULL, which is no
+ * journal.
  */
 #ifndef OA_HOST_SPOOL_SPOOLING_H
 #define OA_HOST_SPOOL_SPOOLING_H
@@ -50,12 +51,22 @@ oa_status oa_spooling_open(oa_dispatcher *core, const oa_spooling_config *config
                            char message[OA_SPOOLING_MESSAGE_BYTES])
     __attribute__((warn_unused_result));
 
+/* What the next two do when there is a journal. */
+void oa_spooling_await_first(oa_spooling *spooling);
+void oa_spooling_note(oa_spooling *spooling);
+
 /* A decision is to come: the first one waits for the first file, which the journal's thread makes
  * while the application starts. */
-void oa_spooling_begin(oa_spooling *spooling);
+static inline void oa_spooling_begin(oa_spooling *spooling) {
+    if (spooling != NULL)
+        oa_spooling_await_first(spooling);
+}
 
 /* A decision was accepted: every few hundred of them, see to segments. */
-void oa_spooling_count(oa_spooling *spooling);
+static inline void oa_spooling_count(oa_spooling *spooling) {
+    if (spooling != NULL)
+        oa_spooling_note(spooling);
+}
 
 /* Give the core what is new, take what is done, and tell where it is. Once before and after a step
  * is enough. */

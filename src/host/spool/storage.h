@@ -51,8 +51,8 @@ struct oa_storage_kind {
     /* Nothing is saved for now but what is settled. The owner's. */
     void (*rest)(oa_storage *storage);
 
-    /* Read the file into memory. Where a block cannot be read, the bytes of a copy are zero; *again:
-     * none was read, for lack of a descriptor, say, and it is to be tried again. */
+    /* Read the file into memory. Where a block cannot be read, the bytes of a copy are zero;
+     * *again: none was read, for lack of a descriptor, say, and it is to be tried again. */
     int (*load)(const oa_storage *storage, bool *again);
 
     /* Have it count as none of the process's memory, but for the head. */
