@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from conftest import API_KEY, flag, make_client
+from conftest import API_KEY, make_client
 from optimizely_amplitude import Dispatcher
 
 CLIENT = make_client()
@@ -128,17 +128,18 @@ def fork_while_sending(url: str, directory: str) -> None:
 
 
 def fork_beside_python(url: str, directory: str) -> None:
-    """A child of which Python knows nothing has no sender; the files are its parent's all the same."""
+    """A fork() of C, as that of uWSGI: before the child begins anew its core has no files, either."""
     import ctypes
 
     made = dispatcher(url, directory)
     decide("parent", 10)
-    sys.setswitchinterval(1000)  # the child waits for no thread that is not there
+    sys.setswitchinterval(1000)  # nobody asks for the GIL who is not there in the child
     child = ctypes.PyDLL(None).fork()
     if child == 0:
         for i in range(10):
-            made.on_decision("flag", f"child_{i}", {}, flag())
+            made._core.record(("checkout_flow", "variation", None, True), f"child_{i}", None, None, None, None, False)
         os._exit(0)
+    sys.setswitchinterval(0.005)
     status = os.waitpid(child, 0)[1]
     assert status == 0, status
     decide("after", 10)
