@@ -105,9 +105,15 @@ class BuildWheel(bdist_wheel):
 
 
 class EggInfo(egg_info):
-    """Its folder is among what is built, and not in the sources."""
+    """Its folder is among what is built, and not in the sources. Links of the page also work on PyPI."""
 
     def initialize_options(self):
         super().initialize_options()
         (ROOT / "build").mkdir(exist_ok=True)
         self.egg_base = "build"
+
+    def finalize_options(self):
+        super().finalize_options()
+        metadata = self.distribution.metadata
+        folder = f"{metadata.project_urls['Homepage']}/blob/v{RELEASE}/docs/"
+        metadata.long_description = re.sub(r"\]\((?!https?:|#)", f"]({folder}", metadata.long_description)
