@@ -61,6 +61,17 @@ class Delivery {
     }
   }
 
+  /**
+   * Have `call` begin a flush. Returns a function that tells whether it is over: its promise may be resolved by another
+   * request, which a runtime does not allow.
+   */
+  begin(call) {
+    const before = this.#native.lastTicket;
+    call();
+    const ticket = this.#native.lastTicket;
+    return () => ticket === before || !this.#native.isWaiting(ticket);
+  }
+
   #isIdle() {
     return this.#native.stats().pending === 0 && this.#native.sendingSince === Infinity;
   }

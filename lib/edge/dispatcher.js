@@ -109,17 +109,13 @@ function createEdge(module, defaultWaitUntil) {
       return this.#wait(() => super.close(options), options);
     }
 
-    /**
-     * Have the core begin, and look at the counters: its promise may be resolved by another request, which a runtime does
-     * not allow.
-     */
-    async #wait(begin, options) {
+    /** The report is taken from the counters. */
+    async #wait(call, options) {
       const before = this.#counts();
       const started = performance.now();
-      begin();
+      const isOver = this.#delivery.begin(call);
       const { timeoutMillis = this.#timeoutMillis } = options ?? {};
-      const isSettled = () => this.#counts().settled - before.settled >= before.pending;
-      await this.#delivery.until(isSettled, timeoutMillis);
+      await this.#delivery.until(isOver, timeoutMillis);
       const after = this.#counts();
       const dropped = Math.min(after.dropped - before.dropped, before.pending);
       const delivered = Math.min(after.delivered - before.delivered, before.pending - dropped);
@@ -136,7 +132,7 @@ function createEdge(module, defaultWaitUntil) {
       const delivered = decisions.delivered + tracked.delivered;
       const dropped = decisions.dropped.total + tracked.dropped.total;
       const pending = decisions.pending + tracked.pending;
-      return { delivered, dropped, settled: delivered + dropped, pending };
+      return { delivered, dropped, pending };
     }
 
     get #timeoutMillis() {

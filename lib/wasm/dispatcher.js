@@ -136,6 +136,16 @@ class WasmDispatcher {
     return this.#wait(true, (ticket, ...now) => this.#core.close(...now, timeoutMillis, ticket));
   }
 
+  /** The number of the last flush() or close(). */
+  get lastTicket() {
+    return this.#lastTicket;
+  }
+
+  /** Whether the flush() or close() of that number goes on. */
+  isWaiting(ticket) {
+    return this.#waits.has(ticket);
+  }
+
   #wait(closes, begin) {
     return new Promise((resolve, reject) => {
       if (this.#fault !== null) {

@@ -7,12 +7,10 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { before, describe, it } = require('node:test');
 
-const { EdgeRuntime } = require('edge-runtime');
-const esbuild = require('esbuild');
-
 const { bundleEdge } = require('../../src/release/edge.js');
 const { startAmplitude } = require('../support/amplitude/server.js');
 const { viewed } = require('../support/dispatcher/harness.js');
+const { startEdgeRuntime } = require('../support/edge/edge-runtime.js');
 const { WORKER_RUNTIMES } = require('../support/edge/workerd.js');
 const { wasmNotTestable } = require('../support/setup/prebuilds.js');
 
@@ -20,6 +18,8 @@ const WORKER = path.join(__dirname, '..', 'support', 'edge', 'worker.mjs');
 const DATES = ['2024-01-01', '2025-11-01'];
 const AT_ONCE = 20;
 const PAIRS = 300;
+/** Longer than any flush here takes. */
+const FLUSH_MILLIS = 30_000;
 
 const usersOf = (amplitude) => viewed(amplitude).map((event) => event.user_id);
 
@@ -40,6 +40,7 @@ async function startWorker(
       FLUSH_INTERVAL: flushInterval,
       REQUEST_TIMEOUT: requestTimeout,
       USER_AT_IMPORT: userAtImport,
+      FLUSH_TIMEOUT: FLUSH_MILLIS,
     },
   });
   return { amplitude, url, said };
@@ -155,6 +156,15 @@ for (const { name, skip, start } of WORKER_RUNTIMES) {
         assert.equal(stats.decisions.deduplicated, 1);
       });
 
+      it(`${date}: a flush does not wait for its deadline when nothing can happen before`, async (t) => {
+        const { amplitude, url } = await startWorker(t, start, date, { flushInterval: 60_000 });
+        amplitude.setFault(amplitude.faults.invalidApiKey());
+        await (await fetch(`${url}/?user=user-kept&lost=1`)).arrayBuffer();
+        const report = await (await fetch(`${url}/flush`)).json();
+        assert.deepEqual([report.delivered, report.dropped, report.pending], [0, 0, 1]);
+        assert.ok(report.durationMillis < FLUSH_MILLIS, `${report.durationMillis} ms`);
+      });
+
       it(`${date}: a response is not later than one without a dispatcher`, async (t) => {
         const { url } = await startWorker(t, start, date, { flushInterval: 200 });
         const taken = { control: [], '': [] };
@@ -194,38 +204,8 @@ describe("Vercel's Edge runtime", { skip: wasmNotTestable() }, () => {
   it('delivers what requests decide, each once', async (t) => {
     const amplitude = await startAmplitude();
     t.after(() => amplitude.close());
-    const edge = path.join(__dirname, '..', '..', 'build', 'edge');
-    const { outputFiles } = await esbuild.build({
-      entryPoints: [path.join(__dirname, '..', 'support', 'edge', 'vercel.mjs')],
-      bundle: true,
-      format: 'iife',
-      write: false,
-      conditions: ['edge-light', 'worker', 'browser'],
-      alias: { 'optimizely-amplitude/edge': path.join(edge, 'edge-light.mjs') },
-      define: { 'globalThis.AMPLITUDE_URL': JSON.stringify(amplitude.httpapi) },
-      plugins: [
-        {
-          name: 'a module as Next.js gives it',
-          setup(build) {
-            build.onResolve({ filter: /\.wasm\?module$/ }, () => ({
-              path: 'core',
-              namespace: 'wasm',
-            }));
-            build.onLoad({ filter: /./, namespace: 'wasm' }, () => ({
-              contents: 'export default globalThis.CORE_WASM',
-            }));
-          },
-        },
-      ],
-    });
-    const runtime = new EdgeRuntime({
-      initialCode: outputFiles[0].text,
-      extend: (context) => {
-        // Of another realm than the code, as there.
-        context.CORE_WASM = new WebAssembly.Module(fs.readFileSync(path.join(edge, 'core.wasm')));
-        return context;
-      },
-    });
+    const entry = path.join(__dirname, '..', 'support', 'edge', 'vercel.mjs');
+    const runtime = await startEdgeRuntime(entry, { AMPLITUDE_URL: amplitude.httpapi });
     for (let i = 0; i < 100; i++) {
       const response = await runtime.dispatchFetch(`https://example.com/?user=user-${i % 50}`);
       assert.deepEqual(await response.json(), { enabled: true });

@@ -43,7 +43,7 @@ export default {
       return Response.json(dispatcher.stats());
     }
     if (pathname === '/flush') {
-      return Response.json(await dispatcher.flush({ timeoutMillis: 5000 }));
+      return Response.json(await dispatcher.flush({ timeoutMillis: globalThis.FLUSH_TIMEOUT }));
     }
     isLost = searchParams.has('lost');
     const client = pathname === '/control' ? control : optimizely;
