@@ -20,6 +20,8 @@
  * - `harmless`: the answer can be used as it is.
  */
 
+const assert = require('node:assert/strict');
+
 const { faults, startAmplitude } = require('./server.js');
 const { createNotification } = require('../optimizely/sdk.js');
 
@@ -349,10 +351,30 @@ async function playRow(row, connect, look, settle = flushAll(row)) {
   }
 }
 
+/** Make a `look` for playRow() that asserts what a row promises of a client with stats(). */
+const checkPlayed =
+  (row) =>
+  async ({ amplitude, client, decided }) => {
+    const { lost, duplicated, outOfOrder } = audit(row, decided, amplitude.store);
+    assert.deepEqual({ lost, duplicated, outOfOrder }, { lost: 0, duplicated: 0, outOfOrder: 0 });
+    const { decisions } = client.stats();
+    assert.equal(decisions.seen, decided.length);
+    assert.equal(
+      decisions.accepted,
+      decisions.delivered + decisions.pending + decisions.dropped.total,
+    );
+    const refused = row.refused === undefined ? 0 : decisions.dropped[row.refused];
+    assert.equal(decisions.dropped.total, refused, 'nothing is dropped but what is refused');
+    if (row.most !== undefined) {
+      assert.ok(amplitude.requests.length <= row.most, `${amplitude.requests.length} requests`);
+    }
+  };
+
 module.exports = {
   EVENT_TYPE,
   ROWS,
   audit,
+  checkPlayed,
   flushAll,
   groupByUser,
   isWanted,
