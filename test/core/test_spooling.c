@@ -1,6 +1,9 @@
 /*
  * spooling.c: dispatchers on real loops, with journals in real files.
  */
+#include <stdatomic.h>
+
+#include "support_disk.h"
 #include "support_journal.h"
 #include "support_loop.h"
 
@@ -16,7 +19,7 @@ static owner *owner_with_spool(const peer *p, bool syncs_flushes) {
         .directory = str(journal_directory),
         .api_key = o->config.api_key,
         .max_bytes = UINT64_C(1) << 30,
-        .sync_interval_ms = 1000,
+        .sync_interval_ms = 3600 * 1000, /* so that only a flush, and the first look, sync */
         .syncs_flushes = syncs_flushes,
     };
     if (oa_uv_open_spool(o->uv, &config, message) != OA_OK)
@@ -88,16 +91,35 @@ static void a_turn_of_the_loop_may_fill_many_segments(void **state) {
     assert_true(files_there("-") >= 4);
 }
 
+static _Atomic bool is_synced;
+
+static void on_bytes_synced(const char *bytes, size_t len) {
+    (void)bytes;
+    (void)len;
+    atomic_store(&is_synced, true);
+}
+
+static void on_file_synced(int fd) {
+    (void)fd;
+    atomic_store(&is_synced, true);
+}
+
 static void a_flush_waits_for_the_disk(void **state) {
     (void)state;
+    disk_on_sync(on_bytes_synced, on_file_synced);
     peer *p = PEER({.silent = true});
     owner *o = owner_with_spool(p, true);
-    say_many(o, 1000);
-    wait w = {false, {0, 0, 0, 0}};
-    assert_int_equal(oa_uv_flush(o->uv, 50, false, &w), OA_OK);
-    RUN_UNTIL(o, w.done);
-    assert_int_equal(w.report.pending, 1000);
+    for (int count = 1000; count <= 3000; count += 1000) {
+        say_many(o, 1000);
+        atomic_store(&is_synced, false);
+        wait w = {false, {0, 0, 0, 0}};
+        assert_int_equal(oa_uv_flush(o->uv, 50, false, &w), OA_OK);
+        RUN_UNTIL(o, w.done);
+        assert_int_equal(w.report.pending, count);
+        assert_true(atomic_load(&is_synced));
+    }
     end_both(o, p);
+    disk_on_sync(NULL, NULL);
 }
 
 /* Its owner ends while a report waits for the disk. */
