@@ -43,7 +43,9 @@ static bool has_characters(oa_str id, size_t least) {
     if (id.len < least || id.len >= least * 3)
         return id.len >= least;
     size_t count = 0;
-    for (size_t i = 0; i < id.len && count < least; i++) {
+    while (count < least && (unsigned char)id.data[count] < 0x80) /* most ids are ASCII */
+        count++;
+    for (size_t i = count; i < id.len && count < least; i++) {
         const unsigned char byte = (unsigned char)id.data[i];
         count += (byte & 0xC0) != 0x80; /* not a continuation */
         count += byte >= 0xF0;          /* a surrogate pair */
