@@ -130,17 +130,21 @@ static void heir_reads_all(void) {
     process_end(p);
 }
 
+enum { ERRORS = 4, MOST_CALLS = 12 };
+
+/* Calls, and how they fail: the n-th one with the n-th error, in turns. */
 static const struct {
     disk_call call;
-    int error;
+    int errors[ERRORS];
 } FAULTS[] = {
-    {DISK_OPEN, EIO},     {DISK_OPEN, ENOSPC},    {DISK_OPEN, EMFILE},  {DISK_OPEN, EROFS},
-    {DISK_RESERVE, EIO},  {DISK_RESERVE, ENOSPC}, {DISK_READY, EFAULT}, {DISK_SYNC, EIO},
-    {DISK_SYNC, ENOSPC},  {DISK_WRITE, EIO},      {DISK_WRITE, ENOSPC}, {DISK_DELETE, EIO},
-    {DISK_DELETE, EROFS},
+    {DISK_OPEN, {EIO, ENOSPC, EMFILE, EROFS}},      {DISK_RESERVE, {EIO, ENOSPC, ENOSPC, EIO}},
+    {DISK_READY, {EFAULT, EFAULT, EFAULT, ENOMEM}}, {DISK_SYNC, {EIO, ENOSPC, ENOSPC, EIO}},
+    {DISK_WRITE, {ENOSPC, EIO, EIO, ENOSPC}},       {DISK_DELETE, {EIO, EROFS, EROFS, EIO}},
 };
 
-enum { FAULT_COUNT = sizeof(FAULTS) / sizeof(FAULTS[0]), MOST_CALLS = 12 };
+enum { FAULT_COUNT = sizeof(FAULTS) / sizeof(FAULTS[0]) };
+
+static int error_of(size_t fault, uint64_t n) { return FAULTS[fault].errors[(n - 1) % ERRORS]; }
 
 /* Run a fault from the n-th call on, for each n; `count` calls of it. */
 static void each_call_fails(uint64_t count) {
@@ -152,12 +156,12 @@ static void each_call_fails(uint64_t count) {
                 atomic_store(&fates[number], UNDECIDED);
             const pid_t child = fork();
             if (child == 0)
-                live_and_be_killed(FAULTS[i].call, n, count, FAULTS[i].error, calls);
+                live_and_be_killed(FAULTS[i].call, n, count, error_of(i, n), calls);
             int how = 0;
             assert_int_equal(waitpid(child, &how, 0), child);
             if (!WIFSIGNALED(how) || WTERMSIG(how) != SIGKILL)
                 fail_msg("call %d, the %dth, error %d: it ended with %d", FAULTS[i].call, (int)n,
-                         FAULTS[i].error, how);
+                         error_of(i, n), how);
             heir_reads_all();
             assert_int_equal(files_there("-"), 0);
             if (atomic_load(calls) < n)
@@ -196,7 +200,7 @@ static void adopting_may_fail(void **state) {
     for (size_t i = 0; i < FAULT_COUNT; i++) {
         for (uint64_t n = 1; n <= MOST_CALLS; n++) {
             leave();
-            disk_fails(FAULTS[i].call, n, 1, FAULTS[i].error);
+            disk_fails(FAULTS[i].call, n, 1, error_of(i, n));
             process *p = process_that_retries();
             if (p == NULL)
                 p = must(process_that_retries());
