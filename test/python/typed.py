@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any, Dict, Mapping, Optional
 
 from optimizely import optimizely
 
-from optimizely_amplitude import Dispatcher, Drop, FlushReport, Notification, Rule, User
+from optimizely_amplitude import Audiences, Dispatcher, Drop, FlushReport, Notification, Rule, User
 from optimizely_amplitude.aws_lambda import with_flush
 
 
@@ -40,12 +41,18 @@ dispatcher = Dispatcher(
     before_send=before_send,
     on_drop=on_drop,
     plan={"branch": "main"},
+    spool={"directory": pathlib.Path("/var/lib/my-app"), "sync_interval_millis": "always"},
 )
 detach = dispatcher.attach(optimizely.Optimizely())
 detach()
 report: FlushReport = dispatcher.flush(2.0, abort=True)
 delivered: int = report.delivered
 total: int = dispatcher.stats()["decisions"]["dropped"]["total"]
+spool = dispatcher.stats()["spool"]
+unwritten: int = 0 if spool is None else spool["unwritten"]
+dispatcher.set_opt_out(True, purge=True)
+receive = Audiences(cohorts={"power": "id"}, api_key="key", secret_key="secret").webhook(secret="a" * 16)
+status: int = receive({"X-Webhook-Secret": "secret"}, b"{}").status
 dispatcher.track("Purchase", {"amount": 5}, user_id="user_1")
 dispatcher.identify({"plan": "pro"}, user_id="user_1")
 
