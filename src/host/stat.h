@@ -39,7 +39,7 @@ typedef struct oa_file_stat {
 static inline int oa_stat(int fd, oa_file_stat *out) {
     struct statx stat;
     if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stat) != 0)
-        return errno;
+        return errno != 0 ? errno : EIO; /* a compiler does not know that it never is 0 here */
     *out = (oa_file_stat){stat.stx_size, stat.stx_uid, stat.stx_mode, stat.stx_nlink};
     return 0;
 }

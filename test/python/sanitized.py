@@ -58,7 +58,7 @@ SANITIZERS = {
         ],
     ),
     "thread": Sanitizer(
-        ["-fsanitize=thread", "-Wno-maybe-uninitialized"],  # which is wrong about code with it
+        ["-fsanitize=thread"],
         ["libtsan.so"],
         # A child that is forked while there are threads is what we do.
         {"TSAN_OPTIONS": "halt_on_error=1 die_after_fork=0 exitcode=66"},

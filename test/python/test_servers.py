@@ -211,8 +211,7 @@ def test_uvicorn(amplitude: Amplitude, start: Callable[..., Server]) -> None:
 
 def test_celery(amplitude: Amplitude, start: Callable[..., Server], tmp_path: pathlib.Path) -> None:
     """The prefork pool, whose processes end after a few tasks each, or with the worker, without atexit."""
-    import celery
-
+    celery = pytest.importorskip("celery", reason="it needs Python 3.10")
     queue = tmp_path / "queue"
     queue.mkdir()
     folders = {"data_folder_in": str(queue), "data_folder_out": str(queue), "control_folder": str(queue)}
