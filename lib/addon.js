@@ -11,13 +11,12 @@ const { obstacle } = require('./obstacle.js');
 
 const ROOT = path.join(__dirname, '..');
 
-const PREBUILT = `prebuilds/${process.platform}-${process.arch}/optimizely-amplitude.node`;
 // An addon that was built here takes precedence.
-const CANDIDATES = [
+const BUILT_HERE = [
   'build/Release/optimizely_amplitude.node',
   'build/Debug/optimizely_amplitude.node',
-  PREBUILT,
 ];
+const PREBUILT = 'optimizely-amplitude.node';
 
 /**
  * Return { addon }, or why there is none: { reason }, in a few words, and { error }, a function that makes the error that
@@ -30,11 +29,8 @@ function findAddon() {
   }
   // Lets the tests load another build, such as one with sanitizers.
   const override = process.env.OPTIMIZELY_AMPLITUDE_BINDING;
-  const candidates = override
-    ? [path.resolve(override)]
-    : CANDIDATES.map((file) => path.join(ROOT, file));
   const attempts = [];
-  for (const file of candidates) {
+  for (const file of override ? [path.resolve(override)] : candidates()) {
     try {
       // Throws under --permission.
       if (!fs.existsSync(file)) {
@@ -53,10 +49,18 @@ function findAddon() {
   return {
     reason:
       failed === undefined
-        ? `there is no addon for ${process.platform}-${process.arch} here`
+        ? `there is no addon for ${target()} here`
         : `${path.relative(ROOT, failed.file)}: ${failed.error.message}`,
     error: () => require('./unloadable.js').failure(attempts),
   };
+}
+
+/** Where an addon may be; which of the prebuilt ones fits is found out only when it is their turn. */
+function* candidates() {
+  for (const file of BUILT_HERE) {
+    yield path.join(ROOT, file);
+  }
+  yield path.join(ROOT, 'prebuilds', target(), PREBUILT);
 }
 
 /** Like require(), without the half millisecond that it takes to find a file whose place is known. */
@@ -77,32 +81,54 @@ function checkFits(file) {
       `uses the OpenSSL 3 of the runtime, and this runtime has ${openssl ? `OpenSSL ${openssl}` : 'none'}`,
     );
   }
-  // musl's loader accepts a library for glibc, with undefined behaviour.
-  if (usesMusl()) {
-    throw new Error('is built for glibc, and this system uses musl');
-  }
 }
 
-/** Where musl's dynamic linker is. Most systems have none, and are not examined further. */
-const MUSL_LINKERS = { x64: '/lib/ld-musl-x86_64.so.1', arm64: '/lib/ld-musl-aarch64.so.1' };
+/** What a prebuilt addon has to be for. musl's loader would accept one for glibc, with undefined behaviour. */
+function target() {
+  return `${process.platform}-${process.arch}${usesMusl() ? '-musl' : ''}`;
+}
 
-/** Whether the C library is musl: its dynamic linker is the one that Node's executable asks for. */
+const PT_INTERP = 3;
+
+/**
+ * Whether the C library is musl: its dynamic linker is the one that Node's executable, an ELF file of 64 bits, asks for in
+ * one of its program headers.
+ */
 function usesMusl() {
-  const linker = MUSL_LINKERS[process.arch];
+  if (process.platform !== 'linux') {
+    return false;
+  }
   let descriptor;
   try {
-    if (process.platform !== 'linux' || linker === undefined || !fs.existsSync(linker)) {
-      return false;
-    }
     descriptor = fs.openSync(process.execPath);
-    const head = Buffer.alloc(2048);
-    return head.subarray(0, fs.readSync(descriptor, head)).includes('/ld-musl-');
+    const head = Buffer.alloc(4096);
+    fs.readSync(descriptor, head);
+    const size = head.readUInt16LE(54);
+    const first = Number(head.readBigUInt64LE(32));
+    for (let at = first; at < first + size * head.readUInt16LE(56); at += size) {
+      if (head.readUInt32LE(at) === PT_INTERP) {
+        const name = Buffer.alloc(Number(head.readBigUInt64LE(at + 32)));
+        fs.readSync(descriptor, name, { position: Number(head.readBigUInt64LE(at + 8)) });
+        return name.includes('/ld-musl-');
+      }
+    }
+    return false;
   } catch {
-    return false; // cannot be determined, as under --permission
+    return lacksGlibc();
   } finally {
     if (descriptor !== undefined) {
       fs.closeSync(descriptor);
     }
+  }
+}
+
+/** The same where the executable cannot be read, as under --permission. The report takes some milliseconds. */
+function lacksGlibc() {
+  try {
+    process.report.excludeNetwork = true; // otherwise it looks up the names of all peers
+    return process.report.getReport().header.glibcVersionRuntime === undefined;
+  } catch {
+    return false; // a runtime without the report
   }
 }
 

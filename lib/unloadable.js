@@ -85,7 +85,7 @@ function prebuilds() {
     // a clone, or an installation without them
   }
   return names.length > 0
-    ? `There are prebuilt addons for ${names.join(' and ')} with glibc.`
+    ? `There are prebuilt addons for ${names.join(', ')}.`
     : 'There is no prebuilt addon in this package.';
 }
 

@@ -25,15 +25,14 @@ const PRINT_RESULT = `
       Object.defineProperty(process, name, { value: value ?? undefined });
     }
   }
-  if ('execPath' in runtime) process.execPath = require('node:path').resolve(runtime.execPath);
-  if ('linker' in runtime) {
-    const fs = require('node:fs');
-    const exists = fs.existsSync;
-    fs.existsSync = (file) => file === runtime.linker || exists(file);
+  if ('glibcVersionRuntime' in runtime) {
+    const { header } = process.report.getReport();
+    process.report.getReport = () => ({ header: { ...header, glibcVersionRuntime: undefined } });
   }
+  if ('execPath' in runtime) process.execPath = require('node:path').resolve(runtime.execPath);
   try {
     const addon = require('./lib/binding.js');
-    console.log(JSON.stringify({ keys: Object.keys(addon) }));
+    console.log(JSON.stringify({ keys: Object.keys(addon), file: addon.file }));
   } catch (error) {
     console.log(JSON.stringify({ code: error.code, message: error.message, cause: error.cause?.message }));
   }`;
@@ -178,28 +177,64 @@ test('a runtime without OpenSSL 3: the error says so, and a prebuilt addon is no
   }
 });
 
-/** Where musl's linker is on this processor. */
-const MUSL_LINKER = `/lib/ld-musl-${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}.so.1`;
+/** An executable as far as it is examined: an ELF file that asks for `linker`, in which the name is at `position`. */
+function executable(linker, position) {
+  const elf = Buffer.alloc(position + linker.length + 1);
+  elf.write('\x7fELF\x02\x01\x01', 'latin1');
+  elf.writeBigUInt64LE(64n, 32); // where its program headers begin
+  elf.writeUInt16LE(56, 54); // their size
+  elf.writeUInt16LE(2, 56); // and number
+  elf.writeUInt32LE(6, 64); // the first has none; the second is of the dynamic linker
+  elf.writeUInt32LE(3, 120);
+  elf.writeBigUInt64LE(BigInt(position), 128);
+  elf.writeBigUInt64LE(BigInt(linker.length + 1), 152);
+  elf.write(linker, position, 'latin1');
+  return elf;
+}
 
-test(
-  'a system with musl: the error says so, and a prebuilt addon is not tried',
-  { skip: process.platform !== 'linux' && 'the file is ELF' },
-  (t) => {
-    const files = { [PREBUILT]: fs.readFileSync(ADDON), node: `\x7fELF...${MUSL_LINKER}` };
-    const { message } = loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER });
-    assert.ok(message.includes('is built for glibc, and this system uses musl'), message);
-  },
-);
+describe(
+  'the C library decides which prebuilt addon is opened',
+  { skip: process.platform !== 'linux' && 'the executable is ELF' },
+  () => {
+    const MUSL = '/lib/ld-musl-x86_64.so.1';
+    const GLIBC = '/lib64/ld-linux-x86-64.so.2';
+    const PREBUILT_MUSL = PREBUILT.replace('/optimizely', '-musl/optimizely');
+    const addon = fs.readFileSync(ADDON);
+    const both = { [PREBUILT]: addon, [PREBUILT_MUSL]: addon };
 
-test(
-  'a system that has musl besides its glibc does not count as one with musl',
-  { skip: process.platform !== 'linux' && 'the file is ELF' },
-  (t) => {
-    const files = {
-      [PREBUILT]: fs.readFileSync(ADDON),
-      node: '\x7fELF.../lib64/ld-linux-x86-64.so.2',
-    };
-    assert.ok(loadIn(t, files, {}, { execPath: 'node', linker: MUSL_LINKER }).keys.length > 0);
+    for (const position of [1000, 100_000]) {
+      it(`musl, and its linker is named at byte ${position} of the executable`, (t) => {
+        const node = executable(MUSL, position);
+        const { dir, file } = loadIn(t, { ...both, node }, {}, { execPath: 'node' });
+        assert.equal(path.relative(dir, file), PREBUILT_MUSL);
+      });
+    }
+
+    it('glibc', (t) => {
+      const node = executable(GLIBC, 1000);
+      const { dir, file } = loadIn(t, { ...both, node }, {}, { execPath: 'node' });
+      assert.equal(path.relative(dir, file), PREBUILT);
+    });
+
+    it('on musl the addon for glibc is not tried, nor the other way round', (t) => {
+      for (const [linker, there, absent] of [
+        [MUSL, PREBUILT, PREBUILT_MUSL],
+        [GLIBC, PREBUILT_MUSL, PREBUILT],
+      ]) {
+        const files = { [there]: addon, node: executable(linker, 1000) };
+        const { dir, message } = loadIn(t, files, {}, { execPath: 'node' });
+        assert.ok(message.includes(`${path.join(dir, absent)}\n      is not there`), message);
+        assert.ok(!message.includes(path.join(dir, there)), message);
+      }
+    });
+
+    it('where the executable cannot be read, the report of Node tells', (t) => {
+      const execPath = 'no-such-file';
+      const glibc = loadIn(t, both, {}, { execPath });
+      assert.equal(path.relative(glibc.dir, glibc.file), PREBUILT);
+      const { dir, file } = loadIn(t, both, {}, { execPath, glibcVersionRuntime: null });
+      assert.equal(path.relative(dir, file), PREBUILT_MUSL);
+    });
   },
 );
 
