@@ -13,17 +13,19 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-// Optimized for size: little time is spent in this code.
-const CFLAGS = [
-  '-Os',
-  '-fPIC',
-  '-fvisibility=hidden',
+const { makeStandIn } = require('./stand-in.js');
+
+/** For the addon, too: no section for what is not called, and no tables to unwind the stack, which nobody reads without exceptions. */
+const SMALL = [
   '-ffunction-sections',
   '-fdata-sections',
-  '-include',
-  path.join(__dirname, 'glibc.h'),
+  '-fno-omit-frame-pointer', // a profiler finds the callers by it
+  '-fno-unwind-tables',
+  '-fno-asynchronous-unwind-tables',
 ];
-const CXXFLAGS = [...CFLAGS, '-std=c++17', '-fno-exceptions', '-fno-rtti'];
+// Optimized for size: little time is spent in this code.
+const CFLAGS = ['-Os', '-fPIC', '-fvisibility=hidden', ...SMALL];
+const CXXFLAGS = ['-std=c++17', '-fno-exceptions', '-fno-rtti'];
 
 // HTTP and HTTPS over IPv4 and IPv6, proxies, and a resolver thread. The rest is not used, and code that
 // is left out needs no security updates.
@@ -65,7 +67,7 @@ const CURL_OPTIONS = [
     'mime',
     'websockets',
   ],
-  ...['get-easy-options', 'crypto-auth'],
+  ...['get-easy-options', 'crypto-auth', 'headers-api', 'progress-meter'],
 ]
   .map((name) => `--disable-${name}`)
   .concat(['static', 'threaded-resolver', 'ipv6', 'proxy'].map((name) => `--enable-${name}`))
@@ -89,6 +91,8 @@ const CURL_OPTIONS = [
     ].map((name) => `--without-${name}`),
   );
 
+const flags = (target) => [...CFLAGS, '-include', target.header];
+
 /** Run a program with its output in the file `log`, whose end is shown when the program fails. */
 function run(log, dir, program, args, env = {}) {
   const out = fs.openSync(log, 'w');
@@ -106,8 +110,8 @@ function run(log, dir, program, args, env = {}) {
   }
 }
 
-/** Make a shared libssl and libcrypto that define the OpenSSL functions of Node as empty ones; returns the folder. */
-function makeStandIn(prefix, target) {
+/** Make a libssl and a libcrypto with the OpenSSL functions that Node exports; returns the folder. */
+function makeOpenssl(prefix, target) {
   const symbols = execFileSync(
     'nm',
     ['-D', '--defined-only', '--without-symbol-versions', process.execPath],
@@ -121,25 +125,15 @@ function makeStandIn(prefix, target) {
   }
   const dir = path.join(prefix, 'openssl');
   fs.mkdirSync(dir, { recursive: true });
-  const source = path.join(dir, 'stand-in.c');
-  fs.writeFileSync(source, names.map((name) => `void ${name}(void) {}\n`).join(''));
   for (const library of ['ssl', 'crypto']) {
-    execFileSync(target.cc, [
-      '-w',
-      '-fno-builtin',
-      '-shared',
-      '-fPIC',
-      '-o',
-      path.join(dir, `lib${library}.so`),
-      source,
-    ]);
+    makeStandIn(path.join(dir, `lib${library}.so`), names, target.cc);
   }
   return dir;
 }
 
 /** Compile libcurl.a into `prefix`, and copy its headers. */
 function buildCurl(source, prefix, target, nodePrefix) {
-  const standIn = makeStandIn(prefix, target);
+  const standIn = makeOpenssl(prefix, target);
   // Only OpenSSL's of Node's headers: configure must not find the zlib.h beside them.
   fs.cpSync(
     path.join(nodePrefix, 'include', 'node', 'openssl'),
@@ -152,10 +146,12 @@ function buildCurl(source, prefix, target, nodePrefix) {
     path.join(prefix, 'configure.log'),
     dir,
     path.join(source, 'configure'),
-    [`--host=${target.triplet}`, ...CURL_OPTIONS],
+    // Of another system the programs are not run.
+    [`--build=${target.build}`, `--host=${target.triplet}`, ...CURL_OPTIONS],
     {
-      CC: target.cc,
-      CFLAGS: CFLAGS.join(' '),
+      CC: target.cc.join(' '),
+      AR: target.ar,
+      CFLAGS: flags(target).join(' '),
       CPPFLAGS: `-I${path.join(standIn, 'include')}`,
       LDFLAGS: `-L${standIn}`,
       PKG_CONFIG: 'false', // it finds this machine's OpenSSL
@@ -187,12 +183,13 @@ function buildArchive(name, compile, source, prefix, target) {
 /** Compile `sources` (from fetchSources()) into `prefix`, unless that was done before. */
 function buildLibraries(sources, prefix, target, nodePrefix) {
   const stamp = path.join(prefix, 'built-from');
-  const ours = ['runtime.cc', 'glibc.h'].map((file) =>
-    fs.readFileSync(path.join(__dirname, file), 'utf8'),
+  const ours = [path.join(__dirname, 'runtime.cc'), target.header].map((file) =>
+    fs.readFileSync(file, 'utf8'),
   );
   const key = JSON.stringify([
     process.version,
     target,
+    flags(target),
     CXXFLAGS,
     CURL_OPTIONS,
     ...ours,
@@ -208,14 +205,14 @@ function buildLibraries(sources, prefix, target, nodePrefix) {
   buildCurl(sources.curl.dir, prefix, target, nodePrefix);
   buildArchive(
     'cjson',
-    [target.cc, ...CFLAGS],
+    [...target.cc, ...flags(target)],
     path.join(sources.cjson.dir, 'cJSON.c'),
     prefix,
     target,
   );
   buildArchive(
     'runtime',
-    [target.cxx, ...CXXFLAGS],
+    [...target.cxx, ...flags(target), ...CXXFLAGS],
     path.join(__dirname, 'runtime.cc'),
     prefix,
     target,
@@ -232,4 +229,4 @@ function buildLibraries(sources, prefix, target, nodePrefix) {
   fs.writeFileSync(stamp, key);
 }
 
-module.exports = { buildLibraries };
+module.exports = { SMALL, buildLibraries };

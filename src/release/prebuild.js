@@ -1,12 +1,12 @@
 'use strict';
 
 /*
- * `npm run prebuild`: makes prebuilds/<platform>-<arch>/optimizely-amplitude.node for the release, on
- * Debian or Ubuntu. These addons need only glibc, and Node 18 or later with OpenSSL 3. And it makes
+ * `npm run prebuild`: makes prebuilds/<target>/optimizely-amplitude.node for the release, on Debian or
+ * Ubuntu. These addons need only glibc or musl, and Node 18 or later with OpenSSL 3. And it makes
  * prebuilds/wasm32, the core for where no addon fits.
  *
- *   npm run prebuild                 for linux-x64 and linux-arm64, and WebAssembly
- *   npm run prebuild -- x64          for one
+ *   npm run prebuild                 for linux-x64, linux-arm64, both with musl, and WebAssembly
+ *   npm run prebuild -- arm64-musl   for one
  *   npm run prebuild -- --fresh      download the sources of the libraries again
  *
  * Sources and objects stay below build/prebuild. Run it with the oldest Node whose OpenSSL is to be
@@ -19,9 +19,10 @@ const path = require('node:path');
 const { parseArgs } = require('node:util');
 
 const { nodeDir, nodeGyp } = require('../build/compile.js');
-const { buildLibraries } = require('./libraries.js');
+const { SMALL, buildLibraries } = require('./libraries.js');
+const { muslCompilers } = require('./musl.js');
 const { writeSbom } = require('./sbom.js');
-const { fetchSources } = require('./sources.js');
+const { fetchPackages, fetchSources } = require('./sources.js');
 const { buildWasm, obstacle: wasmObstacle, writeWasm } = require('./wasm.js');
 
 const ROOT = path.join(__dirname, '..', '..');
@@ -29,19 +30,40 @@ const WORK = path.join(ROOT, 'build', 'prebuild');
 const OUT = path.join(ROOT, 'prebuilds');
 
 const WASM = 'wasm32';
-const TRIPLETS = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' };
+const MACHINES = {
+  x64: { machine: 'x86_64', debian: 'amd64' },
+  arm64: { machine: 'aarch64', debian: 'arm64' },
+};
+const TARGETS = Object.keys(MACHINES).flatMap((arch) => [arch, `${arch}-musl`]);
 
-function targetOf(arch) {
-  const triplet = TRIPLETS[arch];
-  const program = (name) => `${triplet}-${name}`;
+/** A target of TARGETS; its compilers, for glibc, are [program, ...arguments]. */
+function targetOf(name) {
+  const [arch, libc = 'glibc'] = name.split('-');
+  const { machine, debian } = MACHINES[arch];
+  const gnu = `${machine}-linux-gnu`;
   return {
+    name: `linux-${name}`,
     arch,
-    triplet,
-    cc: program('gcc'),
-    cxx: program('g++'),
-    ar: program('ar'),
-    strip: program('strip'),
+    debian,
+    libc,
+    build: `${MACHINES[process.arch].machine}-linux-gnu`,
+    machine,
+    triplet: libc === 'musl' ? `${machine}-linux-musl` : gnu,
+    cc: [`${gnu}-gcc`],
+    cxx: [`${gnu}-g++`],
+    ar: `${gnu}-ar`,
+    strip: `${gnu}-strip`,
+    header: path.join(__dirname, `${libc}.h`),
   };
+}
+
+/** A target whose compilers compile for its C library. */
+function prepared(target) {
+  if (target.libc !== 'musl') {
+    return target;
+  }
+  const root = fetchPackages(path.join(WORK, 'musl'), ['musl', 'musl-dev'], target.debian);
+  return { ...target, ...muslCompilers(root, target) };
 }
 
 /** Why this machine cannot build for `target`, or null. */
@@ -57,8 +79,8 @@ function obstacle(target) {
   if (!works('apt-get', ['--version']) || !works('dpkg-source', ['--version'])) {
     return 'apt-get and dpkg-source are needed; package: dpkg-dev';
   }
-  if (!works(target.cxx, ['--version'])) {
-    return `${target.cxx} is needed; package: g++-${target.triplet.replace('_', '-')}`;
+  if (!works(target.cxx[0], ['--version'])) {
+    return `${target.cxx[0]} is needed; package: g++-${target.machine.replace('_', '-')}-linux-gnu`;
   }
   if (nodeDir() === null) {
     return "Node's headers are needed as well; use a Node from nodejs.org";
@@ -70,8 +92,8 @@ function obstacle(target) {
 }
 
 /** The folder in which node-gyp builds; build/Release belongs to `npm run compile`. */
-function stage(arch) {
-  const dir = path.join(WORK, `linux-${arch}`);
+function stage(name) {
+  const dir = path.join(WORK, name);
   fs.mkdirSync(dir, { recursive: true });
   const link = path.join(dir, 'src');
   if (!fs.existsSync(link)) {
@@ -80,26 +102,29 @@ function stage(arch) {
   return dir;
 }
 
-function prebuild(arch, sources) {
-  const target = targetOf(arch);
-  const dir = stage(arch);
+function prebuild(name, sources) {
+  const target = prepared(targetOf(name));
+  const dir = stage(target.name);
   const prefix = path.join(dir, 'libraries');
-  console.log(`prebuild: linux-${arch}: libraries`);
+  console.log(`prebuild: ${target.name}: libraries`);
   buildLibraries(sources, prefix, target, nodeDir());
-  console.log(`prebuild: linux-${arch}: addon`);
+  console.log(`prebuild: ${target.name}: addon`);
   // The C compiler links, because it adds no libstdc++: runtime.cc replaces that.
   const env = {
-    CC: target.cc,
-    CXX: target.cxx,
+    CC: target.cc.join(' '),
+    CXX: target.cxx.join(' '),
     AR: target.ar,
-    LINK: target.cc,
+    LINK: target.cc.join(' '),
     OA_STATIC_LIBRARIES: prefix,
-    CPPFLAGS: `-include ${path.join(__dirname, 'glibc.h')}`,
+    CPPFLAGS: `-include ${target.header}`,
+    // After those of node-gyp, which are for speed. Of the time between JavaScript and the core little is spent in C++.
+    CFLAGS: SMALL.join(' '),
+    CXXFLAGS: ['-Os', ...SMALL].join(' '),
   };
-  if (nodeGyp(dir, ['rebuild', `--arch=${arch}`], env) !== 0) {
-    throw new Error(`the addon for ${arch} was not built`);
+  if (nodeGyp(dir, ['rebuild', `--arch=${target.arch}`], env) !== 0) {
+    throw new Error(`the addon for ${target.name} was not built`);
   }
-  const folder = path.join(OUT, `linux-${arch}`);
+  const folder = path.join(OUT, target.name);
   fs.mkdirSync(folder, { recursive: true });
   const file = path.join(folder, 'optimizely-amplitude.node');
   execFileSync(target.strip, [
@@ -116,17 +141,17 @@ function main() {
     allowPositionals: true,
     options: { fresh: { type: 'boolean', default: false } },
   });
-  const all = [...Object.keys(TRIPLETS), WASM];
+  const all = [...TARGETS, WASM];
   const asked = positionals.length > 0 ? positionals : all;
-  const archs = asked.filter((arch) => arch !== WASM);
-  const withWasm = archs.length < asked.length;
-  for (const arch of archs) {
-    if (!Object.hasOwn(TRIPLETS, arch)) {
-      throw new Error(`there is no target "${arch}"; there are ${all.join(', ')}`);
+  const names = asked.filter((name) => name !== WASM);
+  const withWasm = names.length < asked.length;
+  for (const name of names) {
+    if (!TARGETS.includes(name)) {
+      throw new Error(`there is no target "${name}"; there are ${all.join(', ')}`);
     }
-    const reason = obstacle(targetOf(arch));
+    const reason = obstacle(targetOf(name));
     if (reason !== null) {
-      throw new Error(`linux-${arch}: ${reason}`);
+      throw new Error(`linux-${name}: ${reason}`);
     }
   }
   if (withWasm && wasmObstacle() !== null) {
@@ -137,8 +162,8 @@ function main() {
     fs.rmSync(folder, { recursive: true, force: true });
   }
   const sources = fetchSources(folder);
-  for (const arch of archs) {
-    prebuild(arch, sources);
+  for (const name of names) {
+    prebuild(name, sources);
   }
   if (withWasm) {
     const bytes = buildWasm(sources, path.join(WORK, WASM));

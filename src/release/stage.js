@@ -30,7 +30,7 @@ const { bundleBrowser } = require('./browser.js');
 const ROOT = path.join(__dirname, '..', '..');
 const PACKAGE = path.join(ROOT, 'build', 'package');
 /** What `npm run prebuild` makes addons for. */
-const TARGETS = ['linux-x64', 'linux-arm64'];
+const TARGETS = ['linux-x64', 'linux-arm64', 'linux-x64-musl', 'linux-arm64-musl'];
 const WASM = 'wasm32';
 
 /** The files that npm would pack. */

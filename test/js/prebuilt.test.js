@@ -12,16 +12,26 @@ const { nodes } = require('../support/setup/runtimes.js');
 const { TARGETS, fileOf, notTestable } = require('../support/setup/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
-const MAX_BYTES = 720_000;
+const MAX_BYTES = 570_000;
 const GLIBC = [2, 28]; // what Node 18 to 26 themselves need
-const SYSTEM_LIBRARIES = [
-  'libc.so.6',
-  'libm.so.6',
-  'libpthread.so.0',
-  'libdl.so.2',
-  'ld-linux-x86-64.so.2',
-  'ld-linux-aarch64.so.1',
-];
+/** Those that may be needed; the first must be. With another C library that one is not found, and nothing is loaded. */
+const SYSTEM_LIBRARIES = {
+  'linux-x64': ['libc.so.6', 'libm.so.6', 'libpthread.so.0', 'libdl.so.2', 'ld-linux-x86-64.so.2'],
+  'linux-arm64': [
+    'libc.so.6',
+    'libm.so.6',
+    'libpthread.so.0',
+    'libdl.so.2',
+    'ld-linux-aarch64.so.1',
+  ],
+  'linux-x64-musl': ['libc.musl-x86_64.so.1'],
+  'linux-arm64-musl': ['libc.musl-aarch64.so.1'],
+};
+/** The C library of musl 1.2.3 that `npm run prebuild` compiles for: all names that it has. */
+const MUSL = {
+  'linux-x64-musl': 'amd64/lib/x86_64-linux-musl/libc.so',
+  'linux-arm64-musl': 'arm64/lib/aarch64-linux-musl/libc.so',
+};
 const ZLIB = ['inflate', 'inflateEnd', 'inflateInit2_', 'inflateReset'];
 const LOAD_RUNS = 7;
 const LOAD_SHARE = 0.25; // of the start of Node itself; it is 0.13 where the whole takes 8 ms
@@ -48,12 +58,18 @@ function dynamicSymbols(file) {
 }
 
 /** A Node and its shared libraries: a distribution's own has OpenSSL, libuv and zlib in those. */
-function programFiles(command) {
-  if (command.length > 1) {
-    return [command.at(-1)]; // for another processor: its libraries are not on this machine
+function programFiles({ command, target }) {
+  if (command.length > 1 || target in MUSL) {
+    return [command.at(-1)]; // for another system: its libraries are not on this machine
   }
   const libraries = output('ldd', command[0]).matchAll(/=> (\/\S+)/g);
   return [command[0], ...[...libraries].map(([, file]) => file)];
+}
+
+/** The names that a C library of musl has. */
+function namesOf(library) {
+  const file = path.join(ROOT, 'build', 'prebuild', 'musl', library);
+  return new Set(fs.existsSync(file) ? dynamicSymbols(file).map(({ name }) => name) : []);
 }
 
 /** What a glibc version is above GLIBC, as in "GLIBC_2.34". */
@@ -67,7 +83,11 @@ for (const target of TARGETS) {
     const file = fileOf(target);
     const symbols = skip ? [] : dynamicSymbols(file);
     const needed = symbols.filter(({ defined, weak }) => !defined && !weak);
-    const fromNode = needed.filter(({ version }) => version === undefined).map(({ name }) => name);
+    const ofLibc = target in MUSL ? namesOf(MUSL[target]) : new Set();
+    // Those of glibc have a version.
+    const fromNode = needed
+      .filter(({ name, version }) => version === undefined && !ofLibc.has(name))
+      .map(({ name }) => name);
 
     it('is small, and stripped', () => {
       assert.ok(fs.statSync(file).size < MAX_BYTES);
@@ -78,19 +98,23 @@ for (const target of TARGETS) {
       const libraries = [
         ...output('readelf', '-W', '-d', file).matchAll(/\(NEEDED\).*\[(.+)\]/g),
       ].map(([, name]) => name);
-      assert.ok(libraries.includes('libc.so.6'));
+      const [libc] = SYSTEM_LIBRARIES[target];
+      assert.ok(libraries.includes(libc));
       assert.deepEqual(
-        libraries.filter((name) => !SYSTEM_LIBRARIES.includes(name)),
+        libraries.filter((name) => !SYSTEM_LIBRARIES[target].includes(name)),
         [],
       );
     });
 
-    it(`runs with glibc ${GLIBC.join('.')}`, () => {
+    it(target in MUSL ? 'has nothing of glibc' : `runs with glibc ${GLIBC.join('.')}`, () => {
       const versions = new Set(symbols.flatMap(({ version }) => version ?? []));
       assert.deepEqual(
-        [...versions].filter((version) => !version.startsWith('GLIBC_') || isNewer(version)),
+        [...versions].filter(
+          (version) => target in MUSL || !version.startsWith('GLIBC_') || isNewer(version),
+        ),
         [],
       );
+      assert.equal(versions.size === 0, target in MUSL);
     });
 
     it('is bound to its own symbols, at once, and is never unmapped', () => {
@@ -122,13 +146,10 @@ for (const target of TARGETS) {
       assert.ok(fromNode.includes('SSL_connect') && fromNode.includes('uv_queue_work'));
     });
 
-    for (const { name, arch, command } of nodes()) {
-      if (target !== `linux-${arch}`) {
-        continue;
-      }
-      it(`finds all of that in ${name}`, () => {
+    for (const node of nodes().filter((each) => each.target === target)) {
+      it(`finds all of that in ${node.name}`, () => {
         const exported = new Set(
-          programFiles(command)
+          programFiles(node)
             .flatMap(dynamicSymbols)
             .filter(({ defined }) => defined)
             .map((symbol) => symbol.name),

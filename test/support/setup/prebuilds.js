@@ -6,7 +6,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const ROOT = path.join(__dirname, '..', '..', '..');
-const TARGETS = ['linux-x64', 'linux-arm64'];
+const TARGETS = ['linux-x64', 'linux-arm64', 'linux-x64-musl', 'linux-arm64-musl'];
 
 const fileOf = (target) => path.join(ROOT, 'prebuilds', target, 'optimizely-amplitude.node');
 
