@@ -59,8 +59,9 @@ async function run({ serverUrl, quick }) {
   }
   // Without Node 22 this Node runs all of them.
   const { name, command } =
-    nodes().find((node) => node.arch === process.arch && /^Node v?22\b/.test(node.name)) ??
-    nodes()[0];
+    nodes().find(
+      (node) => node.target === `linux-${process.arch}` && /^Node v?22\b/.test(node.name),
+    ) ?? nodes()[0];
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'oa-cold-'));
   try {
     const subjects = Object.keys(SUBJECTS);

@@ -11,7 +11,7 @@ const { after, before, describe, it } = require('node:test');
 const { promisify } = require('node:util');
 
 const { startAmplitude } = require('../support/amplitude/server.js');
-const { refused } = require('../support/setup/runtimes.js');
+const { nodes, refused } = require('../support/setup/runtimes.js');
 const { wasmNotTestable } = require('../support/setup/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
@@ -130,6 +130,20 @@ describe('the engine', { skip: wasmNotTestable(), concurrency: 2 }, () => {
       assert.equal(told.said.length, 1);
     });
   }
+
+  const musl = nodes().find(({ target }) => target === `linux-${process.arch}-musl`);
+  it(
+    'is WebAssembly in a real Node with musl, where there is only the addon for glibc',
+    {
+      skip: musl === undefined && 'there is none; `node test/support/setup/runtimes.js` fetches it',
+    },
+    async () => {
+      const told = await start({}, { command: musl.command });
+      assert.deepEqual([told.engine, told.opened, told.delivered], ['wasm', 0, 1]);
+      assert.equal(told.engineReason, `there is no addon for ${musl.target} here`);
+      assert.equal(told.said.length, 1);
+    },
+  );
 
   it('is WebAssembly where the addon cannot be opened', async () => {
     const told = await start({ arch: 'riscv64' });

@@ -8,7 +8,7 @@
  * One decision, one flush; prints the report as JSON.
  */
 
-const { createDispatcher } = require('optimizely-amplitude');
+const { createDispatcher, info } = require('optimizely-amplitude');
 const { withFlush } = require('optimizely-amplitude/lambda');
 
 const [serverUrl, caFile] = process.argv.slice(2);
@@ -38,6 +38,11 @@ handler({}, { getRemainingTimeInMillis: () => 60_000 })
   .then((esm) => {
     const { delivered, pending } = dispatcher.stats().decisions;
     console.log(
-      JSON.stringify({ delivered, pending, sameInEsm: esm.createDispatcher === createDispatcher }),
+      JSON.stringify({
+        delivered,
+        pending,
+        addon: info().addon,
+        sameInEsm: esm.createDispatcher === createDispatcher,
+      }),
     );
   });

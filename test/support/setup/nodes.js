@@ -2,7 +2,7 @@
 
 /*
  * Runs tests on the other versions of Node that runtimes.js downloaded, with the addon that was compiled
- * for this one: it has to work on all.
+ * for this one: it has to work on all. Those with musl run them with the prebuilt addon for musl.
  *
  *   node test/support/setup/nodes.js [FILE...]    default: the tests of what differs between versions
  */
@@ -10,6 +10,7 @@
 const { spawnSync } = require('node:child_process');
 const path = require('node:path');
 
+const { fileOf } = require('./prebuilds.js');
 const { nodes } = require('./runtimes.js');
 
 const ROOT = path.join(__dirname, '..', '..', '..');
@@ -29,11 +30,13 @@ function main(files) {
     );
     return 1;
   }
-  const failed = others.filter(({ name, command: [program, ...args] }) => {
+  const failed = others.filter(({ name, target, command: [program, ...args] }) => {
     console.log(`\n--- ${name}`);
+    const env = target.endsWith('-musl') ? { OPTIMIZELY_AMPLITUDE_BINDING: fileOf(target) } : {};
     const { status } = spawnSync(program, [...args, '--test', '--test-reporter=spec', ...files], {
       cwd: ROOT,
       stdio: 'inherit',
+      env: { ...process.env, ...env },
     });
     return status !== 0;
   });

@@ -1,8 +1,9 @@
 'use strict';
 
 /*
- * Other versions of Node, also for another processor, and of npm, to test the package with; the runtimes that it refuses;
- * and what is too large for a development package. They are npm packages, and are kept in build/nodes.
+ * Other versions of Node, also for another processor and for musl, and of npm, to test the package with; the runtimes that
+ * it refuses; and what is too large for a development package. They are npm packages, but for those for musl, and are kept in
+ * build/nodes.
  *
  *   node test/support/setup/runtimes.js     downloads the missing ones
  *
@@ -12,6 +13,8 @@
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
+
+const { fetchMuslNode, programIn } = require('./musl.js');
 
 const FOLDER = path.join(__dirname, '..', '..', '..', 'build', 'nodes');
 
@@ -24,6 +27,10 @@ const NODES = [
     ? [20, 22].map((major) => ({ arch: 'arm64', major, folder: `arm64-${major}` }))
     : []),
 ];
+const MUSL_NODES = [
+  ...[20, 22, 24, 26].map((major) => ({ arch: process.arch, major })),
+  ...(process.arch === 'x64' ? [{ arch: 'arm64', major: 24 }] : []),
+].map(({ arch, major }) => ({ arch, major, dir: path.join(FOLDER, `musl-${arch}-${major}`) }));
 const NPMS = [10, 11].map((major) => ({ major, folder: `npm-${major}` }));
 const ARM = process.arch === 'arm64';
 /** Runtimes that the package refuses with an explanation: name, package, major version, and the program in it. */
@@ -58,13 +65,17 @@ function emulator(arch) {
   return found === undefined ? null : [found, '-L', '/usr/aarch64-linux-gnu'];
 }
 
-/** The versions of Node that are there and run here, this one first: [{ name, major, arch, command }]. */
+/**
+ * The versions of Node that are there and run here, this one first, and those with musl last: [{ name, major, arch, target,
+ * command }], where `target` is that of the prebuilt addon that fits.
+ */
 function nodes() {
   const found = [
     {
       name: `Node ${process.version} (this one)`,
       major: THIS_MAJOR,
       arch: process.arch,
+      target: `linux-${process.arch}`,
       command: [process.execPath],
     },
   ];
@@ -72,7 +83,26 @@ function nodes() {
     const file = path.join(FOLDER, folder, 'node_modules', `node-linux-${arch}`, 'bin', 'node');
     const prefix = emulator(arch);
     if (prefix !== null && fs.existsSync(file)) {
-      found.push({ name: `Node ${major} on ${arch}`, major, arch, command: [...prefix, file] });
+      found.push({
+        name: `Node ${major} on ${arch}`,
+        major,
+        arch,
+        target: `linux-${arch}`,
+        command: [...prefix, file],
+      });
+    }
+  }
+  for (const { arch, major, dir } of MUSL_NODES) {
+    const file = programIn(dir);
+    const prefix = emulator(arch);
+    if (prefix !== null && fs.existsSync(file)) {
+      found.push({
+        name: `Node ${major} with musl on ${arch}`,
+        major,
+        arch,
+        target: `linux-${arch}-musl`,
+        command: [...prefix, file],
+      });
     }
   }
   return found;
@@ -137,6 +167,12 @@ function main() {
   }
   for (const { arch, major, folder } of NODES) {
     fetch(`node-linux-${arch}`, major, folder);
+  }
+  for (const { arch, major, dir } of MUSL_NODES) {
+    if (!fs.existsSync(dir)) {
+      console.log(`runtimes: Node ${major} with musl on ${arch}`);
+      fetchMuslNode(arch, major, dir, FOLDER);
+    }
   }
   for (const { major, folder } of NPMS) {
     fetch('npm', major, folder);
