@@ -20,6 +20,7 @@ const skip =
   !process.env.CI &&
   'Chromium is not installed (apt-get install chromium, or set CHROMIUM)';
 const MARKS = 'OA_browser-te'; // of the API key in pages.jsx
+const UNSENT = 'AMP_unsent_browser-te'; // where Amplitude's SDK keeps events
 const LOADS = 10;
 const PROPERTY = '[Optimizely] checkout_flow';
 
@@ -58,6 +59,13 @@ describe('in a browser', { skip }, () => {
         ['$identify', 'Experiment Viewed'].map(
           (type) => arrived().filter((event) => event.event_type === type).length,
         ),
+      /** Resolves when there is an event of that type. */
+      stored: (type) =>
+        new Promise((resolve) => {
+          const check = () => store.events({ type }).length > 0 && resolve();
+          store.on('event', check);
+          check();
+        }),
       /** What Amplitude counts. */
       viewed: () => store.events({ type: 'Experiment Viewed' }),
     };
@@ -214,6 +222,31 @@ describe('in a browser', { skip }, () => {
     assert.equal(store.user('user_9').user_properties[PROPERTY], 'one_page');
   });
 
+  it("what Amplitude's SDK has kept of a tab that is closed is sent by the next page, which may not decide", async (t) => {
+    const { open, store, stored, viewed } = await start(t);
+    const page = await open({ interval: 60_000 });
+    await page.evaluate(
+      `async (key) => {
+      await page.getDeviceId();
+      page.decide();
+      while (!localStorage.getItem(key)?.includes('Experiment Viewed')) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    }`,
+      UNSENT,
+    );
+    await page.close();
+    assert.deepEqual(store.events(), []);
+    for (const query of [{}, { do: 'decide' }]) {
+      const next = await open(query);
+      await stored('Experiment Viewed');
+      await settle(next);
+      await next.close();
+    }
+    assert.equal(viewed().length, 1);
+    assert.equal(store.user('user_9').user_properties[PROPERTY], 'one_page');
+  });
+
   it('a page that is left before Amplitude is initialised is made up for by the next one', async (t) => {
     const { count, open, urlOf } = await start(t);
     const page = await open({ do: 'decide', later: 1 });
@@ -244,13 +277,7 @@ describe('in a browser', { skip }, () => {
     ['react.jsx', '/react', 'user_9'],
   ]) {
     it(`the example ${name} sends one exposure, however often it is loaded`, async (t) => {
-      const { open, store, urlOf, viewed } = await start(t);
-      const stored = (type) =>
-        new Promise((resolve) => {
-          const check = () => store.events({ type }).length > 0 && resolve();
-          store.on('event', check);
-          check();
-        });
+      const { open, store, stored, urlOf, viewed } = await start(t);
       const page = await open({}, path);
       await page.waitFor(() =>
         /Checkout|checkout/.test(document.querySelector('#title')?.innerText),

@@ -75,6 +75,11 @@ class Page {
     );
   }
 
+  /** Close the tab. */
+  close() {
+    return this.send('Page.close');
+  }
+
   /** Call a function in the page; resolve to its result. Arguments and result are JSON. */
   async evaluate(fn, ...args) {
     const expression = `(${fn})(...${JSON.stringify(args)})`;
