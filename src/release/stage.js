@@ -46,13 +46,17 @@ function packedFiles() {
 
 /** Modules below lib/ that index.js loads only for an option, a proxy, https or an error: they stay files of their own. */
 const LAZY = [
+  'before-send',
   'close-on-signal',
   'info',
   'no-proxy',
   'sdk/legacy',
+  'spool',
   'store',
   'store-client',
+  'store-options',
   'suggest',
+  'tracked',
   'trust',
   'unloadable',
   'user-callbacks',
