@@ -12,7 +12,7 @@ const { nodes } = require('../support/setup/runtimes.js');
 const { TARGETS, fileOf, notTestable } = require('../support/setup/prebuilds.js');
 
 const ROOT = path.join(__dirname, '..', '..');
-const MAX_BYTES = 570_000;
+const MAX_BYTES = 620_000;
 const GLIBC = [2, 28]; // what Node 18 to 26 themselves need
 /** Those that may be needed; the first must be. With another C library that one is not found, and nothing is loaded. */
 const SYSTEM_LIBRARIES = {
