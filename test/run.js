@@ -47,6 +47,10 @@ const VERSION_TESTS = ['attach', 'exits', 'identity', 'network', 'payloads', 'tr
   (name) => `test/e2e/${name}.test.js`,
 );
 const WASM = { OA_ENGINE: 'wasm' };
+/** Tests that never load the addon of this clone: they are about other engines, or install the package. */
+const WITHOUT_ADDON = 'browser bundles contract edge next page tarball windows zip'
+  .split(' ')
+  .map((name) => path.join('test', 'e2e', `${name}.test.js`));
 
 /** What a step returns instead of a command when it has nothing to do here. */
 const skip = (reason) => ({ skip: reason });
@@ -163,13 +167,14 @@ function sanitized(target, sanitizer, all) {
     : skip('the C compiler of this machine has no such sanitizer');
 }
 
+function allNodeTests() {
+  return ['test/js', 'test/e2e'].flatMap((folder) =>
+    filesBelow(path.join(ROOT, folder), '.test.js').map((file) => path.join(folder, file)),
+  );
+}
+
 function nodeTests(all, files) {
-  const chosen =
-    files.length > 0
-      ? files
-      : ['test/js', 'test/e2e'].flatMap((folder) =>
-          filesBelow(path.join(ROOT, folder), '.test.js').map((file) => path.join(folder, file)),
-        );
+  const chosen = files.length > 0 ? files : allNodeTests();
   if (chosen.length === 0) {
     return skip('there are none yet');
   }
@@ -190,7 +195,11 @@ function python(all) {
 }
 
 function withPrebuilt(all, files) {
-  return fs.existsSync(PREBUILT) ? nodeTests(all, files) : skip('there is none for this system');
+  if (!fs.existsSync(PREBUILT)) {
+    return skip('there is none for this system');
+  }
+  const chosen = allNodeTests().filter((file) => !WITHOUT_ADDON.includes(file));
+  return nodeTests(all, files.length > 0 ? files : chosen);
 }
 
 /** Run a command and show its output; resolves to the output and whether the command succeeded. */
