@@ -32,7 +32,7 @@ export type ErrorCode =
   | 'ERR_OA_ADDON'
   /** `attach()` of something that is not a client of the Optimizely SDK. */
   | 'ERR_OA_CLIENT'
-  /** `attach()` after `close()`. */
+  /** `attach()`, or `webhook()` of audiences, after `close()`. */
   | 'ERR_OA_CLOSED'
   /** `withFlush()` with an argument of the wrong kind. */
   | 'ERR_OA_LAMBDA'
@@ -165,7 +165,7 @@ export interface DispatcherOptions<T extends DecisionType = 'flag'> {
 
   /**
    * The most memory for undelivered decisions, in bytes, 1024 or more. What does not fit is dropped
-   * as `queue_full`. Default: 64 MiB.
+   * as `queue_full`, or waits on disk with a `spool`. Default: 64 MiB.
    */
   maxQueueBytes?: number | undefined;
 
@@ -385,7 +385,7 @@ export interface Dispatcher {
 
   /**
    * Detach from all clients, flush, and free everything; what is pending when the flush is over is dropped as
-   * `closed`. Calls after the first return the same promise. Never rejects.
+   * `closed`, or stays in the `spool`. Calls after the first return the same promise. Never rejects.
    */
   close(options?: CloseOptions): Promise<FlushReport>;
 
@@ -550,7 +550,7 @@ export interface Stats {
  * - `expired`: it became older than `maxAgeMillis`, in an outage, or with a user who is throttled all the time;
  * - `queue_full`: more than `maxQueueBytes` are undelivered;
  * - `opted_out`: `optOut` or `setOptOut()`;
- * - `closed`: it came after `close()`, or was still pending when `close()` was over.
+ * - `closed`: it came after `close()`, or was still pending when `close()` was over, without a spool.
  */
 export type DropReason =
   | 'invalid_event'
