@@ -497,6 +497,7 @@ describe('the code', () => {
     assert.match(stdout, /^optimizely_amplitude_pending_events 0$/m);
     assert.match(stdout, /^optimizely_amplitude_oldest_pending_seconds 0$/m);
     assert.match(stdout, /^optimizely_amplitude_store_failing 0$/m);
+    assert.match(stdout, /^optimizely_amplitude_spool_failing 0$/m);
     const [, rules] = /^```yaml\n(groups:.*?)^```$/ms.exec(read('docs/metrics.md'));
     const names = rules.match(/\boptimizely_amplitude_\w+/g);
     assert.ok(names.length >= 8);
@@ -527,6 +528,7 @@ describe('the code', () => {
       ['optimizely_amplitude.health', 'retrying', 0],
       ['optimizely_amplitude.health', 'configuration', 0],
       ['optimizely_amplitude.store_failing', 0],
+      ['optimizely_amplitude.spool_failing', 0],
     ]);
   });
 
@@ -730,7 +732,7 @@ describe('the documentation names', () => {
   it('log lines that exist', () => {
     const sources = filesBelow(path.join(ROOT, 'src', 'core'), '.c')
       .map((name) => read(`src/core/${name}`))
-      .concat(read('lib/store.js'))
+      .concat(read('lib/store.js'), read('src/host/spool/spooling.c'))
       .join('')
       .replace(/"\s*(?:PRI\w+\s*)?"/g, '') // a literal in several parts
       .replaceAll('\\"', '"');

@@ -516,9 +516,19 @@ test('the metrics are in the format of Prometheus, with the names of docs/metric
     'optimizely_amplitude_pending_decisions 1',
     'optimizely_amplitude_health{state="ok"} 1',
     'optimizely_amplitude_dropped_decisions_total{reason="expired"} 0',
+    'optimizely_amplitude_store_failing 0',
+    'optimizely_amplitude_spool_failing 0',
   ]) {
     assert.ok(lines.includes(expected), `${expected}\n${text}`);
   }
+  const store = { state: 'failing' };
+  const failing = renderMetrics([], {
+    ...dispatcher.stats(),
+    store,
+    spool: { error: 'the disk is full' },
+  });
+  assert.match(failing, /^optimizely_amplitude_store_failing 1$/m);
+  assert.match(failing, /^optimizely_amplitude_spool_failing 1$/m);
   const page = fs.readFileSync(path.join(__dirname, '..', '..', 'docs', 'metrics.md'), 'utf8');
   const names = lines.flatMap((each) => /^# TYPE optimizely_amplitude_(\w+)/.exec(each)?.[1] ?? []);
   for (const name of names.filter((each) => !each.startsWith('agent_'))) {

@@ -83,6 +83,18 @@ function renderMetrics(agents, stats) {
       stats.oldestPendingMillis / 1000,
     ),
     metric('queue_bytes', 'gauge', 'The memory that they take', stats.queue.bytes),
+    metric(
+      'store_failing',
+      'gauge',
+      '1 while the store of exposures fails',
+      Number(stats.store?.state === 'failing'),
+    ),
+    metric(
+      'spool_failing',
+      'gauge',
+      '1 while the spool takes no more',
+      Number(Boolean(stats.spool?.error)),
+    ),
   ].join('');
 }
 
