@@ -4,7 +4,7 @@
  * Durations and times are in milliseconds.
  */
 
-import type { AmplitudeLogger, Dispatcher, Logger, LogLevel } from './index.js';
+import type { Dispatcher, DispatcherOptions } from './index.js';
 
 /**
  * Listen to Agents, and give each of their decisions to a dispatcher, until close(). It reconnects by itself, and keeps
@@ -31,10 +31,13 @@ export interface AgentOptions {
   accessToken?: string | (() => string | Promise<string>) | undefined;
 
   /** Where messages go, as of a dispatcher. Default: the console. */
-  logger?: Logger | AmplitudeLogger | undefined;
+  logger?: DispatcherOptions['logger'];
+
+  /** A second name of `logger`. */
+  loggerProvider?: DispatcherOptions['loggerProvider'];
 
   /** The least important messages that are logged. Default: as of a dispatcher. */
-  logLevel?: LogLevel | undefined;
+  logLevel?: DispatcherOptions['logLevel'];
 }
 
 export interface AgentListener {

@@ -51,7 +51,7 @@ export interface AudiencesOptions<Name extends string = string> {
   /** Members are not used any more when they were not confirmed for so long, in ms. Default: they always are. */
   maxStaleMillis?: number | undefined;
 
-  /** A cohort with more members is refused. Default: 50 million; each takes about 9 bytes of memory. */
+  /** A cohort with more members is refused. Default: 50 million; each takes about 6 bytes of memory. */
   maxMembers?: number | undefined;
 
   /**
