@@ -25,6 +25,8 @@ const USAGE = `Options of doctor:
   --max-members <n>        as the option maxMembers of audiences (50000000)
   --send-test-event        send a real event, of the user optimizely-amplitude-doctor
   --json                   print JSON
+
+Exit code: 0 if nothing failed, 1 if a check failed, 2 if one could not be made, or the command line is wrong
 `;
 
 const OPTIONS = {

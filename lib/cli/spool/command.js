@@ -16,7 +16,10 @@ const USAGE = `Options of spool:
   --json                   print JSON
   --deliver                send what processes left that have ended, as the next one would
   --timeout <seconds>      wait so long for it (60)
-${settings.USAGE}`;
+${settings.USAGE}
+Exit code: 0 if the directory was read, and with --deliver nothing without an owner is left; otherwise 1, and 2 if
+the command line is wrong
+`;
 
 const OPTIONS = {
   flag: { type: 'string' },
