@@ -211,6 +211,7 @@ describe('the command spool', () => {
       /\$identify +1 +1\n/,
       /1 of 2 users of checkout; more with --limit\n/,
       /user_1 +control \(off\) +2 +20\S+Z\n/,
+      /\n\nThe next process .* delivers an orphan; --deliver does so now\.\n$/,
     ]) {
       assert.match(stdout, expected);
     }

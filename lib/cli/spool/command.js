@@ -94,6 +94,8 @@ async function run(values, { fail, failUsage }, directory) {
       const { deliver } = require('./deliver.js');
       report.delivery = await deliver(Survey, report, options, timeout * 1000);
       show(['', print.deliveryLine(report.delivery)]);
+    } else {
+      show(print.adviceLines(report));
     }
     if (values.json) {
       console.log(JSON.stringify(report, null, 2));

@@ -152,6 +152,16 @@ function* reportLines(report) {
   }
 }
 
+/** What to do about what is pending in orphans, for a report alone. */
+function* adviceLines({ journals }) {
+  const isWaiting = ({ state, pending: { decisions, tracked } }) =>
+    state === 'orphan' && decisions + tracked > 0;
+  if (journals.some(isWaiting)) {
+    yield '';
+    yield 'The next process with the same directory and API key delivers an orphan; --deliver does so now.';
+  }
+}
+
 /** The line of what was delivered. */
 function deliveryLine({ delivered, dropped, durationMillis }) {
   const { total, ...reasons } = dropped;
@@ -183,4 +193,4 @@ function leftMessage({ left, lastError }) {
   return parts.length === 0 ? null : parts.join('; ');
 }
 
-module.exports = { deliveryLine, leftMessage, reportLines };
+module.exports = { adviceLines, deliveryLine, leftMessage, reportLines };
