@@ -32,13 +32,13 @@ static void log_trouble(oa_dispatcher *d, const oa_lane *lane, oa_trouble troubl
     const bool is_outage = trouble == OA_TROUBLE_OUTAGE;
     const bool is_foreign = is_outage && lane->attempt.status_code / 100 == 2;
     const bool are_hours = d->max_age_ms >= 2 * 3600000;
-    oa_notices_log(&d->notices, is_outage ? OA_LOG_WARN : OA_LOG_ERROR,
-                   is_outage ? "outage" : "configuration",
-                   "%s does not take decisions (%s); %s. They are kept for %" PRIu64
-                   " %s, as far as maxQueueBytes holds them; pending: %" PRIu64,
-                   d->server_name, lane->message, is_foreign ? FOREIGN : ADVICE[trouble],
-                   d->max_age_ms / (are_hours ? 3600000 : 1000), are_hours ? "hours" : "seconds",
-                   d->stats.pending);
+    oa_notices_log(
+        &d->notices, is_outage ? OA_LOG_WARN : OA_LOG_ERROR, is_outage ? "outage" : "configuration",
+        "%s does not take decisions (%s); %s. They are kept for %" PRIu64
+        " %s, as far as %s holds them; pending: %" PRIu64,
+        d->server_name, lane->message, is_foreign ? FOREIGN : ADVICE[trouble],
+        d->max_age_ms / (are_hours ? 3600000 : 1000), are_hours ? "hours" : "seconds",
+        d->spool == NULL ? "maxQueueBytes" : "the maxBytes of the spool", d->stats.pending);
 }
 
 /* Whether the lane's attempt tells more than one that failed while it was out. Notes it, if so. */

@@ -16,7 +16,7 @@ const { describe, it } = require('node:test');
 const { setTimeout: wait } = require('node:timers/promises');
 
 const { createDispatcher } = require('../../lib/index.js');
-const { quietLogger } = require('../support/dispatcher/loggers.js');
+const { quietLogger, recordingLogger } = require('../support/dispatcher/loggers.js');
 const { createNotification } = require('../support/optimizely/sdk.js');
 const { startChild } = require('../support/process/child.js');
 const {
@@ -319,6 +319,18 @@ describe('a spool', () => {
     assert.equal(tally.count(0), 0);
     assert.deepEqual(fs.readdirSync(directory), []);
     assert.throws(() => dispatcher.setOptOut(true, { purges: true }), /did you mean 'purge'/);
+  });
+
+  it('is what bounds an outage, as the log says', async (t) => {
+    const tally = await startServer(t);
+    tally.fault = () => 'down';
+    const logger = recordingLogger();
+    const options = quick(tally.url, makeDirectory(t));
+    const dispatcher = createDispatcher({ apiKey: API_KEY, logger, ...options });
+    dispatcher.onDecision(createNotification('user_1'));
+    await dispatcher.close({ timeoutMillis: 500 });
+    const outage = logger.warnings.find((line) => /does not take decisions/.test(line));
+    assert.match(outage, /kept for 24 hours, as far as the maxBytes of the spool holds them/);
   });
 
   it('is made for this user alone', async (t) => {
