@@ -2,12 +2,13 @@
 
 /** A dispatcher for edge runtimes: the same as elsewhere, on WebAssembly, fetch, and the requests that decide. */
 
-const { optionError } = require('../checks.js');
+const { isObject, optionError } = require('../checks.js');
 const { Dispatcher } = require('../dispatcher.js');
 const { engine, use } = require('../engine.js');
 const { LIBRARY } = require('../library.js');
 const { resolveOptions } = require('../options.js');
 const { STATUS } = require('../outcomes.js');
+const { readWait } = require('../wait.js');
 const { Core } = require('../wasm/core.js');
 const { WasmDispatcher } = require('../wasm/dispatcher.js');
 const { Delivery } = require('./delivery.js');
@@ -23,6 +24,9 @@ const DEFAULTS = {
   dedupe: { maxEntries: 100_000 },
 };
 
+/** What is wrong with the options of flush() is logged by the dispatcher. */
+const SILENT = { warn() {} };
+
 /** Calls that are kept while a module is imported. */
 const MAX_EARLY = 1000;
 
@@ -33,6 +37,20 @@ function random() {
   } catch {
     return [Math.random() * 2 ** 32, Math.random() * 2 ** 32]; // while a module is imported
   }
+}
+
+/** Options without those that are undefined, which stand for their defaults. */
+const given = (options) =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+
+/** Options with the defaults of an isolate. */
+function withDefaults(options) {
+  const { dedupe = {}, ...others } = options;
+  return {
+    ...DEFAULTS,
+    ...given(others),
+    dedupe: isObject(dedupe) ? { ...DEFAULTS.dedupe, ...given(dedupe) } : dedupe,
+  };
 }
 
 /** Make createDispatcher() and info() of `module`, a WebAssembly.Module, for a runtime with `defaultWaitUntil`. */
@@ -114,8 +132,9 @@ function createEdge(module, defaultWaitUntil) {
       const before = this.#counts();
       const started = performance.now();
       const isOver = this.#delivery.begin(call);
-      const { timeoutMillis = this.#timeoutMillis } = options ?? {};
-      await this.#delivery.until(isOver, timeoutMillis);
+      const { timeoutMillis } = readWait(options, this.#timeoutMillis, SILENT);
+      // Without a request, as when a module is imported, there is nothing to wait with.
+      await this.#delivery.until(isOver, timeoutMillis).catch(() => {});
       const after = this.#counts();
       const dropped = Math.min(after.dropped - before.dropped, before.pending);
       const delivered = Math.min(after.delivered - before.delivered, before.pending - dropped);
@@ -160,13 +179,7 @@ function createEdge(module, defaultWaitUntil) {
     if (others.dedupe?.store !== undefined) {
       throw optionError("option 'dedupe.store': not available on edge runtimes; leave it out");
     }
-    const { dedupe } = others;
-    const merged = {
-      ...DEFAULTS,
-      ...others,
-      dedupe: dedupe === false ? false : { ...DEFAULTS.dedupe, ...dedupe },
-    };
-    const resolved = resolveOptions(options === undefined ? options : merged, {});
+    const resolved = resolveOptions(isObject(options) ? withDefaults(others) : options, {});
     return new EdgeDispatcher(resolved, waitUntil);
   }
 

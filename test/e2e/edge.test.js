@@ -46,6 +46,13 @@ async function startWorker(
   return { amplitude, url, said };
 }
 
+const decisionOf = (userId) => ({
+  type: 'flag',
+  userId,
+  attributes: {},
+  decisionInfo: { flagKey: 'flag', variationKey: 'on', ruleKey: 'rule', enabled: true },
+});
+
 const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
 
 /** Ask again until it is so; the runtime tells nothing of what goes on after a response. */
@@ -268,5 +275,38 @@ describe('the entries', { skip: wasmNotTestable() }, () => {
     assert.match(refusal({ waitUntil: 1 }), /^option 'waitUntil': /);
     assert.match(refusal({ flushInterval: 1 }), /did you mean 'flushIntervalMillis'/);
     assert.throws(() => createDispatcher(), /^TypeError: createDispatcher\(\) expects its options/);
+  });
+
+  it('take an option that is undefined for one that is left out', async () => {
+    const { createDispatcher } = await load();
+    const unset = { maxQueueBytes: undefined, dedupe: { maxEntries: undefined } };
+    const dispatcher = createDispatcher({ apiKey: 'a-key', ...unset, logLevel: 'none' });
+    const userId = 'x'.repeat(1000);
+    for (let i = 0; dispatcher.stats().decisions.dropped.queue_full === 0 && i < 6000; i++) {
+      dispatcher.onDecision(decisionOf(`${i}${userId}`));
+    }
+    const { accepted } = dispatcher.stats().decisions;
+    assert.ok(accepted < 5000, `4 MiB hold ${accepted} decisions`);
+    await dispatcher.close({ timeoutMillis: 0 });
+    assert.throws(() => createDispatcher({ apiKey: 'a-key', dedupe: null }), /option 'dedupe': /);
+  });
+
+  it('flush to a report whatever the deadline is, and where there are no timers', async (t) => {
+    const { createDispatcher } = await load();
+    const serverUrl = 'http://127.0.0.1:1/2/httpapi';
+    const options = { apiKey: 'a-key', serverUrl, logLevel: 'none', flushTimeoutMillis: 50 };
+    const dispatcher = createDispatcher({ ...options, requestTimeoutMillis: 50 });
+    t.after(() => dispatcher.close({ timeoutMillis: 0 }));
+    dispatcher.onDecision(decisionOf('user-1'));
+    for (const timeoutMillis of [-1, NaN, 'soon', undefined]) {
+      assert.equal((await dispatcher.flush({ timeoutMillis })).pending, 1);
+    }
+    const { setTimeout } = globalThis;
+    globalThis.setTimeout = () => {
+      throw new Error('Disallowed operation called within global scope');
+    };
+    const report = dispatcher.flush();
+    globalThis.setTimeout = setTimeout;
+    assert.equal((await report).pending, 1);
   });
 });
