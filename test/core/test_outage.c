@@ -192,8 +192,8 @@ static void a_portal_and_an_error_in_a_200_deliver_nothing(void **state) {
          .most = 89,
          .health = OA_HEALTH_RETRYING},
         {.says = {.status = 200, .body = "{\"code\":400,\"error\":\"no\"}"},
-         .most = 60,
-         .health = OA_HEALTH_CONFIGURATION},
+         .most = 89,
+         .health = OA_HEALTH_RETRYING},
     };
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         for (uint64_t seed = 1; seed <= SEEDS; seed++) {

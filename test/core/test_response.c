@@ -165,8 +165,9 @@ static void a_2xx_is_accepted_unless_it_says_otherwise(void **state) {
     expect(200, "{\"code\":500}", OA_OUTCOME_OUTAGE, KEPT);
     expect(200, "{\"code\":503,\"error\":\"x\"}", OA_OUTCOME_OUTAGE, KEPT);
     expect(200, "{\"code\":404}", OA_OUTCOME_BAD_REQUEST, KEPT);
-    expect(200, "{\"code\":413}", OA_OUTCOME_TOO_LARGE, KEPT);
-    expect(200, "{\"code\":400}", OA_OUTCOME_REFUSED, KEPT);
+    expect(200, "{\"code\":413}", OA_OUTCOME_OUTAGE, KEPT);
+    expect(200, "{\"code\":400}", OA_OUTCOME_OUTAGE, KEPT);
+    expect(200, "{\"code\":422,\"error\":\"x\"}", OA_OUTCOME_OUTAGE, KEPT);
     expect(200, "{\"code\":400,\"error\":\"Invalid API key\"}", OA_OUTCOME_BAD_API_KEY, KEPT);
     expect(200, "{\"code\":400,\"events_with_invalid_fields\":{\"time\":[3]}}", OA_OUTCOME_LISTED,
            "KKIKK");
@@ -187,7 +188,7 @@ static void amplitude_says_that_it_accepts(void **state) {
         {"{\"code\":201}", OA_OUTCOME_OUTAGE},
         {"{\"code\":200", OA_OUTCOME_OUTAGE},
         {"<html>", OA_OUTCOME_OUTAGE},
-        {"{\"code\":400}", OA_OUTCOME_REFUSED},
+        {"{\"code\":400}", OA_OUTCOME_OUTAGE},
     };
     request *r = usual();
     for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++)
@@ -577,6 +578,10 @@ static void messages_say_what_happened_in_one_line(void **state) {
     expect_message(403, "{\"message\":\"x\",\"error\":\"y\",\"message\":\"z\"}", "403: y");
     expect_message(503, "{\"code\":503,\"error\":\"Service unavailable\"}",
                    "503: Service unavailable");
+    expect_message(200, "{\"code\":500,\"error\":\"Service unavailable\"}",
+                   "200: Service unavailable");
+    expect_message(200, "{\"code\":400}",
+                   "200: no \"code\":200 in it, so it is not Amplitude's answer");
     expect_message(413, "{\"error\":\"Payload too large\"}", "413: Payload too large");
     expect_message(429, "{\"throttled_users\":{\"bernd\":31}}", "429: no error text");
     expect_message(403, "{\"error\":{\"http_code\":403}}", "403: no error text");
@@ -618,6 +623,8 @@ static void messages_hold_nothing_of_the_request(void **state) {
     (void)state;
     expect_message(400, "{\"error\":\"Invalid API key: swordfish\"}",
                    "400: Invalid or missing API key");
+    expect_message(200, "{\"code\":500,\"error\":\"Invalid API key: swordfish\"}",
+                   "200: no \"code\":200 in it, so it is not Amplitude's answer");
     expect_message(400,
                    "{\"error\":\"Request missing required field\",\"missing_field\":\"api_key\"}",
                    "400: Invalid or missing API key");

@@ -354,15 +354,19 @@ static bool is_page(oa_str body) {
 
 /*
  * Judge a 2xx. A captive portal answers 200 with a page, and a gateway with an error in JSON; on
- * Amplitude's own hosts a success says so. Elsewhere any other body will do.
+ * Amplitude's own hosts a success says so. Elsewhere any other body will do. An error that says
+ * nothing of single events is an outage, for which nothing is dropped.
  */
 static oa_outcome judge_success(reader *r, oa_str body, const cJSON *root) {
     const cJSON *code = cJSON_GetObjectItemCaseSensitive(root, "code");
     const double value = cJSON_IsNumber(code) ? code->valuedouble : 0;
     if (is_page(body))
         return OA_OUTCOME_OUTAGE;
-    if (value >= 400 && value < 600)
-        return judge(r, (int)value, root);
+    if (value >= 400 && value < 600) {
+        const oa_outcome outcome = judge(r, (int)value, root);
+        const bool is_vague = outcome == OA_OUTCOME_REFUSED || outcome == OA_OUTCOME_TOO_LARGE;
+        return is_vague ? OA_OUTCOME_OUTAGE : outcome;
+    }
     return r->is_amplitude && value != 200 ? OA_OUTCOME_OUTAGE : OA_OUTCOME_ACCEPTED;
 }
 
@@ -422,7 +426,8 @@ static oa_str choose_text(const reader *r, int status, oa_str body, bool is_obje
 #define TEXT(literal) ((oa_str){"" literal, sizeof(literal) - 1})
     if (outcome == OA_OUTCOME_ACCEPTED)
         return TEXT("accepted");
-    if (status >= 200 && status < 300 && outcome == OA_OUTCOME_OUTAGE && !is_page(body))
+    if (status >= 200 && status < 300 && outcome == OA_OUTCOME_OUTAGE && !is_page(body) &&
+        (r->text == NULL || r->bad_api_key))
         return TEXT("no \"code\":200 in it, so it is not Amplitude's answer");
     if (status >= 300 && status < 400)
         return TEXT("redirects are not followed");
