@@ -112,6 +112,7 @@ function createEdge(module, defaultWaitUntil) {
 
   class EdgeDispatcher extends Dispatcher {
     #delivery;
+    #isClosed = null; // whether close() is over, once it has begun
 
     constructor(resolved, waitUntil) {
       delivery = new Delivery(waitUntil, resolved.requestTimeoutMillis);
@@ -120,18 +121,19 @@ function createEdge(module, defaultWaitUntil) {
     }
 
     flush(options) {
-      return this.#wait(() => super.flush(options), options);
+      return this.#wait(() => this.#delivery.begin(() => super.flush(options)), options);
     }
 
     close(options) {
-      return this.#wait(() => super.close(options), options);
+      const begin = () => this.#delivery.begin(() => super.close(options));
+      return this.#wait(() => (this.#isClosed ??= begin()), options);
     }
 
     /** The report is taken from the counters. */
-    async #wait(call, options) {
+    async #wait(begin, options) {
       const before = this.#counts();
       const started = performance.now();
-      const isOver = this.#delivery.begin(call);
+      const isOver = begin();
       const { timeoutMillis } = readWait(options, this.#timeoutMillis, SILENT);
       // Without a request, as when a module is imported, there is nothing to wait with.
       await this.#delivery.until(isOver, timeoutMillis).catch(() => {});

@@ -3,7 +3,9 @@
 /** Edge runtimes: what a request decides arrives once, although nothing outlives a request there. */
 
 const assert = require('node:assert/strict');
+const { once } = require('node:events');
 const fs = require('node:fs');
+const http = require('node:http');
 const path = require('node:path');
 const { before, describe, it } = require('node:test');
 
@@ -308,5 +310,25 @@ describe('the entries', { skip: wasmNotTestable() }, () => {
     const report = dispatcher.flush();
     globalThis.setTimeout = setTimeout;
     assert.equal((await report).pending, 1);
+  });
+
+  it('close once, and each call waits for it', async (t) => {
+    const { createDispatcher } = await load();
+    const silent = http.createServer(() => {}).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    t.after(() => silent.close().closeAllConnections());
+    const serverUrl = `http://127.0.0.1:${silent.address().port}/2/httpapi`;
+    const dispatcher = createDispatcher({ apiKey: 'a-key', serverUrl, logLevel: 'none' });
+    dispatcher.onDecision(decisionOf('user-1'));
+    const options = { timeoutMillis: 50 };
+    const reports = await Promise.all([dispatcher.close(options), dispatcher.close(options)]);
+    assert.deepEqual(
+      reports.map(({ dropped, pending }) => [dropped, pending]),
+      [
+        [1, 0],
+        [1, 0],
+      ],
+    );
+    assert.equal((await dispatcher.close()).pending, 0);
   });
 });
