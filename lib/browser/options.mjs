@@ -18,7 +18,7 @@ const isDedupe = (value) =>
   value === false ||
   (typeof value === 'object' &&
     Object.keys(value).every((name) => name === 'windowMillis') &&
-    !(value.windowMillis < 1));
+    (value.windowMillis ?? 1) >= 1);
 
 /** For each option: what takes its place when it is left out, whether a value is right, and what is. */
 const TABLE = {

@@ -513,7 +513,7 @@ test('what is wrong is named', () => {
     propertyPrefix: [7],
     disabledValue: ['on', 1],
     send: ['none', true],
-    dedupe: [true, 7, { window: 1 }, { windowMillis: 0 }],
+    dedupe: [true, 7, { window: 1 }, { windowMillis: 0 }, { windowMillis: 'day' }],
     resolveUser: ['user', {}],
   })) {
     for (const value of values) {
