@@ -153,6 +153,15 @@ def test_wrong_keys(make: Any) -> None:
     assert "the keys are refused" in audiences.ready(20)[0].last_error
 
 
+def test_ready_takes_any_timeout(server: CohortServer, make: Any, caplog: Any) -> None:
+    server.cohorts = {"one": (1, ["user_1"])}
+    audiences = make(cohorts={"power": "one"})
+    audiences.ready(20)
+    for timeout in ("soon", float("nan"), -1, None, 1e300):
+        assert audiences.ready(timeout)[0].is_known
+    assert "timeout: expected seconds, got a str; the default is used" in caplog.text
+
+
 def test_many_members_and_threads(server: CohortServer, make: Any) -> None:
     members = [f"user_{i}" for i in range(200_000)]
     server.cohorts = {"one": (1, members[::2]), "two": (1, members[::3])}

@@ -22,7 +22,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 
 from . import lifecycle
 from ._native import VERSION, Cohorts
-from .checks import Option, Unexpected, describe, integer, millis, one_of, resolve_table
+from .checks import Option, Unexpected, describe, integer, millis, one_of, read_timeout, resolve_table
 from .connection import Connection
 from .endpoints import COHORT_ORIGINS, COHORT_PATH
 from .errors import OptionError
@@ -34,6 +34,7 @@ from .text import is_text, reason_of
 from .webhook import Webhook
 
 MINUTE_MILLIS = 60 * 1000
+READY_MILLIS = 10 * 1000
 MAX_ATTRIBUTES = 100
 """Optimizely's limit for a project."""
 MAX_ATTRIBUTE_LENGTH = 64
@@ -261,13 +262,14 @@ class Audiences:
             cohort.confirmed_at is not None and (time.time() - cohort.confirmed_at) * 1000 <= limit
         )
 
-    def ready(self, timeout: float = 10.0) -> List[CohortStatus]:
-        """Wait until each cohort is loaded, or was refused; return how they are. Never raises."""
+    def ready(self, timeout: Optional[float] = None) -> List[CohortStatus]:
+        """Wait until each cohort is loaded, or was refused, 10 seconds by default; return all. Never raises."""
+        seconds = read_timeout(timeout, READY_MILLIS, self._log.warning) / 1000
         self._start()
         with self._changed:
             self._changed.wait_for(
                 lambda: self._is_closed or all(each.version is not None or each.failures for each in self._list),
-                timeout,
+                seconds,
             )
         return self.status()
 

@@ -133,3 +133,13 @@ def checked(option: Option, value: Any, what: str) -> Any:
     except Unexpected as error:
         got = error.got if error.got is not None else (option.describe or describe)(value)
         raise OptionError(f"{what}: expected {error.expected}, got {got}") from None
+
+
+def read_timeout(timeout: Any, default_millis: int, warn: Callable[[str, str], None]) -> int:
+    """Return a timeout in seconds as milliseconds. What is wrong is logged, and the default is used."""
+    if timeout is None:
+        return default_millis
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        warn("timeout", f"timeout: expected seconds, got a {type(timeout).__name__}; the default is used")
+        return default_millis
+    return int(min(timeout * 1000, MAX_MILLIS))

@@ -12,7 +12,7 @@ from . import lifecycle
 from ._native import VERSION, Core
 from .before_send import BeforeSend
 from .callbacks import Callbacks
-from .checks import MAX_MILLIS, describe
+from .checks import describe, read_timeout
 from .clients import Clients
 from .counts import Counter
 from .decisions import (
@@ -253,15 +253,7 @@ class Dispatcher:
 
     def _read_timeout(self, timeout: Optional[float]) -> int:
         """Return a timeout in milliseconds. What is wrong is logged, and the default is used."""
-        default: int = self._options["flush_timeout_millis"]
-        if timeout is None:
-            return default
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-            self._log.warning(
-                "timeout", f"timeout: expected seconds, got a {type(timeout).__name__}; the default is used"
-            )
-            return default
-        return int(min(timeout * 1000, MAX_MILLIS))
+        return read_timeout(timeout, self._options["flush_timeout_millis"], self._log.warning)
 
     def _begin_flush(self, millis: int, abort: bool) -> Optional[concurrent.futures.Future[FlushReport]]:
         """Begin a flush; None: there is nothing to wait for."""
