@@ -75,11 +75,27 @@ function choose() {
     : { name: 'wasm', reason };
 }
 
+/** The exports of a caller that brings its engine, while it makes a dispatcher. */
+let own = null;
+
+/** Make a dispatcher with these exports, as the entry for edge runtimes does where it is no bundle: see ./edge/engine.js. */
+function withEngine(exports, make) {
+  own = exports;
+  try {
+    return make();
+  } finally {
+    own = null;
+  }
+}
+
 /**
  * Return { name, reason, exports }. `asked` is the option; null leaves the choice to the environment, and then to what
  * fits here. Throws with code ERR_OA_ADDON when the engine cannot be loaded.
  */
 function engine(asked = null) {
+  if (own !== null) {
+    return { name: 'wasm', reason: 'it is that of an edge runtime', exports: own };
+  }
   const variable = asked === null ? fromEnvironment() : null;
   const name = asked ?? variable;
   if (name !== null) {
@@ -113,4 +129,4 @@ function addonFor(what, lacks = 'WebAssembly has no cohorts') {
   }
 }
 
-module.exports = { ENGINES, addonFor, engine };
+module.exports = { ENGINES, addonFor, engine, withEngine };

@@ -4,7 +4,7 @@
 
 const { isObject, optionError } = require('../checks.js');
 const { Dispatcher } = require('../dispatcher.js');
-const { engine, use } = require('../engine.js');
+const { withEngine } = require('../engine.js');
 const { LIBRARY } = require('../library.js');
 const { resolveOptions } = require('../options.js');
 const { STATUS } = require('../outcomes.js');
@@ -108,7 +108,7 @@ function createEdge(module, defaultWaitUntil) {
       return super.stats();
     }
   }
-  use({ Dispatcher: EdgeNative, ...description });
+  const exports = { Dispatcher: EdgeNative, ...description };
 
   class EdgeDispatcher extends Dispatcher {
     #delivery;
@@ -182,13 +182,13 @@ function createEdge(module, defaultWaitUntil) {
       throw optionError("option 'dedupe.store': not available on edge runtimes; leave it out");
     }
     const resolved = resolveOptions(isObject(options) ? withDefaults(others) : options, {});
-    return new EdgeDispatcher(resolved, waitUntil);
+    return withEngine(exports, () => new EdgeDispatcher(resolved, waitUntil));
   }
 
   /** The version of this package, and what runs it. */
   function info() {
-    const { name, reason } = engine();
-    return { version: LIBRARY.split('/')[1], engine: name, engineReason: reason };
+    const engineReason = 'an edge runtime loads no addon';
+    return { version: LIBRARY.split('/')[1], engine: 'wasm', engineReason };
   }
 
   return { closeOnSignal: () => () => {}, createDispatcher, info };

@@ -2,16 +2,14 @@
 
 /** Stands in for ../engine.js in the bundle for edge runtimes: there is one engine. */
 
-let exports_ = null;
+let own = null;
 
-function use(exports) {
-  exports_ = exports;
+/** Make a dispatcher with these exports. */
+function withEngine(exports, make) {
+  own = exports;
+  return make();
 }
 
-const engine = () => ({
-  name: 'wasm',
-  reason: 'an edge runtime loads no addon',
-  exports: exports_,
-});
+const engine = () => ({ name: 'wasm', reason: 'an edge runtime loads no addon', exports: own });
 
-module.exports = { ENGINES: ['wasm'], engine, use };
+module.exports = { ENGINES: ['wasm'], engine, withEngine };

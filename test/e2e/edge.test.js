@@ -331,4 +331,18 @@ describe('the entries', { skip: wasmNotTestable() }, () => {
     );
     assert.equal((await dispatcher.close()).pending, 0);
   });
+
+  it('work in a clone, too, where they are no bundles, beside a dispatcher of Node.js', async (t) => {
+    const amplitude = await startAmplitude();
+    t.after(() => amplitude.close());
+    const edge = await import('../../lib/edge/default.mjs');
+    const node = require('../../lib/index.js');
+    const options = { apiKey: 'a-key', serverUrl: amplitude.httpapi };
+    for (const { createDispatcher, info } of [edge, node]) {
+      const dispatcher = createDispatcher(options);
+      dispatcher.onDecision(decisionOf(`user-of-${info().engine}`));
+      assert.equal((await dispatcher.close()).delivered, 1);
+    }
+    assert.deepEqual(usersOf(amplitude), ['user-of-wasm', `user-of-${node.info().engine}`]);
+  });
 });
