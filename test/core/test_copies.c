@@ -161,12 +161,44 @@ static void what_waits_on_disk_is_not_in_memory(void **state) {
     assert_int_equal(files_there("-"), 0);
 }
 
+/* Have the thread follow the owner, as if it read this now. */
+static void until_followed(process *p, oa_journal_file *reading) {
+    const oa_spool_position where = oa_spool_where(p->carrier.spool);
+    const oa_journal_position position = {where.end, where.end_at, reading};
+    oa_journal_note(p->carrier.journal, position, 0);
+    const uint64_t number = oa_journal_sync(p->carrier.journal);
+    while (oa_journal_synced(p->carrier.journal) < number)
+        uv_sem_wait(&p->changed);
+}
+
+/* What another process left is read first, though something else was on its way already. */
+static void what_was_loaded_too_early_is_loaded_again(void **state) {
+    (void)state;
+    enum { SEGMENTS = 7 };
+    process *p = process_new();
+    until_scanned(p);
+    oa_entry_place place;
+    uint64_t count = 0;
+    for (; figures_of(p).segments < SEGMENTS; count++)
+        while (write_one(p, count, false, &place) != OA_OK)
+            host_turn(p);
+    host_turn(p);
+    const oa_journal_file *first = oa_spool_where(p->carrier.spool).reading;
+    until_followed(p, first->later);
+    until_followed(p, first->later->later);
+    for (uint64_t number = 0; number < count; number++)
+        assert_int_equal(read_one(p), number);
+    process_end(p);
+    assert_int_equal(files_there("-"), 0);
+}
+
 int main(void) {
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_all, remove_all)
     const struct CMUnitTest tests[] = {
         IN_DIRECTORY(a_write_that_fails_is_told_once_and_made_up_for),
         IN_DIRECTORY(what_is_found_out_after_the_start_is_told),
         IN_DIRECTORY(what_waits_on_disk_is_not_in_memory),
+        IN_DIRECTORY(what_was_loaded_too_early_is_loaded_again),
     };
     return cmocka_run_group_tests(tests, use_copies, NULL);
 }

@@ -39,7 +39,7 @@ typedef struct oa_journal_file {
     oa_storage storage;
     size_t synced_to;    /* of our own */
     bool is_loaded;      /* its bytes may be in memory */
-    atomic_bool is_away; /* the owner needs nothing but its head; only the thread ends that */
+    atomic_bool is_away; /* of a copy: the owner, which writes it, needs nothing but its head */
     oa_segment_head head;
     char name[OA_JOURNAL_NAME_BYTES];
 } oa_journal_file;

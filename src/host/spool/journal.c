@@ -201,20 +201,26 @@ static void load(oa_journal *journal, oa_journal_file *file) {
         journal->load_at_ms = now_ms() + journal->options.retry_interval_ms;
 }
 
+/* Have it told that a file is loaded, or nothing (NULL): the owner may be done with it meanwhile. */
+static void note_loaded(oa_journal *journal, oa_journal_file *file) {
+    pthread_mutex_lock(&journal->mutex);
+    journal->loaded = file == journal->position.reading ? file : NULL;
+    pthread_mutex_unlock(&journal->mutex);
+}
+
 /* Have what is read back be in memory, and what comes next. */
 static void follow_reading(oa_journal *journal, oa_journal_file *reading) {
     journal->load_at_ms = UINT64_MAX;
+    note_loaded(journal, NULL); /* what the owner did not take may be let go again */
     oa_journal_file *next = reading == NULL ? NULL : reading->later;
     load(journal, reading);
     load(journal, next);
     for (oa_journal_file *file = journal->maker.all; file != NULL; file = file->later)
         if (file != reading && file != next && atomic_load(&file->is_away))
             let_go(file);
-    if (reading == NULL || !reading->is_loaded || !atomic_exchange(&reading->is_away, false))
+    if (reading == NULL || !reading->is_loaded || !atomic_load(&reading->is_away))
         return;
-    pthread_mutex_lock(&journal->mutex);
-    journal->loaded = reading;
-    pthread_mutex_unlock(&journal->mutex);
+    note_loaded(journal, reading);
     journal->options.changed(journal->options.context);
 }
 
@@ -478,6 +484,7 @@ static bool take_loaded(oa_journal *journal, oa_journal_item *out) {
         return false;
     out->kind = OA_JOURNAL_LOADED;
     out->file = journal->loaded;
+    atomic_store(&out->file->is_away, false);
     journal->loaded = NULL;
     return true;
 }
