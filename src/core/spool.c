@@ -268,13 +268,16 @@ static void end_if_done(oa_spool *spool, oa_spool_segment *segment) {
     forget_copy(spool, segment);
 }
 
+static void give_spare_back(oa_spool *spool) {
+    oa_spool_segment *segment = spool->spare;
+    spool->spare = segment->next;
+    segment->next = spool->done;
+    spool->done = segment;
+}
+
 void oa_spool_end(oa_spool *spool) {
-    while (spool->spare != NULL) {
-        oa_spool_segment *segment = spool->spare;
-        spool->spare = segment->next;
-        segment->next = spool->done;
-        spool->done = segment;
-    }
+    while (spool->spare != NULL)
+        give_spare_back(spool);
     spool->spare_count = SPARE; /* no more are wanted */
     spool->wanted_bytes = 0;
     if (spool->end != NULL) {
@@ -306,19 +309,31 @@ void *oa_spool_next_done(oa_spool *spool) {
 
 /* ---- Writing ---- */
 
+/* Return a spare segment of at least `size` bytes, or NULL. Those before it are given back: the
+ * host has its files in the order in which they are written. */
+static oa_spool_segment *take_spare(oa_spool *spool, size_t size) {
+    oa_spool_segment *found = spool->spare;
+    while (found != NULL && found->size < size)
+        found = found->next;
+    while (found != NULL && spool->spare != found) {
+        give_spare_back(spool);
+        spool->spare_count--;
+    }
+    if (found == NULL)
+        return NULL;
+    spool->spare = found->next;
+    spool->spare_count--;
+    found->next = NULL;
+    return found;
+}
+
 /* Go on in a spare segment of at least `size` bytes; false: there is none. */
 static bool begin_next(oa_spool *spool, size_t size) {
-    oa_spool_segment **link = &spool->spare;
-    while (*link != NULL && (*link)->size < size)
-        link = &(*link)->next;
-    oa_spool_segment *next = *link, *ended = spool->end;
+    oa_spool_segment *next = take_spare(spool, size), *ended = spool->end;
     if (next == NULL) {
         spool->wanted_bytes = size;
         return false;
     }
-    *link = next->next;
-    spool->spare_count--;
-    next->next = NULL;
     oa_spool_segment **last = &spool->first;
     while (*last != NULL)
         last = &(*last)->next;

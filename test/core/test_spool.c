@@ -287,6 +287,9 @@ static void an_event_that_is_longer_than_a_segment_has_one(void **state) {
     assert_true(oa_spool_wants(p->spool) >= LONG);
     host_turn(p);
     assert_int_equal(oa_spool_write(p->spool, NULL, &entry, false, &place), OA_OK);
+    for (int given = 0; given < 2; given++) /* before it, and never written */
+        assert_non_null(oa_spool_next_done(p->spool));
+    assert_null(oa_spool_next_done(p->spool));
     oa_spool_entry read;
     oa_status status;
     assert_true(oa_spool_peek(p->spool, &p->style, &read, &status));
