@@ -59,6 +59,24 @@ static void what_one_left_is_delivered_by_the_next(void **state) {
     peer_free(p);
 }
 
+static void it_may_be_destroyed_when_it_tells_what_it_found(void **state) {
+    (void)state;
+    peer *p = PEER({.text = OK});
+    owner *o = owner_with_spool(p, false);
+    say_many(o, 5);
+    owner_end(o);
+    o = owner_with_spool(p, false);
+    o->destroy_at = OA_NOTICE_LOG;
+    RUN_UNTIL(o, o->destroyed);
+    owner_end(o);
+    o = owner_with_spool(p, false);
+    RUN_UNTIL(o, counters(o).delivered == 5);
+    owner_end(o);
+    assert_int_equal(files_there("-"), 0);
+    peer_join(p);
+    peer_free(p);
+}
+
 /* What is decided before the first scan waits for it, and goes behind. */
 static void what_was_left_goes_first(void **state) {
     (void)state;
@@ -137,6 +155,7 @@ int main(void) {
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
     const struct CMUnitTest tests[] = {
         IN_DIRECTORY(what_one_left_is_delivered_by_the_next),
+        IN_DIRECTORY(it_may_be_destroyed_when_it_tells_what_it_found),
         IN_DIRECTORY(what_was_left_goes_first),
         IN_DIRECTORY(a_turn_of_the_loop_may_fill_many_segments),
         IN_DIRECTORY(a_flush_waits_for_the_disk),

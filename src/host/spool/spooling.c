@@ -181,7 +181,9 @@ bool oa_spooling_next_flush(oa_spooling *spooling, oa_flush_notice *out) {
     return true;
 }
 
-bool oa_spooling_keeps_flush(const oa_spooling *spooling) { return spooling->kept != NULL; }
+bool oa_spooling_keeps_flush(const oa_spooling *spooling) {
+    return spooling != NULL && spooling->kept != NULL;
+}
 
 /* ---- Life ---- */
 

@@ -82,7 +82,7 @@ bool oa_spooling_keep_flush(oa_spooling *spooling, const oa_flush_notice *flush)
 /* Take a report that waited for long enough; false: there is none. */
 bool oa_spooling_next_flush(oa_spooling *spooling, oa_flush_notice *out);
 
-/* Whether a report still waits. */
+/* Whether a report still waits; also without a journal (NULL), which a handler destroyed. */
 bool oa_spooling_keeps_flush(const oa_spooling *spooling);
 
 /* Lend why no segment can be made, or NULL; also without a journal (NULL). */
