@@ -239,6 +239,58 @@ static void one_process_adopts_and_may_be_killed_too(void **state) {
     close(pipes[1]);
 }
 
+static void write_file(const char *name, const char *bytes, size_t size) {
+    char path[200];
+    snprintf(path, sizeof(path), "%s/%s", journal_directory, name);
+    const int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+    assert_int_equal(write(fd, bytes, size), (ssize_t)size);
+    close(fd);
+}
+
+/* Leave the same decision as many processes that have ended. */
+static void be_many(int processes) {
+    enum { BYTES = OA_SEGMENT_HEAD_BYTES + OA_SEGMENT_PAGE_BYTES };
+    static char bytes[BYTES];
+    char name[160];
+    process *p = process_new();
+    oa_entry_place place;
+    until_scanned(p);
+    assert_int_equal(write_one(p, 7, true, &place), OA_OK);
+    const oa_journal_file *file = oa_spool_where(p->carrier.spool).end;
+    memcpy(bytes, file->storage.bytes, BYTES);
+    oa_spool_settle(p->carrier.spool, place);
+    process_end(p);
+    for (int i = 0; i < processes; i++) {
+        const int len = snprintf(name, sizeof(name), "%016x-%032x.lock", JOURNAL_MARK, i);
+        write_file(name, "", 0);
+        snprintf(name + len - 5, sizeof(name) - (size_t)len, "-00000001.journal");
+        write_file(name, bytes, BYTES);
+    }
+}
+
+/* The descriptors of a process are not all for locks. */
+static void many_journals_are_taken_over_one_part_after_the_other(void **state) {
+    (void)state;
+    enum { PROCESSES = 300, MOST = 128 };
+    be_many(PROCESSES);
+    process *p = process_new();
+    until_scanned(p);
+    assert_int_equal(p->found, MOST);
+    for (size_t read = 0; read < PROCESSES; read++) {
+        uint64_t number;
+        for (host_turn(p); (number = read_one(p)) == UINT64_MAX; host_turn(p)) {
+            host_turn(p); /* what was read last is done */
+            uv_sem_wait(&p->changed);
+        }
+        assert_int_equal(number, 7);
+        assert_true(p->found <= read / MOST * MOST + MOST);
+    }
+    assert_int_equal(read_one(p), UINT64_MAX);
+    assert_int_equal(p->found, PROCESSES);
+    process_end(p);
+    assert_int_equal(files_there("-"), 0);
+}
+
 static void what_is_strange_is_left_alone(void **state) {
     (void)state;
     char name[160];
@@ -276,6 +328,7 @@ int main(void) {
         IN_DIRECTORY(a_full_spool_is_told_once_and_works_again),
         IN_DIRECTORY(what_was_written_survives_a_kill),
         IN_DIRECTORY(one_process_adopts_and_may_be_killed_too),
+        IN_DIRECTORY(many_journals_are_taken_over_one_part_after_the_other),
         IN_DIRECTORY(what_is_strange_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) +

@@ -6,7 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIRST_FILES = 16 };
+enum {
+    FIRST_FILES = 16,
+    MOST_ADOPTED = 128, /* a process may have as few as 1,024 descriptors, which are not ours */
+};
 
 void oa_adopter_init(oa_adopter *adopter, int directory, const oa_storage_kind *kind,
                      const char *own) {
@@ -165,6 +168,7 @@ static void end_journal(oa_adopter *adopter, oa_adopted *journal, bool keeps_loc
     while (*link != journal)
         link = &(*link)->next;
     *link = journal->next;
+    adopter->count--;
     if (!keeps_lock)
         unlinkat(adopter->directory, name, 0);
     oa_directory_close(journal->lock);
@@ -217,6 +221,7 @@ static void adopt(oa_adopter *adopter, int lock, const char *lock_name, finds *f
     journal->lock = lock;
     journal->next = adopter->adopted;
     adopter->adopted = journal;
+    adopter->count++;
     journal->is_littered = open_files(adopter, journal, listing, found);
     closedir(listing);
     if (journal->files == 0)
@@ -231,10 +236,13 @@ oa_journal_list oa_adopter_scan(oa_adopter *adopter) {
     if (listing == NULL)
         return list;
     finds found = {NULL, 0, 0};
-    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
-        const int lock = is_others_lock(adopter, entry->d_name)
-                             ? oa_directory_take_lock(adopter->directory, entry->d_name)
-                             : -1;
+    adopter->leaves_some = false;
+    for (struct dirent *entry; !adopter->leaves_some && (entry = readdir(listing)) != NULL;) {
+        if (!is_others_lock(adopter, entry->d_name))
+            continue;
+        adopter->leaves_some = adopter->count == MOST_ADOPTED;
+        const int lock =
+            adopter->leaves_some ? -1 : oa_directory_take_lock(adopter->directory, entry->d_name);
         if (lock >= 0)
             adopt(adopter, lock, entry->d_name, &found);
     }

@@ -17,6 +17,8 @@ typedef struct oa_adopter {
     const char *own; /* what the names of our own files begin with; borrowed for life */
     oa_crc32 crc;
     oa_adopted *adopted;
+    size_t count;                             /* of them: each has a descriptor */
+    bool leaves_some;                         /* the last scan, since there were enough */
     char strange[OA_DIRECTORY_MESSAGE_BYTES]; /* about a file that was left alone; "": none was */
 } oa_adopter;
 
@@ -29,7 +31,8 @@ void oa_adopter_clear(oa_adopter *adopter);
 /* Whether there are other journals of our API key, with an owner or without. */
 bool oa_adopter_sees_others(const oa_adopter *adopter);
 
-/* Take the locks that nobody has, and return the segments, the oldest first. */
+/* Take the locks that nobody has, as many as a process can hold, and return the segments, the
+ * oldest first. */
 oa_journal_list oa_adopter_scan(oa_adopter *adopter);
 
 /* Delete a file that oa_adopter_scan() found. Takes it. */

@@ -168,6 +168,8 @@ static void delete_done(oa_journal *journal, bool is_closing) {
         if (file->from != NULL) {
             oa_maker_remove(&journal->maker, file);
             oa_adopter_delete(&journal->adopter, file);
+            if (journal->adopter.leaves_some && journal->adopter.count == 0)
+                journal->scan_at_ms = 0; /* for the next ones */
         } else if (is_closing || !oa_maker_keep(&journal->maker, file)) {
             oa_maker_delete(&journal->maker, file);
         }
