@@ -2,7 +2,7 @@
  * intake.h: decisions on their way into a lane: from the application, or from the journal, where
  * they stand on disk, too, until they are settled.  [externally synchronised]
  *
- * Without a journal a decision goes into memory, or is refused. With one it is written there first,
+ * Without a journal a decision goes into memory, or is refused. With one it is written there, too,
  * as long as a segment has room; and where memory has none, or others wait on disk only, it stays
  * there alone until its turn comes. So the order in which decisions were accepted is that in which
  * they reach their lanes.

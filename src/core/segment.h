@@ -2,10 +2,10 @@
  * segment.h: one segment of a journal: decisions in memory that outlives the process.  [externally
  * synchronised]
  *
- * A segment is the bytes of a file that its host has mapped. What is stored in them is the kernel's
- * from that moment on: a process that is killed has lost nothing of it. Entries are appended, and
- * never changed; that one is settled is a bit in the head. Whoever finds the file reads what is
- * whole, whatever happened to the rest:
+ * A segment is the bytes of a file that its host has mapped, or a copy of them that it saves. What
+ * is stored there, and saved, is the kernel's: a process that is killed has lost nothing of it.
+ * Entries are appended, and never changed; that one is settled is a bit in the head. Whoever finds
+ * the file reads what is whole, whatever happened to the rest:
  *
  *     0       the head: what it is, whose, its salt, a checksum
  *     4096    a bit for each entry: it is settled, nobody needs it again
