@@ -8,10 +8,10 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, List
+from typing import Any, Callable, List
 
 from conftest import API_KEY, flag
-from optimizely_amplitude import Dispatcher
+from optimizely_amplitude import Audiences, Dispatcher
 
 
 def dispatcher(url: str, **options: Any) -> Dispatcher:
@@ -106,13 +106,25 @@ def fork_and_end(url: str) -> None:
         assert status == 0, status
 
 
-def fork_without_hooks(url: str) -> None:
-    """A fork() of C, as that of uWSGI: Python's hooks are not called in the child."""
+def fork_of_c() -> int:
+    """A fork() without Python's hooks, as that of uWSGI.
+
+    CPython hangs in such a child if a thread waited for the GIL in the parent. So each does what it has to do before.
+    """
     import ctypes
 
+    sys.setswitchinterval(1000)  # a thread gives the GIL up only when it waits for something
+    time.sleep(0.5)
+    child: int = ctypes.PyDLL(None).fork()
+    sys.setswitchinterval(0.005)
+    return child
+
+
+def fork_without_hooks(url: str) -> None:
+    """Python's hooks are not called in the child."""
     made = dispatcher(url)
     decide(made, "before")
-    child = ctypes.PyDLL(None).fork()
+    child = fork_of_c()
     if child == 0:
         decide(made, "child")
         counts: Any = made.stats()["decisions"]
@@ -126,12 +138,10 @@ def fork_without_hooks(url: str) -> None:
 
 def fork_without_hooks_and_end(url: str) -> None:
     """The same child, which decides nothing, or at once on many threads, and ends as an interpreter does."""
-    import ctypes
-
     made = dispatcher(url)
     decide(made, "before")
     for is_busy in (False, True):
-        child = ctypes.PyDLL(None).fork()
+        child = fork_of_c()
         if child == 0:
             threads = [threading.Thread(target=decide, args=(made, f"child_{n}")) for n in range(8 if is_busy else 0)]
             for thread in threads:
@@ -212,6 +222,33 @@ def fork_with_callbacks(url: str) -> None:
     client.create_user_context("child_0" if child == 0 else "parent_0").decide("checkout_flow")
     if child:
         assert os.waitpid(child, 0)[1] == 0
+
+
+def fork_with_audiences(url: str, fork: Callable[[], int] = os.fork) -> None:
+    """A child knows what was loaded, and reads it again on a thread of its own."""
+    from test_audiences import SECRET_KEY
+
+    keys = {"api_key": API_KEY, "secret_key": SECRET_KEY}
+    audiences = Audiences(cohorts={"power": "one"}, server_url=url, poll_interval_millis=2000, **keys)
+    audiences.ready(20)
+    child = fork()
+    if child == 0:
+        code = 1
+        try:
+            assert audiences.has("user_1", "power") is True
+            ends = time.monotonic() + 20
+            while not audiences.has("user_2", "power"):
+                assert time.monotonic() < ends
+                time.sleep(0.005)
+            code = 0
+        finally:
+            os._exit(code)
+    print("forked", flush=True)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def fork_with_audiences_without_hooks(url: str) -> None:
+    fork_with_audiences(url, fork_of_c)
 
 
 _made: List[Dispatcher] = []

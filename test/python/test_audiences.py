@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import ctypes
 import gzip
 import http.server
 import json
 import os
 import pathlib
 import re
+import subprocess
+import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -21,6 +22,7 @@ from conftest import API_KEY, ROOT, make_client
 from optimizely_amplitude import Audiences, OptionError
 from optimizely_amplitude.audiences import NODE_ONLY, TABLE
 
+HERE = pathlib.Path(__file__).parent
 SECRET_KEY = "fedcba9876543210fedcba9876543210"
 
 
@@ -218,23 +220,18 @@ def test_a_decision_follows_the_cohort(server: CohortServer, make: Any) -> None:
     assert [rule for _, _, rule in decide("user_1")] != [rule for _, _, rule in decide("user_2")]
 
 
-@pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork])
-def test_a_forked_child_knows_and_refreshes(server: CohortServer, make: Any, fork: Callable[[], int]) -> None:
-    """The fork() of C calls none of Python's hooks, as that of uWSGI."""
+@pytest.mark.parametrize("case", ["fork_with_audiences", "fork_with_audiences_without_hooks"])
+def test_a_forked_child_knows_and_refreshes(server: CohortServer, case: str) -> None:
     server.cohorts = {"one": (1, ["user_1"])}
-    audiences = make(cohorts={"power": "one"})
-    audiences.ready(20)
-    child = fork()
-    if child == 0:
-        code = 1
+    command = [sys.executable, "-X", "faulthandler", "child.py", case, server.url]
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            assert audiences.has("user_1", "power") is True
-            until(lambda: audiences.has("user_2", "power"))
-            code = 0
+            assert process.stdout is not None and process.stdout.readline() == "forked\n"
+            server.cohorts["one"] = (2, ["user_1", "user_2"])
+            output = process.communicate(timeout=60)[0]
         finally:
-            os._exit(code)
-    server.cohorts["one"] = (2, ["user_1", "user_2"])
-    assert os.waitpid(child, 0)[1] == 0
+            process.kill()
+    assert process.returncode == 0, output
 
 
 def test_a_snapshot_starts_without_a_network(server: CohortServer, make: Any, tmp_path: pathlib.Path) -> None:
