@@ -7,7 +7,9 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
+import types
 from typing import Any, List
 
 import pytest
@@ -96,6 +98,22 @@ def test_a_store_that_fails_holds_nothing_up(amplitude: Amplitude, make: Any, ca
     stats: Any = dispatcher.stats()["store"]
     assert stats["state"] == "failing" and stats["last_error"]["message"] == "no server" and stats["skipped"] > 0
     assert sum("store of exposures fails" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_decisions_are_sent_where_no_thread_starts(
+    amplitude: Amplitude, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the end of a process, since CPython 3.12."""
+
+    class Thread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr("optimizely_amplitude.store.threading", types.SimpleNamespace(Thread=Thread))
+    dispatcher = make(dedupe={"store": lambda *_: "n,n"})
+    dispatcher.on_decision("flag", "user_1", {}, flag())
+    assert dispatcher.flush(10).delivered == 1
+    assert dispatcher.stats()["store"]["last_error"]["message"] == "can't create new thread at interpreter shutdown"
 
 
 def test_a_store_that_hangs_or_talks_nonsense_holds_nothing_up(amplitude: Amplitude, make: Any) -> None:

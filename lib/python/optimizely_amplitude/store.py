@@ -202,8 +202,12 @@ class Store:
 
         # The client may wait for longer than a decision should, so it is left behind at the deadline.
         thread = threading.Thread(target=run, name="optimizely-amplitude-store", daemon=True)
-        thread.start()
-        thread.join(deadline)
+        try:
+            thread.start()
+        except RuntimeError as error:  # since 3.12 none starts once the functions of atexit are called
+            failed.append(error)
+        else:
+            thread.join(deadline)
         for call, values in list(done):
             for i in call.parts:
                 answers[starts[i] : starts[i] + listed[i].pairs] = values[: listed[i].pairs]
