@@ -131,6 +131,15 @@ def test_close_keeps_what_it_could_not_deliver(amplitude: Amplitude, directory: 
     assert users(amplitude) == names("user", 50)
 
 
+def test_a_flush_after_close_returns_at_once(amplitude: Amplitude, make: Any, directory: pathlib.Path) -> None:
+    amplitude.answer = down
+    dispatcher = make(spool={"directory": directory})
+    dispatcher.on_decision("flag", "user_1", {}, flag())
+    assert dispatcher.close(0.2).pending == 1
+    report = dispatcher.flush(20)
+    assert report.pending == 1 and report.duration < 10
+
+
 # ---- forks ------------------------------------------------------------------------------------------
 
 

@@ -107,6 +107,8 @@ class Sender:
     def begin_flush(self, timeout_millis: int, abort: bool) -> Future[FlushReport]:
         ticket, future = self._issue()
         self._core.flush(timeout_millis, abort, ticket)
+        if self._is_over:  # the thread has ended, and what is left is a spool's
+            self.collect()
         return future
 
     def begin_close(self, timeout_millis: int) -> Future[FlushReport]:
