@@ -214,6 +214,17 @@ def test_callbacks_that_fail(amplitude: Amplitude, make: Any) -> None:
     assert reconcile(dispatcher)["ignored"] == 1
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_signal_ends_the_program_although_a_callback_runs(make: Any, error: Any) -> None:
+    def is_interrupted(*_: Any) -> None:
+        raise error
+
+    dispatcher = make(resolve_user=is_interrupted)
+    with pytest.raises(error):
+        dispatcher.on_decision("flag", "user_1", {}, flag())
+    assert reconcile(dispatcher)["seen"] == 0
+
+
 def test_send_experiments(make: Any, client: Any) -> None:
     dispatcher = make(send="experiments")
     dispatcher.attach(client)

@@ -198,7 +198,8 @@ static long decide_usual(core_object *self, PyObject *args) {
 }
 
 PyDoc_STRVAR(decide_doc, "decide(type, user_id, attributes, decision_info)\n--\n\n"
-                         "The listener. Never raises.");
+                         "The listener. Raises nothing but what is no Exception, such as the "
+                         "SystemExit of a signal's handler.");
 
 static PyObject *core_decide(core_object *self, PyObject *args) {
     const long result = decide_usual(self, args);
@@ -208,8 +209,11 @@ static PyObject *core_decide(core_object *self, PyObject *args) {
         PyObject *told =
             first == NULL ? NULL : PyObject_CallFunctionObjArgs(self->unusual, first, args, NULL);
         Py_XDECREF(first);
-        if (told == NULL)
+        if (told == NULL) {
+            if (!PyErr_ExceptionMatches(PyExc_Exception))
+                return NULL;
             PyErr_WriteUnraisable((PyObject *)self);
+        }
         Py_XDECREF(told);
     }
     Py_RETURN_NONE;
