@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -59,6 +60,28 @@ def end(url: str, directory: str) -> None:
 def end_of_the_program(url: str, directory: str) -> None:
     dispatcher(url, directory)
     decide("user", 50)
+
+
+def slow_disk(url: str, directory: str) -> None:
+    """How long the first decision takes, and for how long at most another thread stands still meanwhile."""
+    made = dispatcher(url, directory)
+    moments = []
+    is_over = threading.Event()
+
+    def run() -> None:
+        while not is_over.wait(0.005):
+            moments.append(time.monotonic())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    began = time.monotonic()
+    decide("user", 1)
+    ended = time.monotonic()
+    is_over.set()
+    thread.join()
+    steps = [began, *(moment for moment in moments if began < moment < ended), ended]
+    print(json.dumps([ended - began, max(after - before for before, after in zip(steps, steps[1:]))]), flush=True)
+    made.close()
 
 
 def fork(url: str, directory: str) -> None:

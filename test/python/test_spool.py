@@ -140,6 +140,26 @@ def test_a_flush_after_close_returns_at_once(amplitude: Amplitude, make: Any, di
     assert report.pending == 1 and report.duration < 10
 
 
+def test_other_threads_run_while_the_first_decision_waits_for_a_file(
+    amplitude: Amplitude, directory: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None or "LD_PRELOAD" in os.environ:
+        pytest.skip("there is no compiler, or a sanitizer is in the place of the disk")
+    source, library = tmp_path / "slow.c", tmp_path / "slow.so"
+    source.write_text(
+        "#include <unistd.h>\n"
+        "int fallocate(int fd, int mode, long from, long size) { sleep(1); return ftruncate(fd, from + size); }\n"
+    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    code, output = run("slow_disk", amplitude, directory)
+    assert code == 0
+    seconds, longest_pause = json.loads(output)
+    assert seconds > 0.5, "it waited"
+    assert longest_pause < seconds / 2
+
+
 # ---- forks ------------------------------------------------------------------------------------------
 
 

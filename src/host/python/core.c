@@ -145,12 +145,12 @@ static long give(core_object *self, long long variant, PyObject *user_id, PyObje
     id_reader ids = {{NULL, NULL}, false};
     oa_wake asked = OA_WAKE_NOT;
     oa_status status = OA_OK;
+    oa_py_begin_spool(self);
     decision->variant_id = (uint32_t)variant;
     decision->user_id = read_id(&ids, 0, user_id);
     decision->device_id = read_id(&ids, 1, device_id);
     oa_py_lock(self);
     const bool is_valid = self->epoch == (uint32_t)((uint64_t)variant >> 32);
-    oa_spooling_begin(self->spooling);
     if (is_valid)
         status = oa_dispatcher_record(self->core, oa_clock_now(), decision, &asked);
     oa_spooling_count(self->spooling);
@@ -267,11 +267,11 @@ static PyObject *core_track(core_object *self, PyObject *args) {
         return NULL;
     id_reader ids = {{NULL, NULL}, false};
     oa_tracked tracked = {.event = {event, (size_t)len}};
+    oa_py_begin_spool(self);
     tracked.user_id = read_id(&ids, 0, user_id);
     tracked.device_id = read_id(&ids, 1, device_id);
     oa_wake asked = OA_WAKE_NOT;
     oa_py_lock(self);
-    oa_spooling_begin(self->spooling);
     const oa_status status = oa_dispatcher_track(self->core, oa_clock_now(), &tracked, &asked);
     oa_spooling_count(self->spooling);
     if (asked != OA_WAKE_NOT)

@@ -35,6 +35,7 @@ typedef struct core_object {
     uint32_t variant_count;
     uint32_t epoch;        /* of variant ids; those of an earlier one are invalid */
     _Atomic bool is_usual; /* decide() may end here; each decision reads it, without the mutex */
+    _Atomic bool is_first; /* a journal was opened, and there was no decision yet; likewise */
     PyObject *config;
     PyObject *unusual;
     PyObject *variants; /* (flag, variation, rule, enabled) -> epoch << 32 | id */
@@ -62,6 +63,15 @@ PyObject *oa_py_raise(oa_status status);
 
 /* Make a core from the configuration. Returns NULL with an exception. */
 oa_dispatcher *oa_py_make_core(core_object *self);
+
+/* Wait for the first file of a journal, which takes seconds on a disk that is overloaded. */
+void oa_py_await_spool(core_object *self);
+
+/* Before a decision, without the mutex. */
+static inline void oa_py_begin_spool(core_object *self) {
+    if (self->is_first)
+        oa_py_await_spool(self);
+}
 
 /* Take the next thing that the journal tells, with the mutex; false: there is none. */
 bool oa_py_spool_notice(core_object *self, oa_notice *out);

@@ -92,6 +92,7 @@ PyObject *oa_py_renew(core_object *self, PyObject *unused) {
         oa_py_free_core(self);
     self->core = core;
     self->spooling = NULL; /* until the child decides */
+    self->is_first = false;
     self->attempt = NULL;
     self->is_touched = false;
     self->variant_count = 0;

@@ -6,6 +6,16 @@
  */
 #include "core.h"
 
+/* Without the GIL, and so do others that decide meanwhile: they wait for the mutex here. */
+void oa_py_await_spool(core_object *self) {
+    Py_BEGIN_ALLOW_THREADS;
+    oa_py_lock(self);
+    oa_spooling_begin(self->spooling);
+    self->is_first = false;
+    oa_py_unlock(self);
+    Py_END_ALLOW_THREADS;
+}
+
 PyObject *oa_py_end_spool(core_object *self, PyObject *unused) {
     (void)unused;
     Py_BEGIN_ALLOW_THREADS;
@@ -51,8 +61,11 @@ PyObject *oa_py_open_spool(core_object *self, PyObject *args) {
     config.syncs_flushes = syncs_flushes != 0;
     Py_BEGIN_ALLOW_THREADS;
     oa_py_lock(self);
-    if (self->spooling == NULL)
+    const bool is_new = self->spooling == NULL;
+    if (is_new)
         status = oa_spooling_open(self->core, &config, on_changed, self, &self->spooling, message);
+    if (self->spooling != NULL && is_new)
+        self->is_first = true;
     oa_py_unlock(self);
     Py_END_ALLOW_THREADS;
     if (status == OA_OK)
