@@ -225,16 +225,28 @@ def fork_with_callbacks(url: str) -> None:
 
 
 def fork_with_audiences(url: str, fork: Callable[[], int] = os.fork) -> None:
-    """A child knows what was loaded, and reads it again on a thread of its own."""
-    from test_audiences import SECRET_KEY
+    """A child knows what was loaded, and reads it again on a thread of its own; a thread of its parent held a lock."""
+    from test_audiences import SECRET, SECRET_KEY
 
     keys = {"api_key": API_KEY, "secret_key": SECRET_KEY}
     audiences = Audiences(cohorts={"power": "one"}, server_url=url, poll_interval_millis=2000, **keys)
+    receive = audiences.webhook(secret=SECRET)
     audiences.ready(20)
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with audiences._log._lock:
+            is_held.set()
+            is_over.wait()
+
+    threading.Thread(target=hold).start()
+    is_held.wait()
     child = fork()
+    is_over.set()
     if child == 0:
         code = 1
         try:
+            assert receive({}, b"").status == 401, "which is logged"
             assert audiences.has("user_1", "power") is True
             ends = time.monotonic() + 20
             while not audiences.has("user_2", "power"):

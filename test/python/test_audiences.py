@@ -224,11 +224,11 @@ def test_a_decision_follows_the_cohort(server: CohortServer, make: Any) -> None:
 def test_a_forked_child_knows_and_refreshes(server: CohortServer, case: str) -> None:
     server.cohorts = {"one": (1, ["user_1"])}
     command = [sys.executable, "-X", "faulthandler", "child.py", case, server.url]
-    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "forked\n"
             server.cohorts["one"] = (2, ["user_1", "user_2"])
-            output = process.communicate(timeout=60)[0]
+            output = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == 0, output

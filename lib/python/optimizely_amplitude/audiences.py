@@ -207,7 +207,7 @@ class Audiences:
 
     def renew(self) -> None:
         """Begin anew in a forked child: what is loaded stays, and is refreshed by a thread of its own, when asked."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may ask while its thread starts that of the cohorts
         self._changed = threading.Condition()
         self._wakened = threading.Event()
         self._thread: Optional[threading.Thread] = None
@@ -224,12 +224,11 @@ class Audiences:
             return
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="optimizely-amplitude-cohorts", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="optimizely-amplitude-cohorts", daemon=True)
                 try:
-                    thread.start()
+                    self._thread.start()
                 except RuntimeError:  # the interpreter ends; what is loaded is known all the same
-                    return
-                self._thread = thread
+                    self._thread = None
 
     # ---- looking up ----------------------------------------------------------------------------------
 
@@ -312,6 +311,7 @@ class Audiences:
 
     def close(self) -> None:
         """Stop refreshing; what is loaded is known until it is too old."""
+        lifecycle.renew_if_forked()
         self._is_closed = True
         self._wakened.set()
         with self._changed:

@@ -59,7 +59,10 @@ class Dispatcher:
     """
 
     on_decision: Callable[..., None]
-    """The listener: on_decision(type, user_id, attributes, decision_info). Never raises, and never blocks."""
+    """The listener: on_decision(type, user_id, attributes, decision_info).
+
+    It raises no Exception, and waits for nothing but a file of a spool.
+    """
 
     def __init__(self, **options: Unpack[DispatcherOptions]) -> None:
         given: Mapping[str, Any] = options
@@ -99,6 +102,7 @@ class Dispatcher:
         A client that is attached already stays attached once, also after clear_all_notification_listeners(). Raises
         ClientError for anything but a client of the SDK, and ClosedError after close().
         """
+        lifecycle.renew_if_forked()
         if self._closing is not None:
             raise ClosedError("attach() after close(): create a new Dispatcher")
         if self._callbacks is None or not self._callbacks.need_rules:

@@ -13,7 +13,7 @@ import time
 from concurrent.futures import Future
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Protocol, Tuple
 
-from . import _native
+from . import _native, lifecycle
 from .log import Log
 from .spool import Spool
 from .text import reason_of, to_python_names
@@ -90,7 +90,7 @@ class Sender:
                     self._log.error("sender", f"no thread can start, so nothing is sent yet: {reason_of(error)}")
                     return
                 self._core.set_usual(self._is_usual)
-                _end_with_process(self._end_child)
+                _end_with_process(lifecycle.close_all)
                 if not getattr(sys.modules.get("uwsgi"), "has_threads", True):
                     self._log.warning("threads", UWSGI_WITHOUT_THREADS)
 
@@ -220,11 +220,6 @@ class Sender:
             self._on_drop(drop)
         except Exception as error:
             self._log.error("on_drop", f"on_drop raised: {reason_of(error)}")
-
-    def _end_child(self) -> None:
-        from . import lifecycle
-
-        lifecycle.close_all()
 
 
 def _to_drop(reason: str, message: str, status_code: int, records: List[Dict[str, Any]]) -> Drop:

@@ -11,7 +11,7 @@ import hmac
 import re
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from . import _native
+from . import _native, lifecycle
 from .checks import Option, Unexpected, describe, resolve_table
 from .errors import OptionError
 from .log import Log
@@ -117,6 +117,7 @@ class Webhook:
 
     def __call__(self, headers: Headers, body: bytes) -> Answer:
         """Take a message. Never raises."""
+        lifecycle.renew_if_forked()
         try:
             answer = self._answer(_lowered(headers), body)
         except Exception as error:
