@@ -117,6 +117,7 @@ def test_members_become_attributes_and_change(server: CohortServer, make: Any) -
         "plan": "pro",
     }
     assert audiences.has("nobody", "power") is False and audiences.has("user_1", "other") is None
+    assert audiences.attributes("user_1\udc80") == {"power": False, "new": False}
     server.cohorts["one"] = (2, ["user_3"])
     until(lambda: audiences.has("user_3", "power"))
     assert audiences.has("user_1", "power") is False and audiences.has("user_1", "new") is False

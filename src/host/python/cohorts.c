@@ -54,6 +54,10 @@ PyDoc_STRVAR(find_doc, "find(user_id)\n--\n\n"
 
 static PyObject *cohorts_find(cohorts_object *self, PyObject *user_id) {
     PyObject *bytes = PyUnicode_AsUTF8String(user_id);
+    if (bytes == NULL && PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) {
+        PyErr_Clear(); /* a lone surrogate: in no cohort */
+        bytes = PyUnicode_AsEncodedString(user_id, "utf-8", "surrogatepass");
+    }
     char *data = NULL;
     Py_ssize_t len = 0;
     if (bytes == NULL || PyBytes_AsStringAndSize(bytes, &data, &len) < 0) {
