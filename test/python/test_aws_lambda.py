@@ -96,6 +96,20 @@ def test_what_cannot_be_flushed_fails_no_invocation(make: Any, caplog: Any) -> N
     assert "no key yet" in caplog.text
 
 
+def test_a_handler_runs_where_no_thread_starts(
+    amplitude: Amplitude, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher = make()
+
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Timer.start", refuse)
+    decide = with_flush(dispatcher)(lambda event, context: dispatcher.on_decision("flag", "user_1", {}, flag()))
+    decide(None, Context(10))
+    assert len(amplitude.events()) == 1
+
+
 def test_options(make: Any) -> None:
     with pytest.raises(OptionError, match="did you mean 'timeout_millis'"):
         with_flush(make(), timeoutMillis=5)

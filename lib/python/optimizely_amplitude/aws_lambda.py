@@ -93,7 +93,10 @@ class _Delivery:
         share = min(self._whole_millis, left / 2)
         timer = threading.Timer((left - share) / 1000, lambda: self.flush(self.time_left(context)))
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:  # too many threads, so there is the flush at the end alone
+            return None
         return timer
 
     def flush(self, left: float) -> None:
