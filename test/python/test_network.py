@@ -16,6 +16,7 @@ import pytest
 import urllib3
 
 from conftest import Amplitude, flag, reconcile
+from optimizely_amplitude import transport
 
 PROXY_PASSWORD = "hidden-from-the-log"
 
@@ -172,3 +173,9 @@ def test_a_signal_handler_may_decide(amplitude: Amplitude, make: Any) -> None:
         signal.signal(signal.SIGALRM, before)
     assert dispatcher.flush(30).pending == 0
     assert reconcile(dispatcher)["delivered"] == decided + 1
+
+
+def test_headers_that_say_nothing() -> None:
+    assert [transport._retry_after(value) for value in (None, "7", "\xb2", "soon")] == [0, 7, 0, 0]
+    assert transport._location("https://user:secret@example.com/path?query") == "https://example.com/path"
+    assert transport._location("http://[/path") is None

@@ -403,7 +403,7 @@ class Audiences:
                 fails = status in (408, 429) or status >= 500
                 reason = "the server fails" if fails else REFUSALS.get(status, "that is no answer of this API")
                 after = response.headers.get("Retry-After", "")
-                raise _Refused(f"{reason} (HTTP {status})", float(after) if after.isdigit() else 0.0)
+                raise _Refused(f"{reason} (HTTP {status})", float(after) if after.isdecimal() else 0.0)
             read = self._native.load(
                 cohort.slot,
                 "json",

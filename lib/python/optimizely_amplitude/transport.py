@@ -122,7 +122,7 @@ class Transport:
         pieces = []
         size = 0
         expected = response.headers.get("Content-Length", "")
-        if expected and not expected.isdigit():
+        if expected and not expected.isdecimal():
             raise Cut("its Content-Length is not a number")
         # What has come, where urllib3 can give it (2.0 and later): a server may drip.
         read = getattr(response.raw, "read1", response.raw.read)
@@ -173,7 +173,7 @@ def _retry_after(value: Optional[str]) -> int:
     """Seconds, or an HTTP date; 0 for anything else."""
     if value is None:
         return 0
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return min(int(value), 2**32 - 1)
     try:
         return max(int(parsedate_to_datetime(value).timestamp() - time.time() + 0.999), 0)
@@ -185,6 +185,9 @@ def _location(value: Optional[str]) -> Optional[str]:
     """Where a redirect leads, without user name and query."""
     if value is None:
         return None
-    url = urlsplit("".join(value.split()))
+    try:
+        url = urlsplit("".join(value.split()))
+    except ValueError:
+        return None
     place: Tuple[str, ...] = (f"{url.scheme}:", "", url.netloc.rpartition("@")[2]) if url.netloc else ()
     return _plain("/".join(place) + url.path)[:200]
