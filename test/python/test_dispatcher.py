@@ -428,6 +428,34 @@ def test_asyncio(amplitude: Amplitude, make: Any) -> None:
     assert len({event["insert_id"] for event in amplitude.events()}) == 2
 
 
+def test_an_event_loop_does_not_wait_for_on_drop(amplitude: Amplitude, make: Any) -> None:
+    is_told, is_over = threading.Event(), threading.Event()
+
+    def on_drop(_: Drop) -> None:
+        is_told.set()
+        is_over.wait(20)
+
+    amplitude.answer = lambda body: (400, {"code": 400, "events_with_invalid_fields": {"time": [0]}})
+    dispatcher = make(on_drop=on_drop)
+    dispatcher.on_decision("flag", "user_1", {}, flag())
+    moments: List[float] = []
+
+    async def tick() -> None:
+        while True:
+            moments.append(time.monotonic())
+            await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        ticking = asyncio.create_task(tick())
+        await dispatcher.flush_async(0.2)
+        ticking.cancel()
+
+    asyncio.run(main())
+    is_over.set()
+    assert is_told.is_set()
+    assert max(after - before for before, after in zip(moments, moments[1:])) < 0.9
+
+
 def test_a_context_manager_closes(amplitude: Amplitude) -> None:
     with Dispatcher(api_key=API_KEY, server_url=amplitude.url) as dispatcher:
         dispatcher.on_decision("flag", "user_1", {}, flag())

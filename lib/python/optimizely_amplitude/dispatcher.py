@@ -295,7 +295,7 @@ class Dispatcher:
         try:
             return await asyncio.wait_for(asyncio.shield(waiting), millis / 1000 + LATE_SECONDS)
         except asyncio.TimeoutError:
-            self._sender.collect()
+            self._sender.collect(0)
         try:
             return await asyncio.wait_for(asyncio.shield(waiting), GRACE_SECONDS)
         except asyncio.TimeoutError:

@@ -125,9 +125,12 @@ class Sender:
         self._futures[ticket] = future
         return ticket, future
 
-    def collect(self) -> None:
-        """Do what is due but sending, and tell what the core says. Any thread, but none that decides."""
-        if not self._collecting.acquire(timeout=COLLECT_SECONDS):
+    def collect(self, seconds: float = COLLECT_SECONDS) -> None:
+        """Do what is due but sending, and tell what the core says. Any thread, but none that decides.
+
+        While another one does so it is waited for, but not for longer than `seconds`.
+        """
+        if not self._collecting.acquire(timeout=seconds):
             return
         try:
             if self._is_collecting:  # what is told calls in
