@@ -203,7 +203,7 @@ static void load(oa_journal *journal, oa_journal_file *file) {
         journal->load_at_ms = now_ms() + journal->options.retry_interval_ms;
 }
 
-/* Have it told that a file is loaded, or nothing (NULL): the owner may be done with it meanwhile. */
+/* Have it told that a file is loaded, or nothing (NULL): the owner may be done with it by now. */
 static void note_loaded(oa_journal *journal, oa_journal_file *file) {
     pthread_mutex_lock(&journal->mutex);
     journal->loaded = file == journal->position.reading ? file : NULL;
