@@ -53,9 +53,9 @@ void oa_drop_repeat(oa_dispatcher *d, oa_record *record) {
 void oa_drop_log(oa_dispatcher *d, oa_drop_reason reason, uint64_t before, const char *message) {
     const uint64_t count = d->stats.dropped[reason] - before;
     if (count > 0)
-        oa_notices_log(&d->notices, OA_LOG_ERROR, oa_drop_name(reason),
-                       "%" PRIu64 " %s dropped (%s): %s", count, oa_name_records(d, count),
-                       oa_drop_name(reason), message);
+        oa_notices_log(&d->notices, reason == OA_DROP_OPTED_OUT ? OA_LOG_INFO : OA_LOG_ERROR,
+                       oa_drop_name(reason), "%" PRIu64 " %s dropped (%s): %s", count,
+                       oa_name_records(d, count), oa_drop_name(reason), message);
 }
 
 void oa_drop_for_memory(oa_dispatcher *d, oa_record *record) {

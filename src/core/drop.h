@@ -21,7 +21,8 @@ void oa_drop(oa_dispatcher *dispatcher, oa_record *record, oa_drop_reason reason
  */
 void oa_drop_repeat(oa_dispatcher *dispatcher, oa_record *record);
 
-/* Log how many were dropped for a reason since there were `before`, if any. */
+/* Log how many were dropped for a reason since there were `before`, if any: as an error, unless the
+ * application asked for it. */
 void oa_drop_log(oa_dispatcher *dispatcher, oa_drop_reason reason, uint64_t before,
                  const char *message);
 

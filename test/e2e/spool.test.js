@@ -304,18 +304,15 @@ describe('a spool', () => {
     child.kill('SIGKILL');
     await child.ended;
     tally.fault = () => null;
-    const dispatcher = createDispatcher({
-      apiKey: API_KEY,
-      logger: quietLogger,
-      optOut: true,
-      ...options,
-    });
+    const logger = recordingLogger();
+    const dispatcher = createDispatcher({ apiKey: API_KEY, logger, optOut: true, ...options });
     dispatcher.setOptOut(true, { purge: true });
     for (let i = 0; i < 2000 && !seesNoOthers(dispatcher, directory); i++) {
       await wait(5);
     }
     assert.equal(dispatcher.stats().decisions.dropped.opted_out, 500);
     await dispatcher.close();
+    assert.deepEqual(logger.warnings, [], 'it is what was asked for');
     assert.equal(tally.count(0), 0);
     assert.deepEqual(fs.readdirSync(directory), []);
     assert.throws(() => dispatcher.setOptOut(true, { purges: true }), /did you mean 'purge'/);
