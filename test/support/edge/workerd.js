@@ -115,12 +115,8 @@ async function startMiniflare(t, options) {
   const child = startChild(
     t,
     [...NODE_22.slice(1), LAUNCHER, other('miniflare'), folder, options.compatibilityDate],
-    { program: NODE_22[0] },
+    { program: NODE_22[0], endSignal: 'SIGTERM' }, // so that it ends its own child
   );
-  t.after(async () => {
-    child.kill('SIGTERM');
-    await child.ended;
-  });
   await child.printed('listening on http');
   const [line, url] = /listening on (\S+)\n/.exec(child.stdout);
   return { url, said: () => child.output.replace(line, '') };

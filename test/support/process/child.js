@@ -123,9 +123,12 @@ class Child {
 }
 
 /** Start `node args` for a test; it is killed when the test is over. */
-function startChild(t, args, options) {
+function startChild(t, args, { endSignal = 'SIGKILL', ...options } = {}) {
   const child = new Child(args, options);
-  t.after(() => child.kill('SIGKILL'));
+  t.after(() => {
+    child.kill(endSignal);
+    return endSignal === 'SIGKILL' ? undefined : child.ended;
+  });
   return child;
 }
 
