@@ -1,5 +1,5 @@
 /*
- * survey.h: what is in the segments of a spool, for somebody who looks on: counts, flags, users.
+ * survey.h: what is in the segments of a spool, read without taking it over: counts, flags, users.
  * [externally synchronised]
  *
  * It reads bytes that are its caller's alone, and changes nothing. What it keeps is bounded,

@@ -101,7 +101,7 @@ const deliver = (t, directory, serverUrl, more = [], env) =>
     ...env,
   });
 
-/** All that could show that somebody touched a directory. */
+/** All that could show that a directory was touched. */
 function fingerprint(directory) {
   return fs
     .readdirSync(directory)

@@ -1,6 +1,6 @@
 'use strict';
 
-/** Which processes have files of these names open: their locks tell that somebody has them, and not who. */
+/** Which processes have files of these names open: their locks tell that a process has them, and not which. */
 
 const fs = require('node:fs');
 const path = require('node:path');

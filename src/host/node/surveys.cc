@@ -136,7 +136,7 @@ Napi::Value Survey::Result(const Napi::CallbackInfo &info) {
     return object;
 }
 
-/* isLocked(fd): whether somebody holds the lock of an open file. */
+/* isLocked(fd): whether a process holds the lock of an open file. */
 Napi::Value Survey::IsLocked(const Napi::CallbackInfo &info) {
     bool is_held = false;
     const int error = oa_inspect_lock(info[0].ToNumber().Int32Value(), &is_held);

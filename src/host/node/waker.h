@@ -26,7 +26,7 @@ typedef struct oa_waker {
 /* Have `woken` called on the loop after oa_waker_wake(). Returns false if the system refuses. */
 bool oa_waker_open(oa_waker *waker, uv_loop_t *loop, void (*woken)(void *data), void *data);
 
-/* Wake the loop; takes a waker as void *, for those who know nothing of loops. */
+/* Wake the loop. Takes a waker as void *: the callers know nothing of loops. */
 void oa_waker_wake(void *waker);
 
 void oa_waker_keep_alive(oa_waker *waker, bool keeps);

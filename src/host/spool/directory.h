@@ -42,7 +42,7 @@ bool oa_directory_has_room(int directory, size_t size);
 DIR *oa_directory_list(int directory);
 
 /* Create a file, and lock it for as long as it stays open. Returns its descriptor, or -1 and
- * errno; EAGAIN: before that, somebody took it for one without an owner, and deletes it. */
+ * errno; EAGAIN: before that, another process took it for one without an owner, and deletes it. */
 int oa_directory_create_lock(int directory, const char *name);
 
 /* The same with a file that is there, if nobody holds its lock. A file that was deleted

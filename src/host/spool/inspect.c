@@ -17,7 +17,7 @@ int oa_inspect_lock(int fd, bool *is_held) {
 }
 
 /*
- * Copy the file: a mapping would end this process if somebody shortened it. From the end to the
+ * Copy the file: a mapping would end this process if the file was shortened. From the end to the
  * beginning, so that of two entries the earlier one is not older: a process that is writing
  * meanwhile leaves no gap. What is not there any more is zero, and so is a block that cannot be
  * read, which costs what is in it.

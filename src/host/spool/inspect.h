@@ -22,7 +22,7 @@ typedef struct oa_inspection {
     oa_survey_counts counts;
 } oa_inspection;
 
-/* Write whether somebody holds the lock of an open file. */
+/* Write whether a process holds the lock of an open file. */
 int oa_inspect_lock(int fd, bool *is_held) __attribute__((warn_unused_result));
 
 /* Read a file into a survey. Errors: EFBIG: no segment is so large; ENOMEM. */

@@ -90,7 +90,7 @@ static void give_lock_back(oa_maker *maker, bool is_empty) {
 
 /* ---- Files ---- */
 
-/* Delete one of our files by its name; if that fails, somebody else has to. */
+/* Delete one of our files by its name; if that fails, another process has to. */
 static void delete_named(oa_maker *maker, const char *name) {
     if (unlinkat(maker->directory, name, 0) != 0 && errno != ENOENT)
         maker->is_littered = true;
