@@ -13,6 +13,8 @@ import threading
 import time
 from typing import Any
 
+from child import fork_of_c
+
 from conftest import API_KEY, make_client
 from optimizely_amplitude import Dispatcher
 
@@ -152,17 +154,13 @@ def fork_while_sending(url: str, directory: str) -> None:
 
 def fork_beside_python(url: str, directory: str) -> None:
     """A fork() of C, as that of uWSGI: before the child begins anew its core has no files, either."""
-    import ctypes
-
     made = dispatcher(url, directory)
     decide("parent", 10)
-    sys.setswitchinterval(1000)  # nobody asks for the GIL who is not there in the child
-    child = ctypes.PyDLL(None).fork()
+    child = fork_of_c()
     if child == 0:
         for i in range(10):
             made._core.record(("checkout_flow", "variation", None, True), f"child_{i}", None, None, None, None, False)
         os._exit(0)
-    sys.setswitchinterval(0.005)
     status = os.waitpid(child, 0)[1]
     assert status == 0, status
     decide("after", 10)

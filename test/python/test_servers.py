@@ -180,8 +180,8 @@ def test_uwsgi(amplitude: Amplitude, start: Callable[..., Server], option: str) 
     expected = ask_all("http://" + server.find(r"TCP address (\S+)"))
     assert server.end() == 0, server.lines
     users = arrived(amplitude)
-    # Each worker that loads the application by itself decides the same, by one insert_id. The master has no end at which
-    # it delivers, but for its timer.
+    # Each worker that loads the application by itself decides the same, by one insert_id. The master delivers by its
+    # timer alone: it has no end at which it could.
     of_master = users.pop("master_0", 0)
     assert of_master == 4 if is_lazy else of_master <= 1
     assert users == expected, server.lines
