@@ -74,7 +74,7 @@ function withFile(file, read) {
   }
 }
 
-/** Who has a journal: 'in use', 'orphan', or 'without a lock', which no process takes over. */
+/** The state of a journal: 'in use', 'orphan', or 'without a lock', which no process takes over. */
 function stateOf(Survey, directory, lock) {
   const isLocked = withFile(path.join(directory, lock), (fd) => Survey.isLocked(fd));
   return isLocked === undefined ? 'without a lock' : isLocked ? 'in use' : 'orphan';

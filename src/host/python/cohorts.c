@@ -117,8 +117,8 @@ static void swap_table(cohorts_object *self, oa_cohort_table *table) {
     oa_cohort_table_free(old);
 }
 
-/* Use a table with a new list of a cohort, unless messages have told something later, and it is not
- * known any more of whom. Takes the table. */
+/* Use a table with a new list of a cohort, unless messages that are merged already have told
+ * something later: which users they named is not known any more. Takes the table. */
 static bool swap_list(cohorts_object *self, oa_cohort_table *table, size_t cohort) {
     const int64_t time_ms = oa_table_time(table, cohort);
     int64_t growth;
